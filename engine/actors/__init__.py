@@ -1,0 +1,1 @@
+"""Who answers: one actor per channel and what it knows."""

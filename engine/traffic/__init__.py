@@ -1,0 +1,1 @@
+"""NATS in and out; nothing else in the engine knows NATS."""

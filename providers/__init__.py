@@ -1,0 +1,1 @@
+"""Language model providers behind one interface: `LLMProvider`. They know nothing of the engine."""

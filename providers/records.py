@@ -1,0 +1,220 @@
+"""A mapping becomes a frozen record, or an error that names the path and the expectation.
+
+cattrs coerces by default ("false" becomes True, 3 becomes "3"); every value here is taken strictly.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from cattrs import (
+    AttributeValidationNote,
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+T = TypeVar("T")
+
+
+class RecordError(ValueError):
+    """`path` is dotted ("providers.openai.timeout"); `problem` says what was expected."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class Secret(str):
+    """A string that no log, repr or traceback shows; the value is the string itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self else "Secret('')"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that make sense, for use in `Annotated`."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+
+    def expectation(self) -> str:
+        if self.above is not None:
+            return f"more than {self.above:g}"
+        if self.most is None:
+            return f"{self.least:g} or more"
+        return f"{self.least:g} to {self.most:g}"
+
+    def holds(self, number: float) -> bool:
+        return (
+            math.isfinite(number)
+            and (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+        )
+
+
+Seconds = Annotated[float, Range(above=0)]
+Count = Annotated[int, Range(least=1)]
+Limit = Annotated[int, Range(least=0)]
+Temperature = Annotated[float, Range(least=0, most=2)]
+
+
+def read(value: object, cls: type[T], path: str = "") -> T:
+    """Structure `value` as the record class `cls`; RecordError tells the first thing wrong."""
+    try:
+        return _converter.structure(value, cls)
+    except BaseValidationError as exc:
+        where, problem = next(_problems(exc, path))
+        raise RecordError(where, problem) from None
+    except RecordError as exc:
+        raise RecordError(_join(path, exc.path), exc.problem) from None
+    except _Unexpected as exc:
+        raise RecordError(path, str(exc)) from None
+
+
+class _Unexpected(ValueError):
+    def __init__(self, expected: str, got: object) -> None:
+        super().__init__(f"expected {expected}, got {shown(got)}")
+
+
+def shown(value: object) -> str:
+    """A value as a person would write it, cut to a length that fits a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """'; did you mean "timeout"?', or nothing where no known name is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _problems(exc: BaseException, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(exc, BaseValidationError):
+        for inner in exc.exceptions:
+            yield from _problems(inner, path + _step(inner))
+    elif isinstance(exc, ForbiddenExtraKeysError):
+        names = sorted(exc.extra_fields)
+        known = [field.name for field in fields(exc.cl)]
+        yield _join(path, names[0]), "unknown key" + suggestion(names[0], known)
+    elif isinstance(exc, KeyError):
+        yield _join(path, str(exc.args[0])), "missing"
+    elif isinstance(exc, RecordError):
+        yield _join(path, exc.path), exc.problem
+    else:
+        yield path.lstrip("."), str(exc)
+
+
+def _step(exc: BaseException) -> str:
+    for note in getattr(exc, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote) and not isinstance(exc, KeyError):
+            return f".{note.name}"
+        if isinstance(note, IterableValidationNote):
+            return f".{note.index}" if isinstance(note.index, str) else f"[{note.index}]"
+    return ""
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}".strip(".")
+
+
+def _strictly(expected: str, *types: type) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) not in types:
+            raise _Unexpected(expected, value)
+        return value
+
+    return hook
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise _Unexpected("a number", value)
+    return float(value)
+
+
+def _secret(value: Any, _: Any) -> Secret:
+    if not isinstance(value, str):
+        raise _Unexpected("a string", value)
+    return Secret(value)
+
+
+def _ranged(value: Any, annotation: Any) -> Any:
+    inner, *metadata = get_args(annotation)
+    number = _converter.structure(value, inner)
+    for bound in metadata:
+        if isinstance(bound, Range) and not bound.holds(number):
+            raise _Unexpected(bound.expectation(), value)
+    return number
+
+
+def _choice(value: Any, literal: Any) -> Any:
+    choices = get_args(literal)
+    if value not in choices or type(value) not in {type(choice) for choice in choices}:
+        raise _Unexpected(" or ".join(shown(choice) for choice in choices), value)
+    return value
+
+
+def _record(cls: Any) -> Callable[[Any, Any], Any]:
+    # cattrs resolves postponed annotations without their `Annotated` part, which holds our ranges.
+    hints = get_type_hints(cls, include_extras=True)
+    for field in fields(cls):
+        field.type = hints[field.name]
+    structure = make_dict_structure_fn(cls, _converter, _cattrs_forbid_extra_keys=True)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _Unexpected("a table", value)
+        for name, hint in hints.items():
+            _check_container(name, hint, value.get(name))
+        return structure(value, cls)
+
+    return hook
+
+
+def _check_container(name: str, hint: Any, value: Any) -> None:
+    # cattrs would take "abc" for a list of letters.
+    origin = get_origin(hint)
+    if value is None:
+        return
+    if origin is tuple and not isinstance(value, (list, tuple)):
+        raise RecordError(name, f"expected a list, got {shown(value)}")
+    if origin is abc.Mapping and not isinstance(value, Mapping):
+        raise RecordError(name, f"expected a table, got {shown(value)}")
+
+
+def _new_converter() -> Converter:
+    converter = Converter()
+    converter.register_structure_hook_factory(is_dataclass, _record)
+    converter.register_structure_hook(str, _strictly("a string", str))
+    converter.register_structure_hook(int, _strictly("a whole number", int))
+    converter.register_structure_hook(bool, _strictly("true or false", bool))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(Secret, _secret)
+    converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _choice)
+    converter.register_structure_hook_func(lambda t: get_origin(t) is Annotated, _ranged)
+    return converter
+
+
+_converter = _new_converter()
