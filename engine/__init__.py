@@ -1,1 +1,33 @@
-"""The conversation engine: one actor per channel."""
+"""The conversation engine: one actor per channel.
+
+>>> from engine import LLMService
+>>> from providers import OllamaProvider
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.errors import LLMError
+    from engine.outcomes import Answer
+    from engine.service import LLMService
+
+__all__ = ["Answer", "LLMError", "LLMService"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: the command line must not import an HTTP client to print its help.
+    if name == "LLMService":
+        from engine.service import LLMService
+
+        return LLMService
+    if name == "LLMError":
+        from engine.errors import LLMError
+
+        return LLMError
+    if name == "Answer":
+        from engine.outcomes import Answer
+
+        return Answer
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -1,1 +1,43 @@
 """Language model providers behind one interface: `LLMProvider`. They know nothing of the engine."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from providers.base import Completion, LLMProvider, Message, Options, Status, Usage
+    from providers.local import LocalProvider
+    from providers.ollama import OllamaProvider
+    from providers.openai import OpenAIProvider
+    from providers.openrouter import OpenRouterProvider
+    from providers.scripted import ScriptedProvider
+
+__all__ = [
+    "Completion",
+    "LLMProvider",
+    "LocalProvider",
+    "Message",
+    "OllamaProvider",
+    "OpenAIProvider",
+    "OpenRouterProvider",
+    "Options",
+    "ScriptedProvider",
+    "Status",
+    "Usage",
+]
+
+_HOMES = {
+    "LocalProvider": "local",
+    "OllamaProvider": "ollama",
+    "OpenAIProvider": "openai",
+    "OpenRouterProvider": "openrouter",
+    "ScriptedProvider": "scripted",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: who uses one provider need not import the HTTP client of the others.
+    if name not in __all__:
+        raise AttributeError(f"module 'providers' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"providers.{_HOMES.get(name, 'base')}"), name)

@@ -2,6 +2,7 @@
 
 ProviderError                 code                  retry  falls over to the next provider
 ├─ ProviderUnavailable        provider_unavailable  yes    yes   refused, DNS, 5xx
+│  └─ ConnectionLost          provider_unavailable  no     yes   lost after the request was sent
 ├─ ProviderTimeout            provider_timeout      no     yes   no content in time
 ├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ RateLimited                rate_limited          yes    yes   429
@@ -54,6 +55,13 @@ class ProviderUnavailable(ProviderError):
     ) -> None:
         super().__init__(message, status=status, retry_after_s=retry_after_s)
         self.refused = refused
+
+
+class ConnectionLost(ProviderUnavailable):
+    """The connection broke after the request was sent, so the provider may have answered (and
+    charged for) it: sending it again is not ours to decide."""
+
+    retryable = False
 
 
 class ProviderTimeout(ProviderError):

@@ -193,6 +193,10 @@ def _record(cls: Any) -> Callable[[Any, Any], Any]:
     return hook
 
 
+def _is(form: Any) -> Callable[[Any], bool]:
+    return lambda annotation: get_origin(annotation) is form
+
+
 def _check_container(name: str, hint: Any, value: Any) -> None:
     # cattrs would take "abc" for a list of letters.
     origin = get_origin(hint)
@@ -212,8 +216,8 @@ def _new_converter() -> Converter:
     converter.register_structure_hook(bool, _strictly("true or false", bool))
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(Secret, _secret)
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _choice)
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Annotated, _ranged)
+    converter.register_structure_hook_func(_is(Literal), _choice)
+    converter.register_structure_hook_func(_is(Annotated), _ranged)
     return converter
 
 

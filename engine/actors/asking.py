@@ -1,0 +1,239 @@
+"""One question to the model: from the prompt to the turn's outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from engine.actors import prompt
+from engine.actors.answer import AnswerText
+from engine.actors.conversation import Exchange
+from engine.actors.deltas import Deltas
+from engine.actors.personas import Persona
+from engine.actors.surroundings import Surroundings
+from engine.commands.kinds import Chat, Complete
+from engine.errors import Cancelled, EngineError
+from engine.mailbox import Request
+from engine.outcomes import Answer, Failure
+from providers.base import Message, Options, Usage
+from providers.chain import Answered
+from providers.errors import BadAnswer, ContextTooLong, ProviderError
+from storage.history import Row
+
+log = logging.getLogger("rosey_llm.turn")
+ANSWER_RESERVE_TOKENS = 1024
+NO_PERSONA = Persona(prompt="")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn came to: the outcome to publish and the history rows to keep with it."""
+
+    outcome: Answer | Failure
+    rows: tuple[Row, ...]
+
+
+class Asking:
+    """Asks once; `cut` ends it from outside, and it then comes to `cancelled`.
+
+    `persona` is its name and itself, `exchanges` the window of the conversation; a raw completion
+    has neither.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        request: Request,
+        command: Chat | Complete,
+        persona: tuple[str, Persona] | None,
+        exchanges: Sequence[Exchange] | None,
+    ) -> None:
+        self._around = around
+        self._request = request
+        self._command = command
+        self._persona_name = persona[0] if persona else None
+        self._persona = persona[1] if persona else NO_PERSONA
+        self._exchanges = exchanges
+        self._answer = AnswerText(around.service.bot_name, around.conversation.max_reply_bytes)
+        # A timeout without a deadline is a cancel scope: moving its deadline to now ends what runs
+        # inside, and cannot be taken for a cancellation of the actor itself.
+        self._scope = asyncio.timeout(None)
+        self._scope_entered = False
+        self._cut = False
+
+    def cut(self) -> None:
+        self._cut = True
+        if self._scope_entered and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def run(self) -> Turn:
+        """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
+        started = time.monotonic()
+        try:
+            answered = await self._within_scope()
+        except (ProviderError, EngineError) as exc:
+            log.info("%s: %s: %s", self._request.channel_id[:80], exc.code, exc)
+            return self._failed(exc.code, str(exc), exc.retry_after_s)
+        return self._answered(answered, round((time.monotonic() - started) * 1000))
+
+    async def _within_scope(self) -> Answered:
+        try:
+            async with self._scope:
+                self._scope_entered = True
+                if self._cut:
+                    raise Cancelled("Stopped.")
+                return await self._ask()
+        except TimeoutError:
+            if self._cut:
+                raise Cancelled("Stopped.") from None
+            raise
+        finally:
+            self._scope_entered = False
+
+    async def _ask(self) -> Answered:
+        exchanges = self._exchanges
+        if exchanges is None:
+            return await self._complete()
+        while True:
+            try:
+                return await self._chat(exchanges)
+            except ContextTooLong:
+                # Our estimate was too low for this model: show it half as much, then only this.
+                if not exchanges or self._answer.content:
+                    raise
+                exchanges = exchanges[len(exchanges) // 2 + 1 :]
+
+    async def _complete(self) -> Answered:
+        answered = await self._around.chain.complete(
+            self._command.text, self._options(), channel=self._request.channel_id
+        )
+        self._take_whole(answered)
+        return answered
+
+    async def _chat(self, exchanges: Sequence[Exchange]) -> Answered:
+        messages = self._prompt(exchanges)
+        if self._command.stream:
+            return await self._stream(messages)
+        answered = await self._around.chain.chat(
+            messages, self._options(), channel=self._request.channel_id
+        )
+        self._take_whole(answered)
+        return answered
+
+    def _take_whole(self, answered: Answered) -> None:
+        self._answer.feed(answered.completion.content)
+        self._answer.finish()
+
+    async def _stream(self, messages: list[Message]) -> Answered:
+        deltas = Deltas(
+            self._around.outlet,
+            self._request.channel_id,
+            self._request.request_id,
+            self._around.conversation.stream_interval_ms / 1000,
+        )
+        try:
+            answered = await self._gather(messages, deltas)
+            deltas.add(self._answer.finish())
+            deltas.finish()
+        finally:
+            deltas.cancel()
+        return answered
+
+    async def _gather(self, messages: list[Message], deltas: Deltas) -> Answered:
+        chain = self._around.chain
+        stream = chain.stream(messages, self._options(), channel=self._request.channel_id)
+        begun: Answered | None = None
+        async with aclosing(stream) as pieces:
+            async for piece in pieces:
+                match piece:
+                    case str():
+                        deltas.add(self._answer.feed(piece))
+                        if self._answer.full and begun:
+                            return begun
+                    case Answered():
+                        begun = piece
+        if begun is None:
+            raise BadAnswer("The provider gave no answer.")
+        return begun
+
+    def _prompt(self, exchanges: Sequence[Exchange]) -> list[Message]:
+        options = self._options()
+        context_tokens = self._around.chain.context_tokens(options.model)
+        reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
+        return prompt.build(
+            self._persona.prompt,
+            exchanges,
+            self._request.username,
+            self._command.text,
+            max_messages=self._around.service.max_context_messages,
+            budget_tokens=context_tokens - reserve,
+        )
+
+    def _options(self) -> Options:
+        command, persona = self._command, self._persona
+        temperature = command.temperature
+        return Options(
+            model=command.model or persona.model,
+            temperature=persona.temperature if temperature is None else temperature,
+            max_tokens=command.max_tokens or persona.max_tokens,
+        )
+
+    def _answered(self, answered: Answered, latency_ms: int) -> Turn:
+        completion, content = answered.completion, self._answer.content
+        if not content.strip():
+            return self._failed("provider_error", f"{answered.provider} gave an empty answer.")
+        usage = completion.usage or Usage(0, 0)
+        finish_reason = "length" if self._answer.full else completion.finish_reason
+        outcome = Answer(
+            channel_id=self._request.channel_id,
+            request_id=self._request.request_id,
+            action="chat" if isinstance(self._command, Chat) else "complete",
+            content=content,
+            username=self._request.username,
+            persona=self._persona_name,
+            provider=answered.provider,
+            model=completion.model,
+            finish_reason=finish_reason,
+            usage=completion.usage,
+            latency_ms=latency_ms,
+        )
+        row = Row(
+            "answer" if isinstance(self._command, Chat) else "completion",
+            self._request.request_id,
+            self._request.username,
+            content,
+            self._persona_name,
+            answered.provider,
+            completion.model,
+            finish_reason,
+            usage.prompt_tokens if completion.usage else None,
+            usage.completion_tokens if completion.usage else None,
+            latency_ms,
+        )
+        return Turn(outcome, (self._asked_row(), row))
+
+    def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> Turn:
+        request = self._request
+        outcome = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
+        row = Row(
+            "cancelled" if code == Cancelled.code else "error",
+            request.request_id,
+            request.username,
+            self._answer.content if code == Cancelled.code else error,
+            self._persona_name,
+            code=code,
+        )
+        return Turn(outcome, (self._asked_row(), row))
+
+    def _asked_row(self) -> Row:
+        return Row(
+            "message" if isinstance(self._command, Chat) else "prompt",
+            self._request.request_id,
+            self._request.username,
+            self._command.text,
+            self._persona_name,
+        )

@@ -1,0 +1,53 @@
+"""The growing answer on its way out: pieces gathered for a short while, numbered without gaps."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.outlet import Outlet
+
+MAX_DELTA_BYTES = 64 * 1024
+
+
+class Deltas:
+    """Gathers what the model writes and hands it to the outlet every `interval_s` seconds."""
+
+    def __init__(self, outlet: Outlet, channel_id: str, request_id: str, interval_s: float) -> None:
+        self._outlet = outlet
+        self._channel_id = channel_id
+        self._request_id = request_id
+        self._interval_s = interval_s
+        self._held: list[str] = []
+        self._index = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, text: str) -> None:
+        if not text:
+            return
+        self._held.append(text)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._interval_s, self._flush)
+
+    def finish(self) -> None:
+        """Send what is left; the answer is whole."""
+        self.cancel()
+        self._flush()
+
+    def cancel(self) -> None:
+        """Send nothing more; the answer failed or was stopped."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _flush(self) -> None:
+        self._timer = None
+        text = "".join(self._held)
+        while text:
+            # A piece that cannot go out stays here, so that the numbers have no gap.
+            piece = text.encode()[:MAX_DELTA_BYTES].decode(errors="ignore")
+            if not self._outlet.delta(self._channel_id, self._request_id, self._index, piece):
+                break
+            self._index += 1
+            text = text[len(piece) :]
+        self._held = [text] if text else []

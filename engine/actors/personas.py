@@ -1,0 +1,81 @@
+"""Personas: who answers, as a system prompt and, where it is said, a model and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.errors import UnknownPersona
+from providers.records import Count, Temperature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona:
+    """One `[personas.<name>]`. None leaves a choice to the provider's configuration."""
+
+    prompt: str
+    model: str | None = None
+    temperature: Temperature | None = None
+    max_tokens: Count | None = None
+
+
+BUILT_IN: Mapping[str, Persona] = {
+    "default": Persona(
+        prompt=(
+            "You are a friendly member of a chat room. Answer in a warm, conversational tone, "
+            "in plain text and in the language you are spoken to. Keep it to a few sentences "
+            "unless somebody asks for more, and say so when you do not know something."
+        )
+    ),
+    "concise": Persona(
+        prompt=(
+            "You answer as briefly as possible: one or two short sentences of plain text, "
+            "the answer first, without greetings, filler or repetition of the question."
+        )
+    ),
+    "technical": Persona(
+        prompt=(
+            "You are an experienced engineer. Answer in detail and with precision: use the exact "
+            "terms, give the reasons, name units, versions and limits, show short examples where "
+            "they help, and say clearly what is certain and what is an assumption."
+        )
+    ),
+    "creative": Persona(
+        prompt=(
+            "You are an imaginative storyteller. Answer vividly, with images, wit and unexpected "
+            "comparisons, but stay true to what was asked and never invent facts where facts "
+            "are wanted."
+        )
+    ),
+}
+
+
+class Personas:
+    """All personas by name; names are matched without regard to case."""
+
+    def __init__(self, personas: Mapping[str, Persona] = BUILT_IN, default: str = "default"):
+        self._personas = {name.lower(): persona for name, persona in personas.items()}
+        self.default = default.lower()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._personas)
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._personas
+
+    def get(self, name: str) -> tuple[str, Persona]:
+        """The name as it is written, and the persona; UnknownPersona names those there are."""
+        try:
+            return name.lower(), self._personas[name.lower()]
+        except KeyError:
+            raise UnknownPersona(
+                f'There is no persona "{name[:40]}". There are: {", ".join(self.names)}.'
+            ) from None
+
+    def listing(self, current: str) -> str:
+        """What `!chat persona` answers."""
+        return (
+            f"This channel's persona is {current}. There are: {', '.join(self.names)}. "
+            "Switch with !chat persona <name>."
+        )

@@ -1,0 +1,152 @@
+"""The service: everything built from settings, run until a signal, drained in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.engine import Engine
+from engine.errors import AlreadyRunning, CannotStart
+from engine.settings import Settings
+from engine.traffic.connection import Connection
+from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.listener import Listener
+from engine.traffic.publisher import Publisher
+from providers import table
+from storage.errors import CannotOpen, DatabaseInUse
+
+log = logging.getLogger("rosey_llm.app")
+EXIT_FORCED = 130
+
+
+class App:
+    """The engine with its way in and out: `start`, then `drain`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        nats, subjects = settings.nats, settings.nats.subjects
+        self._embedded: EmbeddedNats | None = None
+        user = password = ""
+        if nats.url == "embedded":
+            self._embedded = EmbeddedNats(
+                Path(nats.store_dir),
+                nats.port,
+                bot_publish=[subjects.chat, subjects.request],
+                bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+            )
+            user, password = self._embedded.engine_user, self._embedded.engine_password
+        self._connection = Connection(
+            nats,
+            nats.url,
+            [subjects.chat, subjects.request],
+            lambda msg: self._listener.on_msg(msg),
+            user=user,
+            password=password,
+        )
+        self._publisher = Publisher(self._connection, subjects)
+        self._engine = Engine(
+            [table.build(name, settings.provider_table(name)) for name in settings.provider_names],
+            settings,
+            Path(settings.storage.path),
+            self._publisher,
+        )
+        self._publisher.connect(self._engine.database)
+        self._listener = Listener(
+            self._engine.supervisor, self._publisher, subjects, settings.conversation
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """Where NATS is."""
+        return self._connection.url
+
+    async def start(self) -> None:
+        """Returns once messages are taken; waits for NATS if need be.
+
+        Raises CannotStart with what to do, AlreadyRunning where another service has the files.
+        """
+        try:
+            await self._start_in_order()
+        except (DatabaseInUse, StoreInUse) as exc:
+            await self.drain()
+            raise AlreadyRunning(str(exc)) from exc
+        except (CannotOpen, EmbeddedNatsError, OSError) as exc:
+            await self.drain()
+            raise CannotStart(str(exc)) from exc
+        except BaseException:
+            await self.drain()
+            raise
+
+    async def _start_in_order(self) -> None:
+        await self._engine.start()
+        if self._embedded is not None:
+            await self._embedded.start()
+            self._tasks.append(asyncio.create_task(self._embedded.keep_running()))
+            self._connection.url = self._embedded.url
+            # So that `rosey-llm chat` finds a running service on whatever port was free.
+            url_file(self._settings).write_text(self._embedded.url)
+        self._connection.start()
+        self._tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
+        await self._engine.resume()
+        await self._connection.take_in()
+
+    async def drain(self) -> None:
+        """Take nothing more, finish what runs, send what is committed, free everything."""
+        timeout_s = self._settings.service.drain_timeout_s
+        await self._connection.stop_intake()
+        await self._engine.drain()
+        if self._connection.connected.is_set():
+            await self._publisher.flush(timeout_s)
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._connection.close()
+        await self._engine.aclose()
+        if self._embedded is not None:
+            await self._embedded.stop()
+
+
+def url_file(settings: Settings) -> Path:
+    """Where a service with an embedded NATS server says how to reach it."""
+    return Path(settings.nats.store_dir) / "url"
+
+
+async def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
+    app = App(settings)
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    starting = asyncio.create_task(app.start())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return
+    stop.cancel() if starting.exception() else None
+    await starting
+    say(
+        f"{settings.name} is ready: NATS {app.url}, "
+        f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
+    )
+    await stop
+    say(f"{settings.name} is draining; a second signal ends it at once.")
+    await app.drain()
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(EXIT_FORCED)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)

@@ -1,0 +1,95 @@
+"""`rosey-llm check`: what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.settings import Settings
+from engine.traffic.bot import Bot
+from engine.traffic.nats_process import EmbeddedNatsError, find_binary
+from providers import table
+from providers.base import Status
+from storage.database import Database
+from storage.errors import CannotOpen, DatabaseInUse
+
+PROVIDER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table. `needed` says that the service cannot answer without it."""
+
+    part: str
+    works: bool
+    detail: str
+    needed: bool = True
+
+
+async def findings(settings: Settings) -> list[Finding]:
+    """Tries NATS, the database and every configured provider."""
+    nats, database, providers = await asyncio.gather(
+        _nats(settings), _database(settings), _providers(settings)
+    )
+    return [nats, database, *providers]
+
+
+def could_answer(found: list[Finding]) -> bool:
+    """Whether the service, started now, could answer: at least one of its providers must work."""
+    providers = [each for each in found if each.part.startswith("provider ") and each.needed]
+    others = [each for each in found if not each.part.startswith("provider ")]
+    return all(each.works for each in others) and any(each.works for each in providers)
+
+
+async def _nats(settings: Settings) -> Finding:
+    nats = settings.nats
+    if nats.url == "embedded":
+        try:
+            binary = find_binary()
+        except EmbeddedNatsError as exc:
+            return Finding("NATS", False, str(exc))
+        return Finding("NATS", True, f"embedded, {binary.name}")
+    try:
+        bot = await Bot.connect(nats, nats.url, "check", "check")
+    except ConnectionError as exc:
+        return Finding("NATS", False, f"{exc}. Start the server, or set [nats] url.")
+    await bot.close()
+    return Finding("NATS", True, nats.url)
+
+
+async def _database(settings: Settings) -> Finding:
+    path = Path(settings.storage.path)
+    database = Database(path, settings.storage.durability)
+    try:
+        await database.open()
+        await database.close()
+    except DatabaseInUse:
+        return Finding("database", True, f"{path}, in use by a running service")
+    except CannotOpen as exc:
+        return Finding("database", False, str(exc))
+    return Finding("database", True, str(path))
+
+
+async def _providers(settings: Settings) -> list[Finding]:
+    needed = settings.provider_names
+    names = list(dict.fromkeys([*needed, *settings.providers]))
+    statuses = await asyncio.gather(*(_status(settings, name) for name in names))
+    return [
+        Finding(
+            f"provider {name}", status.available, status.detail, name in settings.provider_names
+        )
+        for name, status in zip(names, statuses, strict=True)
+    ]
+
+
+async def _status(settings: Settings, name: str) -> Status:
+    try:
+        async with asyncio.timeout(PROVIDER_TIMEOUT_S):
+            provider = table.build(name, settings.provider_table(name))
+            try:
+                return await provider.status()
+            finally:
+                await provider.aclose()
+    except TimeoutError:
+        return Status(False, f"no answer within {PROVIDER_TIMEOUT_S:g} s")

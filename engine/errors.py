@@ -1,0 +1,72 @@
+"""What the engine refuses or fails at. Providers' and the store's failures have their own trees.
+
+EngineError          code
+├─ InvalidRequest    invalid_request    the sender's mistake; nothing was changed
+├─ UnknownPersona    unknown_persona
+├─ Busy              busy               a mailbox or the engine is full, or the database is not
+│                                       writable; nothing was accepted
+├─ Suspended         suspended          the channel's actor crashed too often
+├─ Cancelled         cancelled          `!chat stop`
+├─ Internal          internal           a defect of ours; the log has the trace
+├─ LLMError          any                how `LLMService` raises whatever ended a turn
+└─ CannotStart       -                  the service cannot start; the text says what to do
+   └─ AlreadyRunning -                  another one has the same files
+
+The codes are those of `llm.error`; the text is a sentence for people.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    code: str = "internal"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(EngineError):
+    code = "invalid_request"
+
+
+class UnknownPersona(EngineError):
+    code = "unknown_persona"
+
+
+class Busy(EngineError):
+    """`ahead` counts the commands that wait in the channel's mailbox."""
+
+    code = "busy"
+
+    def __init__(self, message: str, *, retry_after_s: float, ahead: int | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.ahead = ahead
+
+
+class Suspended(EngineError):
+    code = "suspended"
+
+
+class Cancelled(EngineError):
+    code = "cancelled"
+
+
+class Internal(EngineError):
+    code = "internal"
+
+
+class LLMError(EngineError):
+    """`code` is one of the codes of `llm.error`."""
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.code = code
+
+
+class CannotStart(EngineError):
+    pass
+
+
+class AlreadyRunning(CannotStart):
+    pass

@@ -1,0 +1,80 @@
+"""An actor's mailbox: a bounded queue of envelopes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from engine.commands.kinds import Command
+from engine.errors import Busy
+from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+
+Acceptance = Accepted | AlreadyWaiting | Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command as a sender asked it. `replies` are where its outcome goes beside the usual."""
+
+    channel_id: str
+    request_id: str
+    username: str
+    command: Command
+    replies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """A request in a mailbox.
+
+    `accepted` ends once the command stands in the durable mailbox; no turn starts before.
+    `size_bytes` is what the command takes there.
+    """
+
+    request: Request
+    accepted: asyncio.Future[Acceptance] = field(repr=False)
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatistics:
+    waiting: int
+    waiting_bytes: int
+
+
+class Mailbox:
+    """Envelopes in the order in which they came; a full one refuses and says so."""
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self._envelopes: deque[Envelope] = deque()
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._envelopes)
+
+    def check_room(self, size_bytes: int) -> None:
+        """Raises Busy, with how many wait, where a command of this size does not fit."""
+        ahead = len(self._envelopes)
+        if ahead >= self._limit or (ahead and self._bytes + size_bytes > self._limit_bytes):
+            raise Busy(
+                f"This channel is busy: {ahead} messages are waiting. Try again shortly.",
+                retry_after_s=float(ahead),
+                ahead=ahead,
+            )
+
+    def put(self, envelope: Envelope) -> None:
+        """Append. What was accepted before a restart has its place whatever the limits are now."""
+        self._envelopes.append(envelope)
+        self._bytes += envelope.size_bytes
+
+    def take(self) -> Envelope:
+        """The oldest envelope. IndexError where there is none."""
+        envelope = self._envelopes.popleft()
+        self._bytes -= envelope.size_bytes
+        return envelope
+
+    def statistics(self) -> MailboxStatistics:
+        return MailboxStatistics(len(self._envelopes), self._bytes)

@@ -1,0 +1,99 @@
+"""How a turn ended: an answer or a failure, and the bytes it has on the wire and in the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import orjson
+
+from providers.base import Usage
+from storage.mailboxes import OutcomeKind
+
+Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `llm.response` carries. Everything below `username` is there only from a model."""
+
+    channel_id: str
+    request_id: str
+    action: Action
+    content: str
+    username: str | None = None
+    persona: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    latency_ms: int | None = None
+
+    kind: ClassVar[OutcomeKind] = "response"
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.response`; keys without a value are left out."""
+        body: dict[str, Any] = {
+            "type": "llm_response",
+            "channel_id": self.channel_id,
+            "content": self.content,
+            "request_id": self.request_id,
+            "username": self.username,
+            "action": self.action,
+            "persona": self.persona,
+            "provider": self.provider,
+            "model": self.model,
+            "finish_reason": self.finish_reason,
+            "latency_ms": self.latency_ms,
+        }
+        if self.usage:
+            body["usage"] = {
+                "prompt_tokens": self.usage.prompt_tokens,
+                "completion_tokens": self.usage.completion_tokens,
+                "total_tokens": self.usage.total_tokens,
+            }
+        return _compact(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What `llm.error` carries."""
+
+    channel_id: str
+    request_id: str
+    code: str
+    error: str
+    retry_after_s: float | None = None
+    ahead: int | None = None
+
+    kind: ClassVar[OutcomeKind] = "error"
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.error`; keys without a value are left out."""
+        return _compact(
+            {
+                "type": "llm_error",
+                "channel_id": self.channel_id,
+                "error": self.error,
+                "code": self.code,
+                "request_id": self.request_id,
+                "retry_after_s": self.retry_after_s,
+                "ahead": self.ahead,
+            }
+        )
+
+
+def decode(body: bytes) -> Answer | Failure:
+    """What `encode` made, back as a record."""
+    values = orjson.loads(body)
+    if values.pop("type") == "llm_error":
+        return Failure(**values)
+    if usage := values.pop("usage", None):
+        values["usage"] = Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    return Answer(**values)
+
+
+def _compact(body: dict[str, Any]) -> bytes:
+    kept = orjson.dumps({key: value for key, value in body.items() if value is not None})
+    # orjson's result holds on to a buffer of 4 KiB for as long as it lives; a copy does not.
+    return bytes(memoryview(kept))

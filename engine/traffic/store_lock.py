@@ -1,0 +1,74 @@
+"""Two servers on one directory would spoil each other's files without a word: one may have it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+
+from engine.traffic.nats_process import EmbeddedNatsError
+
+_ORPHAN_LIMIT_S = 5.0
+_POLL_S = 0.01
+
+
+class StoreInUse(EmbeddedNatsError):
+    """Another server runs on the same directory. `owner` is its engine's process id, if known."""
+
+    def __init__(self, directory: Path, owner: int | None) -> None:
+        holder = f"process {owner}" if owner else "another process"
+        super().__init__(f"{directory} is in use by {holder}: stop that one, or use another.")
+        self.owner = owner
+
+
+async def take(directory: Path) -> int:
+    """A file descriptor; the directory is taken until it, and its copies, are closed.
+
+    StoreInUse if another process has it.
+    """
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        await _lock(lock, directory)
+    except BaseException:
+        os.close(lock)
+        raise
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+async def _lock(lock: int, directory: Path) -> None:
+    try:
+        async with asyncio.timeout(_ORPHAN_LIMIT_S):
+            while not _locked(lock):
+                owner = _owner(lock)
+                if owner is None or _lives(owner):
+                    raise StoreInUse(directory, owner)
+                # The server of an engine that was killed needs a moment to end.
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise StoreInUse(directory, None) from None
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(lock: int) -> int | None:
+    text = os.pread(lock, 20, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,196 @@
+"""The providers in their order: the first answers, and where it cannot, the next one does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.circuit import Circuit
+from providers.errors import ContextTooLong, ModelNotFound, ProviderError
+from providers.link import Effort, Link, LinkStatistics
+from providers.retry import Retry
+
+Items = AsyncGenerator[str | Completion, None]
+Ask = Callable[[Link, Options, bool], Items]
+Failures = list[tuple[Link, ProviderError]]
+
+log = logging.getLogger("rosey_llm.providers")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A completion, and what it took.
+
+    provider: the name of the one that answered; attempts: calls made, over all providers;
+    waited_s: seconds spent waiting for a free slot.
+    """
+
+    completion: Completion
+    provider: str
+    attempts: int
+    waited_s: float
+
+
+class ProviderChain:
+    """What the engine calls. Every call raises ProviderError and nothing else.
+
+    The first provider answers with the model that was asked for; a later one with its own default.
+    Another provider takes over only before the first piece of an answer was given out, and only
+    where it could do better. `channel` is who waits for a slot, for fairness among channels.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[LLMProvider],
+        *,
+        circuit: Callable[[], Circuit] = Circuit,
+        retry: Retry | None = None,
+    ) -> None:
+        if not providers:
+            raise ValueError("a chain needs a provider")
+        if len({provider.name for provider in providers}) < len(providers):
+            raise ValueError("the providers of a chain need different names")
+        retry = retry or Retry()
+        self._links = [Link(provider, circuit(), retry) for provider in providers]
+        self._passed_over: set[str] = set()
+
+    @property
+    def primary(self) -> LLMProvider:
+        return self._links[0].provider
+
+    def context_tokens(self, model: str | None = None) -> int:
+        """The budget of the first provider; a later one may say ContextTooLong."""
+        return self.primary.context_tokens(model)
+
+    async def chat(
+        self, messages: Sequence[Message], options: Options, *, channel: str
+    ) -> Answered:
+        return await self._whole(
+            lambda provider, options: provider.chat(messages, options), options, channel
+        )
+
+    async def complete(self, prompt: str, options: Options, *, channel: str) -> Answered:
+        return await self._whole(
+            lambda provider, options: provider.complete(prompt, options), options, channel
+        )
+
+    def stream(
+        self, messages: Sequence[Message], options: Options, *, channel: str
+    ) -> AsyncGenerator[str | Answered, None]:
+        """Non-empty pieces, then one Answered that holds them joined. Close it to stop it."""
+        effort = Effort(channel)
+        return self._tried(
+            lambda link, options, alternative: link.pieces(
+                messages, options, effort, alternative=alternative
+            ),
+            options,
+            effort,
+        )
+
+    async def start(self) -> None:
+        """Start all providers. One that is not there yet is only logged: it may come up later."""
+        try:
+            for link in self._links:
+                try:
+                    await link.provider.start()
+                except ProviderError as error:
+                    log.warning("Provider %s: %s", link.name, error)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for link in self._links:
+                group.create_task(link.aclose())
+
+    async def statuses(self) -> dict[str, Status]:
+        """Each provider's status by its name, all asked at once, within 5 s."""
+        async with asyncio.TaskGroup() as group:
+            asked = {link.name: group.create_task(link.status()) for link in self._links}
+        return {name: task.result() for name, task in asked.items()}
+
+    def statistics(self) -> dict[str, LinkStatistics]:
+        return {link.name: link.statistics() for link in self._links}
+
+    async def _whole(
+        self,
+        request: Callable[[LLMProvider, Options], Awaitable[Completion]],
+        options: Options,
+        channel: str,
+    ) -> Answered:
+        effort = Effort(channel)
+
+        def ask(link: Link, options: Options, alternative: bool) -> Items:
+            provider = link.provider
+            return link.whole(lambda: request(provider, options), effort, alternative=alternative)
+
+        async with aclosing(self._tried(ask, options, effort)) as items:
+            async for item in items:
+                if isinstance(item, Answered):
+                    return item
+        raise AssertionError("an answer or an error ends every call")
+
+    async def _tried(
+        self, ask: Ask, options: Options, effort: Effort
+    ) -> AsyncGenerator[str | Answered, None]:
+        failures: Failures = []
+        for position, link in enumerate(self._links):
+            alternative = any(later.ready for later in self._links[position + 1 :])
+            begun = False
+            try:
+                async with aclosing(ask(link, options, alternative)) as items:
+                    async for item in items:
+                        if not begun:
+                            begun = True
+                            self._note_answer(link, failures)
+                        if isinstance(item, str):
+                            yield item
+                        else:
+                            completion = item
+            except ProviderError as error:
+                if begun:
+                    raise
+                failures.append((link, error))
+                if not _falls_over(error, options):
+                    break
+                options = replace(options, model=None)
+            else:
+                yield Answered(completion, link.name, effort.attempts, effort.waited_s)
+                return
+        raise _telling(failures)
+
+    def _note_answer(self, link: Link, failures: Failures) -> None:
+        """Log once when a provider is passed over, and once when it answers again."""
+        if link.name in self._passed_over:
+            self._passed_over.remove(link.name)
+            log.info("Provider %s answers again.", link.name)
+        for failed, error in failures:
+            if failed.name not in self._passed_over:
+                self._passed_over.add(failed.name)
+                log.warning(
+                    "Provider %s is not available; answering with %s. (%s)",
+                    failed.name,
+                    link.name,
+                    error,
+                )
+
+
+def _falls_over(error: ProviderError, options: Options) -> bool:
+    named = isinstance(error, ModelNotFound) and options.model is not None
+    return error.falls_over and not named
+
+
+def _telling(failures: Failures) -> ProviderError:
+    """The error that the caller hears of: the first one, unless it can cure a later one.
+
+    A prompt too long for a later provider can be cut, and then that provider answers.
+    """
+    for link, error in failures[1:]:
+        log.warning("Provider %s failed as well: %s", link.name, error)
+    last = failures[-1][1]
+    return last if isinstance(last, ContextTooLong) else failures[0][1]

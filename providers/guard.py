@@ -1,0 +1,185 @@
+"""Holds any provider, ours or a stranger's, to what the seam promises.
+
+Whatever it does, a call ends in time, with an answer that is not empty, or in a ProviderError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from providers.base import Completion, LLMProvider, Message, Options
+from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
+
+T = TypeVar("T")
+
+CLOSE_LIMIT_S = 10.0
+END_LIMIT_S = 2.0
+
+log = logging.getLogger("rosey_llm.providers")
+
+
+class Guard:
+    """A provider behind its deadlines (`ProviderConfig`). A call's `deadline_s` is by `clock`."""
+
+    def __init__(self, provider: LLMProvider, clock: Callable[[], float] = time.monotonic) -> None:
+        self._provider = provider
+        self._clock = clock
+        config = provider.config
+        self._gap_s = config.timeout
+        self._first_s = config.first_content_timeout or config.timeout
+        self._total_s = config.total_timeout
+
+    async def whole(
+        self, ask: Callable[[], Awaitable[Completion]], deadline_s: float
+    ) -> Completion:
+        """What `ask` gets from the provider in one go."""
+        limit_s = max(self._gap_s, self._first_s)
+        problem = f"gave no answer within {limit_s:g} s"
+        completion: object = await self.step(ask, limit_s, problem, deadline_s)
+        if not isinstance(completion, Completion):
+            raise self.bad(f"failed: it answered with {type(completion).__name__}")
+        if not completion.content.strip():
+            raise self.bad("gave an empty answer")
+        return completion
+
+    async def begun(
+        self, messages: Sequence[Message], options: Options, deadline_s: float
+    ) -> TokenStream:
+        """A token stream whose first piece is there; the caller closes it."""
+        stream = TokenStream(self, lambda: self._provider.stream(messages, options))
+        problem = f"gave no answer within {self._first_s:g} s"
+        try:
+            await self.step(stream.begin, self._first_s, problem, deadline_s)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
+
+    async def following(self, stream: TokenStream, deadline_s: float) -> str | Completion:
+        """The next piece of a token stream that has begun, or at last its completion."""
+        problem = f"stopped in the middle of its answer (no text for {self._gap_s:g} s)"
+        item = await self.step(stream.read, self._gap_s, problem, deadline_s)
+        if isinstance(item, Completion):
+            with suppress(ProviderError):
+                await self.step(stream.finish, END_LIMIT_S, "does not end its answer")
+        return item
+
+    async def step(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        limit_s: float,
+        problem: str,
+        deadline_s: float = math.inf,
+    ) -> T:
+        """Wait for one thing of the provider's; `problem` says what is wrong when it is late."""
+        left_s = deadline_s - self._clock()
+        if left_s < limit_s:
+            limit_s, problem = left_s, f"did not finish its answer within {self._total_s:g} s"
+        cancels = _cancels()
+        timeout = asyncio.timeout(limit_s)
+        try:
+            async with timeout:
+                result = await ask()
+        except Exception as exc:  # a stranger's provider may raise anything
+            _heed_cancellation(cancels)
+            if timeout.expired():
+                raise ProviderTimeout(f"{self._provider.label} {problem}") from exc
+            if isinstance(exc, ProviderError):
+                raise
+            log.exception("Provider %s failed.", self._provider.name)
+            raise self.bad(f"failed: {type(exc).__name__}") from exc
+        _heed_cancellation(cancels)
+        return result
+
+    def bad(self, problem: str) -> BadAnswer:
+        return BadAnswer(f"{self._provider.label} {problem}")
+
+    def incomplete(self, partial: str) -> IncompleteAnswer:
+        text = f"{self._provider.label} broke off in the middle of its answer"
+        return IncompleteAnswer(text, partial=partial)
+
+
+class TokenStream:
+    """A provider's stream, checked. `text` is what it has said so far.
+
+    Blank pieces are held back until one shows something: up to then another provider can answer.
+    """
+
+    def __init__(self, guard: Guard, start: Callable[[], AsyncIterator[str | Completion]]) -> None:
+        self._guard = guard
+        self._start = start
+        self._source: AsyncIterator[str | Completion] | None = None
+        self._completion: Completion | None = None
+        self._said: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._said)
+
+    async def begin(self) -> None:
+        """Wait until `text` shows something."""
+        self._source = aiter(self._start())
+        while True:
+            match await self._item():
+                case str(piece):
+                    self._said.append(piece)
+                    if piece.strip():
+                        return
+                case Completion(content) as completion if content.strip():
+                    self._said = [content]
+                    self._completion = completion
+                    return
+                case _:
+                    raise self._guard.bad("gave an empty answer")
+
+    async def read(self) -> str | Completion:
+        """The next piece; at last the completion, whose content is the pieces joined."""
+        while self._completion is None:
+            match await self._item():
+                case None:
+                    raise self._guard.incomplete(self.text)
+                case Completion() as completion:
+                    self._completion = completion
+                case str(piece) if piece:
+                    self._said.append(piece)
+                    return piece
+        return replace(self._completion, content=self.text)
+
+    async def finish(self) -> None:
+        """Let the provider run to its end after the completion: it may free its connection."""
+        await self._item()
+
+    async def aclose(self) -> None:
+        """Stop the provider's work on it. Its failure to stop is logged, never raised."""
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            with suppress(ProviderError):
+                await self._guard.step(close, CLOSE_LIMIT_S, "does not close its answer")
+
+    async def _item(self) -> str | Completion | None:
+        assert self._source is not None  # noqa: S101 -- `begin` comes first
+        try:
+            item: object = await anext(self._source)
+        except StopAsyncIteration:
+            return None
+        if isinstance(item, str | Completion):
+            return item
+        raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _heed_cancellation(cancels_before: int) -> None:
+    # A provider that eats its caller's cancellation must not make the caller go on.
+    if _cancels() > cancels_before:
+        raise asyncio.CancelledError

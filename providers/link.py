@@ -1,0 +1,129 @@
+"""One provider of the chain, with its circuit, its slots and its retries."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.circuit import Circuit, CircuitStatistics
+from providers.errors import ProviderError, ProviderUnavailable
+from providers.guard import CLOSE_LIMIT_S, Guard, TokenStream
+from providers.retry import Limits, Retry
+from providers.slots import Slots, SlotsStatistics
+
+STATUS_LIMIT_S = 5.0
+
+log = logging.getLogger("rosey_llm.providers")
+
+
+@dataclass(slots=True)
+class Effort:
+    """What an answer has cost so far: calls made, and seconds spent waiting for a slot."""
+
+    channel: str
+    attempts: int = 0
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    circuit: CircuitStatistics
+    slots: SlotsStatistics
+
+
+class Link:
+    """Its calls raise ProviderError and nothing else, whatever the provider does.
+
+    `alternative` says whether another provider could answer instead.
+    """
+
+    def __init__(self, provider: LLMProvider, circuit: Circuit, retry: Retry) -> None:
+        self.provider = provider
+        self._guard = Guard(provider, retry.clock)
+        self._circuit = circuit
+        self._retry = retry
+        self._slots = Slots(provider.config.max_concurrency)
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call made now would reach the provider."""
+        return self._circuit.wait_s() is None
+
+    def statistics(self) -> LinkStatistics:
+        return LinkStatistics(self._circuit.statistics(), self._slots.statistics())
+
+    async def whole(
+        self, ask: Callable[[], Awaitable[Completion]], effort: Effort, *, alternative: bool
+    ) -> AsyncGenerator[str | Completion, None]:
+        """The completion that `ask` gets from the provider, as the only item."""
+        async with self._place(effort, alternative) as limits:
+
+            async def attempt() -> Completion:
+                effort.attempts += 1
+                return await self._guard.whole(ask, limits.deadline_s)
+
+            completion = await self._retry.run(attempt, limits)
+        yield completion
+
+    async def pieces(
+        self, messages: Sequence[Message], options: Options, effort: Effort, *, alternative: bool
+    ) -> AsyncGenerator[str | Completion, None]:
+        """The answer as it grows, then its completion; tried again only before the first piece."""
+        async with self._place(effort, alternative) as limits:
+
+            async def attempt() -> TokenStream:
+                effort.attempts += 1
+                return await self._guard.begun(messages, options, limits.deadline_s)
+
+            async with aclosing(await self._retry.run(attempt, limits)) as stream:
+                item: str | Completion = stream.text
+                while isinstance(item, str):
+                    yield item
+                    item = await self._guard.following(stream, limits.deadline_s)
+        yield item
+
+    async def status(self) -> Status:
+        problem = f"says nothing for {STATUS_LIMIT_S:g} s"
+        try:
+            return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
+        except ProviderError as error:
+            return Status(False, str(error))
+
+    async def aclose(self) -> None:
+        try:
+            await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, "does not close")
+        except ProviderError as error:
+            log.warning("%s", error)
+
+    @asynccontextmanager
+    async def _place(self, effort: Effort, alternative: bool) -> AsyncIterator[Limits]:
+        self._refuse_while_open()
+        began_s = self._retry.clock()
+        async with self._slots.taken(effort.channel):
+            now_s = self._retry.clock()
+            effort.waited_s += now_s - began_s
+            # While this call waited, others may have found the provider dead.
+            self._refuse_while_open()
+            config = self.provider.config
+            with self._circuit.call():
+                yield Limits(config.max_retries, now_s + config.total_timeout, alternative)
+
+    def _refuse_while_open(self) -> None:
+        wait_s = self._circuit.wait_s()
+        if wait_s is None:
+            return
+        seconds = math.ceil(wait_s)
+        again = f"in {seconds} s" if seconds else "now"
+        raise ProviderUnavailable(
+            f"{self.provider.label} is not available; trying again {again}",
+            retry_after_s=float(seconds),
+            refused=True,
+        )

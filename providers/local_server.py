@@ -1,0 +1,115 @@
+"""The program of the embedded model's child process: llama.cpp's HTTP server on 127.0.0.1.
+
+Standard input: one JSON line, an `Order`; then silence, and its end is the order to stop.
+Standard output: one JSON line, {"port": 41234}, once the server is healthy.
+Standard error: what llama.cpp has to complain of.
+
+It is run by its path, in isolation, so it imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
+
+_PR_SET_PDEATHSIG = 1
+_HEALTH_TRIES = 600
+_HEALTH_PAUSE_S = 0.1
+
+
+class Order(TypedDict):
+    """What the parent asks for. `context_tokens` is one conversation's share, not the sum."""
+
+    model_path: str
+    alias: str
+    api_key: str
+    context_tokens: int
+    parallel: int
+    threads: int
+    parent_pid: int
+
+
+def main() -> None:
+    report = _private_stdout()
+    order: Order = json.loads(sys.stdin.readline())
+    _end_with(order["parent_pid"])
+    threading.Thread(target=_end_at_eof, daemon=True).start()
+    # The engine's loop must get its turn while the model computes on every core.
+    os.nice(5)
+    server = _serve(order)
+    port = urlsplit(server.listening_address).port or 0
+    _await_health(port)
+    with os.fdopen(report, "w") as out:
+        out.write(json.dumps({"port": port}) + "\n")
+    threading.Event().wait()
+
+
+def _private_stdout() -> int:
+    """Keep standard output for the report: whatever a library prints there goes to the errors."""
+    report = os.dup(1)
+    os.dup2(2, 1)
+    return report
+
+
+def _end_with(parent_pid: int) -> None:
+    # The end of standard input is noticed by a thread, which a busy interpreter can hold up.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(0)
+
+
+def _end_at_eof() -> None:
+    while sys.stdin.readline():
+        pass
+    os._exit(0)
+
+
+def _serve(order: Order) -> Any:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = order["model_path"]
+    # Without an alias the file's path is the model's name, in every answer.
+    params.model_alias = {order["alias"]}
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [order["api_key"]]
+    params.n_parallel = order["parallel"]
+    # The server divides its context among its slots.
+    params.n_ctx = order["context_tokens"] * order["parallel"]
+    if order["threads"]:
+        params.cpuparams.n_threads = order["threads"]
+        params.cpuparams_batch.n_threads = order["threads"]
+    # By default it may keep 8 GiB of prompts, and serves a web page and other people's prompts.
+    params.cache_ram_mib = 0
+    params.ui = False
+    params.endpoint_slots = False
+    params.offline = True
+    params.verbosity = 1
+    return xllamacpp.Server(params)
+
+
+def _await_health(port: int) -> None:
+    for _ in range(_HEALTH_TRIES):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                return
+        finally:
+            connection.close()
+        time.sleep(_HEALTH_PAUSE_S)
+    raise SystemExit("the model server listens, but does not become healthy")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Ollama's own protocol: newline-delimited JSON, models loaded on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from providers.base import Completion, Message, Options, Status
+from providers.errors import ConnectionLost, ProviderError
+from providers.reasoning import Draft, usage_of
+from providers.records import Count, Seconds
+from providers.session import HttpConfig, HttpProvider, as_dict
+from providers.sse import JsonLines
+
+logger = logging.getLogger("rosey_llm.providers")
+
+SHOW_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OllamaConfig(HttpConfig):
+    """keep_alive: how long a model stays loaded ("10m", seconds as "300", "-1" for ever).
+
+    first_content_timeout covers the loading of a model, which a shorter one would abort each time.
+    max_tokens always goes out, since without it an answer has no end; context_tokens does too,
+    since the server's own default depends on its graphics memory and it drops what is over it.
+    """
+
+    base_url: str = "http://localhost:11434"
+    default_model: str = "llama3.2"
+    first_content_timeout: Seconds | None = 300.0
+    max_tokens: Count | None = 1024
+    context_tokens: Count = 4096
+    keep_alive: str = ""
+
+
+class OllamaProvider(HttpProvider):
+    """Chat over /api/chat, raw completions over /api/generate."""
+
+    kind = "ollama"
+    Config = OllamaConfig
+    config: OllamaConfig
+
+    def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        self._thinks: dict[str, bool] = {}
+
+    @property
+    def label(self) -> str:
+        return "Ollama"
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        return await self._whole_answer("chat", {"messages": _dicts(messages)}, options)
+
+    async def complete(self, prompt: str, options: Options) -> Completion:
+        return await self._whole_answer("generate", {"prompt": prompt}, options)
+
+    async def stream(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncIterator[str | Completion]:
+        body = await self._body({"messages": _dicts(messages), "stream": True}, options)
+        draft = Draft(self.label, body["model"])
+        try:
+            async with self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
+                async with aclosing(reply.items(JsonLines(), orjson.loads)) as lines:
+                    async for line in lines:
+                        if piece := self._take(as_dict(line), draft):
+                            yield piece
+                        if draft.done:
+                            break
+                if rest := draft.rest():
+                    yield rest
+                yield draft.completion()
+                await reply.drain()
+        except ConnectionLost as exc:
+            raise draft.cut_off(exc) from exc
+
+    async def models(self) -> list[str]:
+        said = as_dict(await self.session.get_json(f"{self.base_url}/api/tags"))
+        models = said.get("models")
+        names = [as_dict(m).get("name") for m in (models if isinstance(models, list) else [])]
+        return [name for name in names if isinstance(name, str)]
+
+    async def _probe(self) -> Status:
+        await self.session.get_json(f"{self.base_url}/api/version")
+        model = self.config.default_model
+        if _tagged(model) in map(_tagged, await self.models()):
+            return Status(True)
+        return Status(False, f"model {model} is not there; run: ollama pull {model}")
+
+    async def _whole_answer(
+        self, method: str, asked: Mapping[str, Any], options: Options
+    ) -> Completion:
+        body = await self._body({**asked, "stream": False}, options)
+        draft = Draft(self.label, body["model"])
+        self._take(
+            as_dict(await self.session.post_json(f"{self.base_url}/api/{method}", body)), draft
+        )
+        draft.rest()
+        return draft.completion()
+
+    async def _body(self, asked: Mapping[str, Any], options: Options) -> dict[str, Any]:
+        model, temperature, max_tokens = self.settled(options)
+        body: dict[str, Any] = {
+            "model": model,
+            **asked,
+            "options": {
+                "temperature": temperature,
+                "num_predict": max_tokens or OllamaConfig.max_tokens,
+                "num_ctx": self.context_tokens(model),
+            },
+        }
+        if keep_alive := self.config.keep_alive:
+            body["keep_alive"] = _duration(keep_alive)
+        if await self._is_thinking(model):
+            body["think"] = False
+        return body
+
+    async def _is_thinking(self, model: str) -> bool:
+        """Whether the model thinks unless it is told not to. To tell another one is an error."""
+        if model not in self._thinks:
+            try:
+                async with asyncio.timeout(SHOW_S):
+                    shown = await self.session.post_json(
+                        f"{self.base_url}/api/show", {"model": model}
+                    )
+            except (ProviderError, TimeoutError) as exc:
+                logger.debug("cannot tell whether %s thinks: %r", model, exc)
+                return False
+            capabilities = as_dict(shown).get("capabilities")
+            self._thinks[model] = isinstance(capabilities, list) and "thinking" in capabilities
+        return self._thinks[model]
+
+    def _take(self, said: dict[str, Any], draft: Draft) -> str:
+        """What one object of an answer adds to the text; its other news go into `draft`."""
+        if error := said.get("error"):
+            raise self.session.failure({"error": error})
+        if isinstance(model := said.get("model"), str) and model:
+            draft.model = model
+        if said.get("done") is True:
+            draft.done = True
+            reason = said.get("done_reason")
+            draft.finish_reason = reason if isinstance(reason, str) else None
+            # Counts of zero are left out.
+            draft.usage = usage_of(said.get("prompt_eval_count", 0), said.get("eval_count", 0))
+        text = as_dict(said.get("message")).get("content", said.get("response"))
+        return draft.add(text) if isinstance(text, str) else ""
+
+
+def _dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _duration(text: str) -> int | str:
+    """Ollama takes "10m", but a bare number only as a number."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _tagged(model: str) -> str:
+    """A name without a tag means the tag "latest"; a colon before a slash belongs to a host."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"

@@ -1,0 +1,186 @@
+"""A provider that answers by script: for tests, demos and bots without a model. No network."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from providers import errors
+from providers.base import (
+    Completion,
+    LLMProvider,
+    Message,
+    Options,
+    ProviderConfig,
+    Status,
+    Usage,
+)
+from providers.records import Count, Range
+
+CALLS_KEPT = 10_000
+
+Action = Literal["chat", "stream", "complete"]
+Delay = Annotated[float, Range(least=0)]
+Script = Callable[[Sequence[Message], Options], AsyncIterator[str]]
+
+FAILURES: dict[str, type[errors.ProviderError]] = {
+    "provider_unavailable": errors.ProviderUnavailable,
+    "provider_timeout": errors.ProviderTimeout,
+    "provider_auth": errors.AuthenticationFailed,
+    "rate_limited": errors.RateLimited,
+    "model_not_found": errors.ModelNotFound,
+    "context_too_long": errors.ContextTooLong,
+    "provider_error": errors.BadAnswer,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedConfig(ProviderConfig):
+    """Times in seconds.
+
+    reply: the answer; `{message}` stands for the newest user message.
+    chunk_words: words in a streamed piece.
+    delay: the wait before the first piece; chunk_delay: the wait before each later one.
+    fail: an error code; every call then fails with it.
+    """
+
+    default_model: str = "scripted"
+    reply: str = "You said: {message}"
+    chunk_words: Count = 1
+    delay: Delay = 0.0
+    chunk_delay: Delay = 0.0
+    fail: Literal[
+        "",
+        "provider_unavailable",
+        "provider_timeout",
+        "provider_auth",
+        "rate_limited",
+        "model_not_found",
+        "context_too_long",
+        "provider_error",
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as the provider saw it."""
+
+    messages: tuple[Message, ...]
+    options: Options
+    action: Action
+
+
+class ScriptedProvider(LLMProvider):
+    """Answers at once with `reply`, or with the pieces that `script` writes.
+
+    A script may raise any ProviderError and wait on events. A word counts as a token.
+    `calls` holds the newest 10,000 calls.
+    """
+
+    kind: ClassVar[str] = "scripted"
+    Config = ScriptedConfig
+    config: ScriptedConfig
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        script: Script | None = None,
+    ) -> None:
+        super().__init__(config, name=name)
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self._script = script or self._reply
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        return await self._answer("chat", messages, options)
+
+    async def complete(self, prompt: str, options: Options) -> Completion:
+        return await self._answer("complete", [Message("user", prompt)], options)
+
+    def stream(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncIterator[str | Completion]:
+        self._note("stream", messages, options)
+        return self._written(messages, options)
+
+    async def is_available(self) -> bool:
+        return not self.config.fail
+
+    async def status(self) -> Status:
+        return Status(not self.config.fail, self._excuse() if self.config.fail else "")
+
+    async def models(self) -> list[str]:
+        return [self.config.default_model]
+
+    def _note(self, action: Action, messages: Sequence[Message], options: Options) -> None:
+        self.calls.append(Call(tuple(messages), options, action))
+
+    def _excuse(self) -> str:
+        return f"{self.label} fails as told ({self.config.fail})"
+
+    async def _answer(
+        self, action: Action, messages: Sequence[Message], options: Options
+    ) -> Completion:
+        self._note(action, messages, options)
+        completion: str | Completion = ""
+        async for item in self._written(messages, options):
+            completion = item
+        assert isinstance(completion, Completion)  # noqa: S101 -- `_written` always ends with it
+        return completion
+
+    async def _written(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncIterator[str | Completion]:
+        if self.config.fail:
+            raise FAILURES[self.config.fail](self._excuse())
+        model, _, most = self.settled(options)
+        said: list[str] = []
+        words = 0
+        finish_reason = "stop"
+        async with aclosing(_closable(self._script(messages, options))) as pieces:
+            async for piece in pieces:
+                kept, count = _cut(piece, None if most is None else most - words)
+                words += count
+                if kept:
+                    said.append(kept)
+                    yield kept
+                if kept != piece:
+                    finish_reason = "length"
+                    break
+        usage = Usage(sum(len(message.content.split()) for message in messages), words)
+        yield Completion("".join(said), model, finish_reason, usage)
+
+    async def _reply(self, messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
+        asked = [message.content for message in messages if message.role == "user"]
+        text = self.config.reply.replace("{message}", asked[-1] if asked else "")
+        words = re.findall(r"\s*\S+\s*", text)
+        wait_s = self.config.delay
+        for start in range(0, len(words), self.config.chunk_words):
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            yield "".join(words[start : start + self.config.chunk_words])
+            wait_s = self.config.chunk_delay
+
+
+def _cut(piece: str, most: int | None) -> tuple[str, int]:
+    """The piece up to its `most`th word, and how many words that is."""
+    words = list(re.finditer(r"\S+", piece))
+    if most is None or len(words) <= most:
+        return piece, len(words)
+    return piece[: words[most - 1].end()] if most else "", most
+
+
+async def _closable(pieces: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        # A generator that is left half-way would run its clean-up only when it is collected.
+        if hasattr(pieces, "aclose"):
+            await pieces.aclose()

@@ -1,0 +1,78 @@
+"""How many calls a provider gets at once, and who is next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsStatistics:
+    limit: int
+    running: int
+    waiting: int
+
+
+class Slots:
+    """`limit` places, first come, first served by channel.
+
+    Places that come free go round the waiting channels, one each, so that a channel with a hundred
+    waiting calls does not hold up another. The count of waiting calls is bounded by the caller.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running = 0
+        # While anybody waits, every place is taken: a freed place is handed on, never put back.
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def taken(self, channel: str) -> AsyncIterator[None]:
+        """A place, for as long as the block lasts."""
+        await self._take(channel)
+        try:
+            yield
+        finally:
+            self._free()
+
+    def statistics(self) -> SlotsStatistics:
+        waiting = sum(len(calls) for calls in self._waiting.values())
+        return SlotsStatistics(self._limit, self._running, waiting)
+
+    async def _take(self, channel: str) -> None:
+        if self._running < self._limit:
+            self._running += 1
+            return
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(channel, deque()).append(granted)
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.cancelled():
+                self._forget(channel, granted)
+            else:
+                # Granted and cancelled in the same breath: the place is ours to hand on.
+                self._free()
+            raise
+
+    def _free(self) -> None:
+        while self._waiting:
+            channel, calls = self._waiting.popitem(last=False)
+            granted = calls.popleft()
+            if calls:
+                self._waiting[channel] = calls
+            if not granted.done():
+                granted.set_result(None)
+                return
+        self._running -= 1
+
+    def _forget(self, channel: str, granted: asyncio.Future[None]) -> None:
+        calls = self._waiting.get(channel)
+        if calls is None or granted not in calls:
+            return
+        calls.remove(granted)
+        if not calls:
+            del self._waiting[channel]

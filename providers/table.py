@@ -1,0 +1,78 @@
+"""Which class answers for a `[providers.<name>]`.
+
+Looked up in this order: `KINDS`; the entry points of the group `rosey_llm.providers`; and a kind
+that is written "package.module:Class" is that class, so that a new provider is one file and one
+line of configuration.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from providers.base import LLMProvider
+from providers.records import RecordError, shown, suggestion
+
+GROUP = "rosey_llm.providers"
+KINDS = {
+    "ollama": "providers.ollama:OllamaProvider",
+    "openai": "providers.openai:OpenAIProvider",
+    "openrouter": "providers.openrouter:OpenRouterProvider",
+    "local": "providers.local:LocalProvider",
+    "scripted": "providers.scripted:ScriptedProvider",
+}
+
+
+def find(kind: str) -> type[LLMProvider]:
+    """The provider's class; RecordError where there is none or it cannot be imported."""
+    if ":" in kind:
+        return _load(kind)
+    if kind in KINDS:
+        return _load(KINDS[kind])
+    plugins = _plugins()
+    if kind in plugins:
+        return _load(plugins[kind])
+    known = sorted({*KINDS, *plugins})
+    hint = suggestion(kind, known) or f'; known are {", ".join(known)} and "package.module:Class"'
+    raise RecordError("", f"unknown kind {shown(kind)}{hint}")
+
+
+def build(name: str, table: Mapping[str, Any]) -> LLMProvider:
+    """The provider that a `[providers.<name>]` describes; its kind is its name unless it says one.
+
+    RecordError names the setting that is wrong, for example `providers.<name>.kind`.
+    """
+    path = f"providers.{name}.kind"
+    kind = table.get("kind", name)
+    if not isinstance(kind, str):
+        raise RecordError(path, f"expected a string, got {shown(kind)}")
+    try:
+        cls = find(kind)
+    except RecordError as exc:
+        raise RecordError(path, exc.problem) from exc
+    config = {key: value for key, value in table.items() if key != "kind"}
+    return cls(config, name=name)
+
+
+def _plugins() -> dict[str, str]:
+    return {found.name: f"{found.module}:{found.attr}" for found in entry_points(group=GROUP)}
+
+
+def _load(address: str) -> type[LLMProvider]:
+    module_name, _, class_name = address.partition(":")
+    try:
+        module = import_module(module_name)
+    except (ImportError, SyntaxError, ValueError) as exc:
+        raise RecordError("", f"cannot import {shown(address)}: {exc}") from exc
+    cls = getattr(module, class_name, None)
+    if cls is None:
+        raise RecordError("", f"{shown(module_name)} has no class {shown(class_name)}")
+    if not (isinstance(cls, type) and issubclass(cls, LLMProvider)):
+        raise RecordError("", f"{shown(address)} is not an LLMProvider")
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise RecordError("", f"{shown(address)} lacks {missing}")
+    return cls

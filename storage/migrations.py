@@ -1,0 +1,89 @@
+"""The schema, as steps. Each step is committed together with the record that it ran."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import sqlite_utils
+
+from storage.errors import CannotOpen
+
+migrations = sqlite_utils.Migrations("rosey-llm")
+
+
+@migrations()
+def m001_first_schema(db: sqlite_utils.Database) -> None:
+    """Channels, their history and snapshots, the durable mailbox and the outbox.
+
+    history is a rowid table with one index on an integer channel id: that index ends in the rowid,
+    so a channel's newest rows need no sort, and a commit stays cheap at millions of rows.
+    """
+    for statement in (
+        """CREATE TABLE channel (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            created_ms INTEGER NOT NULL
+        ) STRICT""",
+        """CREATE TABLE history (
+            id INTEGER PRIMARY KEY,
+            channel_id INTEGER NOT NULL REFERENCES channel(id),
+            seq INTEGER NOT NULL,
+            ts_ms INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            username TEXT,
+            content TEXT NOT NULL,
+            persona TEXT,
+            provider TEXT,
+            model TEXT,
+            finish_reason TEXT,
+            prompt_tokens INTEGER,
+            completion_tokens INTEGER,
+            latency_ms INTEGER,
+            code TEXT
+        ) STRICT""",
+        "CREATE INDEX history_channel ON history(channel_id)",
+        """CREATE TABLE snapshot (
+            channel_id INTEGER PRIMARY KEY REFERENCES channel(id),
+            upto INTEGER NOT NULL,
+            ts_ms INTEGER NOT NULL,
+            body BLOB NOT NULL
+        ) STRICT""",
+        """CREATE TABLE mailbox (
+            id INTEGER PRIMARY KEY,
+            channel_id INTEGER NOT NULL REFERENCES channel(id),
+            request_id TEXT NOT NULL,
+            username TEXT NOT NULL,
+            body BLOB NOT NULL,
+            replies TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            accepted_ms INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE UNIQUE INDEX mailbox_request ON mailbox(channel_id, request_id)",
+        """CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY,
+            channel_id INTEGER NOT NULL REFERENCES channel(id),
+            request_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            replies TEXT NOT NULL,
+            body BLOB NOT NULL,
+            created_ms INTEGER NOT NULL,
+            published_ms INTEGER
+        ) STRICT""",
+        "CREATE UNIQUE INDEX outbox_request ON outbox(channel_id, request_id)",
+        "CREATE INDEX outbox_waiting ON outbox(id) WHERE published_ms IS NULL",
+    ):
+        db.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the schema up to date. CannotOpen where a newer rosey-llm has written it."""
+    db = sqlite_utils.Database(connection)
+    known = {step.name for step in migrations.pending(sqlite_utils.Database(memory=True))}
+    newer = [step.name for step in migrations.applied(db) if step.name not in known]
+    if newer:
+        raise CannotOpen(
+            f"{path} was written by a newer rosey-llm (it has {', '.join(newer)}); "
+            "install that version, or point [storage] path at another file."
+        )
+    migrations.apply(db)

@@ -1,0 +1,51 @@
+"""Snapshots: a channel's latest state, a cache of history up to a row."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from storage import history
+from storage.history import Past
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What waking a channel needs: its snapshot, if it has one, and the rows after it.
+
+    The snapshot reaches history id `snapshot_upto`; with the rows it is `upto`.
+    """
+
+    body: bytes | None
+    snapshot_upto: int
+    upto: int
+    rows: list[Past]
+
+
+def save(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes) -> None:
+    """Keep `body` as the state that history gives up to row id `upto`; never go back."""
+    connection.execute(
+        "INSERT INTO snapshot (channel_id, upto, ts_ms, body)"
+        " SELECT id, ?, ?, ? FROM channel WHERE name = ?"
+        " ON CONFLICT (channel_id) DO UPDATE SET upto = excluded.upto, ts_ms = excluded.ts_ms,"
+        " body = excluded.body WHERE excluded.upto >= upto",
+        (upto, ts_ms, body, name),
+    )
+
+
+def load(
+    connection: sqlite3.Connection, name: str, max_messages: int, *, trust_snapshot: bool = True
+) -> Loaded:
+    """A channel by its name; without `trust_snapshot` history alone."""
+    found = connection.execute(
+        "SELECT c.id, s.upto, s.body FROM channel c LEFT JOIN snapshot s ON s.channel_id = c.id"
+        " WHERE c.name = ?",
+        (name,),
+    ).fetchone()
+    if found is None:
+        return Loaded(None, 0, 0, [])
+    channel_id, upto, body = found
+    if body is None or not trust_snapshot:
+        upto, body = 0, None
+    rows = history.tail(connection, channel_id, upto, max_messages)
+    return Loaded(body, upto, max([upto, *(row.id for row in rows)]), rows)

@@ -1,0 +1,399 @@
+"""A server that speaks like Ollama, OpenAI and OpenRouter, and misbehaves as it is told.
+
+    async with LLMServer() as server:
+        server.plan(Behaviour(status=503), Behaviour(text="Hi", hang_after=1))
+
+`server.url` is the base_url of Ollama, `server.url + "/v1"` of OpenAI, `server.url + "/api/v1"` of
+OpenRouter.
+It writes HTTP by hand, since a good library would not let it break the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+PROMPT_TOKENS = 11
+COMPLETION_TOKENS = 7
+WAIT_S = 20.0
+
+CHAT_PATHS = ("/api/chat", "/api/generate", "/v1/chat/completions", "/api/v1/chat/completions")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """`headers` have lower-case names; `body` is {} where there was none."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    method: str = "POST"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """How one call is answered. By default: at once, with the server's reply, word by word.
+
+    status, headers, body: another status than 200 has `body` (JSON, text, bytes, or a list of
+        bytes written one by one); with status 200 a `body` stands in place of the answer.
+    text, pieces: the answer, or the pieces that it comes in.
+    hold: wait for this event before the first byte, or before piece number `hold_after`.
+    delay_s, gap_s: pauses before the first byte and between pieces.
+    cut_after: after so many pieces the connection ends, by default in a way that HTTP shows
+        (chunks without an end, a body shorter than its length); `cut_cleanly` without a sign.
+    hang_after: after so many pieces nothing more comes.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+    text: str | None = None
+    pieces: Sequence[str] | None = None
+    hold: asyncio.Event | None = None
+    hold_after: int = 0
+    delay_s: float = 0.0
+    gap_s: float = 0.0
+    cut_after: int | None = None
+    cut_cleanly: bool = False
+    hang_after: int | None = None
+    finish_reason: str = "stop"
+
+
+class _Cut(Exception):
+    """The connection ends here."""
+
+
+class _Reader(asyncio.StreamReader):
+    """Tells when its client has gone, also while nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=2**24)
+        self.gone = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.gone.set()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self.gone.set()
+
+
+class LLMServer:
+    """See the module. `requests` has every request, `prompts` the messages of each chat call.
+
+    `routes` sets the behaviour of a path that is not a chat call; with `api_key` set, a request
+    without it gets 401; `disconnects` counts the clients that left before their answer's end.
+    """
+
+    def __init__(self, reply: Callable[[dict[str, Any]], str] | str | None = None) -> None:
+        self.reply: Callable[[dict[str, Any]], str] | str = reply or _echo
+        self.requests: list[RecordedRequest] = []
+        self.prompts: list[list[dict[str, Any]]] = []
+        self.models = ["llama3.2:latest", "gpt-4", "anthropic/claude-3-sonnet"]
+        self.capabilities = ["completion"]
+        self.routes: dict[str, Behaviour] = {}
+        self.api_key: str | None = None
+        self.connections = 0
+        self.disconnects = 0
+        self.url = ""
+        self._plans: deque[Behaviour] = deque()
+        self._changed = asyncio.Event()
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    def plan(self, *behaviours: Behaviour) -> None:
+        """Answer the next chat calls so, one each; those after them as usual."""
+        self._plans.extend(behaviours)
+
+    async def wait_for_requests(self, count: int) -> None:
+        """Until `count` chat calls have arrived since the start."""
+        await self._wait(lambda: len(self.prompts) >= count)
+
+    async def wait_for_disconnects(self, count: int) -> None:
+        """Until `count` clients have left before their answer's end."""
+        await self._wait(lambda: self.disconnects >= count)
+
+    def calls(self, path: str) -> int:
+        """How often a path was asked for."""
+        return Counter(request.path for request in self.requests)[path]
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._connected), "127.0.0.1", 0
+        )
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the port and every connection; `url` then refuses."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+        await server.wait_closed()
+
+    async def _wait(self, reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not reached():
+                await self._changed.wait()
+
+    def _change(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(reader, _Reader)
+        self.connections += 1
+        handler = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
+    async def _serve(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            with suppress(_Cut, ConnectionError, asyncio.IncompleteReadError):
+                while True:
+                    request = await _read_request(reader)
+                    self.requests.append(request)
+                    await self._answer_or_leave(request, reader, writer)
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer_or_leave(
+        self, request: RecordedRequest, reader: _Reader, writer: asyncio.StreamWriter
+    ) -> None:
+        answer = asyncio.create_task(self._answer(request, writer))
+        gone = asyncio.create_task(reader.gone.wait())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                self.disconnects += 1
+                self._change()
+                raise _Cut
+            await answer
+        finally:
+            answer.cancel()
+            gone.cancel()
+            await asyncio.gather(answer, gone, return_exceptions=True)
+
+    async def _answer(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
+        if request.path not in CHAT_PATHS:
+            await self._answer_other(request, writer)
+            return
+        body = request.body
+        self.prompts.append(body.get("messages") or [{"role": "user", "content": body["prompt"]}])
+        behaviour = self._plans.popleft() if self._plans else Behaviour()
+        self._change()
+        if self._is_unauthorized(request):
+            behaviour = _UNAUTHORIZED
+        await asyncio.sleep(behaviour.delay_s)
+        if behaviour.hold and not behaviour.hold_after:
+            await behaviour.hold.wait()
+        if behaviour.status != 200 or behaviour.body is not None:
+            await _write_whole(writer, behaviour)
+        elif body.get("stream", request.path.startswith("/api/chat")):
+            await self._write_pieces(writer, request, behaviour)
+        else:
+            await self._write_answer(writer, request, behaviour)
+
+    def _is_unauthorized(self, request: RecordedRequest) -> bool:
+        said = request.headers.get("authorization")
+        return self.api_key is not None and said != f"Bearer {self.api_key}"
+
+    async def _answer_other(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
+        behaviour = self.routes.get(request.path)
+        if behaviour is None and self._is_unauthorized(request):
+            behaviour = _UNAUTHORIZED
+        if behaviour is None:
+            known = {
+                "/api/version": {"version": "0.20.0"},
+                "/api/tags": {"models": [{"name": name} for name in self.models]},
+                "/api/show": {"capabilities": self.capabilities},
+                "/v1/models": {"object": "list", "data": [{"id": name} for name in self.models]},
+                "/api/v1/models": {"data": [{"id": name} for name in self.models]},
+                "/api/v1/key": {"data": {"label": "test", "limit_remaining": None}},
+            }.get(request.path)
+            behaviour = Behaviour(status=200 if known else 404, body=known or {"error": "no route"})
+        if behaviour.hold:
+            await behaviour.hold.wait()
+        await _write_whole(writer, behaviour)
+
+    def _pieces(self, request: RecordedRequest, behaviour: Behaviour) -> list[str]:
+        if behaviour.pieces is not None:
+            return list(behaviour.pieces)
+        text = behaviour.text
+        if text is None:
+            text = self.reply if isinstance(self.reply, str) else self.reply(request.body)
+        return re.findall(r"\s*\S+|\s+$", text)
+
+    async def _write_answer(
+        self, writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
+    ) -> None:
+        text = "".join(self._pieces(request, behaviour))
+        if behaviour.hold and behaviour.hold_after:
+            await behaviour.hold.wait()
+        if behaviour.hang_after is not None:
+            await asyncio.Event().wait()
+        data = orjson.dumps(_whole(request, text, behaviour.finish_reason))
+        cut = behaviour.cut_after is not None
+        length = b"" if behaviour.cut_cleanly else b"Content-Length: %d\r\n" % len(data)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + length + b"\r\n")
+        writer.write(data[: len(data) // 2] if cut else data)
+        await writer.drain()
+        if cut or behaviour.cut_cleanly:
+            raise _Cut
+
+    async def _write_pieces(
+        self, writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
+    ) -> None:
+        native = request.path == "/api/chat"
+        kind = b"application/x-ndjson" if native else b"text/event-stream"
+        framing = b"Connection: close" if behaviour.cut_cleanly else b"Transfer-Encoding: chunked"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n\r\n" % (kind, framing))
+        wrap = (lambda data: data) if behaviour.cut_cleanly else _chunked
+        async for data in self._paced(
+            _stream(request, self._pieces(request, behaviour), behaviour), behaviour
+        ):
+            writer.write(wrap(data))
+            await writer.drain()
+        if behaviour.cut_cleanly:
+            raise _Cut
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    async def _paced(self, parts: list[bytes], behaviour: Behaviour) -> AsyncIterator[bytes]:
+        """The parts as the behaviour lets them go; the last one is all that ends an answer."""
+        *pieces, end = parts
+        for number, piece in enumerate([*pieces, end]):
+            if number == behaviour.cut_after:
+                raise _Cut
+            if number == behaviour.hang_after:
+                await asyncio.Event().wait()
+            if behaviour.hold and number == behaviour.hold_after:
+                await behaviour.hold.wait()
+            if number:
+                await asyncio.sleep(behaviour.gap_s)
+            yield piece
+
+
+_UNAUTHORIZED = Behaviour(
+    status=401, body={"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}
+)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> RecordedRequest:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip("\r\n").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return RecordedRequest(path, headers, orjson.loads(body) if body else {}, method)
+
+
+async def _write_whole(writer: asyncio.StreamWriter, behaviour: Behaviour) -> None:
+    body = behaviour.body
+    if body is None:
+        body = {"error": {"message": f"status {behaviour.status}"}}
+    if isinstance(body, (dict, str)):
+        body = orjson.dumps(body) if isinstance(body, dict) else body.encode()
+    blocks = [body] if isinstance(body, bytes) else list(body)
+    headers = {
+        "Content-Type": behaviour.content_type,
+        "Content-Length": str(sum(map(len, blocks))),
+        **behaviour.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"HTTP/1.1 {behaviour.status} Whatever\r\n{lines}\r\n".encode("latin-1"))
+    for block in blocks:
+        writer.write(block)
+        await writer.drain()
+        await asyncio.sleep(behaviour.gap_s)
+
+
+def _whole(request: RecordedRequest, text: str, finish_reason: str) -> dict[str, Any]:
+    model = request.body.get("model")
+    if request.path in ("/api/chat", "/api/generate"):
+        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+        if request.path == "/api/generate":
+            said = {"response": text}
+        return {"model": model, **said, **_native_end(finish_reason)}
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": _usage(),
+    }
+
+
+def _stream(request: RecordedRequest, pieces: list[str], behaviour: Behaviour) -> list[bytes]:
+    """One part for each piece, and one for what ends the answer."""
+    model = request.body.get("model")
+    reason = behaviour.finish_reason
+    if request.path == "/api/chat":
+        lines: list[dict[str, Any]] = [{"message": {"content": piece}} for piece in pieces]
+        lines.append({"message": {"content": ""}, **_native_end(reason)})
+        return [orjson.dumps({"model": model, "done": False, **line}) + b"\n" for line in lines]
+    chunks = [_sse(model, [{"index": 0, "delta": {"content": piece}}]) for piece in pieces]
+    end = _sse(model, [{"index": 0, "delta": {}, "finish_reason": reason}])
+    if request.body.get("stream_options", {}).get("include_usage"):
+        end += _sse(model, [], usage=_usage())
+    return [*chunks, end + b"data: [DONE]\n\n"]
+
+
+def _sse(model: object, choices: list[Any], **more: Any) -> bytes:
+    chunk = {"object": "chat.completion.chunk", "model": model, "choices": choices, **more}
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _native_end(reason: str) -> dict[str, Any]:
+    counts = {"prompt_eval_count": PROMPT_TOKENS, "eval_count": COMPLETION_TOKENS}
+    return {"done": True, "done_reason": reason, **counts}
+
+
+def _usage() -> dict[str, int]:
+    return {
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": COMPLETION_TOKENS,
+        "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+    }
+
+
+def _chunked(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _echo(body: dict[str, Any]) -> str:
+    said = [m["content"] for m in body.get("messages", []) if m.get("role") == "user"]
+    return f"You said: {said[-1] if said else body.get('prompt', '')}"

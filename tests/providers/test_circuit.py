@@ -1,0 +1,168 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from providers.circuit import Circuit, CircuitStatistics
+from providers.errors import (
+    AuthenticationFailed,
+    BadAnswer,
+    ConnectionLost,
+    ContextTooLong,
+    IncompleteAnswer,
+    ModelNotFound,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def circuit(clock: Clock) -> Circuit:
+    return Circuit(failures=3, cooldown_s=30, longest_cooldown_s=100, clock=clock)
+
+
+def fail(circuit: Circuit, error: BaseException | None = None) -> None:
+    error = error or ProviderUnavailable("gone")
+    with pytest.raises(type(error)), circuit.call():
+        raise error
+
+
+def opened(circuit: Circuit) -> None:
+    for _ in range(3):
+        fail(circuit)
+
+
+def test_it_opens_after_so_many_failures_in_a_row(circuit: Circuit) -> None:
+    fail(circuit)
+    fail(circuit, ProviderTimeout("late"))
+    assert circuit.wait_s() is None
+    fail(circuit, ConnectionLost("lost"))
+    assert circuit.wait_s() == 30
+    assert circuit.statistics() == CircuitStatistics("open", 3, 1, 30)
+
+
+def test_a_success_between_starts_the_count_afresh(circuit: Circuit) -> None:
+    for _ in range(5):
+        fail(circuit)
+        fail(circuit)
+        with circuit.call():
+            pass
+    assert circuit.statistics() == CircuitStatistics("closed", 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationFailed("key"),
+        RateLimited("slow"),
+        QuotaExhausted("paid"),
+        ModelNotFound("model"),
+        ContextTooLong("long"),
+        BadAnswer("odd"),
+        IncompleteAnswer("cut", partial="a"),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        ValueError("a defect of ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_not_the_providers_absence_never_opens_it(
+    circuit: Circuit, error: BaseException
+) -> None:
+    for _ in range(20):
+        fail(circuit, error)
+    assert circuit.statistics() == CircuitStatistics("closed", 0, 0, 0)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
+def test_a_cancelled_call_says_nothing_about_the_row(
+    circuit: Circuit, error: BaseException
+) -> None:
+    fail(circuit)
+    fail(circuit)
+    fail(circuit, error)
+    fail(circuit)
+    assert circuit.statistics().state == "open"
+
+
+def test_after_the_cooldown_one_probe_goes_and_closes_it(circuit: Circuit, clock: Clock) -> None:
+    opened(circuit)
+    clock.now_s += 29
+    assert circuit.wait_s() == 1
+    clock.now_s += 1
+    assert circuit.wait_s() is None
+    assert circuit.statistics().state == "half_open"
+    with circuit.call():
+        assert circuit.wait_s() == 0
+        assert circuit.statistics().state == "half_open"
+    assert circuit.statistics() == CircuitStatistics("closed", 0, 1, 0)
+
+
+def test_each_failed_probe_doubles_the_cooldown_up_to_the_longest(
+    circuit: Circuit, clock: Clock
+) -> None:
+    opened(circuit)
+    waits = []
+    for _ in range(5):
+        wait_s = circuit.wait_s()
+        assert wait_s is not None
+        waits.append(wait_s)
+        clock.now_s += wait_s
+        fail(circuit)
+    assert waits == [30, 60, 100, 100, 100]
+    with circuit.call():
+        pass
+    opened(circuit)
+    assert circuit.wait_s() == 30
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), KeyError("ours")])
+def test_a_cancelled_probe_frees_its_place(
+    circuit: Circuit, clock: Clock, error: BaseException
+) -> None:
+    opened(circuit)
+    clock.now_s += 30
+    fail(circuit, error)
+    assert circuit.wait_s() is None
+    fail(circuit)
+    assert circuit.wait_s() == 60
+
+
+@pytest.mark.parametrize("error", [AuthenticationFailed("key"), RateLimited("slow")])
+def test_a_probe_that_is_refused_shows_that_the_provider_lives(
+    circuit: Circuit, clock: Clock, error: ProviderError
+) -> None:
+    opened(circuit)
+    clock.now_s += 30
+    fail(circuit, error)
+    assert circuit.statistics().state == "closed"
+
+
+def test_late_failures_of_calls_from_before_do_not_prolong_the_cooldown(
+    circuit: Circuit, clock: Clock
+) -> None:
+    calls: list[Any] = [circuit.call() for _ in range(6)]
+    for call in calls:
+        call.__enter__()
+    error = ProviderUnavailable("gone")
+    for call in calls:
+        clock.now_s += 1
+        call.__exit__(type(error), error, None)
+    assert circuit.wait_s() == 27
+    assert circuit.statistics().opened == 1

@@ -1,0 +1,104 @@
+"""What is shown of an answer that thinks aloud, however its text is cut into pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from providers.base import Usage
+from providers.errors import BadAnswer, ConnectionLost, IncompleteAnswer
+from providers.reasoning import Draft, ReasoningFilter, usage_of
+
+SHOWN = {
+    "Hello": "Hello",
+    "": "",
+    "  \n Hello": "  \n Hello",
+    "<think>hm</think>Hello": "Hello",
+    "<think></think>\n\nHello  ": "Hello  ",
+    " \n<think>\na < b</thin </think>\n Hello": "Hello",
+    "<thinking>hm</thinking> Hello": "Hello",
+    "<REASONING>hm</reasoning>Hello": "Hello",
+    "<think>hm</thinking></think>Hello": "Hello",
+    "<think>never closed": "",
+    "<think>hm</think>": "",
+    "<think>a</think>b<think>c</think>": "b<think>c</think>",
+    "Use <think>x</think> tags": "Use <think>x</think> tags",
+    "<thin air": "<thin air",
+    "<thi": "<thi",
+    "<b>bold</b>": "<b>bold</b>",
+    "</think>Hello": "</think>Hello",
+    "İ<think>": "İ<think>",
+    " " * 300 + "<think>": " " * 300 + "<think>",
+}
+
+
+def shown(pieces: list[str]) -> str:
+    reasoning = ReasoningFilter()
+    return "".join([*map(reasoning.feed, pieces), reasoning.finish()])
+
+
+@pytest.mark.parametrize("text", SHOWN)
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_only_a_leading_block_is_thinking(text: str, size: int) -> None:
+    assert shown([text[i : i + size] for i in range(0, len(text), size)]) == SHOWN[text]
+
+
+def test_text_is_not_held_back_once_it_is_known_to_be_text() -> None:
+    reasoning = ReasoningFilter()
+    assert reasoning.feed("<") == ""
+    assert reasoning.feed("b") == "<b"
+    assert reasoning.feed("<think>") == "<think>"
+    assert reasoning.finish() == ""
+
+
+def test_a_draft_shows_what_its_completion_holds() -> None:
+    draft = Draft("Nobody", "m")
+    pieces = [draft.add(text) for text in ("<thi", "nk>x</th", "ink> Hel", "lo")]
+    draft.done = True
+    assert draft.rest() == ""
+    assert draft.completion().content == "".join(pieces) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "tool_calls"),
+        ("function_call", "tool_calls"),
+        ("insufficient_system_resource", "other"),
+        ("load", "other"),
+    ],
+)
+def test_finish_reasons_become_those_that_are_documented(said: str, reason: str) -> None:
+    draft = Draft("Nobody", "m")
+    draft.add("text")
+    draft.finish_reason = said
+    assert draft.completion().finish_reason == reason
+
+
+def test_a_draft_that_nothing_ended_is_incomplete() -> None:
+    draft = Draft("Nobody", "m")
+    draft.add("half")
+    with pytest.raises(IncompleteAnswer) as caught:
+        draft.completion()
+    assert caught.value.partial == "half"
+
+
+def test_a_draft_without_text_is_no_answer() -> None:
+    draft = Draft("Nobody", "m")
+    draft.add("<think>hm</think> \n")
+    draft.finish_reason = "length"
+    with pytest.raises(BadAnswer, match=r"^Nobody gave an empty answer \(finish reason: length\)$"):
+        draft.completion()
+
+
+def test_a_connection_lost_before_the_first_text_stays_what_it_is() -> None:
+    lost = ConnectionLost("the connection to Nobody was lost")
+    assert Draft("Nobody", "m").cut_off(lost) is lost
+
+
+def test_usage_counts_a_missing_number_as_none_of_it() -> None:
+    assert usage_of(3, None) == Usage(3, 0)
+    assert usage_of("3", -1) == Usage(0, 0)
+    assert usage_of(None, True) is None

@@ -1,0 +1,626 @@
+"""What all providers that speak HTTP have in common, each rule run over all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from providers.base import Completion, Message, Options, Usage
+from providers.errors import (
+    AuthenticationFailed,
+    BadAnswer,
+    ConnectionLost,
+    ContextTooLong,
+    IncompleteAnswer,
+    ModelNotFound,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+)
+from providers.ollama import OllamaProvider
+from providers.openai import OpenAIProvider
+from providers.openrouter import OpenRouterProvider
+from providers.records import RecordError
+from providers.session import HttpProvider, Session, read_failure
+from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
+
+KEY = "sk-proj-0123456789abcdef"
+HELLO = [Message("system", "Be kind."), Message("user", "Hello there")]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    cls: type[HttpProvider]
+    path: str
+    label: str
+
+    def at(self, url: str, **config: Any) -> HttpProvider:
+        return self.cls({"base_url": url + self.path, "api_key": KEY, **config})
+
+
+DIALECTS = [
+    Dialect(OllamaProvider, "", "Ollama"),
+    Dialect(OpenAIProvider, "/v1", "OpenAI"),
+    Dialect(OpenRouterProvider, "/api/v1", "OpenRouter"),
+]
+
+
+@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.cls.kind)
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    found: Dialect = request.param
+    return found
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LLMServer]:
+    async with LLMServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def provider(dialect: Dialect, server: LLMServer) -> AsyncIterator[HttpProvider]:
+    async with dialect.at(server.url) as provider:
+        yield provider
+
+
+Asking = Callable[[HttpProvider], Any]
+
+
+async def by_chat(provider: HttpProvider) -> Completion:
+    return await provider.chat(HELLO, Options())
+
+
+async def by_stream(provider: HttpProvider) -> Completion:
+    return (await streamed(provider))[1]
+
+
+both_ways = pytest.mark.parametrize("ask", [by_chat, by_stream])
+
+
+async def gather(provider: HttpProvider, into: list[str | Completion]) -> None:
+    """Fills `into` also where the stream ends in an error."""
+    async for piece in provider.stream(HELLO, Options()):
+        into.append(piece)  # noqa: PERF401
+
+
+async def streamed(
+    provider: HttpProvider, options: Options | None = None
+) -> tuple[list[str], Completion]:
+    """The pieces and the completion, which is checked to be the one last item."""
+    async with aclosing(provider.stream(HELLO, options or Options())) as items:  # type: ignore[type-var]
+        got = [item async for item in items]
+    completion = got[-1]
+    pieces = [piece for piece in got[:-1] if isinstance(piece, str) and piece]
+    assert isinstance(completion, Completion)
+    assert len(pieces) == len(got) - 1
+    assert "".join(pieces) == completion.content
+    return pieces, completion
+
+
+# --- Answers
+
+
+@both_ways
+async def test_an_answer_has_text_model_reason_and_usage(
+    provider: HttpProvider, ask: Asking
+) -> None:
+    completion = await ask(provider)
+    assert completion == Completion(
+        "You said: Hello there",
+        provider.config.default_model,
+        "stop",
+        Usage(PROMPT_TOKENS, COMPLETION_TOKENS),
+    )
+
+
+@both_ways
+async def test_the_prompt_goes_out_as_it_is(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    await ask(provider)
+    assert server.prompts == [
+        [
+            {"role": "system", "content": "Be kind."},
+            {"role": "user", "content": "Hello there"},
+        ]
+    ]
+
+
+async def test_a_stream_comes_in_the_pieces_of_the_provider(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    server.plan(Behaviour(pieces=["Grü", "ße,", "", " \u2028🙂"]))
+    pieces, completion = await streamed(provider)
+    assert pieces == ["Grü", "ße,", " \u2028🙂"]
+    assert completion.content == "Grüße, \u2028🙂"
+
+
+async def test_a_raw_completion_holds_the_prompt_alone(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    completion = await provider.complete("Once upon", Options(max_tokens=5))
+    assert completion.content == "You said: Once upon"
+    assert server.prompts == [[{"role": "user", "content": "Once upon"}]]
+
+
+async def test_options_go_before_the_configuration(dialect: Dialect, server: LLMServer) -> None:
+    async with dialect.at(server.url, temperature=0.1) as provider:
+        await provider.chat(HELLO, Options(model="other", temperature=1.5))
+        await provider.chat(HELLO, Options())
+    bodies = [r.body for r in server.requests if "messages" in r.body]
+    assert [body["model"] for body in bodies] == ["other", provider.config.default_model]
+    temperatures = [body.get("options", body)["temperature"] for body in bodies]
+    assert temperatures == [1.5, 0.1]
+
+
+@both_ways
+async def test_thinking_in_front_of_an_answer_is_not_shown(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(pieces=["<thi", "nk>Hm", ".</thi", "nk>\n\n", "Hi <b", "> </think>"]))
+    assert (await ask(provider)).content == "Hi <b> </think>"
+
+
+@both_ways
+async def test_an_answer_that_is_cut_by_the_cap_says_so(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(finish_reason="length"))
+    assert (await ask(provider)).finish_reason == "length"
+
+
+@both_ways
+async def test_an_unknown_finish_reason_is_other(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(finish_reason="tired"))
+    assert (await ask(provider)).finish_reason == "other"
+
+
+@both_ways
+@pytest.mark.parametrize("text", ["", "  \n", "<think>never closed"])
+async def test_an_empty_answer_is_an_error(
+    provider: HttpProvider, server: LLMServer, ask: Asking, text: str
+) -> None:
+    server.plan(Behaviour(text=text))
+    with pytest.raises(BadAnswer, match=f"^{provider.label} gave an empty answer"):
+        await ask(provider)
+
+
+@both_ways
+async def test_an_answer_whose_end_is_the_connections_end_is_whole(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(cut_cleanly=True))
+    assert (await ask(provider)).content == "You said: Hello there"
+
+
+async def test_calls_side_by_side_do_not_mix(provider: HttpProvider, server: LLMServer) -> None:
+    server.reply = lambda body: f"echo {body['messages'][-1]['content']}"
+    prompts = [[Message("user", str(number))] for number in range(50)]
+    completions = await asyncio.gather(*(provider.chat(p, Options()) for p in prompts))
+    assert [c.content for c in completions] == [f"echo {number}" for number in range(50)]
+
+
+async def test_one_connection_serves_calls_one_after_another(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    for _ in range(3):
+        await by_chat(provider)
+    assert server.connections == 1
+    assert server.disconnects == 0
+
+
+async def test_a_drained_reply_leaves_its_connection_to_the_next_call(server: LLMServer) -> None:
+    session = Session(label="Nobody")
+    url = f"{server.url}/v1/chat/completions"
+    connections = []
+    for reuse in (True, True, False, True):
+        async with session.post_stream(url, {"stream": True, "messages": []}, reuse=reuse) as reply:
+            await reply.drain()
+        connections.append(server.connections)
+    await session.aclose()
+    assert connections == [1, 1, 1, 2]
+
+
+# --- Cut, stopped and lost
+
+
+@pytest.mark.parametrize("cleanly", [True, False])
+async def test_a_stream_cut_half_way_is_incomplete_and_keeps_what_came(
+    provider: HttpProvider, server: LLMServer, cleanly: bool
+) -> None:
+    server.plan(Behaviour(text="one two three", cut_after=2, cut_cleanly=cleanly))
+    pieces: list[str | Completion] = []
+    with pytest.raises(IncompleteAnswer) as caught:
+        await gather(provider, pieces)
+    assert pieces == ["one", " two"]
+    assert caught.value.partial == "one two"
+
+
+@pytest.mark.parametrize("cleanly", [True, False])
+async def test_a_stream_cut_before_its_first_text_may_fall_over_but_is_not_repeated(
+    provider: HttpProvider, server: LLMServer, cleanly: bool
+) -> None:
+    server.plan(Behaviour(text="one two three", cut_after=0, cut_cleanly=cleanly))
+    with pytest.raises(ProviderError) as caught:
+        await by_stream(provider)
+    assert caught.value.falls_over
+    assert not caught.value.retryable
+    assert len(server.prompts) == 1
+
+
+@pytest.mark.parametrize(("cleanly", "error"), [(True, BadAnswer), (False, ConnectionLost)])
+async def test_a_whole_answer_cut_half_way_is_an_error(
+    provider: HttpProvider, server: LLMServer, cleanly: bool, error: type[ProviderError]
+) -> None:
+    server.plan(Behaviour(text="one two three", cut_after=0, cut_cleanly=cleanly))
+    with pytest.raises(error):
+        await by_chat(provider)
+    assert len(server.prompts) == 1
+
+
+async def test_closing_a_stream_leaves_the_server_at_once(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    server.plan(Behaviour(text="one two three", hang_after=1))
+    async with aclosing(provider.stream(HELLO, Options())) as items:  # type: ignore[type-var]
+        assert await anext(items) == "one"
+    await server.wait_for_disconnects(1)
+
+
+@both_ways
+async def test_cancelling_a_call_leaves_the_server_at_once(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(hold=asyncio.Event()))
+    task = asyncio.create_task(ask(provider))
+    await server.wait_for_requests(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await server.wait_for_disconnects(1)
+    assert (await ask(provider)).content == "You said: Hello there"
+
+
+@both_ways
+async def test_a_refused_connection_provably_sent_nothing(dialect: Dialect, ask: Asking) -> None:
+    async with LLMServer() as server:
+        pass
+    async with dialect.at(server.url) as provider:
+        with pytest.raises(
+            ProviderUnavailable, match=r"cannot be reached at 127\.0\.0\.1"
+        ) as caught:
+            await ask(provider)
+    assert caught.value.refused
+    assert caught.value.retryable
+    assert str(caught.value).endswith("connection refused")
+
+
+async def test_a_host_that_does_not_exist_is_unavailable() -> None:
+    async with OpenAIProvider({"base_url": "http://no.such.host.invalid"}) as provider:
+        with pytest.raises(ProviderUnavailable, match=r"reached at no\.such\.host") as caught:
+            await by_chat(provider)
+    assert caught.value.refused
+
+
+@both_ways
+async def test_a_server_that_goes_away_is_not_asked_twice(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(hold=asyncio.Event()))
+    task = asyncio.create_task(ask(provider))
+    await server.wait_for_requests(1)
+    await server.stop()
+    with pytest.raises(ConnectionLost) as caught:
+        await task
+    assert caught.value.code == "provider_unavailable"
+    assert not caught.value.retryable
+    assert not caught.value.refused
+    assert len(server.prompts) == 1
+
+
+@both_ways
+async def test_a_server_that_does_not_speak_http_is_a_bad_answer(
+    dialect: Dialect, ask: Asking
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 smtp.example.org ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with dialect.at(url) as provider:
+            with pytest.raises(BadAnswer, match="cannot be read"):
+                await ask(provider)
+
+
+@both_ways
+@pytest.mark.parametrize("body", ["<html>Log in first</html>", '{"a":', "[1]", "null", "{}"])
+async def test_a_200_that_holds_no_answer_is_a_bad_answer(
+    provider: HttpProvider, server: LLMServer, ask: Asking, body: str
+) -> None:
+    server.plan(Behaviour(body=body))
+    with pytest.raises(BadAnswer):
+        await ask(provider)
+
+
+async def test_an_endless_answer_is_cut_at_its_limit(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    blocks = [b'{"message": "', *[b"x" * 2**20] * 17]
+    server.plan(Behaviour(body=blocks), Behaviour(body=blocks, content_type="text/event-stream"))
+    with pytest.raises(BadAnswer, match="more than 16777216 bytes"):
+        await by_chat(provider)
+    with pytest.raises(BadAnswer, match="more than 8388608 bytes"):
+        await by_stream(provider)
+
+
+async def test_after_closing_nothing_is_sent(dialect: Dialect, server: LLMServer) -> None:
+    provider = dialect.at(server.url)
+    await provider.aclose()
+    await provider.aclose()
+    with pytest.raises(ProviderUnavailable, match="was closed"):
+        await by_chat(provider)
+    assert server.connections == 0
+
+
+# --- Refusals
+
+REFUSALS: list[tuple[int, Any, type[ProviderError]]] = [
+    (400, {"error": "something is off"}, BadAnswer),
+    (400, {"error": {"code": "context_length_exceeded", "message": "long"}}, ContextTooLong),
+    (400, {"error": {"type": "exceed_context_size_error", "code": 400}}, ContextTooLong),
+    (400, {"error": "prompt is longer than the context length available"}, ContextTooLong),
+    (400, {"error": {"message": "Your maximum context length is 8192"}}, ContextTooLong),
+    (400, {"error": {"message": "foo/bar is not a valid model ID"}}, ModelNotFound),
+    (400, {"error": {"message": "The model `x` does not exist"}}, ModelNotFound),
+    (401, {"error": {"code": "invalid_api_key", "message": "wrong"}}, AuthenticationFailed),
+    (403, "", AuthenticationFailed),
+    (403, {"error": {"metadata": {"error_type": "content_policy_violation"}}}, BadAnswer),
+    (402, {"error": {"code": 402, "message": "no credits"}}, QuotaExhausted),
+    (404, {"error": "model 'x' not found"}, ModelNotFound),
+    (408, "", ProviderTimeout),
+    (413, "", BadAnswer),
+    (422, {"detail": [{"msg": "Field required", "loc": ["body", "x"]}]}, BadAnswer),
+    (429, {"error": {"code": "rate_limit_exceeded"}}, RateLimited),
+    (429, {"error": {"code": "insufficient_quota"}}, QuotaExhausted),
+    (429, {"error": {"type": "insufficient_quota", "code": None}}, QuotaExhausted),
+    (429, {"error": {"code": "credit_balance_exhausted"}}, QuotaExhausted),
+    (429, {"error": "INSUFFICIENT QUOTA of calls at once"}, RateLimited),
+    (500, "Internal Server Error", ProviderUnavailable),
+    (502, "<html><h1>Bad Gateway</h1></html>", ProviderUnavailable),
+    (503, {"error": "server busy, please try again"}, ProviderUnavailable),
+    (503, {"error": {"code": "slow_down"}}, RateLimited),
+    (504, "", ProviderTimeout),
+    (524, "", ProviderTimeout),
+    (529, {"error": {"type": "overloaded_error"}}, ProviderUnavailable),
+    (302, "", BadAnswer),
+    (418, "[]", BadAnswer),
+]
+
+
+@both_ways
+@pytest.mark.parametrize(("status", "body", "error"), REFUSALS)
+async def test_a_refusal_becomes_the_error_that_it_means(
+    provider: HttpProvider,
+    server: LLMServer,
+    ask: Asking,
+    status: int,
+    body: Any,
+    error: type[ProviderError],
+) -> None:
+    server.plan(Behaviour(status=status, body=body))
+    with pytest.raises(ProviderError) as caught:
+        await ask(provider)
+    assert type(caught.value) is error
+    assert caught.value.status == status
+    assert str(caught.value).startswith(f"{provider.label} API error: {status}")
+    assert len(server.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("", ""),
+        ("<html>no</html>", ""),
+        (" <!DOCTYPE html><p>no", ""),
+        ("Please  do\nnot", ": Please do not"),
+        ({"error": "as a string"}, ": as a string"),
+        ({"error": {"message": "as an object"}}, ": as an object"),
+        ({"detail": "as a detail"}, ": as a detail"),
+        ({"message": "bare"}, ": bare"),
+        ({"error": {"message": None}}, ""),
+        ({"error": {"message": {"odd": 1}}}, ""),
+        ({"error": {"message": "bad value", "param": "top_p"}}, ": bad value (parameter top_p)"),
+        ({"detail": [{"msg": "missing", "loc": ["a"]}]}, ": missing ['a']"),
+        ({"error": {"message": "Upstream", "metadata": {"raw": "it died"}}}, ": Upstream: it died"),
+        ([1], ""),
+    ],
+)
+def test_the_sentence_has_the_status_and_the_providers_own_words(body: Any, sentence: str) -> None:
+    error = read_failure("OpenAI", body, status=401, headers={})
+    assert str(error) == f"OpenAI API error: 401 Unauthorized{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"Incorrect API key provided: {KEY}.", "Incorrect API key provided: ***."),
+        ("my own secret word", "my own *** word"),
+        ("key sk-abc***wxyz is bad", "key *** is bad"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("cannot open /root/models/llama.gguf", "cannot open (path)"),
+        ("cannot open:/root/models/llama.gguf", "cannot open:(path)"),
+        ("cannot open C:\\models\\x.gguf", "cannot open (path)"),
+        ("see https://example.org/a/b for more", "see https://example.org/a/b for more"),
+        ("anthropic/claude-3/x", "anthropic/claude-3/x"),
+        ("red \x1b[31m alert\x00", "red [31m alert"),
+        ("x" * 500, "x" * 197 + "..."),
+    ],
+)
+def test_keys_paths_and_control_characters_stay_out_of_a_sentence(text: str, told: str) -> None:
+    error = read_failure("OpenAI", text, status=400, headers={}, secrets=[KEY, "secret"])
+    assert str(error) == f"OpenAI API error: 400 Bad Request: {told}"
+
+
+@both_ways
+async def test_the_key_never_shows(provider: HttpProvider, server: LLMServer, ask: Asking) -> None:
+    server.plan(Behaviour(status=500, body={"error": f"got Bearer {KEY} and {KEY}"}))
+    with pytest.raises(ProviderUnavailable) as caught:
+        await ask(provider)
+    assert KEY not in repr(caught.value)
+    assert KEY not in repr(provider.config)
+
+
+def test_a_server_that_loads_its_model_is_said_to_be_starting() -> None:
+    error = read_failure(
+        "vllm", {"error": {"message": "Loading model", "code": 503}}, status=503, headers={}
+    )
+    assert isinstance(error, ProviderUnavailable)
+    assert "starting" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "error", "seconds"),
+    [
+        ({}, {}, None),
+        ({"retry-after": "7"}, {}, 7.0),
+        ({"retry-after": "0"}, {}, 0.0),
+        ({"retry-after": "1.5"}, {}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "7"}, {}, 0.25),
+        ({"retry-after": "-3"}, {}, None),
+        ({"retry-after": "nan"}, {}, None),
+        ({"retry-after": "1e999"}, {}, None),
+        ({"retry-after": "soon"}, {}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, None),
+        ({"retry-after": "Wed, 99 Oct 99999 07:28:00 GMT"}, {}, None),
+        ({}, {"availability": {"retry_after": 12}}, 12.0),
+        ({}, {"metadata": {"retry_after_seconds": "3"}}, 3.0),
+        ({}, {"metadata": {"retry_after": True}}, None),
+    ],
+)
+def test_the_wait_that_a_provider_asks_for_is_read_where_it_makes_sense(
+    headers: dict[str, str], error: dict[str, Any], seconds: float | None
+) -> None:
+    found = read_failure("OpenAI", {"error": error}, status=429, headers=headers)
+    assert found.retry_after_s == seconds
+
+
+def test_a_wait_may_be_a_date() -> None:
+    date = email.utils.formatdate(time.time() + 3600, usegmt=True)
+    error = read_failure("OpenAI", "", status=429, headers={"retry-after": date})
+    assert error.retry_after_s is not None
+    assert 0 < error.retry_after_s <= 3600
+
+
+async def test_the_wait_comes_with_the_reply(provider: HttpProvider, server: LLMServer) -> None:
+    server.plan(Behaviour(status=429, headers={"Retry-After": "9"}))
+    with pytest.raises(RateLimited) as caught:
+        await by_chat(provider)
+    assert caught.value.retry_after_s == 9.0
+
+
+# --- Settings, status, models
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:11434", "ftp://x", "http://", "http://h:0", "http://h:99999", "http://[x"],
+)
+def test_a_wrong_address_is_an_error_in_the_settings(dialect: Dialect, url: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        dialect.cls({"base_url": url}, name="mine")
+    assert caught.value.path == "providers.mine.base_url"
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown(dialect: Dialect) -> None:
+    with pytest.raises(RecordError) as caught:
+        dialect.cls({"base_url": "http://me:hush@host/v1"})
+    assert "hush" not in str(caught.value)
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(dialect: Dialect) -> None:
+    with pytest.raises(RecordError) as caught:
+        dialect.cls({"api_key": "se\ncret"})
+    assert caught.value.path == f"providers.{dialect.cls.kind}.api_key"
+    assert "cret" not in str(caught.value)
+
+
+async def test_a_key_with_a_line_end_behind_it_works(dialect: Dialect, server: LLMServer) -> None:
+    server.api_key = KEY
+    async with dialect.at(server.url + "", api_key=KEY + "\n") as provider:
+        await by_chat(provider)
+        assert await provider.is_available()
+
+
+async def test_a_trailing_slash_in_an_address_is_tolerated(
+    dialect: Dialect, server: LLMServer
+) -> None:
+    async with dialect.cls({"base_url": server.url + dialect.path + "/"}) as provider:
+        await by_chat(provider)
+    assert not any("//" in request.path for request in server.requests)
+
+
+async def test_a_provider_that_can_answer_is_available(provider: HttpProvider) -> None:
+    assert await provider.is_available()
+    assert (await provider.status()).detail == ""
+
+
+async def test_a_provider_that_cannot_be_reached_says_so(dialect: Dialect) -> None:
+    async with LLMServer() as server:
+        pass
+    async with dialect.at(server.url) as provider:
+        status = await provider.status()
+    assert not status.available
+    assert "cannot be reached" in status.detail
+
+
+async def test_a_wrong_key_is_told_by_the_status(dialect: Dialect, server: LLMServer) -> None:
+    server.api_key = "another"
+    if dialect.cls is OllamaProvider:
+        server.routes["/api/version"] = Behaviour(status=401)
+    async with dialect.at(server.url) as provider:
+        status = await provider.status()
+        with pytest.raises(AuthenticationFailed):
+            await by_chat(provider)
+    assert not status.available
+    assert "401 Unauthorized" in status.detail
+
+
+async def test_a_server_that_never_answers_has_a_status_all_the_same(
+    dialect: Dialect, server: LLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.session.STATUS_S", 0.01)
+    hold = asyncio.Event()
+    for path in ("/api/version", "/v1/models", "/api/v1/key"):
+        server.routes[path] = Behaviour(hold=hold)
+    async with dialect.at(server.url) as provider:
+        status = await provider.status()
+    assert not status.available
+    assert "did not answer within" in status.detail
+
+
+async def test_the_models_are_those_of_the_server(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    server.models = ["b", "a"]
+    assert await provider.models() == ["b", "a"]
+
+
+async def test_a_session_that_was_never_used_opens_nothing() -> None:
+    session = Session(label="Nobody")
+    await session.aclose()
+    await session.aclose()

@@ -1,0 +1,168 @@
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from providers.slots import Slots, SlotsStatistics
+
+
+class Bench:
+    """Calls that take a place and keep it until they are let go."""
+
+    def __init__(self, limit: int) -> None:
+        self.slots = Slots(limit)
+        self.order: list[str] = []
+        self.running: dict[str, asyncio.Event] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def call(self, name: str) -> None:
+        async with self.slots.taken(name[0]):
+            self.order.append(name)
+            self.running[name] = asyncio.Event()
+            try:
+                await self.running[name].wait()
+            finally:
+                del self.running[name]
+
+    async def ask(self, *names: str) -> None:
+        for name in names:
+            self.tasks[name] = asyncio.create_task(self.call(name))
+            await settled()
+
+    async def finish(self, name: str) -> None:
+        self.running[name].set()
+        await self.tasks[name]
+        await settled()
+
+    async def finish_all(self) -> None:
+        for _ in range(len(self.tasks) + 1):
+            for name in list(self.running):
+                await self.finish(name)
+
+    async def cancel(self, name: str) -> None:
+        self.tasks[name].cancel()
+        await asyncio.wait([self.tasks[name]])
+        await settled()
+
+
+async def settled() -> None:
+    """Every task that can run has run: nothing here takes more steps than this."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_calls_run_at_once_than_there_are_places() -> None:
+    bench = Bench(2)
+    await bench.ask("a1", "b1", "c1", "d1")
+    assert sorted(bench.running) == ["a1", "b1"]
+    assert bench.slots.statistics() == SlotsStatistics(limit=2, running=2, waiting=2)
+    await bench.finish_all()
+    assert bench.slots.statistics() == SlotsStatistics(limit=2, running=0, waiting=0)
+
+
+async def test_within_a_channel_the_first_come_is_the_first_served() -> None:
+    bench = Bench(1)
+    names = [f"a{number}" for number in range(9)]
+    await bench.ask(*names)
+    await bench.finish_all()
+    assert bench.order == names
+
+
+async def test_one_channel_with_many_calls_does_not_hold_up_another() -> None:
+    bench = Bench(1)
+    await bench.ask(*(f"a{number}" for number in range(100)), "b0", "c0", "b1")
+    await bench.finish_all()
+    assert bench.order[:7] == ["a0", "a1", "b0", "c0", "a2", "b1", "a3"]
+    assert len(bench.order) == 103
+
+
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
+    bench = Bench(1)
+    await bench.ask("a1", "b1", "b2", "c1")
+    await bench.cancel("b1")
+    await bench.cancel("c1")
+    assert bench.slots.statistics() == SlotsStatistics(1, 1, 1)
+    await bench.finish_all()
+    assert bench.order == ["a1", "b2"]
+
+
+async def test_a_cancelled_call_hands_its_place_on() -> None:
+    bench = Bench(1)
+    await bench.ask("a1", "b1")
+    await bench.cancel("a1")
+    assert list(bench.running) == ["b1"]
+    await bench.finish_all()
+    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+
+
+async def test_a_place_granted_in_the_moment_of_the_cancellation_goes_to_the_next() -> None:
+    bench = Bench(1)
+    async with bench.slots.taken("a"):
+        await bench.ask("b1", "c1")
+    bench.tasks["b1"].cancel()
+    await settled()
+    assert bench.order == ["c1"]
+    await bench.finish_all()
+    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+
+
+async def test_a_place_freed_just_after_the_cancellation_goes_to_the_next() -> None:
+    bench = Bench(1)
+    await bench.ask("a1", "b1", "c1")
+    bench.tasks["b1"].cancel()
+    bench.running["a1"].set()
+    await settled()
+    assert bench.order == ["a1", "c1"]
+    await bench.finish_all()
+    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+
+
+async def test_an_error_in_the_call_frees_the_place() -> None:
+    slots = Slots(1)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            async with slots.taken("a"):
+                raise KeyError
+    assert slots.statistics() == SlotsStatistics(1, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whatever_happens_no_place_is_lost_and_none_is_idle(seed: int) -> None:
+    chance = random.Random(seed)
+    bench = Bench(chance.randint(1, 4))
+    limit = bench.slots.statistics().limit
+    alive: set[str] = set()
+
+    def ask() -> None:
+        name = f"{chance.choice('abcd')}{len(bench.tasks)}"
+        bench.tasks[name] = asyncio.create_task(bench.call(name))
+
+    def cancel() -> None:
+        if alive:
+            bench.tasks[chance.choice(sorted(alive))].cancel()
+
+    def let_go() -> None:
+        if bench.running:
+            bench.running[chance.choice(sorted(bench.running))].set()
+
+    steps: list[Callable[[], None]] = [ask, ask, ask, cancel, let_go, let_go]
+    for _ in range(150):
+        chance.choice(steps)()
+        if chance.random() < 0.6:
+            await asyncio.sleep(0)
+        alive = {name for name, task in bench.tasks.items() if not task.done()}
+        assert len(bench.running) <= limit
+        if chance.random() < 0.2:
+            await settled()
+            statistics = bench.slots.statistics()
+            assert statistics.running == len(bench.running)
+            assert statistics.running == limit or statistics.waiting == 0
+    for _ in range(len(bench.tasks) + 1):
+        for event in bench.running.values():
+            event.set()
+        await settled()
+    await asyncio.wait(bench.tasks.values())
+    assert bench.slots.statistics() == SlotsStatistics(limit, 0, 0)
+    assert max(Counter(bench.order).values(), default=1) == 1
