@@ -20,7 +20,7 @@ log = logging.getLogger("rosey_llm.local")
 _STOP_LIMIT_S = 3.0
 _TAIL_BYTES = 2000
 _READ_BYTES = 4096
-_TIME_STAMP = re.compile(r"^[\d.]+ [EWI] ")
+_STAMP = re.compile(r"^[\d.]+ ([EWI] )?")
 
 
 class NotStarted(Exception):
@@ -79,8 +79,8 @@ class ModelProcess:
     @property
     def last_words(self) -> str:
         """The last line that it complained with."""
-        lines = self._said.decode(errors="replace").split("\n")
-        return next((_TIME_STAMP.sub("", line) for line in reversed(lines) if line.strip()), "")
+        lines = [_STAMP.sub("", line) for line in self._said.decode(errors="replace").split("\n")]
+        return next((line for line in reversed(lines) if line.strip()), "")
 
     async def _hand_over(self, order: Order) -> int:
         assert self._child.stdin is not None  # noqa: S101 - asked for

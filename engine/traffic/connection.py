@@ -12,6 +12,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from engine.settings import NatsSettings
 
@@ -43,28 +44,18 @@ class IntakeClient(Client):
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
-        self._intake: set[int] = set()
 
-    async def take_in(self, subject: str) -> Any:
+    async def take_in(self, subject: str) -> Subscription:
         """Subscribe; the messages go to the handler."""
 
         async def never(_: Msg) -> None:
             raise AssertionError("messages are handed over before they reach a queue")
 
-        subscription = await self.subscribe(subject, cb=never)
-        # The server's answer cannot have been read yet: nothing was awaited since the SUB was
-        # queued that would give the read loop a message for it.
-        self._intake.add(subscription._id)
-        return subscription
+        return await self.subscribe(subject, cb=never)
 
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg | None:
-        message: Msg = super()._build_message(sid, subject, reply, data, headers)
-        if sid not in self._intake:
-            return message
-        self._handler(message)
-        return None
+    def _build_message(self, *parts: Any) -> Msg | None:
+        self._handler(super()._build_message(*parts))
+        return None  # nats-py then takes the message for dealt with
 
 
 class Connection:
@@ -92,7 +83,7 @@ class Connection:
         self._subjects = subjects
         self._handler = handler
         self._client: IntakeClient | None = None
-        self._subscriptions: list[Any] = []
+        self._subscriptions: list[Subscription] = []
         self._closed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._taking_in = False
@@ -116,7 +107,7 @@ class Connection:
         for subscription in subscriptions:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    await subscription.drain()
+                    await subscription.drain()  # type: ignore[no-untyped-call]
 
     async def publish(self, subject: str, body: bytes) -> None:
         """Queue a message for sending; `flush` tells whether it went out. Raises NotConnected."""
@@ -201,8 +192,10 @@ class Connection:
     async def _subscribe(self, client: IntakeClient) -> None:
         try:
             self._subscriptions = [await client.take_in(subject) for subject in self._subjects]
-        except nats.errors.Error as exc:
-            self._say_missing(exc)
+            await self.flush()
+        except (nats.errors.Error, NotConnected) as exc:
+            # The subscriptions are kept by nats-py, which sends them again when it is back.
+            log.debug("NATS: subscribing was interrupted: %s", exc)
 
     def _say_connected(self) -> None:
         if self._said_missing:

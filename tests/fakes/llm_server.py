@@ -37,6 +37,11 @@ class RecordedRequest:
     body: dict[str, Any]
     method: str = "POST"
 
+    @property
+    def closes(self) -> bool:
+        """Whether the client wants the connection closed after this call."""
+        return self.headers.get("connection") == "close"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
@@ -180,6 +185,8 @@ class LLMServer:
                     request = await _read_request(reader)
                     self.requests.append(request)
                     await self._answer_or_leave(request, reader, writer)
+                    if request.closes:
+                        break
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -208,7 +215,8 @@ class LLMServer:
             await self._answer_other(request, writer)
             return
         body = request.body
-        self.prompts.append(body.get("messages") or [{"role": "user", "content": body["prompt"]}])
+        prompt = [{"role": "user", "content": body.get("prompt", "")}]
+        self.prompts.append(body.get("messages", prompt))
         behaviour = self._plans.popleft() if self._plans else Behaviour()
         self._change()
         if self._is_unauthorized(request):
@@ -217,7 +225,7 @@ class LLMServer:
         if behaviour.hold and not behaviour.hold_after:
             await behaviour.hold.wait()
         if behaviour.status != 200 or behaviour.body is not None:
-            await _write_whole(writer, behaviour)
+            await _write_whole(writer, request, behaviour)
         elif body.get("stream", request.path.startswith("/api/chat")):
             await self._write_pieces(writer, request, behaviour)
         else:
@@ -243,7 +251,7 @@ class LLMServer:
             behaviour = Behaviour(status=200 if known else 404, body=known or {"error": "no route"})
         if behaviour.hold:
             await behaviour.hold.wait()
-        await _write_whole(writer, behaviour)
+        await _write_whole(writer, request, behaviour)
 
     def _pieces(self, request: RecordedRequest, behaviour: Behaviour) -> list[str]:
         if behaviour.pieces is not None:
@@ -275,8 +283,10 @@ class LLMServer:
     ) -> None:
         native = request.path == "/api/chat"
         kind = b"application/x-ndjson" if native else b"text/event-stream"
-        framing = b"Connection: close" if behaviour.cut_cleanly else b"Transfer-Encoding: chunked"
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n\r\n" % (kind, framing))
+        framing = b"" if behaviour.cut_cleanly else b"Transfer-Encoding: chunked\r\n"
+        if behaviour.cut_cleanly or request.closes:
+            framing += b"Connection: close\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n" % (kind, framing))
         wrap = (lambda data: data) if behaviour.cut_cleanly else _chunked
         async for data in self._paced(
             _stream(request, self._pieces(request, behaviour), behaviour), behaviour
@@ -320,7 +330,9 @@ async def _read_request(reader: asyncio.StreamReader) -> RecordedRequest:
     return RecordedRequest(path, headers, orjson.loads(body) if body else {}, method)
 
 
-async def _write_whole(writer: asyncio.StreamWriter, behaviour: Behaviour) -> None:
+async def _write_whole(
+    writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
+) -> None:
     body = behaviour.body
     if body is None:
         body = {"error": {"message": f"status {behaviour.status}"}}
@@ -330,6 +342,7 @@ async def _write_whole(writer: asyncio.StreamWriter, behaviour: Behaviour) -> No
     headers = {
         "Content-Type": behaviour.content_type,
         "Content-Length": str(sum(map(len, blocks))),
+        **({"Connection": "close"} if request.closes else {}),
         **behaviour.headers,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

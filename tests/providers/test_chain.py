@@ -212,6 +212,22 @@ async def test_some_failures_are_the_callers_to_hear(
 
 
 @every_way
+async def test_a_refused_call_is_made_again_where_no_other_provider_could_answer(
+    way: Way, time: MadeUpTime
+) -> None:
+    first = scripted("first", REFUSED, REFUSED, ["ok"])
+    assert (await way(chained(time, first)))[1].attempts == 3
+
+    first = scripted("first", BadAnswer("a"), BadAnswer("b"), REFUSED, ["ok"])
+    chain = chained(time, first, scripted("spare", ConnectionLost("lost")))
+    for _ in range(2):
+        with pytest.raises(BadAnswer):
+            await way(chain)
+    assert chain.statistics()["spare"].circuit.state == "open"
+    assert (await way(chain))[1].attempts == 2
+
+
+@every_way
 async def test_a_fallback_uses_its_own_model_but_the_requests_other_options(
     way: Way, time: MadeUpTime
 ) -> None:
@@ -392,8 +408,13 @@ async def test_a_stream_that_stalls_is_given_up(
 
 
 async def test_waiting_for_a_slot_is_not_the_calls_time(time: MadeUpTime) -> None:
+    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
+        await asyncio.sleep(0)
+        yield "one "
+        yield "two"
+
     config = {"max_concurrency": 1, "total_timeout": 1, "timeout": 1}
-    chain = chained(time, scripted("first", ["one ", "two"], **config))
+    chain = chained(time, ScriptedProvider(config, name="first", script=script))
     async with aclosing(chain.stream(HELLO, ANY, channel="#a")) as items:
         assert await anext(items) == "one "
         other = asyncio.create_task(chain.chat(HELLO, ANY, channel="#b"))
@@ -487,12 +508,16 @@ class Odd(Stranger):
     """Streams these items."""
 
     items: Sequence[Any] = ()
+    stopped = 0
 
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        for item in self.items:
-            yield item
+        try:
+            for item in self.items:
+                yield item
+        finally:
+            self.stopped += 1
 
 
 def odd(*items: Any) -> Odd:
@@ -514,9 +539,11 @@ def odd(*items: Any) -> Odd:
 async def test_a_token_stream_is_held_to_its_promise(
     items: list[Any], error: type[ProviderError], text: str, time: MadeUpTime
 ) -> None:
+    provider = odd(*items)
     with pytest.raises(error) as caught:
-        await streamed(chained(time, odd(*items)))
+        await streamed(chained(time, provider))
     assert str(caught.value) == text
+    assert provider.stopped == 1
     if isinstance(caught.value, IncompleteAnswer):
         assert caught.value.partial == "ab"
 

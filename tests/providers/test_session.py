@@ -223,12 +223,15 @@ async def test_one_connection_serves_calls_one_after_another(
 async def test_a_drained_reply_leaves_its_connection_to_the_next_call(server: LLMServer) -> None:
     session = Session(label="Nobody")
     url = f"{server.url}/v1/chat/completions"
+    body = {"stream": True, "messages": []}
     connections = []
-    for reuse in (True, True, False, True):
-        async with session.post_stream(url, {"stream": True, "messages": []}, reuse=reuse) as reply:
-            await reply.drain()
-        connections.append(server.connections)
-    await session.aclose()
+    try:
+        for reuse in (True, True, False, True):
+            async with session.post_stream(url, body, reuse=reuse) as reply:
+                await reply.drain()
+            connections.append(server.connections)
+    finally:
+        await session.aclose()
     assert connections == [1, 1, 1, 2]
 
 

@@ -1,0 +1,195 @@
+"""A whole engine for a test: real nats-server, real SQLite file, real HTTP to the `llm` fake."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import nats
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from engine.app import App
+from engine.settings import Settings, parse
+from tests.fakes.llm_server import LLMServer
+
+Heard = dict[str, Any]
+WAIT_S = 20.0
+
+
+class Bot:
+    """A bot as a stranger would write it from the contract, without any of our code."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.heard: list[Heard] = []
+        self.raw: list[bytes] = []
+        self._changed = asyncio.Condition()
+
+    @classmethod
+    async def connect(cls, url: str, **options: Any) -> Self:
+        bot = cls(await nats.connect(url, **options))
+        for subject in ("llm.response", "llm.error", "llm.stream"):
+            await bot.client.subscribe(subject, cb=bot._on_msg)
+        await bot.flush()
+        return bot
+
+    async def _on_msg(self, msg: Msg) -> None:
+        async with self._changed:
+            self.heard.append(orjson.loads(msg.data))
+            self.raw.append(msg.data)
+            self._changed.notify_all()
+
+    async def chat(
+        self, line: str, channel: str = "#lobby", user: str = "alice", **more: Any
+    ) -> None:
+        """`!chat <line>`; returns before any answer."""
+        message = {
+            "command": "chat",
+            "args": line.split(" "),
+            "channel_id": channel,
+            "username": user,
+        }
+        await self.send("rosey.command.chat", message | more)
+
+    async def request(self, **message: Any) -> None:
+        await self.send("llm.request", {"action": "chat", "channel_id": "#lobby"} | message)
+
+    async def send(self, subject: str, message: Mapping[str, Any] | bytes, **more: Any) -> None:
+        body = message if isinstance(message, bytes) else orjson.dumps(message)
+        await self.client.publish(subject, body, **more)
+
+    async def ask(self, line: str, channel: str = "#lobby", **more: Any) -> Heard:
+        """`!chat <line>` and its outcome."""
+        message = {
+            "command": "chat",
+            "args": line,
+            "channel_id": channel,
+            "username": "alice",
+        } | more
+        return await self.call("rosey.command.chat", message)
+
+    async def call(self, subject: str, message: Mapping[str, Any] | bytes, **more: Any) -> Heard:
+        body = message if isinstance(message, bytes) else orjson.dumps(message)
+        reply = await self.client.request(subject, body, timeout=WAIT_S, **more)
+        answer: Heard = orjson.loads(reply.data)
+        return answer
+
+    async def outcomes(self, count: int) -> list[Heard]:
+        """The first `count` outcomes, in the order in which they were heard."""
+        return (await self.until(lambda: len(self._outcomes()) >= count, self._outcomes))[:count]
+
+    async def deltas(self, count: int) -> list[Heard]:
+        return await self.until(lambda: len(self._deltas()) >= count, self._deltas)
+
+    async def until(self, reached: Any, result: Any) -> Any:
+        async with asyncio.timeout(WAIT_S), self._changed:
+            await self._changed.wait_for(reached)
+        return result()
+
+    async def flush(self) -> None:
+        await asyncio.sleep(0)
+        await self.client.flush()
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    def _outcomes(self) -> list[Heard]:
+        return [each for each in self.heard if each["type"] != "llm_delta"]
+
+    def _deltas(self) -> list[Heard]:
+        return [each for each in self.heard if each["type"] == "llm_delta"]
+
+
+class House:
+    """Start, stop and restart it; `bot` is connected while it runs."""
+
+    def __init__(self, folder: Path, llm: LLMServer) -> None:
+        self.folder = folder
+        self.llm = llm
+        self.config: dict[str, Any] = {
+            "default_provider": "openai",
+            "fallback_providers": [],
+            "nats": {"port": 0},
+            "providers": {
+                "openai": {
+                    "base_url": f"{llm.url}/v1",
+                    "api_key": "sk-house-key",
+                    "max_retries": 0,
+                    "default_model": "test-model",
+                }
+            },
+        }
+        self.app: App | None = None
+        self.bots: list[Bot] = []
+
+    @property
+    def settings(self) -> Settings:
+        return parse(self.config, self.folder)
+
+    @property
+    def bot(self) -> Bot:
+        return self.bots[0]
+
+    @property
+    def url(self) -> str:
+        assert self.app is not None
+        return self.app.url
+
+    async def open(self) -> Self:
+        self.app = App(self.settings)
+        await self.app.start()
+        await self.new_bot()
+        return self
+
+    async def new_bot(self, **options: Any) -> Bot:
+        bot = await Bot.connect(self.url, **options)
+        self.bots.append(bot)
+        return bot
+
+    async def close(self) -> None:
+        for bot in self.bots:
+            await bot.close()
+        self.bots = []
+        if self.app is not None:
+            await self.app.drain()
+            self.app = None
+
+    async def restart(self) -> None:
+        await self.close()
+        await self.open()
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """What the database says, read as an operator would: by a connection of one's own."""
+        path = self.folder / "data" / "rosey-llm.db"
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, parameters)]
+        finally:
+            connection.close()
+
+    def history(self, channel: str = "#lobby") -> list[tuple[str, str]]:
+        """(kind, content) of a channel, oldest first."""
+        rows = self.rows(
+            "SELECT kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
+            " WHERE c.name = ? ORDER BY h.id",
+            channel,
+        )
+        return [(row["kind"], row["content"]) for row in rows]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

