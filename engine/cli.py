@@ -144,3 +144,7 @@ def _login_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "User"
+
+
+if __name__ == "__main__":
+    main()

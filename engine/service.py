@@ -10,11 +10,13 @@ from typing import Self
 
 from engine.callers import Callers
 from engine.commands.kinds import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
-from engine.commands.limits import check_text, new_request_id
+from engine.commands.limits import check_request_id, check_text, new_request_id
 from engine.engine import Engine
+from engine.errors import EngineError, LLMError
 from engine.mailbox import Request
 from engine.outcomes import Answer
 from engine.settings import Settings, parse
+from engine.supervisor import SupervisorStatistics
 from providers.base import LLMProvider
 
 
@@ -65,7 +67,6 @@ class LLMService:
         request_id: str | None = None,
     ) -> Answer:
         """One turn of a channel's conversation, in the order of the calls."""
-        self._check(message)
         command = Chat(message, model, temperature, max_tokens, persona)
         return await self._ask(command, channel_id, username, request_id)
 
@@ -81,7 +82,6 @@ class LLMService:
         request_id: str | None = None,
     ) -> Answer:
         """One raw completion; it neither reads nor changes a conversation."""
-        self._check(prompt)
         command = Complete(prompt, model, temperature, max_tokens)
         return await self._ask(command, channel_id, username, request_id)
 
@@ -102,6 +102,10 @@ class LLMService:
     async def stop(self, channel_id: str = "main", *, username: str = "User") -> Answer:
         """Cut off the answer being written in a channel."""
         return await self._ask(Stop(), channel_id, username)
+
+    def statistics(self) -> SupervisorStatistics:
+        """Actors in memory, and commands that wait or run."""
+        return self._engine.supervisor.statistics()
 
     async def start(self) -> None:
         """Open the database and go on with what waits in it. Called by the first call."""
@@ -133,9 +137,6 @@ class LLMService:
         await self._engine.start()
         await self._engine.resume()
 
-    def _check(self, text: str) -> None:
-        check_text(text, self._settings.conversation.max_message_bytes)
-
     async def _ask(
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
@@ -143,7 +144,14 @@ class LLMService:
         request = Request(channel_id, request_id or new_request_id(), username, command)
         outcome = self._callers.expect(request)
         try:
+            if isinstance(command, Chat | Complete):
+                check_text(command.text, self._settings.conversation.max_message_bytes)
+            check_request_id(request.request_id)
             self._engine.supervisor.tell(request)
             return await outcome
+        except LLMError:
+            raise
+        except EngineError as exc:
+            raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
         finally:
             self._callers.forget(request, outcome)

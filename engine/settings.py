@@ -138,6 +138,7 @@ def load(path: Path | None) -> Settings:
 
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """A configuration's values as settings, with paths made absolute. Raises RecordError."""
+    folder = folder.absolute()
     settings = records.read(_expand(values, ""), Settings)
     _check_personas(settings)
     _check_providers(settings)

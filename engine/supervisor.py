@@ -179,13 +179,14 @@ class Supervisor:
         """Store idle channels and let go of them."""
         before = time.monotonic() - self._limits.passivate_after_s
         for channel_id, last_told in list(self._last_told.items()):
-            actor = self._actors[channel_id]
-            if last_told > before or not actor.idle:
+            actor = self._actors.get(channel_id)
+            if actor is None or last_told > before or not actor.idle:
                 continue
             await actor.snapshot()
             # What came during the await has a task or a newer time: look again, then leave with no
             # await in between, or it would be told to an actor that is gone.
-            if self._last_told[channel_id] == last_told and actor.idle and not actor.changed:
+            untouched = self._last_told.get(channel_id) == last_told
+            if untouched and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_told[channel_id]
                 log.debug("Channel %.80s passivated.", channel_id)
 

@@ -16,6 +16,7 @@ from providers.retry import Retry
 
 Items = AsyncGenerator[str | Completion, None]
 Ask = Callable[[Link, Options, bool], Items]
+Began = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
 
 log = logging.getLogger("rosey_llm.providers")
@@ -79,9 +80,18 @@ class ProviderChain:
         )
 
     def stream(
-        self, messages: Sequence[Message], options: Options, *, channel: str
+        self,
+        messages: Sequence[Message],
+        options: Options,
+        *,
+        channel: str,
+        began: Began | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
-        """Non-empty pieces, then one Answered that holds them joined. Close it to stop it."""
+        """Non-empty pieces, then one Answered that holds them joined. Close it to stop it.
+
+        `began` is called before the first piece, with the provider's name and the model: whoever
+        stops before the end knows from whom the text is.
+        """
         effort = Effort(channel)
         return self._tried(
             lambda link, options, alternative: link.pieces(
@@ -89,19 +99,18 @@ class ProviderChain:
             ),
             options,
             effort,
+            began,
         )
 
     async def start(self) -> None:
-        """Start all providers. One that is not there yet is only logged: it may come up later."""
+        """Start the first provider; the others start when they are needed, if ever.
+
+        One that is not there yet is only logged: it may come up later.
+        """
         try:
-            for link in self._links:
-                try:
-                    await link.provider.start()
-                except ProviderError as error:
-                    log.warning("Provider %s: %s", link.name, error)
-        except BaseException:
-            await self.aclose()
-            raise
+            await self._links[0].start()
+        except ProviderError as error:
+            log.warning("Provider %s: %s", self._links[0].name, error)
 
     async def aclose(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -136,7 +145,7 @@ class ProviderChain:
         raise AssertionError("an answer or an error ends every call")
 
     async def _tried(
-        self, ask: Ask, options: Options, effort: Effort
+        self, ask: Ask, options: Options, effort: Effort, began: Began | None = None
     ) -> AsyncGenerator[str | Answered, None]:
         failures: Failures = []
         for position, link in enumerate(self._links):
@@ -148,6 +157,8 @@ class ProviderChain:
                         if not begun:
                             begun = True
                             self._note_answer(link, failures)
+                            if began is not None:
+                                began(link.name, link.provider.settled(options)[0])
                         if isinstance(item, str):
                             yield item
                         else:

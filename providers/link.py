@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -47,6 +48,8 @@ class Link:
         self._circuit = circuit
         self._retry = retry
         self._slots = Slots(provider.config.max_concurrency)
+        self._starting = asyncio.Lock()
+        self._started = False
 
     @property
     def name(self) -> str:
@@ -60,6 +63,14 @@ class Link:
     def statistics(self) -> LinkStatistics:
         return LinkStatistics(self._circuit.statistics(), self._slots.statistics())
 
+    async def start(self) -> None:
+        """Start the provider, once; where that fails, the next call tries again."""
+        async with self._starting:
+            if not self._started:
+                limit_s = self.provider.config.total_timeout
+                await self._guard.step(self.provider.start, limit_s, "does not start")
+                self._started = True
+
     async def whole(
         self, ask: Callable[[], Awaitable[Completion]], effort: Effort, *, alternative: bool
     ) -> AsyncGenerator[str | Completion, None]:
@@ -68,6 +79,7 @@ class Link:
 
             async def attempt() -> Completion:
                 effort.attempts += 1
+                await self.start()
                 return await self._guard.whole(ask, limits.deadline_s)
 
             completion = await self._retry.run(attempt, limits)
@@ -81,6 +93,7 @@ class Link:
 
             async def attempt() -> TokenStream:
                 effort.attempts += 1
+                await self.start()
                 return await self._guard.begun(messages, options, limits.deadline_s)
 
             async with aclosing(await self._retry.run(attempt, limits)) as stream:

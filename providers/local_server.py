@@ -86,9 +86,11 @@ def _serve(order: Order) -> Any:
     params.n_parallel = order["parallel"]
     # The server divides its context among its slots.
     params.n_ctx = order["context_tokens"] * order["parallel"]
-    if order["threads"]:
-        params.cpuparams.n_threads = order["threads"]
-        params.cpuparams_batch.n_threads = order["threads"]
+    # Its threads wait for each other by spinning: with one more than there are free cores, an
+    # answer takes sixty times as long. So one core stays with the engine.
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = order["threads"] or max(1, _cores() - 1)
+        cpu.poll = 0
     # By default it may keep 8 GiB of prompts, and serves a web page and other people's prompts.
     params.cache_ram_mib = 0
     params.ui = False
@@ -96,6 +98,10 @@ def _serve(order: Order) -> Any:
     params.offline = True
     params.verbosity = 1
     return xllamacpp.Server(params)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _await_health(port: int) -> None:

@@ -13,9 +13,10 @@ import orjson
 
 from providers.base import Completion, Message, Options, Status
 from providers.errors import ConnectionLost, ProviderError
+from providers.http import HttpConfig, HttpProvider
 from providers.reasoning import Draft, usage_of
 from providers.records import Count, Seconds
-from providers.session import HttpConfig, HttpProvider, as_dict
+from providers.refusal import as_dict
 from providers.sse import JsonLines
 
 logger = logging.getLogger("rosey_llm.providers")

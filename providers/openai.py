@@ -18,8 +18,10 @@ from providers.errors import (
     ConnectionLost,
     ModelNotFound,
 )
+from providers.http import HttpConfig, HttpProvider
 from providers.reasoning import Draft, usage_of
-from providers.session import HttpConfig, HttpProvider, Reply, as_dict
+from providers.refusal import as_dict
+from providers.session import Reply
 from providers.sse import Event, Events
 
 # The parameters that some models refuse, and what to send in place of them.

@@ -10,7 +10,7 @@ neighbour in the group failed, say), so it must hold no state of its own.
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import contextlib
 import logging
 import os
 import queue
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from storage.errors import CannotOpen, DatabaseInUse, StorageUnavailable
+from storage.errors import CannotOpen, StorageUnavailable
+from storage.lock import Lock
 from storage.migrations import migrate
 
 T = TypeVar("T")
@@ -30,6 +31,19 @@ Durability = Literal["full", "normal"]
 
 log = logging.getLogger("rosey_llm.storage")
 GROUP_LIMIT = 512
+BUSY_TIMEOUT_S = 5.0
+# Result codes that tell of the file or the machine. All others are a fault of the statement.
+BREAKDOWNS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
 
 
 @dataclass(slots=True)
@@ -43,22 +57,33 @@ class _Job(Generic[T]):
 class Database:
     """A SQLite file in WAL mode, or a database in memory where `path` is None.
 
-    durability "full" survives a power cut, "normal" a crash of the process.
+    durability "full" survives a power cut, "normal" a crash of the process. `busy_timeout_s` is
+    how long a commit waits where another process has locked the file.
     """
 
-    def __init__(self, path: Path | None, durability: Durability = "full") -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        durability: Durability = "full",
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
         self.path = path
         self._durability = durability
+        self._busy_timeout_s = busy_timeout_s
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._lock_fd: int | None = None
+        self._lock = Lock(path) if path else None
         self.failing: str | None = None
 
     async def open(self) -> None:
         """Raises CannotOpen with a sentence that says what to do."""
         self._loop = asyncio.get_running_loop()
-        self._take_lock()
+        try:
+            self._lock_file()
+        except OSError as exc:
+            raise self._cannot_open(exc) from exc
         opened: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="rosey-llm-writer", daemon=True
@@ -67,18 +92,17 @@ class Database:
         try:
             await opened
         except CannotOpen:
-            self._free_lock()
             self._thread = None
             raise
 
     async def close(self) -> None:
         """Commit what is waiting, then close. May be called twice."""
-        if self._thread is None:
+        # At once: what was asked to be written behind the end would wait forever.
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._thread = None
-        self._free_lock()
+        await asyncio.to_thread(thread.join)
 
     async def write(self, work: Write[T]) -> T:
         """Run `work` in the next group commit; returns once that commit is on disk.
@@ -101,28 +125,35 @@ class Database:
         try:
             connection = self._connect()
         except (sqlite3.Error, OSError, CannotOpen) as exc:
-            error = exc if isinstance(exc, CannotOpen) else CannotOpen(f"{self.path}: {exc}")
-            self._in_loop(opened.set_exception, error)
+            self._free_file()
+            self._in_loop(_resolve_opened, opened, self._cannot_open(exc))
             return
-        self._in_loop(opened.set_result, None)
+        self._in_loop(_resolve_opened, opened, None)
         try:
             while group := self._next_group():
                 self._commit(connection, group)
                 self._in_loop(_resolve, group)
         finally:
             connection.close()
+            self._free_file()
 
     def _connect(self) -> sqlite3.Connection:
         name = str(self.path) if self.path else ":memory:"
         if self.path:
             # SQLite gives its -wal and -shm files the mode of the database.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(name, isolation_level=None, timeout=5.0, cached_statements=256)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._durability}")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA journal_size_limit=67108864")
-        migrate(connection, name)
+        connection = sqlite3.connect(
+            name, isolation_level=None, timeout=self._busy_timeout_s, cached_statements=256
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={self._durability}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA journal_size_limit=67108864")
+            migrate(connection, name)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _next_group(self) -> list[_Job[Any]]:
@@ -148,25 +179,25 @@ class Database:
 
     def _attempt(self, connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> _Job[Any] | None:
         current: _Job[Any] | None = None
+        changes = connection.total_changes
         try:
             connection.execute("BEGIN IMMEDIATE")
             for current in jobs:
                 current.result = current.work(connection)
             current = None
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as exc:
+        except Exception as exc:  # noqa: BLE001 - the writer thread's edge: it must outlive any job
             _roll_back(connection)
+            if current is not None and not _is_breakdown(exc):
+                current.error = exc
+                return current
             self._say_failing(exc)
             for job in jobs:
                 job.error = StorageUnavailable(f"The database cannot be written: {exc}")
-        except Exception as exc:  # noqa: BLE001 - the writer thread's edge: it must outlive any job
-            _roll_back(connection)
-            if current is None:
-                current = jobs[0]
-            current.error = exc
-            return current
         else:
-            self._say_well()
+            # Reading goes on where a disk is full: that is no sign of its end.
+            if connection.total_changes > changes:
+                self._say_well()
         return None
 
     def _say_failing(self, exc: Exception) -> None:
@@ -185,41 +216,42 @@ class Database:
         except RuntimeError:
             log.debug("The event loop has ended before the writer thread.")
 
-    def _take_lock(self) -> None:
-        """One engine per file: SQLite would let two in, and each would answer everything."""
-        if self.path is None:
-            return
-        lock = self.path.with_name(self.path.name + ".lock")
-        try:
-            if not self.path.parent.exists():
-                self.path.parent.mkdir(parents=True, mode=0o700)
-            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise CannotOpen(
-                f"{self.path} cannot be used: {exc.strerror} ({lock}). "
-                "Set [storage] path to a folder that can be written."
-            ) from exc
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(fd, 100).decode(errors="replace").strip() or "another process"
-            os.close(fd)
-            raise DatabaseInUse(
-                f"{self.path} is in use by {owner}. Stop that one first, or set [storage] path."
-            ) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
-        self._lock_fd = fd
+    def _lock_file(self) -> None:
+        if self._lock is not None:
+            self._lock.take()
 
-    def _free_lock(self) -> None:
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+    def _free_file(self) -> None:
+        if self._lock is not None:
+            self._lock.free()
+
+    def _cannot_open(self, exc: Exception) -> CannotOpen:
+        if isinstance(exc, CannotOpen):
+            return exc
+        reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
+        return CannotOpen(
+            f"{self.path} cannot be used: {reason}. "
+            "Set [storage] path to another file, in a folder that can be written."
+        )
+
+
+def _is_breakdown(exc: Exception) -> bool:
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in BREAKDOWNS
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
+    # Where this fails too, the next BEGIN does, and it is tried again then.
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _resolve_opened(opened: asyncio.Future[None], error: CannotOpen | None) -> None:
+    if opened.done():  # whoever waited was cancelled
+        return
+    if error is not None:
+        opened.set_exception(error)
+    else:
+        opened.set_result(None)
 
 
 def _resolve(group: list[_Job[Any]]) -> None:

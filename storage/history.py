@@ -100,16 +100,26 @@ def append(connection: sqlite3.Connection, channel_id: int, ts_ms: int, rows: It
     return int(last_id)
 
 
+def newest(connection: sqlite3.Connection, channel_id: int) -> int:
+    """The id of a channel's newest row; 0 where it has none."""
+    row = connection.execute(
+        "SELECT id FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1", (channel_id,)
+    ).fetchone()
+    return row[0] if row else 0
+
+
 def tail(
     connection: sqlite3.Connection, channel_id: int, after_id: int, max_messages: int
 ) -> list[Past]:
     """The rows after `after_id` that a window of `max_messages` messages needs, oldest first.
 
-    Reads backwards and stops at the newest reset or when the window is full, so a channel's length
-    does not matter. The newest persona switch is always among them, and so is that reset.
+    These are answered messages with their answers, the newest reset and the newest persona switch.
+    Reads backwards and stops at that reset or when the window is full; what it passes over, failed
+    turns and raw completions, is never held in memory.
     """
     rows: list[Past] = []
     messages = 0
+    newer: Past | None = None
     cursor = connection.execute(
         "SELECT id, kind, username, content, persona FROM history"
         " WHERE channel_id = ? AND id > ? ORDER BY id DESC",
@@ -117,11 +127,14 @@ def tail(
     )
     for values in cursor:
         row = Past(*values)
-        rows.append(row)
-        # An answer's message stands right before it, so one pair more than needed ends the search.
-        messages += 2 if row.kind == "answer" else 0
-        if row.kind == "reset" or messages > max_messages + 1:
+        if row.kind == "message" and newer is not None and newer.kind == "answer":
+            rows += newer, row
+            messages += 2
+        elif row.kind in ("reset", "persona"):
+            rows.append(row)
+        if row.kind == "reset" or messages >= max_messages:
             break
+        newer = row
     cursor.close()
     rows.reverse()
     if rows and not any(row.kind == "persona" for row in rows):
@@ -132,6 +145,7 @@ def tail(
 def _persona_before(
     connection: sqlite3.Connection, channel_id: int, after_id: int, before_id: int
 ) -> list[Past]:
+    """The newest switch of those rows. It may be far back: only without a snapshot is that far."""
     row = connection.execute(
         "SELECT id, kind, username, content, persona FROM history WHERE channel_id = ?"
         " AND id > ? AND id < ? AND kind = 'persona' ORDER BY id DESC LIMIT 1",

@@ -116,11 +116,12 @@ def settle(
 
     None where the command no longer waits: somebody else has settled it, and this result is void.
     """
-    # Ids come again once the table is empty; id and request id together do not, while the outbox
-    # remembers the request.
+    # Ids come again once the table is empty; an id with its channel and request does not, while the
+    # outbox remembers the request.
     gone = connection.execute(
-        "DELETE FROM mailbox WHERE id = ? AND request_id = ? RETURNING channel_id, replies",
-        (row_id, request_id),
+        "DELETE FROM mailbox WHERE id = ? AND request_id = ? AND channel_id ="
+        " (SELECT id FROM channel WHERE name = ?) RETURNING channel_id, replies",
+        (row_id, request_id, channel),
     ).fetchone()
     if gone is None:
         return None
@@ -141,10 +142,19 @@ def settle_at_once(
     replies: Sequence[str],
     now_ms: int,
 ) -> Settled:
-    """Settle a command that never waited; sent again, it gets the first outcome."""
+    """Settle a command that never waited; sent again, it gets the first outcome.
+
+    A request has one outcome: where another command waits under the same request id, this is its
+    outcome too, and goes to its reply subjects as well.
+    """
     if settled := find_settled(connection, channel, request_id, replies):
         return settled
     channel_id = _channel_id(connection, channel, now_ms)
+    gone = connection.execute(
+        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ? RETURNING replies",
+        (channel_id, request_id),
+    ).fetchone()
+    merged = list(dict.fromkeys([*(json.loads(gone[0]) if gone else []), *replies]))
     upto = history.append(connection, channel_id, now_ms, rows)
     return _to_outbox(
         connection,
@@ -153,7 +163,7 @@ def settle_at_once(
         request_id,
         kind,
         body,
-        json.dumps(list(replies)),
+        json.dumps(merged),
         now_ms,
         upto,
     )
@@ -185,9 +195,9 @@ def published(connection: sqlite3.Connection, outbox_ids: Iterable[int], now_ms:
 def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> int:
     """Forget published outcomes older than `before_ms`, at most `limit` of them; how many."""
     return connection.execute(
-        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id <= (SELECT min(id) + ? FROM"
-        " outbox) AND created_ms < ? AND published_ms IS NOT NULL)",
-        (limit, before_ms),
+        "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
+        " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)",
+        (before_ms, limit),
     ).rowcount
 
 

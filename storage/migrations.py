@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import sqlite_utils
@@ -79,7 +80,8 @@ def m001_first_schema(db: sqlite_utils.Database) -> None:
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Bring the schema up to date. CannotOpen where a newer rosey-llm has written it."""
     db = sqlite_utils.Database(connection)
-    known = {step.name for step in migrations.pending(sqlite_utils.Database(memory=True))}
+    with contextlib.closing(sqlite_utils.Database(memory=True)) as nothing:
+        known = {step.name for step in migrations.pending(nothing)}
     newer = [step.name for step in migrations.applied(db) if step.name not in known]
     if newer:
         raise CannotOpen(

@@ -13,7 +13,8 @@ from storage.history import Past
 class Loaded:
     """What waking a channel needs: its snapshot, if it has one, and the rows after it.
 
-    The snapshot reaches history id `snapshot_upto`; with the rows it is `upto`.
+    The snapshot reaches history id `snapshot_upto`; with the rows it is `upto`, the channel's
+    newest row: those that change no conversation are counted, though they are not among `rows`.
     """
 
     body: bytes | None
@@ -48,4 +49,4 @@ def load(
     if body is None or not trust_snapshot:
         upto, body = 0, None
     rows = history.tail(connection, channel_id, upto, max_messages)
-    return Loaded(body, upto, max([upto, *(row.id for row in rows)]), rows)
+    return Loaded(body, upto, max(upto, history.newest(connection, channel_id)), rows)

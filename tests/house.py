@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import nats
+import nats.errors
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -45,17 +46,9 @@ class Bot:
             self.raw.append(msg.data)
             self._changed.notify_all()
 
-    async def chat(
-        self, line: str, channel: str = "#lobby", user: str = "alice", **more: Any
-    ) -> None:
+    async def chat(self, line: str, channel: str = "#lobby", **more: Any) -> None:
         """`!chat <line>`; returns before any answer."""
-        message = {
-            "command": "chat",
-            "args": line.split(" "),
-            "channel_id": channel,
-            "username": user,
-        }
-        await self.send("rosey.command.chat", message | more)
+        await self.send("rosey.command.chat", _command(line.split(" "), channel) | more)
 
     async def request(self, **message: Any) -> None:
         await self.send("llm.request", {"action": "chat", "channel_id": "#lobby"} | message)
@@ -64,33 +57,46 @@ class Bot:
         body = message if isinstance(message, bytes) else orjson.dumps(message)
         await self.client.publish(subject, body, **more)
 
-    async def ask(self, line: str, channel: str = "#lobby", **more: Any) -> Heard:
+    async def ask(
+        self, line: str, channel: str = "#lobby", timeout: float = WAIT_S, **more: Any
+    ) -> Heard:
         """`!chat <line>` and its outcome."""
-        message = {
-            "command": "chat",
-            "args": line,
-            "channel_id": channel,
-            "username": "alice",
-        } | more
-        return await self.call("rosey.command.chat", message)
+        return await self.call("rosey.command.chat", _command(line, channel) | more, timeout)
 
-    async def call(self, subject: str, message: Mapping[str, Any] | bytes, **more: Any) -> Heard:
+    async def ask_until_answered(self, line: str, **more: Any) -> Heard:
+        """As a careful bot does it: with a request id, and again where nothing comes back."""
+        for _ in range(100):
+            try:
+                return await self.ask(line, timeout=1.0, **more)
+            except nats.errors.Error:
+                await asyncio.sleep(0.05)
+        raise AssertionError("there was never an answer")
+
+    async def call(
+        self,
+        subject: str,
+        message: Mapping[str, Any] | bytes,
+        timeout: float = WAIT_S,
+        **more: Any,
+    ) -> Heard:
         body = message if isinstance(message, bytes) else orjson.dumps(message)
-        reply = await self.client.request(subject, body, timeout=WAIT_S, **more)
+        reply = await self.client.request(subject, body, timeout=timeout, **more)
         answer: Heard = orjson.loads(reply.data)
         return answer
 
     async def outcomes(self, count: int) -> list[Heard]:
         """The first `count` outcomes, in the order in which they were heard."""
-        return (await self.until(lambda: len(self._outcomes()) >= count, self._outcomes))[:count]
+        await self.until(lambda: len(self.heard_outcomes()) >= count)
+        return self.heard_outcomes()[:count]
 
     async def deltas(self, count: int) -> list[Heard]:
-        return await self.until(lambda: len(self._deltas()) >= count, self._deltas)
+        await self.until(lambda: len(self.heard_deltas()) >= count)
+        return self.heard_deltas()
 
-    async def until(self, reached: Any, result: Any) -> Any:
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until what was heard makes `reached` true."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(reached)
-        return result()
 
     async def flush(self) -> None:
         await asyncio.sleep(0)
@@ -99,11 +105,15 @@ class Bot:
     async def close(self) -> None:
         await self.client.close()
 
-    def _outcomes(self) -> list[Heard]:
+    def heard_outcomes(self) -> list[Heard]:
         return [each for each in self.heard if each["type"] != "llm_delta"]
 
-    def _deltas(self) -> list[Heard]:
+    def heard_deltas(self) -> list[Heard]:
         return [each for each in self.heard if each["type"] == "llm_delta"]
+
+
+def _command(args: object, channel: str) -> Heard:
+    return {"command": "chat", "args": args, "channel_id": channel, "username": "alice"}
 
 
 class House:

@@ -338,9 +338,10 @@ async def test_the_deltas_joined_are_the_answer_and_their_numbers_have_no_gap(
     house.llm.plan(Behaviour(pieces=[f"word{i} " for i in range(40)], gap_s=0.01))
     await house.bot.chat("go", request_id="r")
     (answer,) = await house.bot.outcomes(1)
-    deltas = await house.bot.deltas(1)
-    joined = "".join(each["delta"] for each in deltas)
-    await house.bot.until(lambda: joined == answer["content"], lambda: None)
+    await house.bot.until(
+        lambda: "".join(d["delta"] for d in house.bot.heard_deltas()) == answer["content"]
+    )
+    deltas = house.bot.heard_deltas()
     assert [each["index"] for each in deltas] == list(range(len(deltas)))
     assert {(each["channel_id"], each["request_id"]) for each in deltas} == {("#lobby", "r")}
     assert len(deltas) < 40

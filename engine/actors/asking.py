@@ -19,9 +19,9 @@ from engine.commands.kinds import Chat, Complete
 from engine.errors import Cancelled, EngineError
 from engine.mailbox import Request
 from engine.outcomes import Answer, Failure
-from providers.base import Message, Options, Usage
+from providers.base import Completion, Message, Options, Usage
 from providers.chain import Answered
-from providers.errors import BadAnswer, ContextTooLong, ProviderError
+from providers.errors import ContextTooLong, ProviderError
 from storage.history import Row
 
 log = logging.getLogger("rosey_llm.turn")
@@ -64,6 +64,7 @@ class Asking:
         self._scope = asyncio.timeout(None)
         self._scope_entered = False
         self._cut = False
+        self._writer = ("", "")
 
     def cut(self) -> None:
         self._cut = True
@@ -144,21 +145,22 @@ class Asking:
         return answered
 
     async def _gather(self, messages: list[Message], deltas: Deltas) -> Answered:
-        chain = self._around.chain
-        stream = chain.stream(messages, self._options(), channel=self._request.channel_id)
-        begun: Answered | None = None
+        stream = self._around.chain.stream(
+            messages, self._options(), channel=self._request.channel_id, began=self._note_writer
+        )
         async with aclosing(stream) as pieces:
             async for piece in pieces:
-                match piece:
-                    case str():
-                        deltas.add(self._answer.feed(piece))
-                        if self._answer.full and begun:
-                            return begun
-                    case Answered():
-                        begun = piece
-        if begun is None:
-            raise BadAnswer("The provider gave no answer.")
-        return begun
+                if isinstance(piece, Answered):
+                    return piece
+                deltas.add(self._answer.feed(piece))
+                if self._answer.full:
+                    break
+        # Nobody counts the tokens of an answer that we cut.
+        completion = Completion(self._answer.content, self._writer[1], "length")
+        return Answered(completion, self._writer[0], attempts=1, waited_s=0.0)
+
+    def _note_writer(self, provider: str, model: str) -> None:
+        self._writer = (provider, model)
 
     def _prompt(self, exchanges: Sequence[Exchange]) -> list[Message]:
         options = self._options()

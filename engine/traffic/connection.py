@@ -84,7 +84,6 @@ class Connection:
         self._handler = handler
         self._client: IntakeClient | None = None
         self._subscriptions: list[Subscription] = []
-        self._closed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._taking_in = False
         self._said_missing = False
@@ -141,10 +140,11 @@ class Connection:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        if self._client is not None:
+        client, self._client = self._client, None
+        if client is not None:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    await self._client.close()
+                    await client.close()
 
     def _connected_client(self) -> IntakeClient:
         if self._client is None or not self._client.is_connected:
@@ -153,8 +153,9 @@ class Connection:
 
     async def _keep(self) -> None:
         while True:
-            self._closed.clear()
-            client = await self._connect()
+            # nats-py reconnects by itself, but closes for good on most errors of the server.
+            closed = asyncio.Event()
+            client = await self._connect(closed)
             if client is None:
                 await asyncio.sleep(PAUSE_S)
                 continue
@@ -162,16 +163,18 @@ class Connection:
             if self._taking_in:
                 await self._subscribe(client)
             self._say_connected()
-            # nats-py reconnects by itself, but closes for good on most errors of the server.
-            await self._closed.wait()
+            await closed.wait()
             self._subscriptions = []
 
-    async def _connect(self) -> IntakeClient | None:
+    async def _connect(self, closed: asyncio.Event) -> IntakeClient | None:
         client = IntakeClient(self._handler)
+        options = client_options(self._settings, self.url, self._user, self._password)
         try:
             # A certificate that does not match makes nats-py wait for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await client.connect(**self._options())
+                await client.connect(
+                    **options, **self._callbacks(client, closed), max_reconnect_attempts=-1
+                )
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             self._say_missing(exc)
             with contextlib.suppress(nats.errors.Error, OSError):
@@ -179,14 +182,34 @@ class Connection:
             return None
         return client
 
-    def _options(self) -> dict[str, Any]:
-        return client_options(self._settings, self.url, self._user, self._password) | {
-            "inbox_prefix": "_INBOX_engine",
-            "max_reconnect_attempts": -1,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_disconnected,
-            "reconnected_cb": self._on_reconnected,
-            "closed_cb": self._on_closed,
+    def _callbacks(self, client: IntakeClient, closed: asyncio.Event) -> dict[str, Any]:
+        """What nats-py tells us. It awaits these inside its read loop: they return at once and
+        never raise. A client that was given up may still call: only the present one is heard.
+        """
+
+        async def on_error(exc: Exception) -> None:
+            if client is self._client:
+                _log_error(exc)
+            else:
+                self._say_missing(exc)  # it is still being connected
+
+        async def on_disconnected() -> None:
+            if client is self._client:
+                self.losses += 1
+                self._say_missing()
+
+        async def on_reconnected() -> None:
+            if client is self._client:
+                self._say_connected()
+
+        async def on_closed() -> None:
+            closed.set()
+
+        return {
+            "error_cb": on_error,
+            "disconnected_cb": on_disconnected,
+            "reconnected_cb": on_reconnected,
+            "closed_cb": on_closed,
         }
 
     async def _subscribe(self, client: IntakeClient) -> None:
@@ -206,30 +229,18 @@ class Connection:
     def _say_missing(self, exc: BaseException | None = None) -> None:
         self.connected.clear()
         if not self._said_missing:
-            reason = f" ({exc or type(exc).__name__})" if exc is not None else ""
+            reason = f" ({str(exc) or type(exc).__name__})" if exc is not None else ""
             log.warning("NATS at %s is not there%s; trying again for ever.", self.url, reason)
         self._said_missing = True
 
-    # nats-py awaits these inside its read loop: they return at once and never raise.
 
-    async def _on_error(self, exc: Exception) -> None:
-        if isinstance(exc, nats.errors.SlowConsumerError):
-            log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
-        elif not isinstance(exc, ConnectionError | OSError):
-            log.debug("NATS: %r", exc)
-            if "permissions violation" in str(exc).lower():
-                log.error("NATS does not allow it: %s", exc)
-
-    async def _on_disconnected(self) -> None:
-        self.losses += 1
-        if self._keeper is not None and not self._keeper.done():
-            self._say_missing()
-
-    async def _on_reconnected(self) -> None:
-        self._say_connected()
-
-    async def _on_closed(self) -> None:
-        self._closed.set()
+def _log_error(exc: Exception) -> None:
+    if isinstance(exc, nats.errors.SlowConsumerError):
+        log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
+    elif "permissions violation" in str(exc).lower():
+        log.error("NATS does not allow it: %s", exc)
+    else:
+        log.debug("NATS: %r", exc)
 
 
 def client_options(

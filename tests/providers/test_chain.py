@@ -1,15 +1,12 @@
 import asyncio
-import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
-from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.base import Completion, Message, Options, Status
 from providers.chain import Answered, ProviderChain
-from providers.circuit import Circuit
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
@@ -23,88 +20,29 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from providers.ollama import OllamaProvider
-from providers.retry import Retry
-from providers.scripted import FAILURES, Script, ScriptedProvider
-from providers.slots import SlotsStatistics
-from tests.fakes.llm_server import LLMServer
-
-HELLO = [Message("user", "hello")]
-ANY = Options()
-DOWN = ProviderUnavailable("Primary is down")
-REFUSED = ProviderUnavailable("Primary refused", refused=True)
-
-
-class MadeUpTime:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-        self.slept: list[float] = []
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept.append(delay_s)
-        self.now_s += delay_s
-
-    @property
-    def retry(self) -> Retry:
-        return Retry(sleep=self.sleep, clock=lambda: self.now_s, chance=lambda: 0.0)
-
-    def circuit(self) -> Circuit:
-        return Circuit(failures=2, cooldown_s=30, clock=lambda: self.now_s)
+from providers.scripted import FAILURES, ScriptedProvider
+from tests.providers.acting import (
+    ANY,
+    DOWN,
+    HELLO,
+    REFUSED,
+    MadeUpTime,
+    Stranger,
+    Way,
+    chained,
+    chatted,
+    every_way,
+    giving,
+    idle,
+    scripted,
+    stranger,
+    streamed,
+)
 
 
 @pytest.fixture
 def time() -> MadeUpTime:
     return MadeUpTime()
-
-
-def in_turn(*acts: Exception | list[str]) -> Script:
-    """A script whose first call does the first act, and so on; the last act goes on for ever."""
-    left = list(acts)
-
-    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        act = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(act, Exception):
-            raise act
-        for piece in act:
-            yield piece
-
-    return script
-
-
-def scripted(name: str, *acts: Exception | list[str], **config: Any) -> ScriptedProvider:
-    return ScriptedProvider(config, name=name, script=in_turn(*acts) if acts else None)
-
-
-def chained(time: MadeUpTime, *providers: LLMProvider) -> ProviderChain:
-    return ProviderChain(providers, circuit=time.circuit, retry=time.retry)
-
-
-async def streamed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
-    pieces: list[str] = []
-    async with aclosing(chain.stream(HELLO, options, channel="#a")) as items:
-        async for item in items:
-            if isinstance(item, Answered):
-                return pieces, item
-            pieces.append(item)
-    raise AssertionError("no Answered came")
-
-
-async def chatted(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
-    return [], await chain.chat(HELLO, options, channel="#a")
-
-
-async def completed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
-    return [], await chain.complete("hello", options, channel="#a")
-
-
-WAYS = [streamed, chatted, completed]
-Way = Callable[..., Any]
-every_way = pytest.mark.parametrize("way", WAYS, ids=["stream", "chat", "complete"])
-
-
-def idle(chain: ProviderChain) -> bool:
-    statistics = [link.slots for link in chain.statistics().values()]
-    return all((slots.running, slots.waiting) == (0, 0) for slots in statistics)
 
 
 # The usual way
@@ -294,405 +232,6 @@ async def test_passing_over_is_logged_once_and_so_is_the_return(
     ]
 
 
-# The circuit
-
-
-@every_way
-async def test_a_provider_that_keeps_failing_is_left_alone_for_a_while(
-    way: Way, time: MadeUpTime
-) -> None:
-    first = scripted("first", REFUSED, REFUSED, ["back"])
-    chain = chained(time, first, scripted("spare"))
-    assert [(await way(chain))[1].provider for _ in range(5)] == ["spare"] * 5
-    assert len(first.calls) == 2
-    assert chain.statistics()["first"].circuit.state == "open"
-    time.now_s += 30
-    assert (await way(chain))[1].provider == "first"
-    assert chain.statistics()["first"].circuit.state == "closed"
-
-
-async def test_an_open_circuit_says_when_it_will_try_again(time: MadeUpTime) -> None:
-    first = scripted("first", DOWN, max_retries=0)
-    chain = chained(time, first)
-    for _ in range(2):
-        with pytest.raises(ProviderUnavailable, match="Primary is down"):
-            await chatted(chain)
-    time.now_s += 17.5
-    text = "first is not available; trying again in 13 s"
-    with pytest.raises(ProviderUnavailable, match=text) as caught:
-        await chatted(chain)
-    assert caught.value.retry_after_s == 13
-    assert len(first.calls) == 2
-
-
-async def test_what_waited_for_a_slot_does_not_run_into_an_open_circuit(time: MadeUpTime) -> None:
-    go = asyncio.Event()
-
-    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        await go.wait()
-        yield ""
-        raise DOWN
-
-    first = ScriptedProvider({"max_concurrency": 2, "max_retries": 0}, name="first", script=script)
-    chain = chained(time, first)
-    calls = [asyncio.create_task(chatted(chain)) for _ in range(6)]
-    await asyncio.sleep(0)
-    go.set()
-    errors = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(error, ProviderUnavailable) for error in errors)
-    assert len(first.calls) == 2
-    assert idle(chain)
-
-
-# Deadlines
-
-
-def waiting(name: str, *pieces: str, **config: Any) -> ScriptedProvider:
-    """Says these pieces and then nothing more, for ever."""
-
-    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        for piece in pieces:
-            yield piece
-        await asyncio.Event().wait()
-
-    return ScriptedProvider(config, name=name, script=script)
-
-
-@every_way
-@pytest.mark.parametrize(
-    ("config", "text"),
-    [
-        ({"timeout": 0.01}, "mute gave no answer within 0.01 s"),
-        (
-            {"timeout": 0.01, "first_content_timeout": 0.02},
-            "mute gave no answer within 0.02 s",
-        ),
-        ({"total_timeout": 0.01}, "mute did not finish its answer within 0.01 s"),
-    ],
-)
-async def test_a_provider_that_says_nothing_is_given_up(
-    way: Way, config: dict[str, float], text: str, time: MadeUpTime
-) -> None:
-    chain = chained(time, waiting("mute", **config))
-    with pytest.raises(ProviderTimeout) as caught:
-        await way(chain)
-    assert str(caught.value) == text
-    assert idle(chain)
-
-
-async def test_blank_pieces_do_not_count_as_an_answer(time: MadeUpTime) -> None:
-    chain = chained(time, waiting("mute", "\n", " ", timeout=0.01), scripted("spare"))
-    assert (await streamed(chain))[1].provider == "spare"
-
-
-@pytest.mark.parametrize(
-    ("config", "text"),
-    [
-        (
-            {"timeout": 0.01, "first_content_timeout": 30},
-            "first stopped in the middle of its answer (no text for 0.01 s)",
-        ),
-        ({"total_timeout": 0.01}, "first did not finish its answer within 0.01 s"),
-    ],
-)
-async def test_a_stream_that_stalls_is_given_up(
-    config: dict[str, float], text: str, time: MadeUpTime
-) -> None:
-    chain = chained(time, waiting("first", "Well, ", **config), scripted("spare"))
-    async with aclosing(chain.stream(HELLO, ANY, channel="#a")) as items:
-        assert await anext(items) == "Well, "
-        with pytest.raises(ProviderTimeout) as caught:
-            await anext(items)
-    assert str(caught.value) == text
-    assert idle(chain)
-
-
-async def test_waiting_for_a_slot_is_not_the_calls_time(time: MadeUpTime) -> None:
-    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        await asyncio.sleep(0)
-        yield "one "
-        yield "two"
-
-    config = {"max_concurrency": 1, "total_timeout": 1, "timeout": 1}
-    chain = chained(time, ScriptedProvider(config, name="first", script=script))
-    async with aclosing(chain.stream(HELLO, ANY, channel="#a")) as items:
-        assert await anext(items) == "one "
-        other = asyncio.create_task(chain.chat(HELLO, ANY, channel="#b"))
-        await asyncio.sleep(0)
-        assert chain.statistics()["first"].slots == SlotsStatistics(1, running=1, waiting=1)
-        time.now_s += 500
-    answered = await other
-    assert (answered.completion.content, answered.waited_s) == ("one two", 500)
-
-
-async def test_the_time_for_the_whole_call_covers_its_retries(time: MadeUpTime) -> None:
-    first = scripted("first", DOWN, max_retries=50, total_timeout=20)
-    with pytest.raises(ProviderUnavailable):
-        await chatted(chained(time, first))
-    assert sum(time.slept) < 20
-    assert len(first.calls) == 6
-
-
-# Strangers
-
-
-class Stranger(LLMProvider):
-    """A third party's provider that does whatever the test says."""
-
-    kind = "stranger"
-    act: Any = None
-    closed = 0
-    started = 0
-
-    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        return await self.act()  # type: ignore[no-any-return]
-
-    async def is_available(self) -> bool:
-        return bool(await self.act())
-
-    async def start(self) -> None:
-        self.started += 1
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-def stranger(act: Any, **config: Any) -> Stranger:
-    provider = Stranger(config)
-    provider.act = act
-    return provider
-
-
-def giving(value: object) -> Any:
-    async def act() -> object:
-        if isinstance(value, BaseException):
-            raise value
-        return value
-
-    return act
-
-
-@every_way
-@pytest.mark.parametrize(
-    ("act", "text"),
-    [
-        (giving(TypeError("odd")), "stranger failed: TypeError"),
-        (giving(TimeoutError()), "stranger failed: TimeoutError"),
-        (giving(ExceptionGroup("many", [OSError()])), "stranger failed: ExceptionGroup"),
-        (3, "stranger failed: TypeError"),
-        (giving(Completion("", "m")), "stranger gave an empty answer"),
-        (giving(Completion(" \n", "m")), "stranger gave an empty answer"),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-async def test_a_strangers_failure_is_a_bad_answer(
-    way: Way, act: Any, text: str, time: MadeUpTime, caplog: pytest.LogCaptureFixture
-) -> None:
-    chain = chained(time, stranger(act))
-    with pytest.raises(BadAnswer) as caught:
-        await way(chain)
-    assert str(caught.value) == text
-    traces = [record for record in caplog.records if record.exc_info]
-    assert len(traces) == (1 if "failed" in text else 0)
-    assert idle(chain)
-
-
-async def test_a_provider_without_streaming_gives_its_answer_in_one_piece(
-    time: MadeUpTime,
-) -> None:
-    pieces, answered = await streamed(chained(time, stranger(giving(Completion("Hi.", "m")))))
-    assert (pieces, answered.completion) == (["Hi."], Completion("Hi.", "m"))
-
-
-class Odd(Stranger):
-    """Streams these items."""
-
-    items: Sequence[Any] = ()
-    stopped = 0
-
-    async def stream(
-        self, messages: Sequence[Message], options: Options
-    ) -> AsyncIterator[str | Completion]:
-        try:
-            for item in self.items:
-                yield item
-        finally:
-            self.stopped += 1
-
-
-def odd(*items: Any) -> Odd:
-    provider = Odd()
-    provider.items = items
-    return provider
-
-
-@pytest.mark.parametrize(
-    ("items", "error", "text"),
-    [
-        ([], BadAnswer, "stranger gave an empty answer"),
-        (["", " "], BadAnswer, "stranger gave an empty answer"),
-        ([Completion("", "m")], BadAnswer, "stranger gave an empty answer"),
-        (["a", "b"], IncompleteAnswer, "stranger broke off in the middle of its answer"),
-        (["a", 3], BadAnswer, "stranger failed: its token stream gave int"),
-    ],
-)
-async def test_a_token_stream_is_held_to_its_promise(
-    items: list[Any], error: type[ProviderError], text: str, time: MadeUpTime
-) -> None:
-    provider = odd(*items)
-    with pytest.raises(error) as caught:
-        await streamed(chained(time, provider))
-    assert str(caught.value) == text
-    assert provider.stopped == 1
-    if isinstance(caught.value, IncompleteAnswer):
-        assert caught.value.partial == "ab"
-
-
-@pytest.mark.parametrize(
-    ("items", "pieces"),
-    [
-        ([Completion("whole", "m")], ["whole"]),
-        (["a", "", "b", Completion("a b", "m")], ["a", "b"]),
-        (["a", Completion("", "m"), "too late"], ["a"]),
-    ],
-)
-async def test_the_answer_is_what_the_pieces_join_to(
-    items: list[Any], pieces: list[str], time: MadeUpTime
-) -> None:
-    got, answered = await streamed(chained(time, odd(*items)))
-    assert got == pieces
-    assert answered.completion.content == "".join(pieces)
-
-
-async def test_a_provider_may_finish_its_work_after_the_completion(time: MadeUpTime) -> None:
-    finished: list[str] = []
-
-    class Tidy(Odd):
-        async def stream(
-            self, messages: Sequence[Message], options: Options
-        ) -> AsyncIterator[str | Completion]:
-            yield "Hi"
-            yield Completion("Hi", "m")
-            await asyncio.sleep(0)
-            finished.append("connection given back")
-            raise OSError("after the answer nobody cares")
-
-    for _ in range(2):
-        assert (await streamed(chained(time, Tidy())))[0] == ["Hi"]
-    assert len(finished) == 2
-
-
-async def test_a_connection_is_used_again_for_the_next_answer(time: MadeUpTime) -> None:
-    async with LLMServer() as server, OllamaProvider({"base_url": server.url}) as ollama:
-        chain = chained(time, ollama)
-        for way in WAYS * 2:
-            await way(chain)
-        assert server.connections == 1
-
-
-# Stopping
-
-
-@pytest.mark.parametrize("read", [0, 1, 2])
-async def test_a_stream_that_is_closed_early_stops_the_provider_and_frees_its_slot(
-    read: int, time: MadeUpTime
-) -> None:
-    closed: list[str] = []
-
-    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        try:
-            yield "one "
-            yield "two "
-            await asyncio.Event().wait()
-        finally:
-            closed.append("closed")
-
-    first = ScriptedProvider({"max_concurrency": 1}, name="first", script=script)
-    chain = chained(time, first)
-    for _ in range(3):
-        async with aclosing(chain.stream(HELLO, ANY, channel="#a")) as items:
-            for _ in range(read):
-                await anext(items)
-        assert idle(chain)
-    assert closed == ["closed"] * (3 if read else 0)
-    assert chain.statistics()["first"].circuit.failures == 0
-
-
-async def test_a_stream_that_is_dropped_is_closed_too(time: MadeUpTime) -> None:
-    chain = chained(time, waiting("first", "one ", "two "))
-    items = chain.stream(HELLO, ANY, channel="#a")
-    assert await anext(items) == "one "
-    del items
-    gc.collect()
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert idle(chain)
-
-
-@every_way
-@pytest.mark.parametrize("steps", range(12))
-async def test_a_cancelled_call_ends_at_once_and_frees_its_slot(
-    way: Way, steps: int, time: MadeUpTime
-) -> None:
-    first, spare = waiting("first", "one ", "two ", max_concurrency=1), scripted("spare")
-    chain = chained(time, first, spare)
-    calls = [asyncio.create_task(way(chain)) for _ in range(3)]
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    for call in calls:
-        call.cancel()
-    ended = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(end, asyncio.CancelledError) for end in ended)
-    assert idle(chain)
-    assert not spare.calls
-    assert chain.statistics()["first"].circuit.failures == 0
-
-
-async def eats_cancellation() -> Completion:
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        return Completion("I go on", "m")
-    raise AssertionError
-
-
-async def turns_cancellation_into_an_error() -> Completion:
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        raise DOWN from None
-    raise AssertionError
-
-
-@every_way
-@pytest.mark.parametrize("act", [eats_cancellation, turns_cancellation_into_an_error])
-async def test_a_provider_cannot_eat_its_callers_cancellation(
-    way: Way, act: Any, time: MadeUpTime
-) -> None:
-    spare = scripted("spare")
-    call = asyncio.create_task(way(chained(time, stranger(act), spare)))
-    await asyncio.sleep(0)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert not spare.calls
-
-
-@every_way
-async def test_a_provider_cannot_hide_that_it_was_late(way: Way, time: MadeUpTime) -> None:
-    chain = chained(time, stranger(turns_cancellation_into_an_error, timeout=0.01))
-    with pytest.raises(ProviderTimeout):
-        await way(chain)
-
-
-async def test_a_callers_own_deadline_is_the_callers(time: MadeUpTime) -> None:
-    chain = chained(time, waiting("first"))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await chatted(chain)
-    assert idle(chain)
-
-
 # Starting, closing, looking
 
 
@@ -724,20 +263,31 @@ def reluctant(error: BaseException) -> Reluctant:
     return provider
 
 
-async def test_a_provider_that_is_not_there_yet_does_not_stop_the_start(
+async def test_a_provider_starts_before_its_first_call_and_a_spare_one_only_when_needed(
+    time: MadeUpTime,
+) -> None:
+    answer = giving(Completion("hi", "m"))
+    first, spare = stranger(answer), stranger(answer)
+    first.name = "first"
+    chain = chained(time, first, spare)
+    await chain.start()
+    await chain.start()
+    await chatted(chain)
+    assert (first.started, spare.started) == (1, 0)
+    down = chained(time, scripted("down", fail="provider_auth"), spare)
+    await chatted(down)
+    await chatted(down)
+    assert spare.started == 1
+
+
+async def test_a_provider_that_does_not_start_is_logged_and_tried_again_by_the_next_call(
     time: MadeUpTime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = stranger(None)
-    await chained(time, reluctant(DOWN), other).start()
-    assert other.started == 1
+    chain = chained(time, reluctant(DOWN), scripted("second"))
+    await chain.start()
     assert "Provider reluctant: Primary is down" in caplog.messages
-
-
-async def test_a_start_that_fails_for_good_closes_what_was_started(time: MadeUpTime) -> None:
-    first = stranger(None)
-    with pytest.raises(OSError, match="no port"):
-        await chained(time, first, reluctant(OSError("no port"))).start()
-    assert (first.started, first.closed) == (1, 1)
+    answered = await chain.chat(HELLO, ANY, channel="#a")
+    assert answered.provider == "second"
 
 
 async def test_closing_reaches_every_provider_and_may_be_repeated(time: MadeUpTime) -> None:

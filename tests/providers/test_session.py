@@ -26,11 +26,13 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
+from providers.http import HttpProvider
 from providers.ollama import OllamaProvider
 from providers.openai import OpenAIProvider
 from providers.openrouter import OpenRouterProvider
 from providers.records import RecordError
-from providers.session import HttpProvider, Session, read_failure
+from providers.refusal import read_failure
+from providers.session import Session
 from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
 
 KEY = "sk-proj-0123456789abcdef"

@@ -1,0 +1,94 @@
+"""A provider behind a URL: its address, its key, its session."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from providers.base import LLMProvider, ProviderConfig, Status
+from providers.errors import (
+    ProviderError,
+)
+from providers.records import RecordError, Secret
+from providers.session import Session
+
+STATUS_S = 5.0
+NO_KEY = Secret("")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig(ProviderConfig):
+    """What every provider that speaks HTTP may say."""
+
+    base_url: str = ""
+    api_key: Secret = NO_KEY
+
+
+class HttpProvider(LLMProvider):
+    """A provider behind a URL. A subclass writes `_probe` instead of `is_available`."""
+
+    Config = HttpConfig
+    config: HttpConfig
+
+    def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        self.base_url = _checked_url(self.config.base_url, f"providers.{self.name}.base_url")
+        key = self.header_value("api_key", self.config.api_key)
+        self.session = Session(
+            label=self.label,
+            connect_timeout_s=self.config.connect_timeout,
+            # llama.cpp drops idle connections after 5 s, and a POST on a dropped one is lost.
+            keepalive_s=60.0 if self.base_url.startswith("https:") else 4.0,
+            headers={**self.extra_headers(), **({"Authorization": f"Bearer {key}"} if key else {})},
+            secrets=[key] if key else [],
+        )
+
+    def extra_headers(self) -> dict[str, str]:
+        """Headers of every request, besides the key."""
+        return {}
+
+    def header_value(self, field: str, value: str) -> str:
+        """`value` as a header can carry it; RecordError, without the value, where it cannot."""
+        value = value.strip()
+        if not (value.isascii() and value.isprintable()):
+            raise RecordError(
+                f"providers.{self.name}.{field}", "expected printable ASCII characters"
+            )
+        return value
+
+    @abstractmethod
+    async def _probe(self) -> Status:
+        """The status, or a ProviderError that says why there is none."""
+
+    async def status(self) -> Status:
+        try:
+            async with asyncio.timeout(STATUS_S):
+                return await self._probe()
+        except TimeoutError:
+            return Status(False, f"{self.label} did not answer within {STATUS_S:g} seconds")
+        except ProviderError as exc:
+            return Status(False, str(exc))
+
+    async def is_available(self) -> bool:
+        return (await self.status()).available
+
+    async def aclose(self) -> None:
+        await self.session.aclose()
+
+
+def _checked_url(url: str, path: str) -> str:
+    """`url` without its trailing slash; RecordError, without the value, where it is no address."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise RecordError(path, 'expected an address such as "http://localhost:11434"')
+    if parts.username is not None or parts.query or parts.fragment:
+        raise RecordError(path, "expected an address without a user, a query or a fragment")
+    return url.strip().rstrip("/")

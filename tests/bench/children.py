@@ -1,0 +1,136 @@
+"""Child processes: started, asked over their pipes in lines of JSON, ended by their id, reaped.
+
+The first part is the benchmark's side, the second the child's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+START_LIMIT_S = 30.0
+END_LIMIT_S = 15.0
+LINE_LIMIT_BYTES = 2**20
+
+# A child must not outlive a benchmark that was killed: on Linux the kernel sees to it.
+_LAUNCH = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class ChildFailed(Exception):
+    """A child ended, or said nothing in time; what it wrote to stderr tells why."""
+
+
+class Child:
+    """A process that says a line when it is ready, and may answer lines after that."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.ready = ""
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ask(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+        """One line there, one line back. Raises ChildFailed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(orjson.dumps(question) + b"\n")
+        answer: dict[str, Any] = orjson.loads(await self.line(limit_s))
+        if "error" in answer:
+            raise ChildFailed(f"{self.name}: {answer['error']}")
+        return answer
+
+    async def line(self, limit_s: float) -> str:
+        """What it says next. Raises ChildFailed."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(limit_s):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise ChildFailed(f"{self.name} said nothing for {limit_s:g} s") from None
+        if not line:
+            raise ChildFailed(f"{self.name} ended")
+        return line.decode().rstrip("\n")
+
+    async def end(self) -> None:
+        """SIGTERM, and SIGKILL where that does not end it in time."""
+        if self._process.returncode is None:
+            # Not `terminate`, which may reap a child that has just ended behind asyncio's back.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(END_LIMIT_S):
+                await self._process.communicate()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def running(
+    name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Child]:
+    """A child that has said that it is ready, until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _LAUNCH, str(os.getpid())),
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+        limit=LINE_LIMIT_BYTES,
+        # Ctrl-C is for the benchmark, which then ends its children in order.
+        start_new_session=True,
+    )
+    child = Child(name, process)
+    try:
+        child.ready = await child.line(START_LIMIT_S)
+        yield child
+    finally:
+        await child.end()
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """The command that runs one of the benchmark's own modules."""
+    return [sys.executable, "-m", f"tests.bench.{name}", *arguments]
+
+
+def installed(command: str) -> str:
+    """A command of the environment that the benchmark runs in."""
+    return str(Path(sys.executable).parent / command)
+
+
+# What follows runs in the child.
+
+
+def say(answer: Mapping[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def questions() -> AsyncIterator[dict[str, Any]]:
+    """The lines that the benchmark writes, until it closes the pipe."""
+    reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield orjson.loads(line)
+
+
+async def until_told_to_end() -> None:
+    async for _ in questions():
+        pass

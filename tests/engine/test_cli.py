@@ -1,0 +1,181 @@
+"""Every command through its real entry point, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+SCRIPTED = """
+default_provider = "scripted"
+fallback_providers = []
+[nats]
+port = 0
+"""
+
+
+def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
+    return tmp_path
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert rosey(tmp_path, "--version").stdout.startswith("rosey-llm, version 0.")
+    for command in ("run", "chat", "check"):
+        assert f"Usage: rosey-llm {command}" in rosey(tmp_path, command, "--help").stdout
+        assert command in rosey(tmp_path, "--help").stdout
+
+
+def test_chat_answers_each_line_of_a_pipe_and_ends_with_0(folder: Path) -> None:
+    done = rosey(folder, "chat", said="Hello\n\n!chat persona concise\nreset\nlast, no newline")
+    assert done.stdout.splitlines() == [
+        "You said: Hello",
+        "This channel's persona is now concise.",
+        "The conversation starts afresh: 2 messages cleared.",
+        "You said: last, no newline",
+    ]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_chat_says_errors_and_ends_with_1(folder: Path) -> None:
+    done = rosey(folder, "chat", said="persona pirate\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'Error: There is no persona "pirate".' in done.stderr
+
+
+def test_chat_goes_on_where_it_was(folder: Path) -> None:
+    rosey(folder, "chat", "--channel", "a", "--user", "alice", said="persona technical\n")
+    assert "is technical" in rosey(folder, "chat", "--channel", "a", said="persona\n").stdout
+    assert "is default" in rosey(folder, "chat", "--channel", "b", said="persona\n").stdout
+
+
+def test_nothing_configured_is_answered_by_the_embedded_model(tmp_path: Path) -> None:
+    config = """
+[providers.ollama]
+base_url = "http://127.0.0.1:9"
+[providers.local]
+max_tokens = 24
+[nats]
+port = 0
+"""
+    (tmp_path / "rosey-llm.toml").write_text(config)
+    done = rosey(tmp_path, "chat", said="What is Python?\nAnd what is NATS?\n")
+    assert done.returncode == 0
+    assert len(done.stdout.split()) > 10
+    assert done.stderr.count("Provider ollama is not available; answering with local.") == 1
+
+
+def test_a_wrong_configuration_is_said_and_ends_with_3(folder: Path) -> None:
+    (folder / "wrong.toml").write_text("[providers.openai]\ntimeout = 'soon'")
+    for command in ("run", "chat", "check"):
+        done = rosey(folder, command, "--config", "wrong.toml")
+        assert done.returncode == 3
+        assert done.stderr == (
+            "rosey-llm cannot start: wrong.toml: providers.openai.timeout:"
+            ' expected a number, got "soon"\n'
+        )
+
+
+def test_a_disabled_service_says_so(folder: Path) -> None:
+    (folder / "rosey-llm.toml").write_text("enabled = false")
+    done = rosey(folder, "run")
+    assert (done.returncode, "is disabled" in done.stdout) == (0, True)
+
+
+def test_check_tells_what_works_and_what_to_do(folder: Path) -> None:
+    done = rosey(folder, "check")
+    assert done.returncode == 0
+    assert re.search(r"^NATS +ok", done.stdout, re.MULTILINE)
+    assert re.search(r"^database +ok", done.stdout, re.MULTILINE)
+    assert re.search(r"^provider scripted +ok", done.stdout, re.MULTILINE)
+
+
+def test_check_ends_with_1_where_the_service_could_not_answer(folder: Path) -> None:
+    config = SCRIPTED.replace("scripted", "ollama") + (
+        '[providers.ollama]\nbase_url = "http://127.0.0.1:9"\n[providers.openai]\napi_key = ""\n'
+    )
+    (folder / "rosey-llm.toml").write_text(config)
+    done = rosey(folder, "check")
+    assert done.returncode == 1
+    assert re.search(r"^provider ollama +FAILS +.*127.0.0.1:9", done.stdout, re.MULTILINE)
+    assert re.search(r"^provider openai +off +.*OPENAI_API_KEY", done.stdout, re.MULTILINE)
+    assert "could not answer" in done.stdout
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """`rosey-llm run`, until the end of the block; gives its ready line."""
+    with subprocess.Popen(
+        [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def test_chat_uses_the_service_that_runs_and_a_second_service_is_refused(folder: Path) -> None:
+    with running(folder) as ready:
+        assert ready.startswith("rosey-llm is ready: NATS nats://127.0.0.1:")
+        assert rosey(folder, "chat", said="Hello\n").stdout == "You said: Hello\n"
+        assert "in use by a running service" in rosey(folder, "check").stdout
+        second = rosey(folder, "run")
+    assert second.returncode == 3
+    assert "is in use by rosey-llm, process" in second.stderr
+
+
+def read_until(terminal: int, text: str) -> str:
+    """What the terminal shows, up to `text`."""
+    shown = ""
+    while text not in shown:
+        shown += os.read(terminal, 4096).decode()
+    return shown
+
+
+def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED + '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.05\n'
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execv(COMMAND, [COMMAND, "chat", "--user", "alice"])
+    try:
+        read_until(terminal, "alice> ")
+        os.write(terminal, b"Hello\n")
+        assert "Rosey: one two three Hello" in read_until(terminal, "alice> ")
+        os.write(terminal, b"word " * 100 + b"\n")
+        read_until(terminal, "Rosey: one two")
+        os.write(terminal, b"\x03")
+        assert "[stopped]" in read_until(terminal, "alice> ")
+        os.write(terminal, b"\x03")
+        read_until(terminal, "(Ctrl-D leaves)")
+        os.write(terminal, b"\x04")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+    finally:
+        os.close(terminal)

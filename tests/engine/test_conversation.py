@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.actors.conversation import Conversation, Exchange
+
+
+def test_the_window_holds_whole_exchanges_and_the_newest_ones() -> None:
+    conversation = Conversation(window=5)
+    for number in range(4):
+        conversation.answered("alice", f"q{number}", f"a{number}")
+    assert [e.message for e in conversation.exchanges] == ["q2", "q3"]
+    assert conversation.messages == 4
+
+
+def test_a_reset_clears_messages_and_keeps_the_persona() -> None:
+    conversation = Conversation(10, persona="concise")
+    conversation.answered("alice", "q", "a")
+    conversation.reset()
+    assert (conversation.messages, conversation.persona) == (0, "concise")
+
+
+def test_only_a_message_with_its_answer_right_behind_it_counts() -> None:
+    conversation = Conversation(10)
+    conversation.replay(
+        [
+            ("message", "alice", "failed", None),
+            ("error", None, "it did", None),
+            ("prompt", "bob", "raw", None),
+            ("completion", None, "text", None),
+            ("message", "bob", "stopped", None),
+            ("cancelled", None, "half", None),
+            ("answer", None, "an answer without its message", None),
+            ("message", None, "good", None),
+            ("answer", None, "fine", None),
+            ("personas", "bob", "", None),
+            ("stop", "bob", "", None),
+        ]
+    )
+    assert list(conversation.exchanges) == [Exchange("User", "good", "fine")]
+
+
+def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
+    conversation = Conversation(10)
+    conversation.replay(
+        [
+            ("persona", None, "", "concise"),
+            ("message", "alice", "before", None),
+            ("answer", None, "a", None),
+            ("reset", None, "", None),
+            ("message", "alice", "after", None),
+            ("answer", None, "b", None),
+            ("persona", None, "", "creative"),
+        ]
+    )
+    assert conversation.persona == "creative"
+    assert [e.message for e in conversation.exchanges] == ["after"]
+
+
+def test_a_snapshot_gives_the_same_state() -> None:
+    conversation = Conversation(10, persona="technical")
+    conversation.answered("älice", "q", "a")
+    assert Conversation.decode(conversation.encode(), 10) == conversation
+
+
+def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
+    conversation = Conversation(10)
+    for number in range(5):
+        conversation.answered("alice", f"q{number}", "a")
+    smaller = Conversation.decode(conversation.encode(), 4)
+    assert [e.message for e in smaller.exchanges] == ["q3", "q4"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b'{"persona": null, "exchanges": [["x"]]}', b"\xff"]
+)
+def test_a_damaged_snapshot_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match="not a snapshot"):
+        Conversation.decode(body, 10)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.commands import kinds
+from engine.commands.kinds import (
+    Chat,
+    Command,
+    Complete,
+    Help,
+    Reset,
+    SetPersona,
+    ShowPersonas,
+    Stop,
+)
+from engine.commands.parser import parse
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("", Help()),
+        ("   ", Help()),
+        ("help", Help()),
+        (" Help ", Help()),
+        ("reset", Reset()),
+        ("RESET", Reset()),
+        ("stop", Stop()),
+        ("persona", ShowPersonas()),
+        ("persona Concise", SetPersona("concise")),
+        ("  persona   concise ", SetPersona("concise")),
+        ("hello", Chat("hello")),
+        ("reset my router, how?", Chat("reset my router, how?")),
+        ("help me with Python", Chat("help me with Python")),
+        ("stop words in NLP?", Chat("stop words in NLP?")),
+        ("persona non grata means what?", Chat("persona non grata means what?")),
+        ("  spaces   inside stay ", Chat("spaces   inside stay")),
+        ("resets", Chat("resets")),
+        ("!chat reset", Chat("!chat reset")),
+    ],
+)
+def test_a_line_is_a_command_only_where_all_of_it_has_a_commands_form(
+    line: str, command: Command
+) -> None:
+    assert parse(line) == command
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Chat("hi", "m", 0.5, 10, "concise", stream=True),
+        Complete("hi"),
+        Reset(),
+        SetPersona("concise"),
+        ShowPersonas(),
+        Stop(),
+        Help(),
+    ],
+)
+def test_a_command_comes_back_from_the_mailbox_as_it_was(command: Command) -> None:
+    assert kinds.decode(kinds.encode(command)) == command

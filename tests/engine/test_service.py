@@ -1,0 +1,242 @@
+"""The engine in process: the same actors, the same order, no NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from engine import Answer, LLMError, LLMService
+from engine.settings import parse
+from providers import OllamaProvider, ScriptedProvider
+from providers.base import Message, Options
+from providers.errors import ModelNotFound
+from tests.fakes.llm_server import LLMServer
+
+
+class Gate:
+    """A script for the provider that waits to be let through, one call at a time."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.running = 0
+        self.most_running = 0
+        self._more = asyncio.Condition()
+        self._let = 0
+
+    async def __call__(self, messages: Sequence[Message], _: Options) -> AsyncIterator[str]:
+        async with self._more:
+            self.calls.append(messages[-1].content)
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+            self._more.notify_all()
+        try:
+            async with self._more:
+                await self._more.wait_for(lambda: self._let > 0)
+                self._let -= 1
+            yield f"re: {messages[-1].content}"
+        finally:
+            self.running -= 1
+
+    async def let(self, count: int = 1) -> None:
+        async with self._more:
+            self._let += count
+            self._more.notify_all()
+
+    async def until(self, calls: int) -> None:
+        async with asyncio.timeout(20), self._more:
+            await self._more.wait_for(lambda: len(self.calls) >= calls)
+
+
+def asking(service: LLMService, text: str, channel: str = "main") -> asyncio.Task[Answer]:
+    return asyncio.create_task(service.chat(text, channel))
+
+
+async def test_the_readmes_first_lines_work(llm: LLMServer) -> None:
+    service = LLMService(provider=OllamaProvider(config={"base_url": llm.url}))
+    answer = await service.chat("Hello", channel_id="main")
+    assert (answer.content, answer.provider) == ("You said: Hello", "ollama")
+    await service.aclose()
+
+
+async def test_a_conversation_is_remembered_and_reset() -> None:
+    provider = ScriptedProvider()
+    async with LLMService(provider) as service:
+        await service.chat("one")
+        await service.chat("two")
+        assert [m.content for m in provider.calls[-1].messages][1:] == [
+            "one",
+            "You said: one",
+            "two",
+        ]
+        assert "4 messages" in (await service.reset()).content
+        await service.chat("three")
+        assert [m.content for m in provider.calls[-1].messages][1:] == ["three"]
+
+
+async def test_one_turn_at_a_time_in_a_channel_and_channels_side_by_side() -> None:
+    gate = Gate()
+    async with LLMService(ScriptedProvider(script=gate)) as service:
+        asks = [asking(service, f"{c}{n}", c) for n in range(3) for c in "ab"]
+        await gate.until(2)
+        assert sorted(gate.calls) == ["a0", "b0"]
+        await gate.let(6)
+        answers = await asyncio.gather(*asks)
+    assert [a.content for a in answers] == [f"re: {c}{n}" for n in range(3) for c in "ab"]
+    assert [call for call in gate.calls if call[0] == "a"] == ["a0", "a1", "a2"]
+    assert gate.most_running == 2
+
+
+async def test_personas_are_per_channel() -> None:
+    async with LLMService(ScriptedProvider()) as service:
+        assert service.personas == ["default", "concise", "technical", "creative"]
+        await service.set_persona("CREATIVE", "a")
+        assert (await service.chat("x", "a")).persona == "creative"
+        assert (await service.chat("x", "b")).persona == "default"
+        assert "is creative" in (await service.show_personas("a")).content
+        with pytest.raises(LLMError, match="There is no persona") as caught:
+            await service.set_persona("pirate")
+        assert caught.value.code == "unknown_persona"
+
+
+async def test_a_persona_may_bring_its_own_model_and_settings(tmp_path: Path) -> None:
+    persona = {"prompt": "Arr", "model": "parrot", "temperature": 1.5, "max_tokens": 3}
+    settings = parse({"personas": {"Pirate": persona}}, tmp_path)
+    provider = ScriptedProvider()
+    async with LLMService(provider, settings=settings) as service:
+        await service.set_persona("pirate")
+        await service.chat("x")
+        await service.chat("x", model="own", temperature=0.0, max_tokens=9)
+    options = [call.options for call in provider.calls]
+    assert options == [Options("parrot", 1.5, 3), Options("own", 0.0, 9)]
+    assert provider.calls[0].messages[0] == Message("system", "Arr")
+
+
+async def test_a_failed_turn_raises_its_code_and_leaves_the_window() -> None:
+    provider = ScriptedProvider({"fail": "model_not_found"})
+    async with LLMService(provider) as service:
+        with pytest.raises(LLMError) as caught:
+            await service.chat("x")
+    assert caught.value.code == ModelNotFound.code
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b", "x" * 65537])
+async def test_what_is_no_message_is_refused(text: str) -> None:
+    async with LLMService(ScriptedProvider()) as service:
+        with pytest.raises(LLMError) as caught:
+            await service.chat(text)
+    assert caught.value.code == "invalid_request"
+
+
+async def test_stop_ends_the_answer_and_the_next_one_goes_on() -> None:
+    gate = Gate()
+    async with LLMService(ScriptedProvider(script=gate)) as service:
+        long, short = asking(service, "long"), asking(service, "short")
+        await gate.until(1)
+        assert (await service.stop()).content == "Stopped."
+        with pytest.raises(LLMError) as caught:
+            await long
+        assert caught.value.code == "cancelled"
+        await gate.let()
+        assert (await short).content == "re: short"
+
+
+async def test_a_stop_right_behind_the_message_stops_it() -> None:
+    gate = Gate()
+    async with LLMService(ScriptedProvider(script=gate)) as service:
+        await service.start()
+        long = asking(service, "long")
+        stop = asyncio.create_task(service.stop())
+        assert (await stop).content == "Stopped."
+        with pytest.raises(LLMError, match="Stopped"):
+            await long
+
+
+async def test_a_restart_goes_on_where_the_channel_was(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        await service.set_persona("concise")
+        await service.chat("one")
+    provider = ScriptedProvider()
+    async with LLMService(provider, database=path) as service:
+        answer = await service.chat("two")
+    assert answer.persona == "concise"
+    assert [m.content for m in provider.calls[-1].messages][1:] == ["one", "You said: one", "two"]
+
+
+async def test_history_alone_gives_the_same_conversation_as_a_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        await service.set_persona("technical")
+        for number in range(12):
+            await service.chat(f"m{number}")
+    prompts = []
+    for statement in ("SELECT 1", "UPDATE snapshot SET body = x'00'", "DELETE FROM snapshot"):
+        connection = sqlite3.connect(path)
+        with connection:
+            connection.execute(statement)
+        connection.close()
+        provider = ScriptedProvider()
+        async with LLMService(provider, database=path) as service:
+            await service.chat("and now?", persona=None)
+            await service.reset()
+            for number in range(12):
+                await service.chat(f"m{number}")
+        prompts.append(provider.calls[0].messages)
+    assert prompts[0] == prompts[1] == prompts[2]
+    assert len(prompts[0]) == 10
+
+
+async def test_an_idle_channel_leaves_memory_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    settings = parse({"channels": {"passivate_after_s": 1e-6}}, tmp_path)
+    provider = ScriptedProvider()
+    async with LLMService(provider, settings=settings) as service:
+        await service.set_persona("concise")
+        await service.chat("one")
+        await service._engine.supervisor.passivate_idle()
+        assert service.statistics().actors == 0
+        assert (await service.chat("two")).persona == "concise"
+    assert [m.content for m in provider.calls[-1].messages][1:] == ["one", "You said: one", "two"]
+
+
+async def test_closing_finishes_the_running_turn_and_keeps_what_waits(tmp_path: Path) -> None:
+    gate, path = Gate(), tmp_path / "chat.db"
+    service = LLMService(ScriptedProvider(script=gate), database=path)
+    await service.start()
+    running, waiting = asking(service, "running"), asking(service, "waiting")
+    await gate.until(1)
+    closing = asyncio.create_task(service.aclose())
+    await gate.let(1)
+    assert (await running).content == "re: running"
+    with pytest.raises(LLMError, match="closed"):
+        await waiting
+    await closing
+    provider = ScriptedProvider()
+    async with LLMService(provider, database=path) as service:
+        assert (await service.chat("next")).content == "You said: next"
+    assert [call.messages[-1].content for call in provider.calls] == ["waiting", "next"]
+
+
+async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_once_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, path = ScriptedProvider(), tmp_path / "chat.db"
+    async with LLMService(provider, database=path) as service:
+        connection = sqlite3.connect(path)
+        connection.execute(
+            "CREATE TRIGGER defect BEFORE INSERT ON history WHEN new.content = 'You said: poison'"
+            " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
+        )
+        connection.close()
+        sick, well = asking(service, "poison", "sick"), asking(service, "y", "well")
+        behind = asking(service, "z", "sick")
+        assert (await well).content == "You said: y"
+        with pytest.raises(LLMError) as caught:
+            await sick
+        assert caught.value.code == "internal"
+        assert (await behind).content == "You said: z"
+    assert "The actor of channel sick crashed." in caplog.text
+    assert [call.messages[-1].content for call in provider.calls].count("poison") == 2

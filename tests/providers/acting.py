@@ -1,0 +1,136 @@
+"""What the tests of the chain share: made-up time, providers that act as told, ways to call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from providers.base import Completion, LLMProvider, Message, Options
+from providers.chain import Answered, ProviderChain
+from providers.circuit import Circuit
+from providers.errors import (
+    ProviderUnavailable,
+)
+from providers.retry import Retry
+from providers.scripted import Script, ScriptedProvider
+
+HELLO = [Message("user", "hello")]
+ANY = Options()
+DOWN = ProviderUnavailable("Primary is down")
+REFUSED = ProviderUnavailable("Primary refused", refused=True)
+
+
+class MadeUpTime:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.slept: list[float] = []
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept.append(delay_s)
+        self.now_s += delay_s
+
+    @property
+    def retry(self) -> Retry:
+        return Retry(sleep=self.sleep, clock=lambda: self.now_s, chance=lambda: 0.0)
+
+    def circuit(self) -> Circuit:
+        return Circuit(failures=2, cooldown_s=30, clock=lambda: self.now_s)
+
+
+def in_turn(*acts: Exception | list[str]) -> Script:
+    """A script whose first call does the first act, and so on; the last act goes on for ever."""
+    left = list(acts)
+
+    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
+        act = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(act, Exception):
+            raise act
+        for piece in act:
+            yield piece
+
+    return script
+
+
+def scripted(name: str, *acts: Exception | list[str], **config: Any) -> ScriptedProvider:
+    return ScriptedProvider(config, name=name, script=in_turn(*acts) if acts else None)
+
+
+def chained(time: MadeUpTime, *providers: LLMProvider) -> ProviderChain:
+    return ProviderChain(providers, circuit=time.circuit, retry=time.retry)
+
+
+async def streamed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
+    pieces: list[str] = []
+    async with aclosing(chain.stream(HELLO, options, channel="#a")) as items:
+        async for item in items:
+            if isinstance(item, Answered):
+                return pieces, item
+            pieces.append(item)
+    raise AssertionError("no Answered came")
+
+
+async def chatted(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
+    return [], await chain.chat(HELLO, options, channel="#a")
+
+
+async def completed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
+    return [], await chain.complete("hello", options, channel="#a")
+
+
+WAYS = [streamed, chatted, completed]
+Way = Callable[..., Any]
+every_way = pytest.mark.parametrize("way", WAYS, ids=["stream", "chat", "complete"])
+
+
+def idle(chain: ProviderChain) -> bool:
+    statistics = [link.slots for link in chain.statistics().values()]
+    return all((slots.running, slots.waiting) == (0, 0) for slots in statistics)
+
+
+def waiting(name: str, *pieces: str, **config: Any) -> ScriptedProvider:
+    """Says these pieces and then nothing more, for ever."""
+
+    async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
+        for piece in pieces:
+            yield piece
+        await asyncio.Event().wait()
+
+    return ScriptedProvider(config, name=name, script=script)
+
+
+class Stranger(LLMProvider):
+    """A third party's provider that does whatever the test says."""
+
+    kind = "stranger"
+    act: Any = None
+    closed = 0
+    started = 0
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        return await self.act()  # type: ignore[no-any-return]
+
+    async def is_available(self) -> bool:
+        return bool(await self.act())
+
+    async def start(self) -> None:
+        self.started += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def stranger(act: Any, **config: Any) -> Stranger:
+    provider = Stranger(config)
+    provider.act = act
+    return provider
+
+
+def giving(value: object) -> Any:
+    async def act() -> object:
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    return act

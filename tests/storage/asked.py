@@ -1,0 +1,92 @@
+"""Commands of channels, as the engine puts, takes and settles them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from storage import mailboxes
+from storage.history import Row
+from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+
+
+def put(
+    connection: sqlite3.Connection,
+    request_id: str = "r1",
+    channel: str = "#lobby",
+    *,
+    replies: tuple[str, ...] = (),
+    now_ms: int = 1000,
+) -> Accepted | AlreadyWaiting | Settled:
+    body = f"{channel} {request_id}".encode()
+    return mailboxes.put(connection, channel, request_id, "alice", body, replies, now_ms)
+
+
+def accepted(
+    connection: sqlite3.Connection,
+    request_id: str = "r1",
+    channel: str = "#lobby",
+    *,
+    replies: tuple[str, ...] = (),
+) -> int:
+    acceptance = put(connection, request_id, channel, replies=replies)
+    assert isinstance(acceptance, Accepted)
+    return acceptance.id
+
+
+def settle(
+    connection: sqlite3.Connection,
+    row_id: int,
+    request_id: str = "r1",
+    channel: str = "#lobby",
+    *,
+    text: str = "Hi.",
+    now_ms: int = 2000,
+) -> Settled | None:
+    rows = (
+        Row("message", request_id, "alice", "Hello"),
+        Row("answer", request_id, "alice", text, provider="fake"),
+    )
+    return mailboxes.settle(
+        connection, row_id, channel, request_id, rows, "response", text.encode(), now_ms
+    )
+
+
+def settle_at_once(
+    connection: sqlite3.Connection,
+    request_id: str = "r1",
+    channel: str = "#lobby",
+    *,
+    text: str = "Stopped.",
+    replies: tuple[str, ...] = (),
+    now_ms: int = 2000,
+) -> Settled:
+    rows = (Row("stop", request_id, "alice"),)
+    return mailboxes.settle_at_once(
+        connection, channel, request_id, rows, "response", text.encode(), replies, now_ms
+    )
+
+
+def answered(
+    connection: sqlite3.Connection,
+    request_id: str = "r1",
+    channel: str = "#lobby",
+    *,
+    text: str = "Hi.",
+    now_ms: int = 2000,
+) -> Settled:
+    """A whole turn, from accepted to settled."""
+    row_id = accepted(connection, request_id, channel)
+    mailboxes.take(connection, row_id)
+    settled = settle(connection, row_id, request_id, channel, text=text, now_ms=now_ms)
+    assert settled is not None
+    return settled
+
+
+def kept(connection: sqlite3.Connection, channel: str = "#lobby") -> list[tuple[int, str, str]]:
+    """(seq, kind, content) of a channel's history, oldest first."""
+    found = connection.execute(
+        "SELECT seq, kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
+        " WHERE c.name = ? ORDER BY h.id",
+        (channel,),
+    )
+    return found.fetchall()

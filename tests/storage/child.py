@@ -1,0 +1,64 @@
+"""A process that writes until it is killed, or until its files may grow no more.
+
+python -m tests.storage.child write PATH      says each number once it is committed
+python -m tests.storage.child full PATH       says what was written, refused, written again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+from pathlib import Path
+
+from storage.database import Database
+from storage.errors import StorageUnavailable
+from tests.storage.writing import add
+
+ROOT = Path(__file__).parents[2]
+GROUP = 7
+FILE_LIMIT_BYTES = 400_000
+
+
+async def start(what: str, path: Path) -> asyncio.subprocess.Process:
+    """This file as a child process; what it says is read from its `stdout`."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", __name__, what, str(path)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def write(database: Database) -> None:
+    for first in range(0, 100_000, GROUP):
+        writes = [database.write_soon(add(str(first + each))) for each in range(GROUP)]
+        for done in writes:
+            print(await done, flush=True)  # noqa: T201 - the parent listens
+
+
+async def full(database: Database) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT_BYTES, hard))
+    written, refused = [], []
+    for number in range(20):
+        name = f"{number} " + "x" * 50_000
+        try:
+            written.append(await database.write(add(name)))
+        except StorageUnavailable:
+            refused.append(name)
+    failing = database.failing
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    again = [await database.write(add(name)) for name in refused]
+    await database.close()
+    print(json.dumps([written, refused, again, failing]))  # noqa: T201 - the parent listens
+
+
+async def main(what: str, path: str) -> None:
+    database = Database(Path(path))
+    await database.open()
+    await {"write": write, "full": full}[what](database)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,49 @@
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database
+from storage.migrations import migrate
+
+BUSY_TIMEOUT_S = 0.01
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "rosey-llm.db"
+
+
+@pytest.fixture
+async def on_file(path: Path) -> AsyncIterator[Database]:
+    """A database in a file, which does not wait long for a lock."""
+    database = Database(path, busy_timeout_s=BUSY_TIMEOUT_S)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def in_memory() -> AsyncIterator[Database]:
+    database = Database(None)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["on_file", "in_memory"])
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["file", "memory"])
+def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """What a write is given: a connection with the schema."""
+    name = str(tmp_path / "rosey-llm.db") if request.param == "file" else ":memory:"
+    with closing(sqlite3.connect(name, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys=ON")
+        migrate(connection, name)
+        yield connection

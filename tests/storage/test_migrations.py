@@ -1,0 +1,108 @@
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlite_utils
+from click.testing import CliRunner
+from sqlite_utils.cli import cli
+
+from storage.database import Database
+from storage.errors import CannotOpen
+from storage.migrations import migrate, migrations
+from tests.storage.writing import add
+
+TABLES = {"channel", "history", "mailbox", "outbox", "snapshot"}
+
+
+def schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    found = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name")
+    return [(name, sql) for name, sql in found if "sqlite_" not in name]
+
+
+async def made(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    await database.write(add("#lobby"))
+    await database.close()
+
+
+def test_a_fresh_database_gets_the_schema() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, ":memory:")
+        assert {name for name, _ in schema(connection)} >= TABLES
+        assert not connection.in_transaction
+
+
+def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None:
+    add("#lobby")(connection)
+    before = schema(connection)
+    for _ in range(3):
+        migrate(connection, "again")
+    assert schema(connection) == before
+    assert connection.execute("SELECT name FROM channel").fetchall() == [("#lobby",)]
+
+
+def test_every_step_is_recorded(connection: sqlite3.Connection) -> None:
+    db = sqlite_utils.Database(connection)
+    assert [step.name for step in migrations.applied(db)] == ["m001_first_schema"]
+    assert migrations.pending(db) == []
+
+
+def test_what_others_keep_in_the_same_file_is_left_alone() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+        others = sqlite_utils.Migrations("another-program")
+
+        @others()
+        def m042_theirs(db: sqlite_utils.Database) -> None:
+            db.execute("INSERT INTO notes VALUES ('theirs')")
+
+        others.apply(sqlite_utils.Database(connection))
+        migrate(connection, ":memory:")
+        assert connection.execute("SELECT text FROM notes").fetchall() == [("theirs",)]
+        assert {name for name, _ in schema(connection)} >= TABLES
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Path) -> None:
+    await made(path)
+    with closing(sqlite3.connect(path)) as connection:
+        newer = sqlite_utils.Migrations("rosey-llm")
+
+        @newer()
+        def m999_from_the_future(db: sqlite_utils.Database) -> None:
+            db.execute("ALTER TABLE channel ADD COLUMN mood TEXT")
+
+        newer.apply(sqlite_utils.Database(connection))
+        connection.commit()
+        before = schema(connection)
+    with pytest.raises(CannotOpen, match=r"newer rosey-llm .*m999_from_the_future.*install"):
+        await Database(path).open()
+    with closing(sqlite3.connect(path)) as connection:
+        assert schema(connection) == before
+
+
+async def test_a_step_that_fails_leaves_nothing_of_itself_behind(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        # One of the last tables to be made is there already, and somebody else's.
+        connection.execute("CREATE TABLE outbox (theirs)")
+    database = Database(path)
+    with pytest.raises(CannotOpen, match="outbox"):
+        await database.open()
+    with closing(sqlite3.connect(path)) as connection:
+        assert {name for name, _ in schema(connection)} & TABLES == {"outbox"}
+        connection.execute("DROP TABLE outbox")
+    await database.open()
+    assert await database.write(add("#lobby")) == "#lobby"
+    await database.close()
+
+
+async def test_sqlite_utils_reads_what_we_keep(path: Path) -> None:
+    await made(path)
+    with closing(sqlite_utils.Database(path)) as db:
+        assert set(db.table_names()) >= TABLES
+        assert [row["name"] for row in db["channel"].rows] == ["#lobby"]
+    result = CliRunner().invoke(cli, ["rows", str(path), "channel"])
+    assert result.exit_code == 0
+    assert '"name": "#lobby"' in result.output

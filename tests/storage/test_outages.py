@@ -1,0 +1,157 @@
+"""Outages: what is not written is said, nothing is half written, and work resumes by itself."""
+
+import asyncio
+import json
+import logging
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database, Write
+from storage.errors import StorageUnavailable
+from tests.storage import child
+from tests.storage.writing import WAIT_S, add, held, names, seen_by_others
+
+
+async def outcomes(database: Database, *works: Write[str]) -> list[str | BaseException]:
+    async with held(database):
+        writes = [database.write_soon(work) for work in works]
+    return await asyncio.gather(*writes, return_exceptions=True)
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """From here on the database may not grow."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
+
+
+def make_room(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA max_page_count=1000000")
+
+
+def make_read_only(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only=1")
+
+
+async def test_a_full_database_refuses_the_whole_group_and_writes_nothing_of_it(
+    database: Database,
+) -> None:
+    await database.write(add("before"))
+    await database.write(fill)
+    results = await outcomes(database, add("a"), add("x" * 1_000_000), add("b"))
+    assert [type(result) for result in results] == [StorageUnavailable] * 3
+    assert await database.write(names) == ["before"]
+    await database.write(make_room)
+    assert await outcomes(database, add("c"), add("y" * 1_000_000)) == ["c", "y" * 1_000_000]
+    assert (await database.write(names))[:2] == ["before", "c"]
+
+
+async def test_a_database_that_has_become_read_only_refuses_writes(database: Database) -> None:
+    await database.write(make_read_only)
+    for name in "abc":
+        with pytest.raises(StorageUnavailable, match="cannot be written"):
+            await database.write(add(name))
+    assert database.failing
+
+
+async def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await database.write(fill)
+    for _ in range(3):
+        await outcomes(database, add("x" * 1_000_000))
+        await database.write(names)
+        assert database.failing
+    await database.write(make_room)
+    for number in range(3):
+        await database.write(add(f"c{number}"))
+        assert database.failing is None
+    assert levels(caplog) == [logging.ERROR, logging.WARNING]
+
+
+def levels(caplog: pytest.LogCaptureFixture) -> list[int]:
+    return [record.levelno for record in caplog.records if record.name == "rosey_llm.storage"]
+
+
+async def test_a_file_locked_by_another_refuses_all_and_resumes_when_it_is_free(
+    on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            writes = [on_file.write_soon(work) for work in (add("a"), names, add("b"))]
+            results = await asyncio.gather(*writes, return_exceptions=True)
+            assert [type(result) for result in results] == [StorageUnavailable] * 3
+        assert levels(caplog) == [logging.ERROR]
+        other.execute("ROLLBACK")
+        assert await on_file.write(add("c")) == "c"
+    assert seen_by_others(path) == ["c"]
+    assert levels(caplog) == [logging.ERROR, logging.WARNING]
+
+
+async def test_a_reader_holds_nobody_up(on_file: Database, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        assert names(other) == []
+        assert await on_file.write(add("a")) == "a"
+        assert names(other) == []
+
+
+async def test_a_damaged_page_is_an_outage_and_no_fault_of_a_write(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    root, size = await database.write(root_page_of_channels)
+    await database.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    await database.open()
+    with pytest.raises(StorageUnavailable, match="malformed"):
+        await database.write(add("a"))
+    assert database.failing
+    await database.close()
+
+
+def root_page_of_channels(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Which page the table begins on, and how many bytes a page has."""
+    (root,) = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'channel'"
+    ).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return root, size
+
+
+async def test_a_full_disk_refuses_what_does_not_fit_and_takes_it_once_there_is_room(
+    path: Path,
+) -> None:
+    process = await child.start("full", path)
+    async with asyncio.timeout(WAIT_S):
+        output, _ = await process.communicate()
+    written, refused, again, failing = json.loads(output)
+    assert written
+    assert refused
+    assert again == refused
+    assert failing
+    assert seen_by_others(path) == [*written, *refused]
+
+
+@pytest.mark.parametrize("lines", [1, 10, 100, 1000])
+async def test_what_was_reported_as_written_survives_a_kill(path: Path, lines: int) -> None:
+    process = await child.start("write", path)
+    assert process.stdout is not None
+    async with asyncio.timeout(WAIT_S):
+        for _ in range(lines):
+            await process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        rest = await process.stdout.read()
+        await process.wait()
+    reported = lines + rest.count(b"\n")
+    database = Database(path)
+    await database.open()
+    found = await database.write(names)
+    await database.close()
+    assert found == [str(number) for number in range(len(found))]
+    assert len(found) >= reported

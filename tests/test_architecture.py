@@ -1,0 +1,85 @@
+"""Imports point one way, names are ours alone, and the README's map names real places."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("engine", "providers", "storage")
+FILES = [file for package in OURS for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def who_imports(package: str) -> set[str]:
+    return {
+        str(file.relative_to(ROOT))
+        for file in FILES
+        if any(name == package or name.startswith(f"{package}.") for name in imports(file))
+    }
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("nats", r"engine/traffic/\w+\.py"),
+        ("aiohttp", r"providers/(session|local)\.py"),
+        ("sqlite_utils", r"storage/\w+\.py"),
+        ("sqlite3", r"storage/\w+\.py"),
+        ("xllamacpp", r"providers/local_server\.py"),
+        ("click", r"engine/cli\.py"),
+        ("engine", r"engine/.*"),
+        ("storage", r"(storage|engine)/.*"),
+        ("providers", r"(providers|engine)/.*"),
+        ("engine.traffic", r"engine/(traffic/.*|app\.py|check\.py|terminal\.py)"),
+    ],
+)
+def test_imports_point_one_way(package: str, allowed: str) -> None:
+    strangers = {file for file in who_imports(package) if not re.fullmatch(allowed, file)}
+    assert not strangers
+
+
+@pytest.mark.parametrize("file", ["engine/commands", "engine/actors/conversation.py"])
+def test_commands_and_the_conversation_do_no_io(file: str) -> None:
+    path = ROOT / file
+    for source in path.rglob("*.py") if path.is_dir() else [path]:
+        assert not {"asyncio", "os", "socket", "pathlib", "logging"} & set(imports(source)), source
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_no_other_distribution_has_a_package_of_this_name(package: str) -> None:
+    distributions = importlib.metadata.packages_distributions().get(package, [])
+    assert set(distributions) <= {"rosey-llm"}
+
+
+def test_the_life_of_a_message_in_the_readme_names_real_places() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme.split("## The life of one message")[1].split("\n## ")[0]
+    steps = re.findall(r"^\| \d+ .*$", table, re.MULTILINE)
+    assert len(steps) == 10
+    for step in steps:
+        _, _, where, verbs, _ = step.split("|")
+        files = re.findall(r"`([^`]+)`", where)
+        sources = "".join(
+            source.read_text() for file in files for source in sorted(ROOT.glob(file))
+        )
+        assert files, step
+        for verb in re.findall(r"`([^`]+)`", verbs):
+            assert re.search(rf"def {verb}\b", sources), (step, verb)
+
+
+def test_no_file_names_a_path_or_a_tool_of_the_machine_it_was_made_on() -> None:
+    for file in [*FILES, ROOT / "README.md", ROOT / "constraints.txt"]:
+        assert not re.search(r"(^|[^\w.])/(work|root)/|https?://pypi", file.read_text()), file

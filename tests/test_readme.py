@@ -1,0 +1,119 @@
+"""What the README says is there, and its examples run."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.actors.personas import Persona
+from engine.cli import main
+from engine.settings import Settings, parse
+from providers import table
+from tests.fakes.llm_server import LLMServer
+from tests.house import House
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def example(name: str) -> str:
+    found = re.search(rf"<!-- tested: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found[1]
+
+
+async def run(source: str, folder: Path, *arguments: str) -> str:
+    script = folder / "example.py"
+    script.write_text(source)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(script),
+        *arguments,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    async with asyncio.timeout(30):
+        printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return printed.decode()
+
+
+async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Path) -> None:
+    await house.open()
+    printed = await run(example("bot"), tmp_path, house.url, "What is Python?")
+    assert printed == "You said: What is Python?\n"
+
+
+def test_the_bot_of_the_readme_is_short() -> None:
+    code = [line for line in example("bot").splitlines() if line.strip()]
+    assert len(code) <= 25
+
+
+async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMServer) -> None:
+    source = example("library").replace(
+        '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
+    )
+    assert await run(source, tmp_path) == "You said: Hello\n"
+    assert (tmp_path / "chat.db").exists()
+
+
+async def test_the_provider_of_the_readme_is_one_file_and_one_line(
+    tmp_path: Path, llm: LLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shouting_provider.py").write_text(example("provider"))
+    monkeypatch.syspath_prepend(tmp_path)
+    house = House(tmp_path, llm)
+    house.config = {
+        "default_provider": "shouting",
+        "fallback_providers": [],
+        "nats": {"port": 0},
+        "providers": {"shouting": {"kind": "shouting_provider:ShoutingProvider"}},
+    }
+    assert 'kind = "shouting_provider:ShoutingProvider"' in README
+    async with house:
+        await house.open()
+        answer = await house.bot.ask("hello")
+    assert (answer["content"], answer["provider"]) == ("HELLO", "shouting")
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_and_option_is_in_the_readme(name: str) -> None:
+    assert f"`rosey-llm {name}" in README
+    for parameter in main.commands[name].params:
+        assert max(parameter.opts, key=len) in README, parameter.opts
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    configuration = README.split("## Configuration")[1].split("\n## ")[0]
+    names = [field.name for field in dataclasses.fields(Persona)]
+    for field in dataclasses.fields(Settings):
+        value = getattr(Settings(), field.name)
+        if dataclasses.is_dataclass(value):
+            names += [inner.name for inner in dataclasses.fields(value)]
+        elif field.name not in ("personas", "providers"):
+            names.append(field.name)
+    for kind in ("ollama", "openai", "openrouter", "local"):
+        names += [field.name for field in dataclasses.fields(table.find(kind).Config)]
+    missing = [name for name in names if f"`{name}`" not in configuration and name != "subjects"]
+    assert not missing
+
+
+def test_every_subject_and_code_is_in_the_readme(tmp_path: Path) -> None:
+    subjects = parse({}, tmp_path).nats.subjects
+    for field in dataclasses.fields(subjects):
+        assert f"`{getattr(subjects, field.name)}`" in README
+    sources = "".join(
+        file.read_text()
+        for folder in ("engine", "providers")
+        for file in (ROOT / folder).rglob("errors.py")
+    )
+    for code in set(re.findall(r'code(?:: \S+)? = "(\w+)"', sources)):
+        assert f"| `{code}` |" in README, code

@@ -1,0 +1,112 @@
+"""NATS that is down at first, goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from engine.app import App
+from engine.settings import parse
+from engine.traffic.embedded import EmbeddedNats
+from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.house import Bot, House
+
+
+def nats_of(folder: Path, port: int = 0) -> EmbeddedNats:
+    return EmbeddedNats(folder / "nats-server", port, bot_publish=[">"], bot_subscribe=[">"])
+
+
+async def test_the_engine_waits_for_a_server_that_is_down_at_start(
+    tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    nats = nats_of(tmp_path)
+    await nats.start()
+    await nats.stop()
+    house = House(tmp_path, llm)
+    house.config["nats"] = {
+        "url": nats.url,
+        "user": nats.engine_user,
+        "password": nats.engine_password,
+    }
+    app = App(house.settings)
+    starting = asyncio.create_task(app.start())
+    async with asyncio.timeout(20):
+        while "is not there" not in caplog.text:
+            await asyncio.wait({starting}, timeout=0.01)
+    assert not starting.done()
+    await nats.start()
+    await starting
+    bot = await Bot.connect(nats.url)
+    assert (await bot.ask("Hi"))["content"] == "You said: Hi"
+    await bot.close()
+    await app.drain()
+    await nats.stop()
+    said = [m for m in caplog.messages if "is not there" in m or "is back" in m]
+    assert len(said) == 2, said
+
+
+async def test_an_answer_that_ends_while_the_server_is_away_comes_when_it_is_back(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.open()
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    await house.bot.chat("Hi", request_id="r")
+    await house.llm.wait_for_requests(1)
+    assert house.app is not None
+    embedded = house.app._embedded
+    assert embedded is not None
+    assert embedded.pid is not None
+    os.kill(embedded.pid, signal.SIGKILL)
+    hold.set()
+    # The server is started again on its port; both sides reconnect by themselves. A bot that was
+    # not back yet when the answer went out sends its request again.
+    answer = await house.bot.ask_until_answered("Hi", request_id="r")
+    assert answer["content"] == "You said: Hi"
+    assert len(house.llm.prompts) == 1
+    said = [m for m in caplog.messages if "is not there" in m or "is back" in m]
+    assert len(said) == 2, said
+
+
+async def test_after_a_protocol_error_that_closes_the_client_a_new_one_is_built(
+    house: House,
+) -> None:
+    await house.open()
+    assert house.app is not None
+    client = house.app._connection._client
+    assert client is not None
+    # What nats-py does on an -ERR of the server: it closes for good and does not reconnect.
+    await client._process_err("'maximum payload violation'")
+    answer = await house.bot.ask_until_answered("Hi", request_id="r")
+    assert house.app._connection._client is not client
+    assert answer["content"] == "You said: Hi"
+
+
+async def test_an_answer_larger_than_nats_takes_is_said_in_its_place(house: House) -> None:
+    house.config["conversation"] = {"max_reply_bytes": 4 * 1024 * 1024, "stream": False}
+    await house.open()
+    house.llm.plan(Behaviour(text="x" * 2_000_000))
+    error = await house.bot.ask("Hi")
+    assert error["code"] == "internal"
+    assert "more than the NATS server takes" in error["error"]
+    assert (await house.bot.ask("still there?"))["content"] == "You said: still there?"
+
+
+async def test_a_wrong_login_is_said_and_tried_again(
+    tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with nats_of(tmp_path) as nats:
+        config = {"nats": {"url": nats.url, "user": "engine", "password": "wrong"}}
+        app = App(parse(config | {"default_provider": "scripted"}, tmp_path))
+        starting = asyncio.create_task(app.start())
+        async with asyncio.timeout(20):
+            while "is not there" not in caplog.text:
+                await asyncio.wait({starting}, timeout=0.01)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    assert "wrong" not in caplog.text
