@@ -91,6 +91,10 @@ def _serve(order: Order) -> Any:
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = order["threads"] or max(1, _cores() - 1)
         cpu.poll = 0
+    # A model this small goes round in circles without a penalty on repeating itself.
+    params.sampling.penalty_repeat = 1.1
+    params.sampling.penalty_last_n = 256
+    params.sampling.dry_multiplier = 0.8
     # By default it may keep 8 GiB of prompts, and serves a web page and other people's prompts.
     params.cache_ram_mib = 0
     params.ui = False

@@ -91,7 +91,10 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="measure nothing, but say where the engine's time goes while it answers",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.json and not arguments.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {arguments.json.parent}")
+    return arguments
 
 
 def _count(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from tests.bench.stage import SLOW_MODEL, SLOW_MS, Contestant, Stage
+from tests.bench.stage import MAX_CONCURRENCY, SLOW_MODEL, SLOW_MS, Contestant, Stage
 
 COUNTS = (10, 100, 1000)
 ONE_AT_A_TIME_CHANNELS = 10
@@ -75,7 +75,9 @@ def table(rows: list[ChannelsRow], rounds: int) -> list[str]:
     lines = [
         f"Channels against time: one message on each channel at once, a provider that takes "
         f"{SLOW_MS} ms,",
-        f"seconds until all are answered (median of {rounds} rounds). Engine: durability full.",
+        f"seconds until all are answered (median of {rounds} rounds). Engine: durability full, "
+        f"max_concurrency {MAX_CONCURRENCY:,}",
+        "(by default 64 calls at once go to a provider, and more wait for a place).",
         "",
         "channels   engine: !chat,    engine:          bare loop   one at a time   one at a time",
         "           streamed          llm.request,                                 / engine,",

@@ -22,6 +22,7 @@ SUBJECTS = SubjectSettings()
 TEXT = "m" * yardsticks.MESSAGE_BYTES
 SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
 SLOW_MS = 200
+MAX_CONCURRENCY = 4096
 PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
 
 # What differs from the defaults is what would be measured in place of the engine: the limit on
@@ -46,7 +47,7 @@ password = "${{{password_variable}}}"
 kind = "openai"
 base_url = {provider_url}
 default_model = "{slow_model}"
-max_concurrency = 4096
+max_concurrency = {max_concurrency}
 max_retries = 0
 """
 
@@ -143,6 +144,7 @@ def _write_config(folder: Path, nats_url: str, provider_url: str) -> Path:
             password_variable=PASSWORD_VARIABLE,
             provider_url=orjson.dumps(f"{provider_url}/v1").decode(),
             slow_model=SLOW_MODEL,
+            max_concurrency=MAX_CONCURRENCY,
         )
     )
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from time import perf_counter
 
 from tests.bench import machine
 from tests.bench.stage import FAST_MODEL, Contestant, Stage
@@ -54,10 +55,10 @@ async def measure(stage: Stage, rounds: int, slice_s: float) -> Throughput:
     busy: dict[str, list[dict[str, float]]] = {each.name: [] for each in contestants}
     for _ in range(rounds):
         for each in contestants:
-            before = stage.cpu_s()
+            began, before = perf_counter(), stage.cpu_s()
             slices[each.name].append(await _slice(stage, each, slice_s))
-            after = stage.cpu_s()
-            busy[each.name].append({name: (after[name] - before[name]) / slice_s for name in after})
+            took_s, after = perf_counter() - began, stage.cpu_s()
+            busy[each.name].append({name: (after[name] - before[name]) / took_s for name in after})
         contestants.reverse()
     yardstick = [each.answers_a_second for each in slices[bare.name]]
     return Throughput(

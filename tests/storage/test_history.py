@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation, Exchange
 from storage import history
-from storage.history import Kind, Row
+from storage.history import Kind
 from tests.storage.told import (
     HISTORIES,
     WINDOWS,
@@ -168,17 +168,23 @@ def steps(connection: sqlite3.Connection, window: int, after_id: int = 0) -> int
     return taken
 
 
-@pytest.mark.parametrize("turns", [[PAIR, persona("poet")], [RESET]], ids=["window", "reset"])
-def test_the_length_of_a_history_costs_nothing(turns: list[Turn]) -> None:
+@pytest.mark.parametrize(
+    "newest", [[persona("poet"), *[PAIR] * 6], [persona("poet"), RESET], [persona("poet")]]
+)
+def test_the_length_of_a_history_costs_nothing(newest: list[Turn]) -> None:
     taken = []
-    for length in (10, 1000):
+    for length in (20, 1000):
         with channels("#a") as connection:
-            append(connection, [persona("pirate"), *[PAIR] * length, persona("poet"), PAIR, *turns])
-            reached = history.newest(connection, 1)
-            append(connection, [persona("pirate"), *[PAIR] * 5])
-            taken.append((steps(connection, 4, reached), steps(connection, 12, reached)))
+            append(connection, [persona("pirate"), *[PAIR] * length, *newest])
+            taken.append(steps(connection, 12))
     assert taken[0] == taken[1]
 
 
-def test_a_row_is_a_record_without_surprises() -> None:
-    assert Row("reset", "r1") == Row("reset", "r1", None, "", None)
+def test_after_a_snapshot_no_row_before_it_is_read() -> None:
+    taken = []
+    for length in (20, 1000):
+        with channels("#a") as connection:
+            reached = append(connection, [PAIR] * length)
+            append(connection, [PAIR] * 3)
+            taken.append(steps(connection, 12, reached))
+    assert taken[0] == taken[1]

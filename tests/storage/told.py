@@ -52,7 +52,9 @@ TURNS: st.SearchStrategy[Turn] = st.one_of(
     _one("error"),
     _one("reset"),
     st.builds(lambda persona: (row("persona", "", persona),), PERSONAS),
-    st.sampled_from(["personas", "help", "stop"]).flatmap(_one),
+    _one("personas"),
+    _one("help"),
+    _one("stop"),
 )
 # As no engine would: the reader must agree with the replay all the same.
 ROWS: st.SearchStrategy[Turn] = st.builds(
