@@ -36,15 +36,18 @@ class ConversationSettings:
     stream_interval_ms: Limit = 50
     max_message_bytes: Count = 64 * 1024
     max_reply_bytes: Count = 256 * 1024
+    turn_timeout_s: Seconds = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSettings:
-    """The limits of one channel's mailbox, and of all of them together (`commands_limit`)."""
+    """The limits of one channel's mailbox, of all of them together, and of memory."""
 
     mailbox_limit: Count = 32
     mailbox_limit_bytes: Count = 1024 * 1024
     commands_limit: Count = 10_000
+    commands_limit_bytes: Count = 64 * 1024 * 1024
+    resident_limit: Count = 10_000
     passivate_after_s: Seconds = 300.0
     snapshot_interval_s: Seconds = 5.0
 

@@ -20,7 +20,7 @@ from engine.errors import Busy
 from engine.mailbox import Acceptance, Envelope, Mailbox, Request
 from engine.outcomes import Answer, Failure
 from engine.settings import ChannelSettings
-from storage import mailboxes
+from storage import mailboxes, suspensions
 from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Accepted
@@ -47,6 +47,8 @@ class Supervisor:
         self._completions: set[ChannelActor] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = 0
+        self._commands_bytes = 0
+        self._suspended: dict[str, int] = {}
         self._draining = False
 
     def statistics(self) -> SupervisorStatistics:
@@ -61,12 +63,8 @@ class Supervisor:
         if isinstance(request.command, Stop):
             self._spawn_task(self._stop(request))
             return
-        if self._commands >= self._limits.commands_limit:
-            raise Busy(
-                f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
-                retry_after_s=5.0,
-            )
         body = kinds.encode(request.command)
+        self._check_room(len(body))
         actor = self._actor(request)
         actor.check_room(len(body))
         accepted = self._around.database.write_soon(
@@ -82,8 +80,18 @@ class Supervisor:
         )
         self._hand_over(actor, Envelope(request, accepted, len(body)))
 
+    def _check_room(self, size_bytes: int) -> None:
+        limits = self._limits
+        full = self._commands >= limits.commands_limit
+        if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
+            raise Busy(
+                f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
+                retry_after_s=5.0,
+            )
+
     def _hand_over(self, actor: ChannelActor, envelope: Envelope) -> None:
         self._commands += 1
+        self._commands_bytes += envelope.size_bytes
         actor.tell(envelope)
 
     def _actor(self, request: Request) -> ChannelActor:
@@ -91,6 +99,7 @@ class Supervisor:
         if isinstance(request.command, Complete):
             return self._spawn(request.channel_id, self._completions)
         channel_id = request.channel_id
+        self._last_told.pop(channel_id, None)  # so that the dictionary is in the order of last use
         self._last_told[channel_id] = time.monotonic()
         actor = self._actors.get(channel_id)
         if actor is None:
@@ -98,13 +107,15 @@ class Supervisor:
         return actor
 
     def _spawn(self, channel_id: str, kept_in: set[ChannelActor] | None = None) -> ChannelActor:
-        def done() -> None:
+        def done(envelope: Envelope) -> None:
             self._commands -= 1
+            self._commands_bytes -= envelope.size_bytes
             if kept_in is not None:
                 kept_in.discard(actor)
 
         mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
-        actor = ChannelActor(channel_id, self._around, mailbox, done)
+        until_ms = self._suspended.pop(channel_id, 0) if kept_in is None else 0
+        actor = ChannelActor(channel_id, self._around, mailbox, done, until_ms)
         if kept_in is not None:
             kept_in.add(actor)
         return actor
@@ -147,6 +158,7 @@ class Supervisor:
     async def recover(self) -> None:
         """Publish what was committed but perhaps not published, and go on with what waits."""
         database = self._around.database
+        self._suspended = await database.write(suspensions.load)
         for outcome in await database.write(mailboxes.unpublished):
             self._around.outlet.publish(outcome)
         waiting = await database.write(mailboxes.waiting)
@@ -176,11 +188,12 @@ class Supervisor:
             await actor.snapshot()
 
     async def passivate_idle(self) -> None:
-        """Store idle channels and let go of them."""
+        """Store idle channels and let go of them; where there are too many, the longest idle."""
         before = time.monotonic() - self._limits.passivate_after_s
-        for channel_id, last_told in list(self._last_told.items()):
+        for channel_id, last_told in list(self._last_told.items()):  # the longest idle come first
+            too_many = len(self._actors) > self._limits.resident_limit
             actor = self._actors.get(channel_id)
-            if actor is None or last_told > before or not actor.idle:
+            if actor is None or not actor.idle or not (too_many or last_told <= before):
                 continue
             await actor.snapshot()
             # What came during the await has a task or a newer time: look again, then leave with no

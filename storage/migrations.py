@@ -72,6 +72,10 @@ def m001_first_schema(db: sqlite_utils.Database) -> None:
             published_ms INTEGER
         ) STRICT""",
         "CREATE UNIQUE INDEX outbox_request ON outbox(channel_id, request_id)",
+        """CREATE TABLE suspension (
+            channel_id INTEGER PRIMARY KEY REFERENCES channel(id),
+            until_ms INTEGER NOT NULL
+        ) STRICT""",
         "CREATE INDEX outbox_waiting ON outbox(id) WHERE published_ms IS NULL",
     ):
         db.execute(statement)

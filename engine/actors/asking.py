@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from engine.actors import prompt
 from engine.actors.answer import AnswerText
 from engine.actors.conversation import Exchange
 from engine.actors.deltas import Deltas
+from engine.actors.fence import Cut, Fenced, Overdue
 from engine.actors.personas import Persona
 from engine.actors.surroundings import Surroundings
+from engine.actors.turn import Turn
 from engine.commands.kinds import Chat, Complete
-from engine.errors import Cancelled, EngineError
+from engine.errors import Cancelled
 from engine.mailbox import Request
 from engine.outcomes import Answer, Failure
 from providers.base import Completion, Message, Options, Usage
 from providers.chain import Answered
-from providers.errors import ContextTooLong, ProviderError
+from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
 from storage.history import Row
 
 log = logging.getLogger("rosey_llm.turn")
 ANSWER_RESERVE_TOKENS = 1024
 NO_PERSONA = Persona(prompt="")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a turn came to: the outcome to publish and the history rows to keep with it."""
-
-    outcome: Answer | Failure
-    rows: tuple[Row, ...]
 
 
 class Asking:
@@ -59,41 +51,42 @@ class Asking:
         self._persona = persona[1] if persona else NO_PERSONA
         self._exchanges = exchanges
         self._answer = AnswerText(around.service.bot_name, around.conversation.max_reply_bytes)
-        # A timeout without a deadline is a cancel scope: moving its deadline to now ends what runs
-        # inside, and cannot be taken for a cancellation of the actor itself.
-        self._scope = asyncio.timeout(None)
-        self._scope_entered = False
-        self._cut = False
+        self._deltas: Deltas | None = None
         self._writer = ("", "")
+        self._fenced: Fenced[Answered] | None = None
+        self._cut = False
 
-    def cut(self) -> None:
+    def cut(self) -> bool:
+        """End it; False where it has come to its end already."""
+        if self._fenced is not None:
+            return self._fenced.cut()
         self._cut = True
-        if self._scope_entered and not self._scope.expired():
-            self._scope.reschedule(asyncio.get_running_loop().time())
+        return True
 
     async def run(self) -> Turn:
         """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
         started = time.monotonic()
         try:
-            answered = await self._within_scope()
-        except (ProviderError, EngineError) as exc:
+            answered = await self._within_fence()
+        except (ProviderError, Cancelled) as exc:
             log.info("%s: %s: %s", self._request.channel_id[:80], exc.code, exc)
             return self._failed(exc.code, str(exc), exc.retry_after_s)
         return self._answered(answered, round((time.monotonic() - started) * 1000))
 
-    async def _within_scope(self) -> Answered:
+    async def _within_fence(self) -> Answered:
+        if self._cut:
+            raise Cancelled("Stopped.")
+        limit_s = self._around.conversation.turn_timeout_s
+        self._fenced = Fenced(self._ask(), limit_s)
         try:
-            async with self._scope:
-                self._scope_entered = True
-                if self._cut:
-                    raise Cancelled("Stopped.")
-                return await self._ask()
-        except TimeoutError:
-            if self._cut:
-                raise Cancelled("Stopped.") from None
-            raise
+            return await self._fenced.result()
+        except Cut:
+            raise Cancelled("Stopped.") from None
+        except Overdue:
+            raise ProviderTimeout(f"There was no answer within {limit_s:g} s.") from None
         finally:
-            self._scope_entered = False
+            if self._deltas is not None:
+                self._deltas.close()
 
     async def _ask(self) -> Answered:
         exchanges = self._exchanges
@@ -130,18 +123,15 @@ class Asking:
         self._answer.finish()
 
     async def _stream(self, messages: list[Message]) -> Answered:
-        deltas = Deltas(
+        deltas = self._deltas = Deltas(
             self._around.outlet,
             self._request.channel_id,
             self._request.request_id,
             self._around.conversation.stream_interval_ms / 1000,
         )
-        try:
-            answered = await self._gather(messages, deltas)
-            deltas.add(self._answer.finish())
-            deltas.finish()
-        finally:
-            deltas.cancel()
+        answered = await self._gather(messages, deltas)
+        deltas.add(self._answer.finish())
+        deltas.finish()
         return answered
 
     async def _gather(self, messages: list[Message], deltas: Deltas) -> Answered:

@@ -7,22 +7,26 @@ accepted, attempted, settled, published (`storage/mailboxes.py` says what a cras
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from engine.actors.asking import Asking, Turn
+from engine.actors import turn as turns
+from engine.actors.asking import Asking
 from engine.actors.conversation import Conversation
 from engine.actors.crashes import Crashes
 from engine.actors.surroundings import Surroundings, now_ms
+from engine.actors.turn import Turn
 from engine.commands.help import HELP
 from engine.commands.kinds import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.errors import Internal, Suspended, UnknownPersona
 from engine.mailbox import Envelope, Mailbox, Request
-from engine.outcomes import Action, Answer, Failure
-from storage import mailboxes, snapshots
+from engine.outcomes import Failure
+from storage import mailboxes, snapshots, suspensions
+from storage.database import Write
 from storage.errors import StorageUnavailable
-from storage.history import Kind, Row
+from storage.history import Row
 from storage.mailboxes import Accepted, Settled
 
 log = logging.getLogger("rosey_llm.channel")
@@ -41,19 +45,21 @@ class ChannelActor:
         channel_id: str,
         around: Surroundings,
         mailbox: Mailbox,
-        on_done: Callable[[], None],
+        on_done: Callable[[Envelope], None],
+        suspended_until_ms: int = 0,
     ) -> None:
         self.channel_id = channel_id
         self._around = around
         self._mailbox = mailbox
         self._on_done = on_done
-        self._crashes = Crashes()
+        self._crashes = Crashes(suspended_until_ms)
         self._conversation: Conversation | None = None
         self._snapshot_upto = 0
         self._current: Envelope | None = None
         self._asking: Asking | None = None
         self._stopped = False
         self._settling = False
+        self._pausing = False
         self._draining = False
         self._task: asyncio.Task[None] | None = None
 
@@ -93,9 +99,9 @@ class ChannelActor:
             return False
         if not isinstance(self._current.request.command, Chat):
             return False
-        self._stopped = True
         if self._asking is not None:
-            self._asking.cut()
+            return self._asking.cut()
+        self._stopped = True
         return True
 
     async def snapshot(self) -> None:
@@ -117,14 +123,17 @@ class ChannelActor:
     def drain(self) -> asyncio.Task[None] | None:
         """Finish the turn in hand and take no further one; the task that does it, if any."""
         self._draining = True
+        if self._task is not None and self._pausing:
+            self._task.cancel()  # there is no turn in hand to wait for
         return self._task
 
     # One turn after the other.
 
     async def _run(self) -> None:
+        await self._pause(self._crashes.suspended_for_s())
         while self._current is not None:
             await self._carry_through(self._current)
-            self._on_done()
+            self._on_done(self._current)
             more = len(self._mailbox) and not self._draining
             self._current = self._mailbox.take() if more else None
         self._task = None
@@ -139,13 +148,36 @@ class ChannelActor:
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
                 log.exception("The actor of channel %.80s crashed.", self.channel_id)
-                pause_s = self._crashes.add()
+                pause_s = await self._note_crash()
             else:
-                self._crashes.clear()
+                await self._note_success()
                 return
             # Memory may be ahead of what was committed, or wrong: history has the truth.
             self._conversation = None
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
+
+    async def _pause(self, pause_s: float) -> None:
+        self._pausing = True
+        await asyncio.sleep(pause_s)
+        self._pausing = False
+
+    async def _note_crash(self) -> float:
+        """How long to wait before the next attempt. A suspension is kept over a restart."""
+        pause_s = self._crashes.add()
+        if until_ms := self._crashes.suspended_until_ms:
+            log.error("Channel %.80s is suspended for %g s.", self.channel_id, pause_s)
+            await self._keep(partial(suspensions.save, name=self.channel_id, until_ms=until_ms))
+        return pause_s
+
+    async def _note_success(self) -> None:
+        if self._crashes.suspended_until_ms:
+            log.warning("Channel %.80s works again.", self.channel_id)
+            await self._keep(partial(suspensions.lift, name=self.channel_id))
+        self._crashes.clear()
+
+    async def _keep(self, write: Write[None]) -> None:
+        with contextlib.suppress(StorageUnavailable):  # then it only does not survive a restart
+            await self._around.database.write(write)
 
     async def handle(self, envelope: Envelope) -> None:
         """One turn, from a command on its way to disk to its published outcome."""
@@ -156,7 +188,7 @@ class ChannelActor:
         database = self._around.database
         attempts = await database.write(partial(mailboxes.take, row_id=row_id))
         if attempts > MAX_ATTEMPTS:
-            turn = _failed(request, Internal("This message could not be handled."))
+            turn = turns.failed(request, Internal("This message could not be handled."))
         else:
             turn = await self._turn(request)
         self._settling = True
@@ -194,14 +226,14 @@ class ChannelActor:
             case Reset():
                 conversation = await self._awake()
                 text = f"The conversation starts afresh: {conversation.messages} messages cleared."
-                return _done(request, "reset", text, "reset")
+                return turns.done(request, "reset", text, "reset")
             case SetPersona(name):
                 return self._set_persona(request, name)
             case ShowPersonas():
                 text = self._around.personas.listing(await self._persona_name())
-                return _done(request, "persona", text, "personas")
+                return turns.done(request, "persona", text, "personas")
             case Help():
-                return _done(request, "help", HELP, "help")
+                return turns.done(request, "help", HELP, "help")
             case Stop():
                 raise AssertionError("a stop never waits in a mailbox")
 
@@ -210,7 +242,7 @@ class ChannelActor:
         try:
             persona = self._around.personas.get(command.persona or await self._persona_name())
         except UnknownPersona as exc:
-            return _failed(request, exc)
+            return turns.failed(request, exc)
         exchanges = tuple(conversation.exchanges)
         return await self._ask(Asking(self._around, request, command, persona, exchanges))
 
@@ -227,9 +259,9 @@ class ChannelActor:
         try:
             name, _ = self._around.personas.get(name)
         except UnknownPersona as exc:
-            return _failed(request, exc)
+            return turns.failed(request, exc)
         text = f"This channel's persona is now {name}."
-        return _done(request, "persona", text, "persona", name)
+        return turns.done(request, "persona", text, "persona", name)
 
     async def _persona_name(self) -> str:
         """The channel's persona; the default where it never chose or its choice has gone."""
@@ -283,24 +315,3 @@ class ChannelActor:
         if self._conversation is not None:
             self._conversation.replay((r.kind, r.username, r.content, r.persona) for r in rows)
             self._conversation.upto = upto
-
-
-def _done(
-    request: Request, action: Action, text: str, kind: Kind, persona: str | None = None
-) -> Turn:
-    outcome = Answer(
-        channel_id=request.channel_id,
-        request_id=request.request_id,
-        action=action,
-        content=text,
-        username=request.username,
-        persona=persona,
-    )
-    row = Row(kind, request.request_id, request.username, persona=persona)
-    return Turn(outcome, (row,))
-
-
-def _failed(request: Request, exc: Internal | UnknownPersona) -> Turn:
-    outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc))
-    row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
-    return Turn(outcome, (row,))

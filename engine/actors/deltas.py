@@ -19,10 +19,11 @@ class Deltas:
         self._interval_s = interval_s
         self._held: list[str] = []
         self._index = 0
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, text: str) -> None:
-        if not text:
+        if not text or self._closed:
             return
         self._held.append(text)
         if self._timer is None:
@@ -31,11 +32,13 @@ class Deltas:
 
     def finish(self) -> None:
         """Send what is left; the answer is whole."""
-        self.cancel()
-        self._flush()
+        if not self._closed:
+            self._flush()
+            self.close()
 
-    def cancel(self) -> None:
-        """Send nothing more; the answer failed or was stopped."""
+    def close(self) -> None:
+        """Send nothing more, whatever is still added: the turn is over."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

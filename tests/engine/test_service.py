@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine import Answer, LLMError, LLMService
+from engine.actors import crashes, fence
 from engine.settings import parse
 from providers import OllamaProvider, ScriptedProvider
-from providers.base import Message, Options
+from providers.base import Completion, LLMProvider, Message, Options
 from providers.errors import ModelNotFound
 from tests.fakes.llm_server import LLMServer
 
@@ -49,6 +50,24 @@ class Gate:
     async def until(self, calls: int) -> None:
         async with asyncio.timeout(20), self._more:
             await self._more.wait_for(lambda: len(self.calls) >= calls)
+
+
+def defect(path: Path, when: str) -> None:
+    """From now on the engine crashes whenever it keeps such a history row."""
+    connection = sqlite3.connect(path)
+    connection.execute(
+        f"CREATE TRIGGER defect BEFORE INSERT ON history WHEN {when}"
+        " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
+    )
+    connection.close()
+
+
+def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
 
 
 def asking(service: LLMService, text: str, channel: str = "main") -> asyncio.Task[Answer]:
@@ -225,12 +244,7 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
 ) -> None:
     provider, path = ScriptedProvider(), tmp_path / "chat.db"
     async with LLMService(provider, database=path) as service:
-        connection = sqlite3.connect(path)
-        connection.execute(
-            "CREATE TRIGGER defect BEFORE INSERT ON history WHEN new.content = 'You said: poison'"
-            " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
-        )
-        connection.close()
+        defect(path, "new.content = 'You said: poison'")
         sick, well = asking(service, "poison", "sick"), asking(service, "y", "well")
         behind = asking(service, "z", "sick")
         assert (await well).content == "You said: y"
@@ -240,3 +254,125 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
         assert (await behind).content == "You said: z"
     assert "The actor of channel sick crashed." in caplog.text
     assert [call.messages[-1].content for call in provider.calls].count("poison") == 2
+
+
+class Stuck(LLMProvider):
+    """A provider that heeds no cancellation, until it is let go."""
+
+    kind = "stuck"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.asked = 0
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        self.asked += 1
+        while self.asked == 1 and not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        return Completion(f"late: {messages[-1].content}", "stuck")
+
+    async def is_available(self) -> bool:
+        return True
+
+
+async def test_a_stuck_turn_is_given_up_and_its_late_result_is_neither_kept_nor_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "GRACE_S", 0.01)
+    settings = parse({"conversation": {"turn_timeout_s": 0.05}}, tmp_path)
+    provider, path = Stuck(), tmp_path / "chat.db"
+    async with LLMService(provider, settings=settings, database=path) as service:
+        with pytest.raises(LLMError) as caught:
+            await service.chat("stuck", request_id="r")
+        assert caught.value.code == "provider_timeout"
+        provider.let_go.set()
+        assert (await service.chat("next")).content == "late: next"
+        with pytest.raises(LLMError):
+            await service.chat("again", request_id="r")
+    assert rows_of(path, "SELECT kind, content FROM history ORDER BY id") == [
+        ("message", "stuck"),
+        ("error", "There was no answer within 0.05 s."),
+        ("message", "next"),
+        ("answer", "late: next"),
+    ]
+
+
+async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crashes, "TOO_MANY", 0)
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        defect(path, "new.content = 'poison'")
+        poisoned = asking(service, "poison", "sick")
+        async with asyncio.timeout(20):
+            while not rows_of(path, "SELECT * FROM suspension"):
+                await asyncio.wait({poisoned}, timeout=0.01)
+        with pytest.raises(LLMError) as caught:
+            await service.chat("x", "sick")
+        assert caught.value.code == "suspended"
+        assert 0 < (caught.value.retry_after_s or 0) <= 60
+        assert (await service.chat("y", "well")).content == "You said: y"
+    with pytest.raises(LLMError, match="closed"):
+        await poisoned
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        with pytest.raises(LLMError) as caught:
+            await service.chat("x", "sick")
+        assert caught.value.code == "suspended"
+    # The trial after the rest succeeds once the defect is gone, and lifts the suspension.
+    monkeypatch.setattr(crashes, "REST_S", 0.0)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER defect")
+    connection.close()
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        assert (await service.chat("x", "sick")).content == "You said: x"
+    assert rows_of(path, "SELECT * FROM suspension") == []
+    assert rows_of(path, "SELECT content FROM history WHERE kind = 'answer' ORDER BY id") == [
+        ("You said: y",),
+        ("You said: poison",),
+        ("You said: x",),
+    ]
+
+
+async def test_more_channels_than_may_be_resident_leave_memory_the_longest_idle_first(
+    tmp_path: Path,
+) -> None:
+    settings = parse({"channels": {"resident_limit": 2, "passivate_after_s": 3600.0}}, tmp_path)
+    provider = ScriptedProvider()
+    async with LLMService(provider, settings=settings) as service:
+        for channel in ("a", "b", "c", "a"):
+            await service.chat(f"to {channel}", channel)
+        await service._engine.supervisor.passivate_idle()
+        assert list(service._engine.supervisor._actors) == ["a", "c"]
+        await service.chat("again", "b")
+    assert [m.content for m in provider.calls[-1].messages][1:] == [
+        "to b",
+        "You said: to b",
+        "again",
+    ]
+
+
+@pytest.mark.parametrize(
+    "limits", [{"commands_limit": 2}, {"commands_limit_bytes": 300}, {"mailbox_limit_bytes": 150}]
+)
+async def test_a_full_engine_answers_busy_and_drops_nothing(
+    tmp_path: Path, limits: dict[str, int]
+) -> None:
+    gate = Gate()
+    settings = parse({"channels": limits}, tmp_path)
+    async with LLMService(ScriptedProvider(script=gate), settings=settings) as service:
+        await service.start()
+        asks = [asking(service, f"m{number}") for number in range(6)]
+        await gate.until(1)
+        await gate.let(6)
+        results = await asyncio.gather(*asks, return_exceptions=True)
+    refused = [r for r in results if isinstance(r, LLMError)]
+    answered = [r.content for r in results if isinstance(r, Answer)]
+    assert answered == [f"re: m{number}" for number in range(len(answered))]
+    assert refused
+    assert {error.code for error in refused} == {"busy"}
+    assert len(answered) + len(refused) == 6

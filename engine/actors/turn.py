@@ -1,0 +1,38 @@
+"""What a turn came to: the outcome to publish, and the history rows to keep with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.errors import EngineError
+from engine.mailbox import Request
+from engine.outcomes import Action, Answer, Failure
+from storage.history import Kind, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    outcome: Answer | Failure
+    rows: tuple[Row, ...]
+
+
+def done(
+    request: Request, action: Action, text: str, kind: Kind, persona: str | None = None
+) -> Turn:
+    """A command was carried out without a model."""
+    outcome = Answer(
+        channel_id=request.channel_id,
+        request_id=request.request_id,
+        action=action,
+        content=text,
+        username=request.username,
+        persona=persona,
+    )
+    return Turn(outcome, (Row(kind, request.request_id, request.username, persona=persona),))
+
+
+def failed(request: Request, exc: EngineError) -> Turn:
+    """A command could not be carried out."""
+    outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s)
+    row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
+    return Turn(outcome, (row,))

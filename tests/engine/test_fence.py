@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine.actors import fence
+from engine.actors.fence import Cut, Fenced, Overdue
+
+
+async def stubborn(let_go: asyncio.Event) -> str:
+    """Heeds no cancellation."""
+    while not let_go.is_set():
+        try:
+            await let_go.wait()
+        except asyncio.CancelledError:
+            continue
+    return "late"
+
+
+async def test_what_the_work_gives_or_raises_comes_through() -> None:
+    async def fails() -> None:
+        raise ValueError("no")
+
+    assert await Fenced(asyncio.sleep(0, "yes"), 60).result() == "yes"
+    with pytest.raises(ValueError, match="no"):
+        await Fenced(fails(), 60).result()
+
+
+async def test_a_cut_ends_the_work_and_comes_too_late_once_it_has_ended() -> None:
+    fenced = Fenced(asyncio.sleep(60), 60)
+    assert fenced.cut()
+    with pytest.raises(Cut):
+        await fenced.result()
+    assert not fenced.cut()
+
+
+async def test_the_deadline_ends_the_work() -> None:
+    with pytest.raises(Overdue):
+        await Fenced(asyncio.sleep(60), 0.001).result()
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_work_that_heeds_nothing_is_left_behind(
+    cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "GRACE_S", 0.001)
+    let_go = asyncio.Event()
+    fenced = Fenced(stubborn(let_go), 60 if cut else 0.001)
+    await asyncio.sleep(0)
+    if cut:
+        fenced.cut()
+    with pytest.raises(Cut if cut else Overdue):
+        await fenced.result()
+    let_go.set()
+
+
+async def test_the_callers_own_cancellation_ends_the_work_and_is_not_swallowed() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(Fenced(work(), 60).result())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(ended.wait(), 10)
