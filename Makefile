@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 .PHONY: chat run test check format bench install clean
 
 chat: install
-	$(BIN)/rosey-llm chat $(ARGS)
+	@$(BIN)/rosey-llm chat $(ARGS)
 
 run: install
-	$(BIN)/rosey-llm run $(ARGS)
+	@$(BIN)/rosey-llm run $(ARGS)
 
 test: install
 	$(BIN)/pytest $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from storage.errors import CannotOpen, DatabaseInUse
 
 log = logging.getLogger("rosey_llm.app")
 EXIT_FORCED = 130
+LAST_WORDS_S = 0.05
 
 
 class App:
@@ -90,6 +92,7 @@ class App:
             self._tasks.append(asyncio.create_task(self._embedded.keep_running()))
             self._connection.url = self._embedded.url
             # So that `rosey-llm chat` finds a running service on whatever port was free.
+            url_file(self._settings).touch(mode=0o600)
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
         self._tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
@@ -110,6 +113,8 @@ class App:
         await self._connection.close()
         await self._engine.aclose()
         if self._embedded is not None:
+            # The server cuts its clients off without waiting until they have read everything.
+            await asyncio.sleep(LAST_WORDS_S)
             await self._embedded.stop()
 
 
@@ -132,6 +137,7 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         return
     stop.cancel() if starting.exception() else None
     await starting
+    _calm_the_collector()
     say(
         f"{settings.name} is ready: NATS {app.url}, "
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
@@ -139,6 +145,13 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     await stop
     say(f"{settings.name} is draining; a second signal ends it at once.")
     await app.drain()
+
+
+def _calm_the_collector() -> None:
+    """What was made until now stays; to look through it over and over takes a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 def _on_signals(stopping: asyncio.Event) -> None:

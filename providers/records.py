@@ -5,6 +5,7 @@ cattrs coerces by default ("false" becomes True, 3 becomes "3"); every value her
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import math
 from collections import abc
@@ -182,12 +183,14 @@ def _record(cls: Any) -> Callable[[Any, Any], Any]:
     for field in fields(cls):
         field.type = hints[field.name]
     structure = make_dict_structure_fn(cls, _converter, _cattrs_forbid_extra_keys=True)
+    containers = {name: kind for name, hint in hints.items() if (kind := _container(hint))}
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _Unexpected("a table", value)
-        for name, hint in hints.items():
-            _check_container(name, hint, value.get(name))
+        for name, (types, expected) in containers.items():
+            if name in value and not isinstance(value[name], types):
+                raise RecordError(name, f"expected {expected}, got {shown(value[name])}")
         return structure(value, cls)
 
     return hook
@@ -197,15 +200,14 @@ def _is(form: Any) -> Callable[[Any], bool]:
     return lambda annotation: get_origin(annotation) is form
 
 
-def _check_container(name: str, hint: Any, value: Any) -> None:
+def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
     # cattrs would take "abc" for a list of letters.
-    origin = get_origin(hint)
-    if value is None:
-        return
-    if origin is tuple and not isinstance(value, (list, tuple)):
-        raise RecordError(name, f"expected a list, got {shown(value)}")
-    if origin is abc.Mapping and not isinstance(value, Mapping):
-        raise RecordError(name, f"expected a table, got {shown(value)}")
+    match get_origin(hint):
+        case builtins.tuple:
+            return (list, tuple), "a list"
+        case abc.Mapping:
+            return (abc.Mapping,), "a table"
+    return None
 
 
 def _new_converter() -> Converter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
@@ -66,7 +66,7 @@ _KINDS: dict[str, type[Command]] = {
 
 def encode(command: Command) -> bytes:
     """A command as it stands in the durable mailbox."""
-    return bytes(memoryview(orjson.dumps([type(command).__name__, asdict(command)])))
+    return bytes(memoryview(orjson.dumps([type(command).__name__, command])))
 
 
 def decode(body: bytes) -> Command:

@@ -13,13 +13,25 @@ def check_text(text: str, max_bytes: int) -> None:
     """InvalidRequest where a text is empty, too long or not text."""
     if not text.strip():
         raise InvalidRequest("The message is empty. Send some text.")
-    size = len(text.encode(errors="replace"))
+    check_length(text, max_bytes)
+    if "\0" in text:
+        raise InvalidRequest("The message is not text: it holds NUL characters.")
+
+
+def check_length(text: str, max_bytes: int) -> None:
+    """InvalidRequest where a message is too long, whatever it asks."""
+    size = _size(text)
     if size > max_bytes:
         raise InvalidRequest(
             f"The message is too long: {size} bytes, and {max_bytes} are allowed. Send less text."
         )
-    if "\0" in text:
-        raise InvalidRequest("The message is not text: it holds NUL characters.")
+
+
+def check_name(key: str, name: str | None, max_bytes: int) -> None:
+    """InvalidRequest where what stands under `key` (a channel, a user, a model) is too long."""
+    size = _size(name or "")
+    if size > max_bytes:
+        raise InvalidRequest(f"{key}: expected at most {max_bytes} bytes, got {size}.")
 
 
 def check_request_id(request_id: str) -> None:
@@ -31,3 +43,7 @@ def check_request_id(request_id: str) -> None:
 
 def new_request_id() -> str:
     return uuid.uuid4().hex
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))

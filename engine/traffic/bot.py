@@ -14,7 +14,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.settings import NatsSettings, SubjectSettings
-from engine.traffic.connection import CONNECT_TIMEOUT_S, client_options
+from engine.traffic.client import NatsClient, client_options, without_login
+from engine.traffic.connection import CONNECT_TIMEOUT_S
 
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0
@@ -34,7 +35,7 @@ class Bot:
     @classmethod
     async def connect(cls, settings: NatsSettings, url: str, channel: str, user: str) -> Self:
         """Raises ConnectionError where there is no server at `url`."""
-        client = Client()
+        client = NatsClient()
         bot = cls(client, settings.subjects, channel, user)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -46,7 +47,9 @@ class Bot:
             await client.flush()
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             await bot.close()
-            raise ConnectionError(f"NATS at {url} cannot be reached: {exc!r}") from exc
+            reason = client.last_error or exc  # nats-py tries again until the time is up
+            at = without_login(url)
+            raise ConnectionError(f"NATS at {at} cannot be reached: {reason!r}") from exc
         return bot
 
     async def anybody_there(self) -> bool:

@@ -10,26 +10,44 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.protocol.parser import Parser
 
 from engine.settings import NatsSettings
+from engine.traffic.client import (
+    PAUSE_S,
+    PING_INTERVAL_S,
+    LoginError,
+    NatsClient,
+    client_options,
+    without_login,
+)
 
 log = logging.getLogger("rosey_llm.nats")
 Handler = Callable[[Msg], None]
 
 CONNECT_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 5
-PAUSE_S = 0.5
 PAYLOAD_RESERVE_BYTES = 4096
+# Neither may stand in JSON, so a message loses nothing by it.
+_ODD_SPACES = bytes.maketrans(b"\v\f", b"\0\0")
 
 
 class NotConnected(Exception):
     """There is no server now; what was to be sent must be sent again later."""
 
 
-class IntakeClient(Client):
+class IntakeParser(Parser):
+    """nats-py takes a vertical tab or a form feed for a space between words, the server does not:
+    a reply subject with one in it would break the connection, whoever sends it.
+    """
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data.translate(_ODD_SPACES))  # type: ignore[no-untyped-call]
+
+
+class IntakeClient(NatsClient):
     """A client that hands messages to `handler` the moment they are read from the socket.
 
     nats-py gives each subscription a queue and a task of its own, so messages sent in turn on two
@@ -38,12 +56,14 @@ class IntakeClient(Client):
     after the other. Handing over right there also means that no queue of nats-py's stands before
     our mailboxes: its limit, which drops, can never be the one that acts first.
 
-    The handler runs inside the read loop: it must return at once and never raise.
+    The handler runs inside the read loop: it must return at once and never raise. What raises there
+    ends the loop without a word, so nothing that a sender can put into a message may.
     """
 
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
+        self._ps = IntakeParser(self)  # type: ignore[no-untyped-call]
 
     async def take_in(self, subject: str) -> Subscription:
         """Subscribe; the messages go to the handler."""
@@ -53,8 +73,20 @@ class IntakeClient(Client):
 
         return await self.subscribe(subject, cb=never)
 
-    def _build_message(self, *parts: Any) -> Msg | None:
-        self._handler(super()._build_message(*parts))
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):  # not headers, or not text
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        try:
+            msg = super()._build_message(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:  # nobody can be answered on a reply subject that is not text
+            msg = super()._build_message(sid, subject, b"", data, headers)
+        self._handler(msg)
         return None  # nats-py then takes the message for dealt with
 
 
@@ -73,6 +105,7 @@ class Connection:
         *,
         user: str = "",
         password: str = "",
+        ping_interval_s: float = PING_INTERVAL_S,
     ) -> None:
         self.url = url
         self.connected = asyncio.Event()
@@ -80,6 +113,7 @@ class Connection:
         self._settings = settings
         self._user = user
         self._password = password
+        self._ping_interval_s = ping_interval_s
         self._subjects = subjects
         self._handler = handler
         self._client: IntakeClient | None = None
@@ -87,6 +121,7 @@ class Connection:
         self._keeper: asyncio.Task[None] | None = None
         self._taking_in = False
         self._said_missing = False
+        self._said_why = False
 
     def start(self) -> None:
         """Begin to connect; returns at once. The server may come up later."""
@@ -168,8 +203,10 @@ class Connection:
 
     async def _connect(self, closed: asyncio.Event) -> IntakeClient | None:
         client = IntakeClient(self._handler)
-        options = client_options(self._settings, self.url, self._user, self._password)
         try:
+            options = client_options(
+                self._settings, self.url, self._user, self._password, self._ping_interval_s
+            )
             # A certificate that does not match makes nats-py wait for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.connect(
@@ -188,10 +225,10 @@ class Connection:
         """
 
         async def on_error(exc: Exception) -> None:
-            if client is self._client:
+            if client is self._client and client.is_connected:
                 _log_error(exc)
             else:
-                self._say_missing(exc)  # it is still being connected
+                self._say_missing(exc)
 
         async def on_disconnected() -> None:
             if client is self._client:
@@ -222,16 +259,26 @@ class Connection:
 
     def _say_connected(self) -> None:
         if self._said_missing:
-            log.warning("NATS at %s is back.", self.url)
-        self._said_missing = False
+            log.warning("NATS at %s is back.", without_login(self.url))
+        self._said_missing = self._said_why = False
         self.connected.set()
 
     def _say_missing(self, exc: BaseException | None = None) -> None:
+        """Once, and once more where it turns out later that the server is there, but refuses."""
         self.connected.clear()
+        url, reason = without_login(self.url), str(exc) or type(exc).__name__
         if not self._said_missing:
-            reason = f" ({str(exc) or type(exc).__name__})" if exc is not None else ""
-            log.warning("NATS at %s is not there%s; trying again for ever.", self.url, reason)
+            why = f" ({reason})" if exc is not None else ""
+            log.warning("NATS at %s is not there%s; trying again for ever.", url, why)
+        elif _is_refusal(exc) and not self._said_why:
+            log.error("NATS at %s: %s; trying again for ever.", url, reason)
         self._said_missing = True
+        self._said_why = self._said_why or _is_refusal(exc)
+
+
+def _is_refusal(exc: BaseException | None) -> bool:
+    # nats-py raises its base class for what a server answers to a login.
+    return isinstance(exc, ssl.SSLError | LoginError) or type(exc) is nats.errors.Error
 
 
 def _log_error(exc: Exception) -> None:
@@ -241,38 +288,3 @@ def _log_error(exc: Exception) -> None:
         log.error("NATS does not allow it: %s", exc)
     else:
         log.debug("NATS: %r", exc)
-
-
-def client_options(
-    settings: NatsSettings, url: str, user: str = "", password: str = ""
-) -> dict[str, Any]:
-    """How any client of ours connects to `url`. Secrets stand nowhere but in here."""
-    options: dict[str, Any] = {
-        "servers": url,
-        "name": "rosey-llm",
-        "allow_reconnect": True,
-        "reconnect_time_wait": PAUSE_S,
-        "ping_interval": 10,
-        "max_outstanding_pings": 2,
-    }
-    if user := user or settings.user:
-        options |= {"user": user, "password": password or str(settings.password)}
-    if settings.token:
-        options["token"] = str(settings.token)
-    if settings.credentials:
-        options["user_credentials"] = settings.credentials
-    if context := _tls_context(settings, url):
-        # With the handshake first nothing is said in plain text. Otherwise a server without TLS
-        # would get the password so, and nobody would hear of it.
-        options |= {"tls": context, "tls_handshake_first": settings.tls_first}
-    return options
-
-
-def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
-    """The TLS settings as a context; None where no TLS is asked for."""
-    if not (url.startswith("tls://") or settings.tls_ca or settings.tls_cert):
-        return None
-    context = ssl.create_default_context(cafile=settings.tls_ca or None)
-    if settings.tls_cert:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
-    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import astuple
 from typing import Protocol
 
 from nats.aio.msg import Msg
@@ -34,6 +35,7 @@ class Listener:
         self._supervisor = supervisor
         self._outlet = outlet
         self._settings = settings
+        self._own_subjects = frozenset(astuple(subjects))
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
 
     @property
@@ -48,7 +50,8 @@ class Listener:
             log.exception("A message on %s could not be handled.", msg.subject)
 
     def _tell(self, msg: Msg) -> None:
-        replies = (msg.reply,) if msg.reply else ()
+        # An answer to one of our own subjects would be said twice, or be taken for a command.
+        replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
         if isinstance(request, Failure):
             self._outlet.refuse(request, replies)

@@ -108,12 +108,14 @@ class Publisher:
     async def _send(self, parcel: Parcel) -> None:
         body = parcel.body
         if len(body) > self._connection.max_body_bytes:
+            if parcel.subjects == (self._subjects.stream,):
+                return  # the answer that it is a piece of is too large as well, and that is said
             body = self._too_large(body)
         for subject in parcel.subjects:
             try:
                 await self._connection.publish(subject, body)
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
-                log.error("Nothing can be sent to %.100s: %s", subject, exc)
+                log.error("Nothing can be sent to %.100r: %s", subject, exc)
 
     def _too_large(self, body: bytes) -> bytes:
         limit = self._connection.max_body_bytes

@@ -9,7 +9,13 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from engine.commands.kinds import Chat, Command, Complete, Reset
-from engine.commands.limits import check_request_id, check_text, new_request_id
+from engine.commands.limits import (
+    check_length,
+    check_name,
+    check_request_id,
+    check_text,
+    new_request_id,
+)
 from engine.commands.parser import parse
 from engine.errors import InvalidRequest
 from engine.mailbox import Request
@@ -55,13 +61,14 @@ def decode_chat(
 
     def command(values: Mapping[str, Any]) -> Command:
         line = _line(values.get("args"))
+        check_length(line, settings.max_message_bytes)
         parsed = parse(line)
         if not isinstance(parsed, Chat):
             return parsed
         check_text(parsed.text, settings.max_message_bytes)
         return Chat(parsed.text, stream=settings.stream)
 
-    return _decode(data, headers, replies, command)
+    return _decode(data, headers, replies, settings.max_message_bytes, command)
 
 
 def decode_request(
@@ -74,6 +81,8 @@ def decode_request(
 
     def command(values: Mapping[str, Any]) -> Command:
         asked = _read(values, Asked)
+        check_name("model", asked.model, settings.max_message_bytes)
+        check_name("persona", asked.persona, settings.max_message_bytes)
         if asked.action == "reset":
             return Reset()
         if asked.message is None:
@@ -89,19 +98,22 @@ def decode_request(
             bool(asked.stream),
         )
 
-    return _decode(data, headers, replies, command)
+    return _decode(data, headers, replies, settings.max_message_bytes, command)
 
 
 def _decode(
     data: bytes,
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
+    max_bytes: int,
     command: Callable[[Mapping[str, Any]], Command],
 ) -> Request | Failure:
     values: Mapping[str, Any] = {}
     try:
         values = _object(data, headers)
         addressed = _read(values, Addressed)
+        check_name("channel_id", addressed.channel_id, max_bytes)
+        check_name("username", addressed.username, max_bytes)
         if not addressed.channel_id.strip():
             raise RecordError("channel_id", "expected a channel's name, got nothing")
         request_id = addressed.request_id or new_request_id()

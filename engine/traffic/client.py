@@ -1,0 +1,120 @@
+"""How any client of ours logs in to NATS: its options, its TLS, its credentials file."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import nats.errors
+import nkeys
+from nats.aio.client import Client
+
+from engine.settings import NatsSettings
+
+PAUSE_S = 0.5
+PING_INTERVAL_S = 10.0
+_JWT = re.compile(r"-----BEGIN NATS USER JWT-----\s+(\S+)")
+_SEED = re.compile(r"-----BEGIN USER NKEY SEED-----\s+(\S+)")
+
+
+class LoginError(nats.errors.Error):
+    """This side will not log in: no TLS where it is asked for, or a file that is of no use."""
+
+
+class NatsClient(Client):
+    """nats-py's client without its two ways of failing badly at a login.
+
+    Where TLS is asked for and the server offers none, it would send the password in plain text.
+    From a credentials file that is not one, it would read for ever, with the whole loop.
+    """
+
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._is_encrypted():
+            raise LoginError("the server offers no TLS, and TLS is asked for; nothing was sent")
+        return super()._connect_command()
+
+    def _is_encrypted(self) -> bool:
+        if self._current_server is not None and self._current_server.uri.scheme == "wss":
+            return True
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    def _read_creds_user_jwt(self, creds: Any) -> bytearray:
+        return bytearray(_read_credentials(str(creds))[1].encode())
+
+    def _read_creds_user_nkey(self, creds: Any) -> bytearray:
+        return bytearray(_read_credentials(str(creds))[0].encode())
+
+
+def client_options(
+    settings: NatsSettings,
+    url: str,
+    user: str = "",
+    password: str = "",
+    ping_interval_s: float = PING_INTERVAL_S,
+) -> dict[str, Any]:
+    """How to connect to `url`. Secrets stand nowhere but in here. Raises LoginError.
+
+    A server that says nothing is given up after three ping intervals.
+    """
+    options: dict[str, Any] = {
+        "servers": url,
+        "name": "rosey-llm",
+        "allow_reconnect": True,
+        "reconnect_time_wait": PAUSE_S,
+        "ping_interval": ping_interval_s,
+        "max_outstanding_pings": 2,
+    }
+    if user := user or settings.user:
+        options |= {"user": user, "password": password or str(settings.password)}
+    if settings.token:
+        options["token"] = str(settings.token)
+    if settings.credentials:
+        options |= _login_by_file(settings.credentials)
+    if context := _tls_context(settings, url):
+        # With the handshake first nothing at all is said in plain text; without, nothing secret.
+        options |= {"tls": context, "tls_handshake_first": settings.tls_first}
+    return options
+
+
+def without_login(url: str) -> str:
+    """A server's URL as it may be shown: without a user and password in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _login_by_file(path: str) -> dict[str, Any]:
+    """A .creds file, which is read again at every login, or a file with the seed of an nkey."""
+    seed, jwt = _read_credentials(path)
+    return {"user_credentials": path} if jwt else {"nkeys_seed_str": seed}
+
+
+def _read_credentials(path: str) -> tuple[str, str]:
+    """(seed of the nkey, JWT); the JWT is "" where the file holds a seed alone."""
+    try:
+        text = Path(path).read_text(encoding="ascii")
+        jwt, seed = _JWT.search(text), _SEED.search(text)
+        found = seed[1] if seed else text.strip()
+        nkeys.from_seed(bytearray(found.encode())).wipe()
+    except OSError as exc:
+        raise LoginError(f"{path} cannot be read: {exc.strerror}") from exc
+    except (ValueError, nkeys.NkeysError) as exc:
+        raise LoginError(f"{path} is neither a .creds file nor the seed of an nkey") from exc
+    return found, jwt[1] if jwt else ""
+
+
+def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
+    """The TLS settings as a context; None where no TLS is asked for."""
+    if not (url.startswith("tls://") or settings.tls_ca or settings.tls_cert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca or None)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except OSError as exc:
+        files = ", ".join(filter(None, (settings.tls_ca, settings.tls_cert, settings.tls_key)))
+        raise LoginError(f"TLS cannot be set up with {files}: {exc}") from exc
+    return context

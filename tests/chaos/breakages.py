@@ -1,0 +1,119 @@
+"""Engines that are broken on purpose: the harness must find each of them out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace as changed
+from typing import Any
+
+from engine.actors.asking import Turn
+from engine.actors.channel import ChannelActor
+from engine.mailbox import Envelope, Mailbox, Request
+from storage import mailboxes, snapshots
+from storage.mailboxes import Settled
+from storage.snapshots import Loaded
+from tests.chaos.kill_points import replace
+
+
+def publish_before_commit() -> None:
+    """An answer goes out, and then it is kept."""
+    settle = ChannelActor._settle
+
+    async def hasty(
+        self: ChannelActor, row_id: int, request: Request, turn: Turn
+    ) -> Settled | None:
+        outcome = turn.outcome
+        self._around.outlet.publish(
+            Settled(
+                0,
+                request.channel_id,
+                request.request_id,
+                outcome.kind,
+                outcome.encode(),
+                request.replies,
+            )
+        )
+        return await settle(self, row_id, request, turn)
+
+    replace(ChannelActor, "_settle", hasty)
+
+
+def no_dedupe() -> None:
+    """A request that is sent again is a new one."""
+    to_outbox = mailboxes._to_outbox
+
+    def forgetful(
+        connection: sqlite3.Connection, channel_id: int, channel: str, request_id: str, *more: Any
+    ) -> Settled:
+        connection.execute(
+            "DELETE FROM outbox WHERE channel_id = ? AND request_id = ?", (channel_id, request_id)
+        )
+        return to_outbox(connection, channel_id, channel, request_id, *more)
+
+    replace(mailboxes, "_to_outbox", forgetful)
+    replace(mailboxes, "find_settled", lambda *_, **__: None)
+
+
+def reset_lost_on_waking() -> None:
+    """A reset holds as long as the channel stays in memory."""
+    _reload(lambda loaded: changed(loaded, rows=[r for r in loaded.rows if r.kind != "reset"]))
+
+
+def persona_lost_on_waking() -> None:
+    _reload(lambda loaded: changed(loaded, rows=[r for r in loaded.rows if r.kind != "persona"]))
+
+
+def _reload(change: Callable[[Loaded], Loaded]) -> None:
+    load = snapshots.load
+    replace(snapshots, "load", lambda *args, **more: change(load(*args, **more)))
+
+
+def snapshot_ahead() -> None:
+    """A snapshot claims to reach further than it does."""
+    save = snapshots.save
+
+    def bold(
+        connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes
+    ) -> None:
+        save(connection, name, upto + 40, ts_ms, body)
+
+    replace(snapshots, "save", bold)
+
+
+def newest_first() -> None:
+    """A mailbox that is a stack."""
+
+    def take(self: Mailbox) -> Envelope:
+        envelopes: deque[Envelope] = self._envelopes
+        envelope = envelopes.pop()
+        self._bytes -= envelope.size_bytes
+        return envelope
+
+    replace(Mailbox, "take", take)
+
+
+def mailbox_forgotten() -> None:
+    """What was waiting at a crash stays where it is."""
+    replace(mailboxes, "waiting", lambda _: [])
+
+
+def outbox_forgotten() -> None:
+    """What was committed and perhaps not published stays where it is."""
+    replace(mailboxes, "unpublished", lambda _: [])
+
+
+BREAKAGES: dict[str, Callable[[], None]] = {
+    breakage.__name__: breakage
+    for breakage in (
+        publish_before_commit,
+        no_dedupe,
+        reset_lost_on_waking,
+        persona_lost_on_waking,
+        snapshot_ahead,
+        newest_first,
+        mailbox_forgotten,
+        outbox_forgotten,
+    )
+}

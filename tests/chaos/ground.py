@@ -1,0 +1,87 @@
+"""Where a run takes place: a folder, a configuration, a database that keeps a record of itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from storage.migrations import migrate
+
+# Triggers write in the same transaction as the engine: whatever it accepts or settles is on record,
+# also where it is gone later.
+_RECORD = """
+CREATE TABLE chaos_accepted (n INTEGER PRIMARY KEY AUTOINCREMENT, channel_id INTEGER,
+    request_id TEXT, command TEXT, at_ms INTEGER);
+CREATE TRIGGER chaos_accept AFTER INSERT ON mailbox BEGIN
+    INSERT INTO chaos_accepted (channel_id, request_id, command, at_ms)
+    VALUES (new.channel_id, new.request_id, json_extract(CAST(new.body AS TEXT), '$[0]'),
+        new.accepted_ms);
+END;
+CREATE TABLE chaos_settled (n INTEGER PRIMARY KEY AUTOINCREMENT, channel_id INTEGER,
+    request_id TEXT, kind TEXT, body BLOB, at_ms INTEGER);
+CREATE TRIGGER chaos_settle AFTER INSERT ON outbox BEGIN
+    INSERT INTO chaos_settled (channel_id, request_id, kind, body, at_ms)
+    VALUES (new.channel_id, new.request_id, new.kind, new.body, new.created_ms);
+END;
+"""
+
+
+class Ground:
+    """`database` is what all engines of a run share, `log` what they write to stderr."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "rosey-llm.toml"
+        self.database = folder / "data" / "rosey-llm.db"
+        self.log = folder / "engine.log"
+
+    def prepare(self, config: Mapping[str, Any], *, on_record: bool = True) -> None:
+        """Write the configuration, and make the database before any engine does."""
+        self.config.write_text(_toml(config))
+        self.config.chmod(0o600)
+        if on_record:
+            self.database.parent.mkdir(mode=0o700)
+            with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                migrate(connection, str(self.database))
+                connection.executescript(_RECORD)
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """Read as an operator would. The connection is closed again: while somebody holds one, a
+        new engine has no write-ahead log to recover, and that must be part of a run."""
+        uri = f"file:{self.database}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(sql, parameters).fetchall()
+
+    def committed(self, channel: str, request_id: str) -> bytes | None:
+        """The outcome that this request has in the database now."""
+        found = self.rows(
+            "SELECT o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
+            " WHERE c.name = ? AND o.request_id = ?",
+            channel,
+            request_id,
+        )
+        return found[0][0] if found else None
+
+
+def _toml(config: Mapping[str, Any]) -> str:
+    # JSON's strings, numbers, booleans and lists are also TOML's.
+    lines = [f"{key} = {_json(value)}" for key, value in config.items() if not _is_table(value)]
+    for name, table in config.items():
+        if _is_table(table):
+            lines += [f"[{name}]", *(f"{key} = {_json(value)}" for key, value in table.items())]
+    return "\n".join(lines)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,79 @@
+"""The language model of a run: every answer differs from every other, and some calls fail."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import defaultdict
+from itertools import count
+from typing import Any
+
+from engine.actors.personas import BUILT_IN
+from tests.fakes.llm_server import CHAT_PATHS, Behaviour, LLMServer, RecordedRequest
+
+Prompt = tuple[str, ...]
+_PERSONAS = {persona.prompt: name for name, persona in BUILT_IN.items()}
+_ASKED = re.compile(r"say (\S+)$")
+
+
+def asked(request_id: str) -> str:
+    """What a bot says; the id in it is how a prompt is known again."""
+    return f"say {request_id}"
+
+
+class Model(LLMServer):
+    """`seen` has the prompts of each request id: the persona's name, then what was said, in order.
+
+    A repeated question gets another answer, so that an answer that was made twice shows.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.seen: dict[str, list[Prompt]] = defaultdict(list)
+        self.failing = True
+        self.planned_failures = 0
+        self._rng = rng
+        self._numbers = count(1)
+        super().__init__(self._say)
+
+    async def _answer(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
+        if request.path in CHAT_PATHS:
+            messages: list[dict[str, Any]] = request.body["messages"]
+            found = _ASKED.search(messages[-1]["content"])
+            self.seen[found[1] if found else "?"].append(_short(messages))
+            self.plan(self._behaviour())
+        # They would hold every prompt of a long run.
+        self.requests.clear()
+        self.prompts.clear()
+        await super()._answer(request, writer)
+
+    def _say(self, body: dict[str, Any]) -> str:
+        found = _ASKED.search(body["messages"][-1]["content"])
+        return f"said {found[1] if found else '?'} for the time {next(self._numbers)}"
+
+    def _behaviour(self) -> Behaviour:
+        rng = self._rng
+        delay_s, gap_s = rng.uniform(0.001, 0.02), rng.choice([0.0, 0.0, 0.002])
+        if not self.failing or rng.random() > 0.06:
+            return Behaviour(delay_s=delay_s, gap_s=gap_s)
+        self.planned_failures += 1
+        return rng.choice(
+            [
+                Behaviour(status=500, delay_s=delay_s),
+                Behaviour(status=429, delay_s=delay_s),
+                Behaviour(hang_after=0),
+                Behaviour(hang_after=1),
+                Behaviour(cut_after=0, delay_s=delay_s),
+                Behaviour(cut_after=2, delay_s=delay_s),
+            ]
+        )
+
+
+def _short(messages: list[dict[str, Any]]) -> Prompt:
+    shown = []
+    for message in messages:
+        content = message["content"]
+        if message["role"] == "system":
+            content = _PERSONAS.get(content, content)
+        shown.append(f"{message['role']} {content}")
+    return tuple(shown)

@@ -1,0 +1,151 @@
+"""The witness: hears every outcome that the engine publishes, and remembers what was wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import nats
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from tests.chaos.ground import Ground
+
+Key = tuple[str, str]
+# Codes that say that nothing was accepted: no outcomes, and not on disk.
+REFUSALS = ("busy", "suspended", "invalid_request")
+LOOK_EVERY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first copy of an outcome that was heard."""
+
+    body: bytes
+    at_ms: int
+
+
+@dataclass
+class Ledger:
+    """What was heard, by (channel, request id). `gaps` are times (ms) without a NATS server."""
+
+    outcomes: dict[Key, First] = field(default_factory=dict)
+    copies: Counter[Key] = field(default_factory=Counter)
+    different: dict[Key, bytes] = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)
+    refused: set[Key] = field(default_factory=set)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    too_early: list[Key] = field(default_factory=list)
+    looks: int = 0
+    bad_deltas: list[str] = field(default_factory=list)
+
+    def hear(self, said: dict[str, Any], body: bytes) -> bool:
+        """Enter one copy; False where it is a refusal."""
+        key = said["channel_id"], said["request_id"]
+        if said.get("code") in REFUSALS:
+            self.refusals[said["code"]] += 1
+            self.refused.add(key)
+            return False
+        self.copies[key] += 1
+        first = self.outcomes.setdefault(key, First(body, now_ms()))
+        if first.body != body:
+            self.different.setdefault(key, body)
+        return True
+
+    def gap_between(self, from_ms: int, to_ms: int) -> bool:
+        return any(began <= to_ms and ended >= from_ms for began, ended in self.gaps)
+
+
+class Witness:
+    """One subscription for all subjects of the engine: nats-py keeps the order within one only."""
+
+    def __init__(self, ledger: Ledger, ground: Ground) -> None:
+        self._ledger = ledger
+        self._ground = ground
+        self._deltas: dict[Key, list[tuple[int, str]]] = defaultdict(list)
+        self._began: dict[Key, int] = {}
+        self._lost_ms: int | None = None
+        self._client: Client
+
+    async def listen(self, url: str, user: str, password: str) -> Self:
+        async def lost() -> None:
+            self._lost_ms = self._lost_ms or now_ms()
+
+        async def back() -> None:
+            if self._lost_ms is not None:
+                self._ledger.gaps.append((self._lost_ms, now_ms()))
+                self._lost_ms = None
+
+        self._client = await nats.connect(
+            url,
+            user=user,
+            password=password,
+            **patient(),
+            disconnected_cb=lost,
+            reconnected_cb=back,
+        )
+        await self._client.subscribe("llm.>", cb=self._on_msg)
+        await self._client.flush()
+        return self
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _on_msg(self, msg: Msg) -> None:
+        if msg.subject == "llm.request":
+            return
+        said = orjson.loads(msg.data)
+        key = said["channel_id"], said["request_id"]
+        if said["type"] == "llm_delta":
+            self._take_delta(key, said["index"], said["delta"])
+            return
+        is_new = key not in self._ledger.outcomes
+        if self._ledger.hear(said, msg.data) and is_new:
+            self._compare_deltas(key, said)
+            self._look_whether_committed(key, msg.data)
+
+    def _take_delta(self, key: Key, index: int, text: str) -> None:
+        run = self._deltas[key]
+        if index == 0:
+            run.clear()
+            self._began[key] = now_ms()
+        run.append((index, text))
+
+    def _compare_deltas(self, key: Key, said: dict[str, Any]) -> None:
+        """What was shown while it grew is the beginning of the answer; after a kill not all."""
+        run = self._deltas.pop(key, [])
+        began_ms = self._began.pop(key, 0)
+        if not run or self._lost_ms or self._ledger.gap_between(began_ms, now_ms()):
+            return
+        if [index for index, _ in run] != list(range(len(run))):
+            self._ledger.bad_deltas.append(f"{key}: the indexes {[index for index, _ in run]}")
+        content = said.get("content")
+        if content is not None and not content.startswith("".join(text for _, text in run)):
+            self._ledger.bad_deltas.append(f"{key}: {run} and then {content!r}")
+
+    def _look_whether_committed(self, key: Key, body: bytes) -> None:
+        """At the instant of hearing: some of them, for each look opens the database."""
+        if len(self._ledger.outcomes) % LOOK_EVERY:
+            return
+        self._ledger.looks += 1
+        if self._ground.committed(*key) != body:
+            self._ledger.too_early.append(key)
+
+
+def patient() -> dict[str, Any]:
+    """How clients of a run connect: back as soon as they can, and without a word."""
+
+    async def ignore(_: Exception) -> None: ...
+
+    return {
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.02,
+        "error_cb": ignore,
+    }
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
