@@ -375,8 +375,10 @@ def _stream(request: RecordedRequest, pieces: list[str], behaviour: Behaviour) -
     model = request.body.get("model")
     reason = behaviour.finish_reason
     if request.path == "/api/chat":
-        lines: list[dict[str, Any]] = [{"message": {"content": piece}} for piece in pieces]
-        lines.append({"message": {"content": ""}, **_native_end(reason)})
+        lines: list[dict[str, Any]] = [
+            {"message": {"role": "assistant", "content": piece}} for piece in pieces
+        ]
+        lines.append({"message": {"role": "assistant", "content": ""}, **_native_end(reason)})
         return [orjson.dumps({"model": model, "done": False, **line}) + b"\n" for line in lines]
     chunks = [_sse(model, [{"index": 0, "delta": {"content": piece}}]) for piece in pieces]
     end = _sse(model, [{"index": 0, "delta": {}, "finish_reason": reason}])

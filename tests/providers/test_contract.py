@@ -148,12 +148,14 @@ async def test_it_has_a_name_a_label_and_a_budget(provider: LLMProvider, kind: s
 
 
 async def test_a_failure_is_a_provider_error(kind: str) -> None:
-    if kind == "local":
-        pytest.skip("its model is in the same house: it answers, or it does not start")
     async with LLMServer() as server:
         gone = server.url
-    config = {"fail": "provider_unavailable"} if kind == "scripted" else {}
-    async with built(kind, gone, **config) as broken:
+    failing = {
+        "scripted": {"fail": "provider_unavailable"},
+        "local": {"model_path": "/no/such/model.gguf"},
+    }
+    config = failing.get(kind, {})
+    async with aclosing(built(kind, gone, **config)) as broken:
         with pytest.raises(ProviderError) as caught:
             await broken.chat(HELLO, Options())
         assert caught.value.code == "provider_unavailable"

@@ -84,7 +84,8 @@ async def test_it_answers_sensibly(local: LocalProvider) -> None:
     assert completion.model == "smollm2-135m-instruct"
     assert completion.finish_reason == "stop"
     assert completion.usage is not None
-    assert completion.usage.prompt_tokens > completion.usage.completion_tokens > 0
+    assert completion.usage.prompt_tokens > 10
+    assert completion.usage.completion_tokens > 0
 
 
 async def test_it_streams_in_pieces_that_join_to_the_answer(local: LocalProvider) -> None:
