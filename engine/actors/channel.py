@@ -187,6 +187,9 @@ class ChannelActor:
             return
         database = self._around.database
         attempts = await database.write(partial(mailboxes.take, row_id=row_id))
+        if not attempts:
+            await self._publish_again(request)
+            return
         if attempts > MAX_ATTEMPTS:
             turn = turns.failed(request, Internal("This message could not be handled."))
         else:
@@ -216,6 +219,17 @@ class ChannelActor:
         if isinstance(acceptance, Settled):
             self._around.outlet.publish(acceptance)
         return None
+
+    async def _publish_again(self, request: Request) -> None:
+        """The command was settled, but we crashed before its outcome was published."""
+        find = partial(
+            mailboxes.find_settled,
+            channel=request.channel_id,
+            request_id=request.request_id,
+            replies=request.replies,
+        )
+        if settled := await self._around.database.write(find):
+            self._around.outlet.publish(settled)
 
     async def _turn(self, request: Request) -> Turn:
         match request.command:
@@ -281,8 +295,8 @@ class ChannelActor:
         if loaded.body is not None:
             try:
                 conversation = Conversation.decode(loaded.body, window)
-            except ValueError:
-                log.warning("Channel %.80s: its snapshot is damaged.", self.channel_id)
+            except ValueError as exc:
+                log.warning("Channel %.80s is read from its history: %s", self.channel_id, exc)
                 loaded = await self._around.database.write(partial(load, trust_snapshot=False))
         self._snapshot_upto = loaded.snapshot_upto
         conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)

@@ -69,16 +69,23 @@ class Conversation:
     def encode(self) -> bytes:
         """The body of a snapshot."""
         exchanges = [(e.username, e.message, e.answer) for e in self.exchanges]
-        return orjson.dumps({"persona": self.persona, "exchanges": exchanges})
+        return orjson.dumps(
+            {"window": self.window, "persona": self.persona, "exchanges": exchanges}
+        )
 
     @classmethod
     def decode(cls, body: bytes, window: int) -> Conversation:
-        """A snapshot's body, back as state. ValueError where it is damaged."""
+        """A snapshot's body, back as state.
+
+        ValueError where it is damaged, or was taken with a smaller window and so lacks messages.
+        """
         try:
             values = orjson.loads(body)
             conversation = cls(window, values["persona"])
             for username, message, answer in values["exchanges"]:
                 conversation.answered(username, message, answer)
         except (TypeError, KeyError, ValueError) as exc:
-            raise ValueError(f"not a snapshot: {exc}") from exc
+            raise ValueError(f"its snapshot is damaged ({exc})") from exc
+        if values.get("window", 0) < window:
+            raise ValueError("its snapshot was taken with a smaller window")
         return conversation

@@ -75,5 +75,10 @@ def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
     "body", [b"", b"{", b"[]", b"{}", b'{"persona": null, "exchanges": [["x"]]}', b"\xff"]
 )
 def test_a_damaged_snapshot_is_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError, match="not a snapshot"):
+    with pytest.raises(ValueError, match="damaged"):
         Conversation.decode(body, 10)
+
+
+def test_a_snapshot_taken_with_a_smaller_window_lacks_messages_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="smaller window"):
+        Conversation.decode(Conversation(4).encode(), 10)

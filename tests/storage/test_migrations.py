@@ -12,7 +12,7 @@ from storage.errors import CannotOpen
 from storage.migrations import migrate, migrations
 from tests.storage.writing import add
 
-TABLES = {"channel", "history", "mailbox", "outbox", "snapshot"}
+TABLES = {"channel", "history", "mailbox", "outbox", "snapshot", "suspension"}
 
 
 def schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:
