@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -103,7 +104,10 @@ class Bot:
         await self.client.flush()
 
     async def close(self) -> None:
-        await self.client.close()
+        # Where the server was killed, nats-py may wait for ever for its socket to close.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.client.close()
 
     def heard_outcomes(self) -> list[Heard]:
         return [each for each in self.heard if each["type"] != "llm_delta"]

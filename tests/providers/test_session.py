@@ -608,7 +608,7 @@ async def test_a_wrong_key_is_told_by_the_status(dialect: Dialect, server: LLMSe
 async def test_a_server_that_never_answers_has_a_status_all_the_same(
     dialect: Dialect, server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.session.STATUS_S", 0.01)
+    monkeypatch.setattr("providers.http.STATUS_S", 0.01)
     hold = asyncio.Event()
     for path in ("/api/version", "/v1/models", "/api/v1/key"):
         server.routes[path] = Behaviour(hold=hold)
