@@ -128,23 +128,30 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     app = App(settings)
     stopping = asyncio.Event()
     _on_signals(stopping)
-    starting = asyncio.create_task(app.start())
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait({starting})
+    if not await _started(app, stopping):
         return
-    stop.cancel() if starting.exception() else None
-    await starting
     _calm_the_collector()
     say(
         f"{settings.name} is ready: NATS {app.url}, "
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
     )
-    await stop
+    await stopping.wait()
     say(f"{settings.name} is draining; a second signal ends it at once.")
     await app.drain()
+
+
+async def _started(app: App, stopping: asyncio.Event) -> bool:
+    """Start; False where a signal came first."""
+    starting = asyncio.create_task(app.start())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return False
+    await starting
+    return True
 
 
 def _calm_the_collector() -> None:

@@ -62,7 +62,7 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
     Ctrl-C stops an answer, Ctrl-D leaves. With input from a pipe, each line gets its answer.
     """
     settings = _load(config)
-    _log_to_stderr("warning")
+    _log_to_stderr("warning", "%(message)s")
 
     from engine import terminal
 
@@ -129,14 +129,12 @@ def _cannot_start(exc: Exception) -> NoReturn:
     sys.exit(EXIT_CANNOT_START)
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(
+    level: str, line: str = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+) -> None:
     import logging
 
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
 
 
 def _login_name() -> str:

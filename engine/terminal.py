@@ -80,6 +80,8 @@ class Terminal:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         if self._interactive:
+            with contextlib.suppress(ImportError):  # there is none for Windows
+                import readline  # noqa: F401 - it gives `input` its line editing
             loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
             _show("Talk to me. Ctrl-C stops an answer, Ctrl-D leaves, !chat help tells more.\n")
         async for line in self._lines():
