@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
 from engine.settings import Settings
+from engine.traffic.client import without_login
 from engine.traffic.connection import Connection
 from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.listener import Listener
@@ -132,7 +133,7 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         return
     _calm_the_collector()
     say(
-        f"{settings.name} is ready: NATS {app.url}, "
+        f"{settings.name} is ready: NATS {without_login(app.url)}, "
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
     )
     await stopping.wait()

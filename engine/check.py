@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.settings import Settings
 from engine.traffic.bot import Bot
+from engine.traffic.client import without_login
 from engine.traffic.nats_process import EmbeddedNatsError, find_binary
 from providers import table
 from providers.base import Status
@@ -55,7 +56,7 @@ async def _nats(settings: Settings) -> Finding:
     except ConnectionError as exc:
         return Finding("NATS", False, f"{exc}. Start the server, or set [nats] url.")
     await bot.close()
-    return Finding("NATS", True, nats.url)
+    return Finding("NATS", True, without_login(nats.url))
 
 
 async def _database(settings: Settings) -> Finding:

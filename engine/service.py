@@ -10,7 +10,7 @@ from typing import Self
 
 from engine.callers import Callers
 from engine.commands.kinds import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
-from engine.commands.limits import check_request_id, check_text, new_request_id
+from engine.commands.limits import check_name, check_request_id, check_text, new_request_id
 from engine.engine import Engine
 from engine.errors import EngineError, LLMError
 from engine.mailbox import Request
@@ -137,6 +137,16 @@ class LLMService:
         await self._engine.start()
         await self._engine.resume()
 
+    def _check(self, request: Request) -> None:
+        limit, command = self._settings.conversation.max_message_bytes, request.command
+        check_name("channel_id", request.channel_id, limit)
+        check_name("username", request.username, limit)
+        check_request_id(request.request_id)
+        if isinstance(command, Chat | Complete):
+            check_text(command.text, limit)
+            check_name("model", command.model, limit)
+            check_name("persona", command.persona, limit)
+
     async def _ask(
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
@@ -144,9 +154,7 @@ class LLMService:
         request = Request(channel_id, request_id or new_request_id(), username, command)
         outcome = self._callers.expect(request)
         try:
-            if isinstance(command, Chat | Complete):
-                check_text(command.text, self._settings.conversation.max_message_bytes)
-            check_request_id(request.request_id)
+            self._check(request)
             self._engine.supervisor.tell(request)
             return await outcome
         except LLMError:

@@ -60,13 +60,14 @@ class Supervisor:
         """Hand a request to its channel's actor. Raises Busy or Suspended: nothing was accepted."""
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
+        body = kinds.encode(request.command)
+        size_bytes = len(body) + len(request.channel_id) + len(request.username)
+        self._check_room(size_bytes)
         if isinstance(request.command, Stop):
             self._spawn_task(self._stop(request))
             return
-        body = kinds.encode(request.command)
-        self._check_room(len(body))
         actor = self._actor(request)
-        actor.check_room(len(body))
+        actor.check_room(size_bytes)
         accepted = self._around.database.write_soon(
             partial(
                 mailboxes.put,
@@ -78,11 +79,11 @@ class Supervisor:
                 now_ms=now_ms(),
             )
         )
-        self._hand_over(actor, Envelope(request, accepted, len(body)))
+        self._hand_over(actor, Envelope(request, accepted, size_bytes))
 
     def _check_room(self, size_bytes: int) -> None:
         limits = self._limits
-        full = self._commands >= limits.commands_limit
+        full = self._commands + len(self._tasks) >= limits.commands_limit
         if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
             raise Busy(
                 f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
@@ -201,7 +202,7 @@ class Supervisor:
             untouched = self._last_told.get(channel_id) == last_told
             if untouched and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_told[channel_id]
-                log.debug("Channel %.80s passivated.", channel_id)
+                log.debug("Channel %.80r passivated.", channel_id)
 
     async def drain(self, timeout_s: float) -> None:
         """Let running turns finish within `timeout_s`; what waits stays in the durable mailbox."""

@@ -69,7 +69,7 @@ class Asking:
         try:
             answered = await self._within_fence()
         except (ProviderError, Cancelled) as exc:
-            log.info("%s: %s: %s", self._request.channel_id[:80], exc.code, exc)
+            log.info("Channel %.80r: %s: %s", self._request.channel_id, exc.code, exc)
             return self._failed(exc.code, str(exc), exc.retry_after_s)
         return self._answered(answered, round((time.monotonic() - started) * 1000))
 

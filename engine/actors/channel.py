@@ -147,7 +147,7 @@ class ChannelActor:
             except StorageUnavailable:
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
-                log.exception("The actor of channel %.80s crashed.", self.channel_id)
+                log.exception("The actor of channel %.80r crashed.", self.channel_id)
                 pause_s = await self._note_crash()
             else:
                 await self._note_success()
@@ -165,13 +165,13 @@ class ChannelActor:
         """How long to wait before the next attempt. A suspension is kept over a restart."""
         pause_s = self._crashes.add()
         if until_ms := self._crashes.suspended_until_ms:
-            log.error("Channel %.80s is suspended for %g s.", self.channel_id, pause_s)
+            log.error("Channel %.80r is suspended for %g s.", self.channel_id, pause_s)
             await self._keep(partial(suspensions.save, name=self.channel_id, until_ms=until_ms))
         return pause_s
 
     async def _note_success(self) -> None:
         if self._crashes.suspended_until_ms:
-            log.warning("Channel %.80s works again.", self.channel_id)
+            log.warning("Channel %.80r works again.", self.channel_id)
             await self._keep(partial(suspensions.lift, name=self.channel_id))
         self._crashes.clear()
 
@@ -296,7 +296,7 @@ class ChannelActor:
             try:
                 conversation = Conversation.decode(loaded.body, window)
             except ValueError as exc:
-                log.warning("Channel %.80s is read from its history: %s", self.channel_id, exc)
+                log.warning("Channel %.80r is read from its history: %s", self.channel_id, exc)
                 loaded = await self._around.database.write(partial(load, trust_snapshot=False))
         self._snapshot_upto = loaded.snapshot_upto
         conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)

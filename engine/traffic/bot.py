@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.settings import NatsSettings, SubjectSettings
-from engine.traffic.client import NatsClient, client_options, without_login
+from engine.traffic.client import LoginError, NatsClient, client_options, without_login
 from engine.traffic.connection import CONNECT_TIMEOUT_S
 
 ANSWER_TIMEOUT_S = 900.0
@@ -35,11 +35,15 @@ class Bot:
     @classmethod
     async def connect(cls, settings: NatsSettings, url: str, channel: str, user: str) -> Self:
         """Raises ConnectionError where there is no server at `url`."""
+        try:
+            options = client_options(settings, url)
+        except LoginError as exc:
+            raise ConnectionError(f"NATS at {without_login(url)} is not asked: {exc}") from exc
         client = NatsClient()
         bot = cls(client, settings.subjects, channel, user)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await client.connect(**client_options(settings, url), error_cb=_quietly)
+                await client.connect(**options, error_cb=_quietly)
             subjects = settings.subjects
             for subject in (subjects.stream, subjects.response, subjects.error):
                 await client.subscribe(subject, cb=bot._on_msg)

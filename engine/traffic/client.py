@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import nats.errors
-import nkeys
+import nkeys  # type: ignore[import-untyped]
 from nats.aio.client import Client
 
 from engine.settings import NatsSettings
@@ -25,11 +25,17 @@ class LoginError(nats.errors.Error):
 
 
 class NatsClient(Client):
-    """nats-py's client without its two ways of failing badly at a login.
+    """nats-py's client without its three ways of failing badly at a login.
 
     Where TLS is asked for and the server offers none, it would send the password in plain text.
     From a credentials file that is not one, it would read for ever, with the whole loop.
+    A connection that was refused it would leave open.
     """
+
+    async def _connect_to_server(self, s: Any) -> None:
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
     def _connect_command(self) -> bytes:
         if "tls" in self.options and not self._is_encrypted():
@@ -70,6 +76,9 @@ def client_options(
     }
     if user := user or settings.user:
         options |= {"user": user, "password": password or str(settings.password)}
+        if re.fullmatch(r"[\w-]+", user):
+            # A login may be allowed to read its own replies alone (docs/security.md).
+            options["inbox_prefix"] = f"_INBOX.{user}"
     if settings.token:
         options["token"] = str(settings.token)
     if settings.credentials:

@@ -44,7 +44,7 @@ class IntakeParser(Parser):
     """
 
     async def parse(self, data: bytes = b"") -> None:
-        await super().parse(data.translate(_ODD_SPACES))  # type: ignore[no-untyped-call]
+        await super().parse(data.translate(_ODD_SPACES))
 
 
 class IntakeClient(NatsClient):
@@ -63,7 +63,7 @@ class IntakeClient(NatsClient):
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
-        self._ps = IntakeParser(self)  # type: ignore[no-untyped-call]
+        self._ps = IntakeParser(self)
 
     async def take_in(self, subject: str) -> Subscription:
         """Subscribe; the messages go to the handler."""
@@ -188,25 +188,35 @@ class Connection:
 
     async def _keep(self) -> None:
         while True:
-            # nats-py reconnects by itself, but closes for good on most errors of the server.
-            closed = asyncio.Event()
-            client = await self._connect(closed)
-            if client is None:
-                await asyncio.sleep(PAUSE_S)
-                continue
-            self._client = client
-            if self._taking_in:
-                await self._subscribe(client)
-            self._say_connected()
-            await closed.wait()
-            self._subscriptions = []
+            try:
+                await self._live_once()
+            except Exception:  # this task's edge: without it nothing would ever be heard again
+                log.exception("The connection to NATS crashed; a new one is built.")
+            await asyncio.sleep(PAUSE_S)
+
+    async def _live_once(self) -> None:
+        # nats-py reconnects by itself, but closes for good on most errors of the server.
+        closed = asyncio.Event()
+        client = await self._connect(closed)
+        if client is None:
+            return
+        self._client = client
+        if self._taking_in:
+            await self._subscribe(client)
+        self._say_connected()
+        await closed.wait()
+        self._subscriptions = []
 
     async def _connect(self, closed: asyncio.Event) -> IntakeClient | None:
-        client = IntakeClient(self._handler)
         try:
             options = client_options(
                 self._settings, self.url, self._user, self._password, self._ping_interval_s
             )
+        except LoginError as exc:
+            self._say_missing(exc)
+            return None
+        client = IntakeClient(self._handler)
+        try:
             # A certificate that does not match makes nats-py wait for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.connect(

@@ -28,6 +28,7 @@ _TAIL_BYTES = 1000
 # engine may have ended before the request took hold, hence the look at the parent.
 _LAUNCH = """
 import ctypes, os, sys
+os.umask(0o077)
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
 if os.getppid() == int(sys.argv[1]):

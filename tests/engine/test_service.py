@@ -252,7 +252,7 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
             await sick
         assert caught.value.code == "internal"
         assert (await behind).content == "You said: z"
-    assert "The actor of channel sick crashed." in caplog.text
+    assert "The actor of channel 'sick' crashed." in caplog.text
     assert [call.messages[-1].content for call in provider.calls].count("poison") == 2
 
 

@@ -1,0 +1,190 @@
+"""A nats-server with a configuration of the test's own, and a client that keeps to no rules."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import pytest
+
+from engine.app import App
+from engine.traffic.nats_process import NatsProcess, Plan, find_binary
+from tests.house import House
+
+
+class Server:
+    """`config` may be changed between `stop` and `start`, or be put to use by `reload`."""
+
+    def __init__(
+        self, folder: Path, config: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder / "server"
+        self.config = config
+        self.port = -1
+        self.scheme = "nats"
+        self._environment = environment or {}
+        self._process: NatsProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    async def start(self) -> Self:
+        self.folder.mkdir(exist_ok=True)
+        kept_open = os.open(os.devnull, os.O_RDONLY)
+        try:
+            self._process = await NatsProcess.launch(
+                Plan(
+                    find_binary(),
+                    self._write_config(),
+                    self.folder,
+                    self.folder / "log",
+                    self._environment,
+                    kept_open,
+                )
+            )
+        finally:
+            os.close(kept_open)
+        self.port = self._process.port
+        return self
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            await self._process.end()
+
+    async def ended(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(10):
+            await self._process.ended()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def reload(self) -> None:
+        self._write_config()
+        self.signal(signal.SIGHUP)
+
+    def _write_config(self) -> Path:
+        path = self.folder / "nats.conf"
+        path.write_text(
+            f'host: "127.0.0.1"\nport: {self.port}\nports_file_dir: "{self.folder}"\n'
+            f'log_file: "{self.folder / "log"}"\n{self.config}\n'
+        )
+        return path
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+class RawClient:
+    """Speaks to a server without a library, so that it can say what a library refuses to say."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, **login: str) -> AsyncIterator[Self]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**21)
+        client = cls(reader, writer)
+        await reader.readline()
+        hello = {"verbose": False, "pedantic": False, "headers": True, "protocol": 1, **login}
+        writer.write(b"CONNECT " + orjson.dumps(hello) + b"\r\n")
+        try:
+            await client.settle()
+            yield client
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def publish(
+        self, subject: str, body: bytes, reply: bytes = b"", headers: bytes | None = None
+    ) -> None:
+        words = [b"HPUB" if headers is not None else b"PUB", subject.encode()]
+        words += [reply] if reply else []
+        words += [str(len(headers)).encode()] if headers is not None else []
+        head = headers or b""
+        words.append(str(len(head) + len(body)).encode())
+        self._writer.write(b" ".join(words) + b"\r\n" + head + body + b"\r\n")
+        await self._writer.drain()
+
+    async def settle(self) -> list[bytes]:
+        """Returns once the server has read all that was sent; the errors that it answered."""
+        self._writer.write(b"PING\r\n")
+        errors: list[bytes] = []
+        async with asyncio.timeout(10):
+            while (line := await self._reader.readline()) != b"PONG\r\n":
+                if not line:
+                    raise ConnectionError(f"The server closed the connection: {errors}")
+                if line.startswith(b"-ERR"):
+                    errors.append(line)
+        return errors
+
+
+@asynccontextmanager
+async def service(house: House, server: Server, **nats: Any) -> AsyncIterator[App]:
+    """The engine on a server of the test's own, once it takes messages."""
+    house.config["nats"] = {"url": server.url} | nats
+    app = house.app = App(house.settings)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await house.close()
+
+
+@asynccontextmanager
+async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """The engine on its way up, for as long as that takes."""
+    house.config["nats"] = {"url": server.url} | nats
+    house.app = App(house.settings)
+    task = asyncio.create_task(house.app.start())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if task.cancelled():
+            house.app = None
+        await house.close()
+
+
+async def until(reached: Callable[[], bool], limit_s: float = 10.0) -> None:
+    """Wait for what nobody tells of: a line in a log, a byte on a socket."""
+    async with asyncio.timeout(limit_s):
+        while not reached():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the engine said about NATS going away and coming back, by its last words."""
+    words = ("is not there", "is back")
+    return [word for text in caplog.messages for word in words if word in text]

@@ -1,0 +1,209 @@
+"""Every way in which a server goes away: said once each way, and the service goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+
+from engine.settings import NatsSettings
+from engine.traffic.connection import Connection
+from tests.fakes.llm_server import Behaviour
+from tests.house import Bot, House
+from tests.traffic.servers import RawClient, Server, said, service, until
+
+
+async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = 'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"'
+    server = Server(tmp_path, config)
+    async with server, service(house, server) as app:
+        bot = await house.new_bot()
+        hold = asyncio.Event()
+        house.llm.plan(Behaviour(hold=hold))
+        await bot.chat("Hi", request_id="r")
+        await house.llm.wait_for_requests(1)
+        server.signal(signal.SIGUSR2)
+        await until(lambda: not app._connection.connected.is_set())
+        hold.set()
+        await server.ended()
+        await server.start()
+        answer = await bot.ask_until_answered("Hi", request_id="r")
+        assert answer["content"] == "You said: Hi"
+        assert len(house.llm.prompts) == 1
+    assert said(caplog) == ["is not there", "is back"]
+
+
+async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ports = [free_port() for _ in range(2)]
+    first, second = (
+        Server(
+            tmp_path / str(port),
+            f'server_name: "s{port}"\ncluster {{ name: c, host: "127.0.0.1", port: {port},'
+            f' routes: ["nats://127.0.0.1:{ports[0]}", "nats://127.0.0.1:{ports[1]}"] }}\n'
+            'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"',
+        )
+        for port in ports
+    )
+    for port in ports:
+        (tmp_path / str(port)).mkdir()
+    async with first, second:
+        await until(lambda: "Route connection created" in second.log)
+        async with service(house, first) as app:
+            client = app._connection._client
+            assert client is not None
+            await until(lambda: len(client.servers) == 2)
+            first.signal(signal.SIGUSR2)
+            await until(lambda: app._connection.losses == 1)
+            await app._connection.connected.wait()
+            async with asyncio.timeout(10):
+                bot = await Bot.connect(second.url)
+                house.bots.append(bot)
+                assert (await bot.ask_until_answered("Hi"))["content"] == "You said: Hi"
+    assert said(caplog) == ["is not there", "is back"]
+
+
+async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[bytes] = []
+
+    def on_msg(msg: Msg) -> None:
+        heard.append(msg.data)
+
+    server = Server(tmp_path, "")
+    async with server:
+        connection = Connection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=0.2)
+        connection.start()
+        await connection.take_in()
+        server.signal(signal.SIGSTOP)
+        try:
+            await until(lambda: not connection.connected.is_set())
+        finally:
+            server.signal(signal.SIGCONT)
+        await connection.connected.wait()
+        async with RawClient.connected(server.port) as bot:
+            for number in range(200):
+                await bot.publish("in", str(number).encode())
+                await bot.settle()
+                if heard:
+                    break
+                await asyncio.sleep(0.01)
+        assert heard
+        await connection.publish("out", b"")
+        await connection.flush()
+        await connection.close()
+    assert said(caplog) == ["is not there", "is back"]
+
+
+class Proxy:
+    """Between the engine and its server; with `flowing` cleared, nothing reaches the engine."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self._target = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, port: int) -> AsyncIterator[Proxy]:
+        self = cls(port)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Small, so that what is held back piles up in the server and not in the kernel.
+        link = socket.socket()
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        link.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self._target))
+        there, back = await asyncio.open_connection(sock=link, limit=16384)
+        flows = [
+            asyncio.create_task(self._flow(there, writer, self.flowing)),
+            asyncio.create_task(self._flow(reader, back, None)),
+        ]
+        self._tasks.update(flows)
+        await asyncio.wait(flows, return_when=asyncio.FIRST_COMPLETED)
+        for end in (writer, back):
+            end.close()
+            with suppress(OSError):
+                await end.wait_closed()
+
+    async def _flow(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flowing: asyncio.Event | None,
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(4096):
+                if flowing is not None:
+                    await flowing.wait()
+                writer.write(data)
+                await writer.drain()
+
+
+async def test_an_engine_that_the_server_cut_off_as_too_slow_comes_back(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(tmp_path, 'max_pending: 2MB\nwrite_deadline: "1s"')
+    async with (
+        server,
+        Proxy.to(server.port) as proxy,
+        service(house, server, url=f"nats://127.0.0.1:{proxy.port}"),
+    ):
+        bot = await Bot.connect(server.url)
+        house.bots.append(bot)
+        assert (await bot.ask("before"))["content"] == "You said: before"
+        proxy.flowing.clear()
+        async with RawClient.connected(server.port) as flood:
+            for _ in range(16):
+                await flood.publish("llm.request", b"[" * 900_000)
+            await flood.settle()
+        await until(lambda: "Slow Consumer" in server.log)
+        proxy.flowing.set()
+        answer = await bot.ask_until_answered("after", request_id="r")
+        assert answer["content"] == "You said: after"
+    assert said(caplog) == ["is not there", "is back"]
+
+
+async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_survived(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(tmp_path, "")
+    async with server, service(house, server) as app:
+        bot = await house.new_bot()
+        client = app._connection._client
+        assert client is not None
+        assert client._transport is not None
+        client._transport.write(b"NONSENSE\r\n")  # -ERR 'Unknown Protocol Operation'
+        await until(lambda: app._connection.losses == 1)
+        answer = await bot.ask_until_answered("Hi", request_id="r")
+        assert answer["content"] == "You said: Hi"
+        assert app._connection._client is not client
+    assert said(caplog) == ["is not there", "is back"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

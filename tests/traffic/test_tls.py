@@ -1,0 +1,269 @@
+"""TLS: what works, what is refused, and that nothing secret is ever said without it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.settings import NatsSettings
+from engine.traffic.bot import Bot
+from engine.traffic.client import client_options
+from engine.traffic.connection import Connection
+from providers.records import Secret
+from tests.house import House
+from tests.traffic.servers import Server, said, service, starting, until
+
+LOGIN = 'authorization { user: engine, password: "open-sesame" }\n'
+INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true%s}\r\n'
+
+
+class Authority:
+    """Signs certificates. `file` is its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self.file = folder / f"{name}.pem"
+        self._key = folder / f"{name}.key"
+        _openssl(
+            *f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+            f" -subj /CN={name} -keyout {self._key} -out {self.file}".split()
+        )
+
+    def certificate(self, name: str, *alternative: str) -> tuple[Path, Path]:
+        """A certificate and its key, for a name such as "IP:127.0.0.1"."""
+        path = self._folder / name
+        request, key, file = (path.with_suffix(each) for each in (".csr", ".key", ".pem"))
+        extensions = path.with_suffix(".ext")
+        extensions.write_text(f"subjectAltName={','.join(alternative)}\n")
+        _openssl(
+            *f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name}"
+            f" -keyout {key} -out {request}".split()
+        )
+        _openssl(
+            *f"x509 -req -in {request} -CA {self.file} -CAkey {self._key} -CAcreateserial"
+            f" -days 2 -extfile {extensions} -out {file}".split()
+        )
+        return file, key
+
+
+def _openssl(*words: str) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True)  # noqa: S607 - from PATH
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
+
+
+def tls_server(
+    folder: Path, files: tuple[Path, Path], *, first: bool = True, verified_by: Path | None = None
+) -> Server:
+    certificate, key = files
+    verify = f', ca_file: "{verified_by}", verify: true' if verified_by else ""
+    config = (
+        f'{LOGIN}tls {{ cert_file: "{certificate}", key_file: "{key}"{verify},'
+        f" handshake_first: {str(first).lower()} }}"
+    )
+    return Server(folder, config)
+
+
+def engine(authority: Authority, **more: Any) -> dict[str, Any]:
+    return {"user": "engine", "password": "open-sesame", "tls_ca": str(authority.file)} | more
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+async def test_over_tls_questions_are_answered(
+    house: House, tmp_path: Path, authority: Authority, first: bool, scheme: str
+) -> None:
+    files = authority.certificate("server", "IP:127.0.0.1")
+    server = tls_server(tmp_path, files, first=first)
+    server.scheme = scheme
+    settings = engine(authority, tls_first=first)
+    async with server, service(house, server, **settings):
+        nats = house.settings.nats
+        bot = await Bot.connect(nats, nats.url, "#lobby", "alice")
+        heard = [each async for each in bot.ask("Hi")]
+        await bot.close()
+    assert heard[-1]["content"] == "You said: Hi"
+
+
+async def test_the_engine_shows_its_own_certificate_where_the_server_asks_for_one(
+    house: House, tmp_path: Path, authority: Authority
+) -> None:
+    files = authority.certificate("server", "IP:127.0.0.1")
+    certificate, key = authority.certificate("engine", "DNS:engine")
+    server = tls_server(tmp_path, files, verified_by=authority.file)
+    settings = engine(authority, tls_cert=str(certificate), tls_key=str(key))
+    async with server, service(house, server, **settings) as app:
+        assert app._connection.connected.is_set()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("wrong", ["stranger", "elsewhere"])
+async def test_a_certificate_that_does_not_match_is_refused_and_said_once(
+    house: House,
+    tmp_path: Path,
+    authority: Authority,
+    stranger: Authority,
+    caplog: pytest.LogCaptureFixture,
+    wrong: str,
+    first: bool,
+) -> None:
+    if wrong == "stranger":
+        files = stranger.certificate("server", "IP:127.0.0.1")
+    else:
+        files = authority.certificate("server", "DNS:elsewhere.example")
+    server = tls_server(tmp_path, files, first=first)
+    async with server, starting(house, server, **engine(authority, tls_first=first)) as start:
+        await until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
+        await until(lambda: server.log.count("TLS handshake error") >= 1)
+        assert not start.done()
+    assert said(caplog) == ["is not there"]
+
+
+async def test_a_ca_file_that_is_not_there_is_said_by_its_name(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(tmp_path, LOGIN)
+    async with server, starting(house, server, tls_ca=str(tmp_path / "none.pem")) as start:
+        await until(lambda: "none.pem" in caplog.text)
+        assert not start.done()
+
+
+Login = Callable[[NatsSettings, str, "Eavesdropper"], Awaitable[None]]
+
+
+class Eavesdropper:
+    """A server without TLS that notes every byte it is sent."""
+
+    def __init__(self, greeting: bytes) -> None:
+        self.port = 0
+        self.heard: list[bytearray] = []
+        self.left = 0
+        self._greeting = greeting
+
+    @classmethod
+    @asynccontextmanager
+    async def listening(cls, greeting: bytes, port: int = 0) -> AsyncIterator[Eavesdropper]:
+        self = cls(greeting)
+        server = await asyncio.start_server(self._listen, "127.0.0.1", port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            await until(lambda: self.left == len(self.heard))
+            await server.wait_closed()
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = bytearray()
+        self.heard.append(heard)
+        with suppress(ConnectionError):
+            writer.write(self._greeting)
+            while data := await reader.read(65536):
+                heard += data
+                if b"PING\r\n" in data:
+                    writer.write(b"PONG\r\n")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        self.left += 1
+
+    def check_that_nothing_was_said(self) -> None:
+        for heard in self.heard:
+            assert not heard or heard.startswith(b"\x16\x03"), heard[
+                :100
+            ]  # nothing, or a TLS handshake
+            assert b"CONNECT" not in heard
+            assert b"open-sesame" not in heard
+
+
+async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
+    connection = Connection(settings, url, [], lambda msg: None)
+    connection.start()
+    await until(lambda: bool(server.heard))
+    # Longer than an attempt takes, so that it has said all that it would.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await connection.connected.wait()
+    await connection.close()
+
+
+async def bot_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
+    with pytest.raises(ConnectionError):
+        await Bot.connect(settings, url, "#lobby", "alice")
+
+
+async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def attempt(ask: Login, scheme: str, first: bool, promise: bytes) -> None:
+        settings = NatsSettings(
+            user="engine",
+            password=Secret("open-sesame"),
+            tls_ca=str(authority.file),
+            tls_first=first,
+        )
+        async with Eavesdropper.listening(INFO % promise) as server:
+            await ask(settings, f"{scheme}://127.0.0.1:{server.port}", server)
+        assert server.heard
+        server.check_that_nothing_was_said()
+
+    promises = (b"", b',"tls_available":true')
+    cases = itertools.product([service_at, bot_at], ["tls", "nats"], [True, False], promises)
+    await asyncio.gather(*(attempt(*case) for case in cases))
+    assert "the server offers no TLS" in caplog.text
+
+
+async def test_without_tls_asked_for_the_eavesdropper_hears_the_login() -> None:
+    """That the tests above can see what they look for."""
+    settings = NatsSettings(user="engine", password=Secret("open-sesame"))
+    async with Eavesdropper.listening(INFO % b"") as server:
+        connection = Connection(settings, f"nats://127.0.0.1:{server.port}", [], lambda msg: None)
+        connection.start()
+        await until(lambda: any(b"open-sesame" in heard for heard in server.heard))
+        await connection.close()
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_server_that_comes_back_without_tls_hears_nothing(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
+    await server.start()
+    settings = NatsSettings(
+        user="engine",
+        password=Secret("open-sesame"),
+        tls_ca=str(authority.file),
+        tls_first=first,
+    )
+    connection = Connection(settings, server.url, ["llm.request"], lambda msg: None)
+    connection.start()
+    await connection.take_in()
+    await server.stop()
+    async with Eavesdropper.listening(INFO % b"", server.port) as impostor:
+        await until(lambda: len(impostor.heard) >= 1 + (not first))
+        assert not connection.connected.is_set()
+        await connection.close()
+    impostor.check_that_nothing_was_said()
+    assert said(caplog) == ["is not there"]
+
+
+async def test_a_tls_settings_context_is_a_strict_one(authority: Authority) -> None:
+    context = client_options(NatsSettings(tls_ca=str(authority.file)), "nats://localhost")["tls"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
