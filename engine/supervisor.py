@@ -97,29 +97,29 @@ class Supervisor:
 
     def _actor(self, request: Request) -> ChannelActor:
         """The channel's actor. A completion gets one of its own: it waits for no other message."""
-        if isinstance(request.command, Complete):
-            return self._spawn(request.channel_id, self._completions)
         channel_id = request.channel_id
+        if isinstance(request.command, Complete):
+            actor = self._spawn(channel_id)
+            self._completions.add(actor)
+            return actor
         self._last_told.pop(channel_id, None)  # so that the dictionary is in the order of last use
         self._last_told[channel_id] = time.monotonic()
-        actor = self._actors.get(channel_id)
-        if actor is None:
-            actor = self._actors[channel_id] = self._spawn(channel_id)
-        return actor
+        found = self._actors.get(channel_id)
+        if found is None:
+            found = self._actors[channel_id] = self._spawn(channel_id)
+            found.suspend_until(self._suspended.pop(channel_id, 0))
+        return found
 
-    def _spawn(self, channel_id: str, kept_in: set[ChannelActor] | None = None) -> ChannelActor:
-        def done(envelope: Envelope) -> None:
-            self._commands -= 1
-            self._commands_bytes -= envelope.size_bytes
-            if kept_in is not None:
-                kept_in.discard(actor)
-
+    def _spawn(self, channel_id: str) -> ChannelActor:
         mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
-        until_ms = self._suspended.pop(channel_id, 0) if kept_in is None else 0
-        actor = ChannelActor(channel_id, self._around, mailbox, done, until_ms)
-        if kept_in is not None:
-            kept_in.add(actor)
-        return actor
+        return ChannelActor(channel_id, self._around, mailbox, self._done)
+
+    def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
+        # A method, not a closure over the actor: an actor that is let go must be free at once, and
+        # not wait, in a cycle, for a collector that seldom comes.
+        self._commands -= 1
+        self._commands_bytes -= envelope.size_bytes
+        self._completions.discard(actor)
 
     async def _stop(self, request: Request) -> None:
         """A stop never waits. What it stops is what was being written when it came."""

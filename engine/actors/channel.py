@@ -45,14 +45,13 @@ class ChannelActor:
         channel_id: str,
         around: Surroundings,
         mailbox: Mailbox,
-        on_done: Callable[[Envelope], None],
-        suspended_until_ms: int = 0,
+        on_done: Callable[[ChannelActor, Envelope], None],
     ) -> None:
         self.channel_id = channel_id
         self._around = around
         self._mailbox = mailbox
         self._on_done = on_done
-        self._crashes = Crashes(suspended_until_ms)
+        self._crashes = Crashes()
         self._conversation: Conversation | None = None
         self._snapshot_upto = 0
         self._current: Envelope | None = None
@@ -73,6 +72,10 @@ class ChannelActor:
     def changed(self) -> bool:
         """Whether the conversation has gone on since its latest snapshot."""
         return self._conversation is not None and self._conversation.upto > self._snapshot_upto
+
+    def suspend_until(self, until_ms: int) -> None:
+        """Take up a suspension from before a restart."""
+        self._crashes.suspended_until_ms = until_ms
 
     def check_room(self, size_bytes: int) -> None:
         """Raises Busy or Suspended where a command cannot be taken now."""
@@ -133,7 +136,7 @@ class ChannelActor:
         await self._pause(self._crashes.suspended_for_s())
         while self._current is not None:
             await self._carry_through(self._current)
-            self._on_done(self._current)
+            self._on_done(self, self._current)
             more = len(self._mailbox) and not self._draining
             self._current = self._mailbox.take() if more else None
         self._task = None

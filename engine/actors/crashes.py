@@ -17,9 +17,9 @@ class Crashes:
     `suspended_until_ms` is wall-clock time, so that it means the same after a restart.
     """
 
-    def __init__(self, suspended_until_ms: int = 0) -> None:
+    def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=TOO_MANY + 1)
-        self.suspended_until_ms = suspended_until_ms
+        self.suspended_until_ms = 0
 
     def add(self) -> float:
         """Note a crash; how many seconds to wait before the next attempt."""

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace as changed
 from typing import Any
 
-from engine.actors.asking import Turn
 from engine.actors.channel import ChannelActor
+from engine.actors.turn import Turn
 from engine.mailbox import Envelope, Mailbox, Request
 from storage import mailboxes, snapshots
+from storage.history import Past
 from storage.mailboxes import Settled
 from storage.snapshots import Loaded
 from tests.chaos.kill_points import replace
@@ -58,25 +59,37 @@ def no_dedupe() -> None:
 
 def reset_lost_on_waking() -> None:
     """A reset holds as long as the channel stays in memory."""
-    _reload(lambda loaded: changed(loaded, rows=[r for r in loaded.rows if r.kind != "reset"]))
+    load = snapshots.load
+
+    def unreset(connection: sqlite3.Connection, name: str, *args: Any, **more: Any) -> Loaded:
+        rows = connection.execute(
+            "SELECT h.id, kind, username, content, persona FROM history h"
+            " JOIN channel c ON c.id = h.channel_id"
+            " WHERE c.name = ? AND kind != 'reset' ORDER BY h.id",
+            (name,),
+        )
+        upto = load(connection, name, *args, **more).upto
+        return Loaded(None, 0, upto, [Past(*values) for values in rows])
+
+    replace(snapshots, "load", unreset)
 
 
 def persona_lost_on_waking() -> None:
-    _reload(lambda loaded: changed(loaded, rows=[r for r in loaded.rows if r.kind != "persona"]))
-
-
-def _reload(change: Callable[[Loaded], Loaded]) -> None:
+    """Only a snapshot knows the persona."""
     load = snapshots.load
-    replace(snapshots, "load", lambda *args, **more: change(load(*args, **more)))
+
+    def indifferent(*args: Any, **more: Any) -> Loaded:
+        loaded = load(*args, **more)
+        return changed(loaded, rows=[row for row in loaded.rows if row.kind != "persona"])
+
+    replace(snapshots, "load", indifferent)
 
 
 def snapshot_ahead() -> None:
     """A snapshot claims to reach further than it does."""
     save = snapshots.save
 
-    def bold(
-        connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes
-    ) -> None:
+    def bold(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes) -> None:
         save(connection, name, upto + 40, ts_ms, body)
 
     replace(snapshots, "save", bold)

@@ -1,13 +1,13 @@
-"""Places in the engine at which it can be made to die, found from outside: the product has no hooks.
+"""Places at which the engine can be made to die, put in from outside: the product has no hooks.
 
-    before_accepted   after_accepted     around the commit that takes a command in
-    before_attempted  after_attempted    around the commit that counts an attempt
-    before_settled    after_settled      around the commit of a turn and its outcome
-    before_published                     committed, and not yet handed to NATS
-    while_published                      handed to NATS, which has not confirmed it
-    after_published                      NATS has it, and its outbox row does not say so yet
-    before_marked     after_marked       around the commit that says so
-    before_snapshot   after_snapshot     around the commit of a snapshot
+before_accepted   after_accepted     around the commit that takes a command in
+before_attempted  after_attempted    around the commit that counts an attempt
+before_settled    after_settled      around the commit of a turn and its outcome
+before_published                     committed, and not yet handed to NATS
+while_published                      handed to NATS, which has not confirmed it
+after_published                      NATS has it, and its outbox row does not say so yet
+before_marked     after_marked       around the commit that says so
+before_snapshot   after_snapshot     around the commit of a snapshot
 """
 
 from __future__ import annotations

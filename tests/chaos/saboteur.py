@@ -18,6 +18,7 @@ from tests.chaos.witness import now_ms
 READY_LIMIT_S = 60.0
 POINT_LIMIT_S = 2.5
 DRAIN_LIMIT_S = 60.0
+SAY_EVERY = 50
 WEIGHTS = {"random": 40, "point": 38, "frozen": 8, "nats": 6, "drain": 8}
 
 
@@ -47,11 +48,13 @@ class Saboteur:
         nats: EmbeddedNats,
         damage: Damage,
         rng: random.Random,
+        say: Callable[[str], None],
     ) -> None:
         self._spawn = spawn
         self._nats = nats
         self._damage = damage
         self._rng = rng
+        self._say = say
         self._next: tuple[str, Engine] | None = None
 
     async def rage(self, kills: int, until_s: float) -> None:
@@ -109,16 +112,21 @@ class Saboteur:
                 await self._kill(engine, "random instant")
 
     async def _kill(self, engine: Engine, kind: str) -> None:
-        if engine.exit_code is not None:
-            self._damage.unasked_ends.append(f"an engine ended by itself: {engine.exit_code}")
-            return
         code = await engine.kill()
-        self._damage.kills[kind if code == -signal.SIGKILL else f"too late ({code})"] += 1
+        if code == -signal.SIGKILL:
+            self._count(kind)
+        else:
+            self._damage.unasked_ends.append(f"an engine ended by itself: {code}")
+
+    def _count(self, kind: str) -> None:
+        self._damage.kills[kind] += 1
+        if self._damage.killed % SAY_EVERY == 0:
+            self._say(f"{self._damage.killed} kills")
 
     async def _at_point(self, engine: Engine) -> None:
         if await engine.ended(POINT_LIMIT_S) == -signal.SIGKILL:
             assert engine.kill_at is not None
-            self._damage.kills[engine.kill_at.partition(":")[0]] += 1
+            self._count(engine.kill_at.partition(":")[0])
         else:
             await self._kill(engine, "random instant")
 

@@ -30,9 +30,14 @@ class First:
 
 @dataclass
 class Ledger:
-    """What was heard, by (channel, request id). `gaps` are times (ms) without a NATS server."""
+    """What was heard, by (channel, request id), of all ears together.
+
+    witnessed: the same of the witness alone, in the order in which it heard them.
+    gaps: times (ms) in which the witness had no NATS server.
+    """
 
     outcomes: dict[Key, First] = field(default_factory=dict)
+    witnessed: dict[Key, First] = field(default_factory=dict)
     copies: Counter[Key] = field(default_factory=Counter)
     different: dict[Key, bytes] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -102,8 +107,9 @@ class Witness:
         if said["type"] == "llm_delta":
             self._take_delta(key, said["index"], said["delta"])
             return
-        is_new = key not in self._ledger.outcomes
-        if self._ledger.hear(said, msg.data) and is_new:
+        ledger = self._ledger
+        if ledger.hear(said, msg.data) and key not in ledger.witnessed:
+            ledger.witnessed[key] = First(msg.data, now_ms())
             self._compare_deltas(key, said)
             self._look_whether_committed(key, msg.data)
 
@@ -128,7 +134,7 @@ class Witness:
 
     def _look_whether_committed(self, key: Key, body: bytes) -> None:
         """At the instant of hearing: some of them, for each look opens the database."""
-        if len(self._ledger.outcomes) % LOOK_EVERY:
+        if len(self._ledger.witnessed) % LOOK_EVERY:
             return
         self._ledger.looks += 1
         if self._ground.committed(*key) != body:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -376,3 +378,21 @@ async def test_a_full_engine_answers_busy_and_drops_nothing(
     assert refused
     assert {error.code for error in refused} == {"busy"}
     assert len(answered) + len(refused) == 6
+
+
+async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
+    tmp_path: Path,
+) -> None:
+    settings = parse({"channels": {"resident_limit": 1, "passivate_after_s": 3600.0}}, tmp_path)
+    async with LLMService(ScriptedProvider(), settings=settings) as service:
+        await service.start()
+        supervisor = service._engine.supervisor
+        gc.disable()
+        try:
+            await service.chat("Hi", "a")
+            await service.chat("Hi", "b")
+            actor = weakref.ref(supervisor._actors["a"])
+            await supervisor.passivate_idle()
+            assert actor() is None
+        finally:
+            gc.enable()

@@ -1,0 +1,227 @@
+"""One run: a server, a model, bots, engines that die, and the verdict on all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.traffic.embedded import EmbeddedNats
+from tests.chaos.bots import Bot, Diary
+from tests.chaos.engine import Engine
+from tests.chaos.ground import Ground
+from tests.chaos.llm import Model
+from tests.chaos.retelling import MAX_CONTEXT_MESSAGES
+from tests.chaos.saboteur import DRAIN_LIMIT_S, Damage, Saboteur
+from tests.chaos.verdict import SHOWN, Evidence, Verdict, judge, table
+from tests.chaos.witness import Ledger, Witness
+
+CHANNELS = [*(f"#room-{number}" for number in range(28)), "a.b *>", "Grüße 🐿"]
+EMPTY_LIMIT_S = 60.0
+MUST_BE_ZERO = ("lost", "doubled", "out of order")
+CHECKS = (
+    "prompts",
+    "asked too often",
+    "personas",
+    "too early",
+    "strangers",
+    "left over",
+    "history",
+    "states",
+    "deltas",
+    "engines",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Ends after `kills` or `seconds`, whichever comes first.
+
+    patience_s: how long the bots may go on asking the last engine. breakage: one of BREAKAGES.
+    """
+
+    seed: int
+    kills: int = 500
+    seconds: float = 1200.0
+    bots: int = 8
+    channels: int = len(CHANNELS)
+    pause_s: float = 0.05
+    patience_s: float = 60.0
+    breakage: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    plan: Plan
+    evidence: Evidence
+    verdict: Verdict
+
+    @property
+    def good(self) -> bool:
+        return not any(self.verdict.faults.values())
+
+    def lines(self) -> Iterator[str]:
+        """The table at the end of a run."""
+        verdict, damage, ledger = self.verdict, self.evidence.damage, self.evidence.ledger
+        kinds = sorted(damage.kills.items())
+        yield from table(
+            [
+                ("seed", self.plan.seed),
+                ("accepted", verdict.accepted),
+                ("settled without waiting (stops)", verdict.at_once),
+                ("answered", verdict.answered),
+                ("failed", _counts(verdict.failed.items())),
+                *((f"{kind} (must be 0)", verdict.count(kind)) for kind in MUST_BE_ZERO),
+                *((f"  {kind} (must be 0)", verdict.count(kind)) for kind in CHECKS),
+                ("order not judged, for want of a server", verdict.not_judged),
+                ("copies heard of the outcomes", sum(ledger.copies.values())),
+                ("refusals", _counts(ledger.refusals.items())),
+                ("looks whether it was committed", ledger.looks),
+                ("prompts compared", sum(map(len, self.evidence.prompts.values()))),
+                ("kills survived", damage.killed),
+                *((f"  {kind}", number) for kind, number in kinds),
+                ("NATS servers killed", damage.nats_kills),
+                ("engines frozen", damage.freezes),
+                ("engines drained", damage.drains),
+            ]
+        )
+        for kind, faults in verdict.faults.items():
+            yield from (f"{kind}: {fault:.1000}" for fault in faults[:SHOWN])
+        yield "good" if self.good else "NOT GOOD"
+
+
+async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Everything that it makes is in `folder` and ends with it. `say` hears how far it is."""
+    # nats-py logs each failed attempt to connect.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+    rng = random.Random(plan.seed)
+    ground, ledger, diary, damage = Ground(folder), Ledger(), Diary(), Damage()
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(Model(random.Random(rng.random())))
+        nats = await stack.enter_async_context(server(folder, rng))
+        ground.prepare(_config(model, nats))
+        await _listening(stack, ledger, ground, nats)
+        bots = [await _bot(stack, n, ledger, diary, nats, plan, rng) for n in range(plan.bots)]
+        spawn = partial(Engine.spawn, ground.config, ground.log, breakage=plan.breakage)
+        saboteur = Saboteur(spawn, nats, damage, rng, say)
+        stack.push_async_callback(saboteur.aclose)
+        lives = [asyncio.create_task(bot.live(plan.pause_s)) for bot in bots]
+        stack.push_async_callback(_end, lives)
+        deadline_s = asyncio.get_running_loop().time() + plan.seconds
+        await saboteur.rage(plan.kills, deadline_s)
+        model.failing = False
+        exit_code = await _come_to_rest(saboteur, bots, lives, ground, plan.patience_s)
+    log = ground.log.read_text(errors="replace")
+    evidence = Evidence(ground, ledger, diary, damage, model.seen, exit_code, log)
+    return Outcome(plan, evidence, judge(evidence))
+
+
+async def _come_to_rest(
+    saboteur: Saboteur,
+    bots: list[Bot],
+    lives: list[asyncio.Task[None]],
+    ground: Ground,
+    patience_s: float,
+) -> int | None:
+    """Let the last engine answer what is open, then drain it; its exit code."""
+    engine = await saboteur.calm()
+    try:
+        for bot in bots:
+            bot.stop()
+        await asyncio.wait(lives, timeout=patience_s)
+        for bot in bots:
+            bot.give_up()
+        await asyncio.gather(*lives)
+        await _until_empty(ground, min(patience_s, EMPTY_LIMIT_S))
+        engine.signal(signal.SIGTERM)
+        return await engine.ended(DRAIN_LIMIT_S)
+    finally:
+        await engine.kill()
+
+
+async def _until_empty(ground: Ground, limit_s: float) -> None:
+    """Nothing waits and nothing is unpublished; where it stays so, the verdict says it."""
+    open_rows = (
+        "SELECT (SELECT count(*) FROM mailbox) +"
+        " (SELECT count(*) FROM outbox WHERE published_ms IS NULL)"
+    )
+    for _ in range(int(limit_s / 0.1)):
+        if not ground.rows(open_rows)[0][0]:
+            return
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def server(folder: Path, rng: random.Random) -> AsyncIterator[EmbeddedNats]:
+    # Below the ports that outgoing connections get: it must get the same one after each kill.
+    nats = EmbeddedNats(
+        folder / "nats",
+        rng.randrange(15_000, 30_000),
+        bot_publish=["rosey.command.chat", "llm.request"],
+        bot_subscribe=["llm.response", "llm.error", "llm.stream"],
+    )
+    async with nats:
+        yield nats
+
+
+async def _listening(
+    stack: AsyncExitStack, ledger: Ledger, ground: Ground, nats: EmbeddedNats
+) -> None:
+    witness = Witness(ledger, ground)
+    await witness.listen(nats.url, nats.engine_user, nats.engine_password)
+    stack.push_async_callback(witness.close)
+
+
+async def _bot(
+    stack: AsyncExitStack,
+    number: int,
+    ledger: Ledger,
+    diary: Diary,
+    nats: EmbeddedNats,
+    plan: Plan,
+    rng: random.Random,
+) -> Bot:
+    channels = CHANNELS[-plan.channels :]
+    bot = Bot(f"bot{number}", channels, ledger, diary, random.Random(rng.random()))
+    await bot.connect(nats.url)
+    stack.push_async_callback(bot.close)
+    return bot
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _config(model: Model, nats: EmbeddedNats) -> dict[str, Any]:
+    return {
+        "default_provider": "openai",
+        "fallback_providers": [],
+        "service": {"max_context_messages": MAX_CONTEXT_MESSAGES, "drain_timeout_s": 10.0},
+        "conversation": {"stream_interval_ms": 4},
+        # So few places that some commands are refused, and have to be sent again.
+        "channels": {"passivate_after_s": 0.3, "snapshot_interval_s": 0.1, "mailbox_limit": 4},
+        "nats": {"url": nats.url, "user": nats.engine_user, "password": nats.engine_password},
+        "log": {"level": "warning"},
+        "providers.openai": {
+            "base_url": f"{model.url}/v1",
+            "api_key": "sk-chaos",
+            "default_model": "test-model",
+            "max_retries": 0,
+            "timeout": 1.0,
+            "total_timeout": 5.0,
+        },
+    }
+
+
+def _counts(items: Any) -> str:
+    shown = ", ".join(f"{name} {number}" for name, number in sorted(items))
+    return f"{sum(number for _, number in items)}" + (f" ({shown})" if shown else "")

@@ -1,0 +1,194 @@
+"""`make soak`: some hundreds of turns a second for minutes, and whether the engine stays flat.
+
+Many more channels than are spoken in at once, so that they are passivated and woken all the time.
+Flat: what the last quarter holds is no more than a tolerance above what the second did. Memory and
+threads by their medians; files and tasks by their least, since turns in hand hold some of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import nats
+import orjson
+from nats.aio.msg import Msg
+
+from tests.bench.children import module, running
+from tests.chaos.engine import Engine
+from tests.chaos.ground import Ground
+from tests.chaos.process import Figures
+from tests.chaos.run import server
+
+CHANNELS = 1500
+MESSAGE = "word " * 20
+# A token stream without TLS takes a connection of its own, and the system keeps each port for a
+# minute after its end: hundreds a second would run out of ports.
+STREAMED = 0.1
+PIECE_S = 0.1
+REPORTS = 40
+READY_LIMIT_S = 60.0
+LAST_ANSWERS_LIMIT_S = 30.0
+SHORTEST_TELLING_S = 300.0
+# What may come on top between the second and the last quarter.
+TOLERANCES = {"rss_mib": 8.0, "fds": 8.0, "threads": 2.0, "tasks": 8.0}
+TYPICAL: dict[str, Callable[[list[float]], float]] = {
+    "rss_mib": statistics.median,
+    "threads": statistics.median,
+    "fds": min,
+    "tasks": min,
+}
+
+
+@dataclass
+class Traffic:
+    """What was sent and heard. A refusal (`busy`) counts as an error."""
+
+    sent: int = 0
+    answers: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    open: set[str] = field(default_factory=set)
+
+    async def on_msg(self, msg: Msg) -> None:
+        said = orjson.loads(msg.data)
+        if said["type"] == "llm_delta":
+            return
+        self.open.discard(said["request_id"])
+        if said["type"] == "llm_error":
+            self.errors[f"{said['code']}: {said['error']}"] += 1
+        else:
+            self.answers += 1
+
+
+@click.command()
+@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--rate", default=300, show_default=True, help="Turns a second.")
+def main(minutes: float, rate: int) -> None:
+    """Exit codes: 0 flat and all answered, 1 not."""
+    with tempfile.TemporaryDirectory(prefix="rosey-soak-") as folder:
+        good = asyncio.run(soak(Path(folder), minutes * 60, rate))
+    sys.exit(not good)
+
+
+async def soak(folder: Path, seconds: float, rate: int) -> bool:
+    ground, traffic = Ground(folder), Traffic()
+    async with (
+        server(folder, random.Random()) as nats_server,
+        running("provider", module("fake_provider")) as provider,
+    ):
+        config = _config(orjson.loads(provider.ready)["url"])
+        login = {"user": nats_server.engine_user, "password": nats_server.engine_password}
+        ground.prepare({**config, "nats": {"url": nats_server.url, **login}}, on_record=False)
+        engine = await Engine.spawn(ground.config, ground.log)
+        client = await nats.connect(nats_server.url)
+        try:
+            await engine.go()
+            if await engine.line(READY_LIMIT_S) is None:
+                raise click.ClickException(ground.log.read_text()[-2000:])
+            for subject in ("llm.response", "llm.error", "llm.stream"):
+                await client.subscribe(subject, cb=traffic.on_msg)
+            figures = await _load(engine, client, traffic, seconds, rate)
+        finally:
+            await client.close()
+            await engine.kill()
+    if seconds < SHORTEST_TELLING_S:
+        click.echo("Too short to tell: the garbage collector lets some minutes pass.")
+    return _tell(figures, traffic)
+
+
+async def _load(
+    engine: Engine, client: Any, traffic: Traffic, seconds: float, rate: int
+) -> list[Figures]:
+    """Send at a steady rate, and look at the process now and then."""
+    clock = asyncio.get_running_loop().time
+    began_s, rng, figures = clock(), random.Random(1), [await Figures.of(engine)]
+    click.echo(f"{'s':>6} {'sent':>9} {'heard':>9} {'open':>6} {Figures.head()}")
+    for number in range(1, REPORTS + 1):
+        until_s = seconds * number / REPORTS
+        while (spent_s := clock() - began_s) < until_s:
+            while traffic.sent < spent_s * rate:
+                await _send(client, traffic, rng)
+            await asyncio.sleep(PIECE_S)
+        figures.append(await Figures.of(engine))
+        heard = traffic.answers + traffic.errors.total()
+        click.echo(
+            f"{until_s:>6.0f} {traffic.sent:>9} {heard:>9} {len(traffic.open):>6} {figures[-1]}"
+        )
+    for _ in range(int(LAST_ANSWERS_LIMIT_S / PIECE_S)):
+        if not traffic.open:
+            break
+        await asyncio.sleep(PIECE_S)
+    return figures
+
+
+async def _send(client: Any, traffic: Traffic, rng: random.Random) -> None:
+    traffic.sent += 1
+    request_id = str(traffic.sent)
+    traffic.open.add(request_id)
+    message = {
+        "channel_id": f"#room-{rng.randrange(CHANNELS)}",
+        "username": f"user{rng.randrange(5)}",
+        "request_id": request_id,
+    }
+    if rng.random() < STREAMED:
+        more = {"action": "chat", "message": MESSAGE, "stream": True}
+        await client.publish("llm.request", orjson.dumps(message | more))
+    else:
+        more = {"command": "chat", "args": "reset" if rng.random() < 0.02 else MESSAGE}
+        await client.publish("rosey.command.chat", orjson.dumps(message | more))
+
+
+def _tell(figures: list[Figures], traffic: Traffic) -> bool:
+    good = not traffic.open and not traffic.errors
+    click.echo(f"sent {traffic.sent}, answers {traffic.answers}")
+    click.echo(f"errors {traffic.errors.total()} (must be 0)")
+    for error, times in traffic.errors.most_common(5):
+        click.echo(f"  {times} times {error}")
+    click.echo(f"never answered {len(traffic.open)} (must be 0)")
+    for line, is_flat in _compared(figures):
+        click.echo(line)
+        good = good and is_flat
+    click.echo("flat" if good else "NOT GOOD")
+    return good
+
+
+def _compared(figures: list[Figures]) -> Iterator[tuple[str, bool]]:
+    quarter = len(figures) // 4
+    for name, tolerance in TOLERANCES.items():
+        values = [getattr(each, name) for each in figures]
+        second = TYPICAL[name](values[quarter : 2 * quarter])
+        last = TYPICAL[name](values[-quarter:])
+        is_flat = last <= second + tolerance
+        yield (
+            f"{name:<8} second quarter {second:.1f}, last quarter {last:.1f}"
+            f" (at most {tolerance:g} more): {'flat' if is_flat else 'GROWS'}",
+            is_flat,
+        )
+
+
+def _config(provider_url: str) -> dict[str, Any]:
+    return {
+        "default_provider": "openai",
+        "fallback_providers": [],
+        "conversation": {"stream": False},
+        "channels": {"passivate_after_s": 1.0, "snapshot_interval_s": 1.0},
+        "log": {"level": "warning"},
+        "providers.openai": {
+            "base_url": f"{provider_url}/v1",
+            "api_key": "sk-soak",
+            "default_model": "ms-5",
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
