@@ -1,0 +1,244 @@
+"""Engines that break a promise, each in one way, for the property test to catch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from unittest import mock
+
+from engine.actors.asking import Asking
+from engine.actors.channel import ChannelActor
+from engine.actors.conversation import Conversation
+from engine.actors.surroundings import now_ms
+from engine.actors.turn import Turn
+from engine.errors import Busy
+from engine.mailbox import Envelope, Mailbox, Request
+from engine.supervisor import Supervisor
+from providers.chain import Answered
+from storage import mailboxes, snapshots
+from storage.history import Kind
+from storage.mailboxes import Settled
+from storage.snapshots import Loaded
+
+patch = mock.patch.object
+
+
+def publish_before_commit() -> AbstractContextManager[object]:
+    settle = ChannelActor._settle
+
+    async def too_soon(
+        self: ChannelActor, row_id: int, request: Request, turn: Turn
+    ) -> Settled | None:
+        outcome = turn.outcome
+        self._around.outlet.publish(
+            Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
+        )
+        return await settle(self, row_id, request, turn)
+
+    return patch(ChannelActor, "_settle", too_soon)
+
+
+def no_fence_in_the_store() -> AbstractContextManager[object]:
+    """A turn is kept even where another outcome has ended its command."""
+
+    def settle(connection: Any, row_id: int, now_ms: int, **turn: Any) -> Settled:
+        connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
+        connection.execute(
+            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+            " (SELECT id FROM channel WHERE name = ?)",
+            (turn["request_id"], turn["channel"]),
+        )
+        return mailboxes.settle_at_once(connection, replies=(), now_ms=now_ms, **turn)
+
+    return patch(mailboxes, "settle", settle)
+
+
+def no_fence_around_the_turn() -> AbstractContextManager[object]:
+    """A turn whose provider is deaf waits for it without end."""
+
+    async def ask(self: Asking) -> Answered:
+        return await self._ask()
+
+    return patch(Asking, "_within_fence", ask)
+
+
+def silent_drop() -> AbstractContextManager[object]:
+    tell = Supervisor.tell
+
+    def drop(self: Supervisor, request: Request) -> None:
+        with contextlib.suppress(Busy):
+            tell(self, request)
+
+    return patch(Supervisor, "tell", drop)
+
+
+def dedupe_forgotten() -> AbstractContextManager[object]:
+    return patch(mailboxes, "find_settled", lambda *_: None)
+
+
+def snapshot_ahead_of_history() -> AbstractContextManager[object]:
+    """The conversation goes on at once, and history is written behind."""
+    settle = ChannelActor._settle
+
+    async def apply_first(
+        self: ChannelActor, row_id: int, request: Request, turn: Turn
+    ) -> Settled | None:
+        conversation = self._conversation
+        if conversation is not None:
+            self._apply(turn.rows, conversation.upto + 1)
+            await asyncio.sleep(1)
+            self._conversation = None  # so that it is not applied twice
+        return await settle(self, row_id, request, turn)
+
+    return patch(ChannelActor, "_settle", apply_first)
+
+
+def passivation_race() -> AbstractContextManager[object]:
+    """Whether a channel is idle is asked before the await, and not again."""
+
+    async def passivate(self: Supervisor) -> None:
+        for channel_id, actor in list(self._actors.items()):
+            if actor.idle:
+                await actor.snapshot()
+                self._actors.pop(channel_id, None)
+                self._last_told.pop(channel_id, None)
+
+    return patch(Supervisor, "passivate_idle", passivate)
+
+
+def reset_lost_on_restart() -> AbstractContextManager[object]:
+    load = snapshots.load
+
+    def without_resets(*args: Any, **kwargs: Any) -> Loaded:
+        loaded = load(*args, **kwargs)
+        return replace(loaded, rows=[row for row in loaded.rows if row.kind != "reset"])
+
+    return patch(snapshots, "load", without_resets)
+
+
+def order_swapped() -> AbstractContextManager[object]:
+    def take_the_newest(self: Mailbox) -> Envelope:
+        envelope = self._envelopes.pop()
+        self._bytes -= envelope.size_bytes
+        return envelope
+
+    return patch(Mailbox, "take", take_the_newest)
+
+
+def two_turns_at_once() -> AbstractContextManager[object]:
+    tell = ChannelActor.tell
+
+    async def carry_out(actor: ChannelActor, envelope: Envelope) -> None:
+        await actor._carry_through(envelope)
+        actor._on_done(actor, envelope)
+
+    def tell_beside(self: ChannelActor, envelope: Envelope) -> None:
+        if self._task is None or self._draining:
+            tell(self, envelope)
+        else:
+            asyncio.get_running_loop().create_task(carry_out(self, envelope))
+
+    return patch(ChannelActor, "tell", tell_beside)
+
+
+def outcome_twice_with_other_bytes() -> AbstractContextManager[object]:
+    """What is published after a restart is said anew."""
+    unpublished = mailboxes.unpublished
+
+    def said_anew(connection: Any) -> list[Settled]:
+        return [replace(each, body=each.body + b" ") for each in unpublished(connection)]
+
+    return patch(mailboxes, "unpublished", said_anew)
+
+
+def failed_message_stays_in_window() -> AbstractContextManager[object]:
+    replay = Conversation.replay
+
+    def keeping_failures(
+        self: Conversation, rows: Iterable[tuple[Kind, str | None, str, str | None]]
+    ) -> None:
+        replay(self, [("answer", *row[1:]) if row[0] == "error" else row for row in rows])
+
+    return patch(Conversation, "replay", keeping_failures)
+
+
+def unpublished_forgotten() -> AbstractContextManager[object]:
+    return patch(mailboxes, "unpublished", lambda _: [])
+
+
+def waiting_forgotten() -> AbstractContextManager[object]:
+    return patch(mailboxes, "waiting", lambda _: [])
+
+
+def attempts_not_counted() -> AbstractContextManager[object]:
+    return patch(mailboxes, "take", lambda connection, row_id: 1)
+
+
+def persona_shared_by_all_channels() -> AbstractContextManager[object]:
+    set_persona = ChannelActor._set_persona
+
+    def everywhere(self: ChannelActor, request: Request, name: str) -> Turn:
+        turn = set_persona(self, request, name)
+        if turn.rows[0].kind == "persona":
+            self._around.personas.default = turn.rows[0].persona or "default"
+        return turn
+
+    return patch(ChannelActor, "_set_persona", everywhere)
+
+
+def row_kept_after_its_outcome() -> AbstractContextManager[object]:
+    """The outcome is kept in one commit; the mailbox row goes in the next."""
+
+    async def in_two(
+        self: ChannelActor, row_id: int, request: Request, turn: Turn
+    ) -> Settled | None:
+        database = self._around.database
+        settled = await database.write(partial(_keep_beside, request=request, turn=turn))
+        delete = "DELETE FROM mailbox WHERE id = ?"
+        await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
+        return settled
+
+    return patch(ChannelActor, "_settle", in_two)
+
+
+def _keep_beside(connection: sqlite3.Connection, request: Request, turn: Turn) -> Settled:
+    rows = connection.execute("SELECT * FROM mailbox").fetchall()
+    settled = mailboxes.settle_at_once(
+        connection,
+        channel=request.channel_id,
+        request_id=request.request_id,
+        rows=turn.rows,
+        kind=turn.outcome.kind,
+        body=turn.outcome.encode(),
+        replies=(),
+        now_ms=now_ms(),
+    )
+    connection.executemany("INSERT OR IGNORE INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return settled
+
+
+BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
+    publish_before_commit,
+    no_fence_in_the_store,
+    no_fence_around_the_turn,
+    silent_drop,
+    dedupe_forgotten,
+    snapshot_ahead_of_history,
+    passivation_race,
+    reset_lost_on_restart,
+    order_swapped,
+    two_turns_at_once,
+    outcome_twice_with_other_bytes,
+    failed_message_stays_in_window,
+    unpublished_forgotten,
+    waiting_forgotten,
+    attempts_not_counted,
+    persona_shared_by_all_channels,
+    row_kept_after_its_outcome,
+]

@@ -1,0 +1,165 @@
+"""One life of an engine: from a start to a kill or a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import engine.engine
+from engine.engine import Engine
+from engine.settings import parse
+from providers import ScriptedProvider
+from providers.chain import ProviderChain
+from providers.circuit import Circuit
+from providers.retry import Retry
+from storage.errors import StorageUnavailable
+from tests.properties.asked import Asked
+from tests.properties.bus import Bus
+from tests.properties.clock import Clock, VirtualLoop
+from tests.properties.disk import Disk
+from tests.properties.model import MAILBOX_LIMIT, WINDOW, Model
+from tests.properties.witness import Witness
+
+PROVIDER = {"timeout": 30.0, "max_retries": 0}
+SETTINGS = {
+    "service": {"max_context_messages": WINDOW, "drain_timeout_s": 5.0},
+    "conversation": {"turn_timeout_s": 45.0},
+    "channels": {
+        "mailbox_limit": MAILBOX_LIMIT,
+        "resident_limit": 1,
+        "passivate_after_s": 40.0,
+        "snapshot_interval_s": 15.0,
+    },
+    "storage": {"durability": "normal"},
+}
+ROUNDS_TO_DIE = 200
+
+
+class Life:
+    """A real engine on a virtual clock. Nothing happens in it but when a method is called."""
+
+    def __init__(self, path: Path, clock: Clock, model: Model, witness: Witness) -> None:
+        self.model = model
+        self._witness = witness
+        self.disk = Disk()
+        self.asked = Asked(model)
+        self._bus = Bus(model, witness)
+        self.loop = VirtualLoop(clock, self._work)
+        self.loop.set_exception_handler(self._unhandled)
+        self._dead = self._opened = False
+        self.was_full = False
+        provider = ScriptedProvider(PROVIDER, script=self.asked)
+        with mock.patch.object(engine.engine, "ProviderChain", partial(_chain, clock)):
+            self.engine = Engine([provider], parse(SETTINGS, path.parent), path, self._bus)
+        self.engine.database._jobs = self.disk  # type: ignore[assignment]
+        self._bus.database = self.engine.database
+        self.loop.run_until_complete(self.engine.start())
+        self.spawn(self.engine.resume())
+
+    # Steps.
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
+        return self.loop.create_task(work)
+
+    def passivate(self) -> None:
+        self.spawn(_housekeeping(self.engine.supervisor.passivate_idle))
+
+    def snapshot(self) -> None:
+        self.spawn(_housekeeping(self.engine.supervisor.snapshot_changed))
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Call within the loop, as a message that arrives does; then one round."""
+        failed: list[Exception] = []
+
+        def within() -> None:
+            try:
+                act()
+            except Exception as exc:  # noqa: BLE001 - raised again outside of the loop
+                failed.append(exc)
+
+        self.loop.call_soon(within)
+        self.turn()
+        if failed:
+            raise failed[0]
+
+    def turn(self) -> None:
+        self.loop.turn()
+        self.model.check()
+
+    def commit(self, jobs: int, *, full: bool = False) -> bool:
+        self.was_full |= full
+        done = self.disk.commit(jobs, full=full)
+        self.model.committed(self._witness.look())
+        self.model.check()
+        return done
+
+    def rest(self, seconds: float = 0.0, until: Callable[[], bool] = lambda: False) -> None:
+        self.loop.rest(seconds, until)
+        self.model.check()
+
+    # Ends.
+
+    def drain(self) -> None:
+        """As on SIGTERM."""
+        ending = self.spawn(self._drain())
+        self.loop.rest(600.0, ending.done)
+        self.model.committed(self._witness.look())
+        if not ending.done():
+            self.model.violate("the engine does not drain", "")
+        elif exc := ending.exception():
+            raise exc
+        self.kill()
+
+    async def _drain(self) -> None:
+        await self.engine.drain()
+        await self.engine.aclose()
+
+    def kill(self) -> None:
+        """As by SIGKILL: what is not on disk is lost, and nobody hears another word."""
+        self._dead = self.asked.over = True
+        self._bus.database = None
+        self.disk.lose()
+        if thread := self.engine.database._thread:
+            thread.join(20)
+        for _ in range(ROUNDS_TO_DIE):
+            if not self.loop.tasks:
+                break
+            for task in list(self.loop.tasks):
+                task.cancel()
+            self.loop.turn()
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    # What the loop asks for.
+
+    def _work(self) -> bool:
+        """Nothing is ready: the disk may do all that it has to do."""
+        if not self._opened:
+            self._opened = self.disk.opened()
+            return True
+        if self._dead or not self.disk.held:
+            return False
+        self.commit(self.disk.held)
+        return True
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not self._dead:
+            self.model.violate("an exception was left alone", context.get("message"), context)
+
+
+async def _housekeeping(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with contextlib.suppress(StorageUnavailable):  # as the supervisor's own loop does
+        await work()
+
+
+def _chain(clock: Clock, providers: list[Any]) -> ProviderChain:
+    return ProviderChain(
+        providers,
+        circuit=partial(Circuit, clock=clock.monotonic),
+        retry=Retry(clock=clock.monotonic, chance=lambda: 0.5),
+    )

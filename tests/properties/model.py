@@ -1,0 +1,294 @@
+"""What must hold, as a model of the channels that knows nothing of actors, mailboxes or tasks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.actors.conversation import Exchange
+from engine.actors.personas import BUILT_IN
+from engine.commands.help import HELP
+from engine.commands.kinds import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
+from engine.errors import Busy, EngineError, Suspended
+from engine.mailbox import Request
+from engine.outcomes import Answer, Failure, decode
+from providers.base import Message
+from tests.properties.witness import Key, Seen
+
+WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
+MAILBOX_LIMIT = 4
+FAILURES = {
+    "cancelled",
+    "internal",
+    "provider_error",
+    "provider_timeout",
+    "provider_unavailable",
+}
+
+
+class Violated(AssertionError):
+    """The engine broke a rule."""
+
+
+@dataclass(slots=True)
+class State:
+    """A channel as the outcomes of its accepted commands make it."""
+
+    persona: str | None = None
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def persona_name(self) -> str:
+        return self.persona or "default"
+
+    def prompt(self, text: str) -> list[Message]:
+        messages = [Message("system", BUILT_IN[self.persona_name].prompt)]
+        for exchange in self.exchanges[-((WINDOW - 1) // 2) :]:
+            messages.append(Message("user", exchange.message))
+            messages.append(Message("assistant", exchange.answer))
+        return [*messages, Message("user", text)]
+
+
+class Model:
+    """Takes note of everything that can be seen from outside, and of every rule that it breaks.
+
+    Notes are taken inside the engine's own calls, where raising would look like a crash of the
+    engine; so `check` raises them later.
+    """
+
+    def __init__(self) -> None:
+        self.told: dict[Key, Request] = {}
+        self.stops: set[Key] = set()
+        self.accepted: dict[Key, Request] = {}
+        self.settled: dict[Key, bytes] = {}
+        self.published: dict[Key, bytes] = {}
+        self.owed: set[Key] = set()
+        self._attempts: dict[Key, int] = {}
+        self._calls: dict[Key, list[int]] = defaultdict(list)
+        self._running: dict[str, Key] = {}
+        self._deltas: dict[Key, int] = {}
+        self._faults: dict[str, int] = defaultdict(int)
+        self._broken: set[str] = set()
+        self._ever_broken: set[str] = set()
+        self._violations: list[str] = []
+
+    def violate(self, rule: str, key: object, *what: object) -> None:
+        self._violations.append(f"{rule}: {key} {' '.join(map(repr, what))}")
+
+    def check(self) -> None:
+        if self._violations:
+            raise Violated("\n".join(self._violations))
+
+    # What the test does.
+
+    def tell(self, request: Request) -> None:
+        key = _key(request)
+        self.told.setdefault(key, request)
+        if isinstance(request.command, Stop):
+            self.stops.add(key)
+        self.owed.add(key)
+
+    def refused(self, key: Key, why: EngineError | None = None) -> None:
+        self.owed.discard(key)
+        if isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
+            self.violate("a mailbox with room is busy", key, why.ahead)
+        if isinstance(why, Suspended) and key[0] not in self._ever_broken:
+            self.violate("a sound channel is suspended", key)
+
+    def fault(self, *channels: str) -> None:
+        """From here on a turn that ran may run once more."""
+        for channel in channels:
+            self._faults[channel] += 1
+
+    def broken(self, channel: str) -> None:
+        self._broken.add(channel)
+        self._ever_broken.add(channel)
+
+    def mended(self, channel: str) -> None:
+        self._broken.discard(channel)
+        self.fault(channel)
+
+    def died(self, channels: Sequence[str], *, drained: bool = False) -> None:
+        """A life is over. What was not on disk by then was never accepted, unless it was drained:
+        then whatever was told has been stored."""
+        self.fault(*channels)
+        self._running.clear()
+        owed = self.owed if drained else set()
+        self.owed = {*self.accepted, *self.settled, *owed} - {*self.published}
+
+    # What is on disk after a commit.
+
+    def committed(self, seen: Seen) -> None:
+        for key, attempts in seen.waiting.items():
+            self.accepted.setdefault(key, self.told[key])
+            self._attempts[key] = attempts
+            if key in self.settled or key in seen.outcomes:
+                self.violate("a command with an outcome waits", key)
+        for key, body in seen.outcomes.items():
+            if key not in self.settled:
+                self._check_outcome(key, body)
+                self.settled[key] = body
+            elif self.settled[key] != body:
+                self.violate("an outcome changed", key, self.settled[key], body)
+        for key in self.settled.keys() - seen.outcomes.keys():
+            self.violate("an outcome went", key)
+        for key in self.accepted.keys() - self.settled.keys() - seen.waiting.keys():
+            self.violate("an accepted command went", key)
+
+    # What the provider sees.
+
+    def called(self, key: Key, messages: Sequence[Message], *, in_order: bool) -> None:
+        if key not in self.accepted:
+            self.violate("a turn started before its command was kept", key)
+            return
+        # A stop under the same id may end a command in the moment in which its turn begins.
+        if key in self.settled and key not in self.stops:
+            self.violate("a model was called for an answered request", key)
+        channel = key[0]
+        self._note_call(key)
+        text = messages[-1].content
+        if not in_order:
+            if list(messages) != [Message("user", text)]:
+                self.violate("a completion had a conversation", key, messages)
+            return
+        if channel in self._running:
+            self.violate("two turns ran at once", key, self._running[channel])
+        self._running[channel] = key
+        self._check_turn(key)
+        expected = self.state(channel, before=key).prompt(text)
+        if list(messages) != expected:
+            self.violate("a prompt is wrong", key, messages, expected)
+
+    def call_ended(self, key: Key) -> None:
+        if self._running.get(key[0]) == key:
+            del self._running[key[0]]
+
+    # What leaves the engine.
+
+    def publish(self, key: Key, body: bytes) -> None:
+        self.owed.discard(key)
+        first = self.published.setdefault(key, body)
+        if first != body:
+            self.violate("a request had two outcomes", key, first, body)
+        if self._in_order(key, body):
+            for earlier in self._before(key):
+                if earlier not in self.published:
+                    self.violate("an outcome overtook another", key, earlier)
+
+    def delta(self, key: Key, index: int) -> None:
+        if key in self.published:
+            self.violate("a piece came after its outcome", key)
+        if index not in (0, self._deltas.get(key, -1) + 1):
+            self.violate("a piece is missing", key, index)
+        self._deltas[key] = index
+
+    # The channel as it must be.
+
+    def state(self, channel: str, before: Key | None = None) -> State:
+        """After all its commands, or after those before one of them."""
+        state = State()
+        for key in self._before(before) if before else self._queue(channel):
+            if body := self.settled.get(key):
+                self._apply(state, self.accepted[key], decode(body))
+        return state
+
+    def _apply(self, state: State, request: Request, outcome: Answer | Failure) -> None:
+        if isinstance(outcome, Failure) or outcome.action == "stop":
+            return
+        match request.command:
+            case Chat(text):
+                state.exchanges.append(Exchange(request.username, text, outcome.content))
+                del state.exchanges[: -(WINDOW // 2)]
+            case Reset():
+                state.exchanges.clear()
+            case SetPersona(name):
+                state.persona = name
+
+    # The rules.
+
+    def _note_call(self, key: Key) -> None:
+        calls = self._calls[key]
+        faults = self._faults[key[0]]
+        text = getattr(self.accepted[key].command, "text", "")
+        crashes = text.startswith("poison") or key[0] in self._broken
+        if len(calls) == 2 or (calls and calls[-1] == faults and not crashes):
+            self.violate("the model was called once too often", key, calls, faults)
+        calls.append(faults)
+
+    def _check_turn(self, key: Key) -> None:
+        for earlier in self._before(key):
+            if earlier not in self.settled:
+                self.violate("a turn started before the one ahead of it had ended", key, earlier)
+
+    def _check_outcome(self, key: Key, body: bytes) -> None:
+        outcome = decode(body)
+        if isinstance(outcome, Answer) and outcome.action == "stop":
+            if key not in self.stops:
+                self.violate("a stop nobody asked for", key, body)
+            return
+        if key not in self.accepted:
+            self.violate("an outcome of a command that was never accepted", key, body)
+            return
+        self._check_turn(key)
+        if isinstance(outcome, Failure):
+            self._check_failure(key, outcome)
+        elif outcome.content != (expected := self._expected(key, outcome)):
+            self.violate("a wrong outcome", key, outcome, expected)
+
+    def _check_failure(self, key: Key, failure: Failure) -> None:
+        command = self.accepted[key].command
+        if isinstance(command, SetPersona) and failure.code == "unknown_persona":
+            known = command.name not in BUILT_IN
+        elif failure.code == "internal":
+            known = self._attempts[key] > 1
+        else:
+            known = isinstance(command, Chat | Complete) and failure.code in FAILURES
+            if failure.code == "cancelled":
+                known = known and any(stop[0] == key[0] for stop in self.stops)
+        if not known:
+            self.violate("a wrong failure", key, failure)
+
+    def _expected(self, key: Key, answer: Answer) -> str:
+        state = self.state(key[0], before=key)
+        match self.accepted[key].command:
+            case Chat(text):
+                if answer.persona != state.persona_name:
+                    self.violate("a wrong persona", key, answer, state)
+                return f"re: {text}"
+            case Complete(text):
+                return f"re: {text}"
+            case Reset():
+                count = 2 * len(state.exchanges)
+                return f"The conversation starts afresh: {count} messages cleared."
+            case SetPersona(name):
+                return f"This channel's persona is now {name}."
+            case ShowPersonas():
+                return (
+                    f"This channel's persona is {state.persona_name}. There are: "
+                    f"{', '.join(BUILT_IN)}. Switch with !chat persona <name>."
+                )
+            case Help():
+                return HELP
+        return "nothing"
+
+    def _in_order(self, key: Key, body: bytes) -> bool:
+        outcome = decode(body)
+        overtakes = isinstance(outcome, Answer) and outcome.action in ("stop", "complete")
+        return key in self._queue(key[0]) and not overtakes
+
+    def _queue(self, channel: str) -> list[Key]:
+        """The channel's commands in the order in which they were accepted."""
+        return [
+            key
+            for key, request in self.accepted.items()
+            if key[0] == channel and not isinstance(request.command, Complete)
+        ]
+
+    def _before(self, key: Key) -> list[Key]:
+        queue = self._queue(key[0])
+        return queue[: queue.index(key)] if key in queue else []
+
+
+def _key(request: Request) -> Key:
+    return request.channel_id, request.request_id

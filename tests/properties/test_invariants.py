@@ -1,0 +1,43 @@
+"""Whatever happens to an engine, its promises hold; and one that breaks them is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.properties.broken import BROKEN
+from tests.properties.machine import Machine
+from tests.properties.model import Violated
+
+SOUND = settings(
+    max_examples=200,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    # An example is several lives of an engine, each with a thread and a file.
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# To see that it fails is enough; nobody reads the shortest way to it. Most fail within a second;
+# the limit is far off, so that another version of hypothesis finds them all as well.
+BREAKING = settings(SOUND, max_examples=2000, phases=[Phase.generate], print_blob=False)
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_nothing_is_lost_doubled_or_out_of_order_whatever_happens() -> None:
+    run_state_machine_as_test(Machine, settings=SOUND)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_an_engine_that_breaks_a_promise_is_caught(
+    broken: Callable[[], AbstractContextManager[object]],
+) -> None:
+    with broken(), pytest.raises(Violated):
+        run_state_machine_as_test(Machine, settings=BREAKING)

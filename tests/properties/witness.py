@@ -1,0 +1,126 @@
+"""What is on disk, seen through a connection that is none of the engine's."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.actors.conversation import Conversation, Exchange
+from storage import snapshots
+from storage.migrations import migrate
+
+POISON = """CREATE TRIGGER poison BEFORE INSERT ON history
+ WHEN new.kind = 'answer' AND new.content LIKE 're: poison%'
+ BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"""
+Key = tuple[str, str]
+State = tuple[str | None, list[Exchange]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Waiting commands with their attempts, oldest first, and outcomes by request."""
+
+    waiting: dict[Key, int]
+    outcomes: dict[Key, bytes]
+
+
+@functools.cache
+def fresh_file() -> bytes:
+    """A database with the schema, in which answers to poison cannot be kept."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(connection, ":memory:")
+        connection.execute(POISON)
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
+class Witness:
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(fresh_file())
+        self._connection = sqlite3.connect(path, isolation_level=None)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def look(self) -> Seen:
+        waiting = self._connection.execute(
+            "SELECT name, request_id, attempts FROM mailbox m JOIN channel c ON c.id = m.channel_id"
+            " ORDER BY m.id"
+        )
+        outcomes = self._connection.execute(
+            "SELECT name, request_id, body FROM outbox o JOIN channel c ON c.id = o.channel_id"
+        )
+        return Seen({(c, r): n for c, r, n in waiting}, {(c, r): body for c, r, body in outcomes})
+
+    def outcome(self, key: Key) -> bytes | None:
+        found = self._connection.execute(
+            "SELECT body FROM outbox o JOIN channel c ON c.id = o.channel_id"
+            " WHERE name = ? AND request_id = ?",
+            key,
+        ).fetchone()
+        return found[0] if found else None
+
+    def history(self, key: Key) -> list[tuple[str, str]]:
+        """(kind, content) of what history has of a request."""
+        return self._connection.execute(
+            "SELECT kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
+            " WHERE name = ? AND request_id = ? ORDER BY h.id",
+            key,
+        ).fetchall()
+
+    def unpublished(self) -> int:
+        found = self._connection.execute(
+            "SELECT count(*) FROM outbox WHERE published_ms IS NULL"
+        ).fetchone()
+        return int(found[0])
+
+    def wrong_snapshots(self, window: int) -> list[str]:
+        """Channels whose snapshot is not what history gives up to the row that it names."""
+        rows = self._connection.execute(
+            "SELECT c.id, name, upto, body FROM snapshot s JOIN channel c ON c.id = s.channel_id"
+        ).fetchall()
+        return [
+            f"{name}: {body.decode()} up to {upto}"
+            for channel_id, name, upto, body in rows
+            if _state(Conversation.decode(body, window)) != self._replayed(channel_id, upto, window)
+        ]
+
+    def woken(self, channel: str, window: int, *, trust_snapshot: bool) -> State:
+        """What an actor would find that wakes now."""
+        loaded = snapshots.load(self._connection, channel, window, trust_snapshot=trust_snapshot)
+        conversation = Conversation(window)
+        if loaded.body is not None:
+            conversation = Conversation.decode(loaded.body, window)
+        conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)
+        return _state(conversation)
+
+    def break_channel(self, channel: str) -> None:
+        """From now on no turn of this channel can be kept."""
+        self._connection.execute(
+            f"CREATE TRIGGER IF NOT EXISTS defect_{channel} BEFORE INSERT ON history"  # noqa: S608
+            f" WHEN new.channel_id = (SELECT id FROM channel WHERE name = '{channel}')"
+            " AND new.kind != 'stop'"
+            " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
+        )
+
+    def mend_channel(self, channel: str) -> None:
+        self._connection.execute(f"DROP TRIGGER IF EXISTS defect_{channel}")
+
+    def _replayed(self, channel_id: int, upto: int, window: int) -> State:
+        conversation = Conversation(window)
+        conversation.replay(
+            self._connection.execute(
+                "SELECT kind, username, content, persona FROM history"
+                " WHERE channel_id = ? AND id <= ? ORDER BY id",
+                (channel_id, upto),
+            )
+        )
+        return _state(conversation)
+
+
+def _state(conversation: Conversation) -> State:
+    return conversation.persona, list(conversation.exchanges)
