@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from engine.engine import Engine
@@ -20,7 +20,7 @@ from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.listener import Listener
 from engine.traffic.publisher import Publisher
 from providers import table
-from storage.errors import CannotOpen, DatabaseInUse
+from storage.errors import DatabaseInUse, StorageError
 
 log = logging.getLogger("rosey_llm.app")
 EXIT_FORCED = 130
@@ -79,7 +79,7 @@ class App:
         except (DatabaseInUse, StoreInUse) as exc:
             await self.drain()
             raise AlreadyRunning(str(exc)) from exc
-        except (CannotOpen, EmbeddedNatsError, OSError) as exc:
+        except (StorageError, EmbeddedNatsError, OSError) as exc:
             await self.drain()
             raise CannotStart(str(exc)) from exc
         except BaseException:
@@ -101,22 +101,40 @@ class App:
         await self._connection.take_in()
 
     async def drain(self) -> None:
-        """Take nothing more, finish what runs, send what is committed, free everything."""
-        timeout_s = self._settings.service.drain_timeout_s
-        await self._connection.stop_intake()
-        await self._engine.drain()
+        """Take nothing more, finish what runs, send what is committed, free everything.
+
+        What fails on the way is logged; the rest is freed all the same.
+        """
+        async with AsyncExitStack() as steps:  # from the last to the first
+            if self._embedded is not None:
+                steps.push_async_callback(_logged, self._embedded.stop)
+            steps.push_async_callback(_logged, self._engine.aclose)
+            steps.push_async_callback(_logged, self._connection.close)
+            steps.push_async_callback(_logged, self._end_tasks)
+            steps.push_async_callback(_logged, self._say_the_rest)
+            steps.push_async_callback(_logged, self._engine.drain)
+            steps.push_async_callback(_logged, self._connection.stop_intake)
+
+    async def _say_the_rest(self) -> None:
         if self._connection.connected.is_set():
-            await self._publisher.flush(timeout_s)
+            await self._publisher.flush(self._settings.service.drain_timeout_s)
+            if self._embedded is not None:
+                # The server cuts its clients off without waiting until they have read everything.
+                await asyncio.sleep(LAST_WORDS_S)
+
+    async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await self._connection.close()
-        await self._engine.aclose()
-        if self._embedded is not None:
-            # The server cuts its clients off without waiting until they have read everything.
-            await asyncio.sleep(LAST_WORDS_S)
-            await self._embedded.stop()
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("A background task had ended: %r", result)
+
+
+async def _logged(step: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await step()
+    except Exception:  # whatever it is, the steps after it must be taken
+        log.exception("A step of the drain failed.")
 
 
 def url_file(settings: Settings) -> Path:

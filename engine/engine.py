@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -67,9 +66,9 @@ class Engine:
         """Let running turns finish; what waits stays in the store."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("A background task had ended: %r", result)
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 
     async def aclose(self) -> None:

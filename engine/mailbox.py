@@ -50,7 +50,11 @@ class Mailbox:
         self._envelopes: deque[Envelope] = deque()
         self._limit = limit
         self._limit_bytes = limit_bytes
+        self._request_ids: set[str] = set()
         self._bytes = 0
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._request_ids
 
     def __len__(self) -> int:
         return len(self._envelopes)
@@ -68,11 +72,13 @@ class Mailbox:
     def put(self, envelope: Envelope) -> None:
         """Append. What was accepted before a restart has its place whatever the limits are now."""
         self._envelopes.append(envelope)
+        self._request_ids.add(envelope.request.request_id)
         self._bytes += envelope.size_bytes
 
     def take(self) -> Envelope:
         """The oldest envelope. IndexError where there is none."""
         envelope = self._envelopes.popleft()
+        self._request_ids.discard(envelope.request.request_id)
         self._bytes -= envelope.size_bytes
         return envelope
 

@@ -21,9 +21,10 @@ from engine.mailbox import Acceptance, Envelope, Mailbox, Request
 from engine.outcomes import Answer, Failure
 from engine.settings import ChannelSettings
 from storage import mailboxes, suspensions
+from storage.database import Write
 from storage.errors import StorageUnavailable
 from storage.history import Row
-from storage.mailboxes import Accepted
+from storage.mailboxes import Accepted, Settled, Waiting
 
 log = logging.getLogger("rosey_llm.supervisor")
 
@@ -58,6 +59,11 @@ class Supervisor:
 
     def tell(self, request: Request) -> None:
         """Hand a request to its channel's actor. Raises Busy or Suspended: nothing was accepted."""
+        waiting = self._actors.get(request.channel_id)
+        if waiting is not None and waiting.has(request.request_id):
+            # Sent again while it waits: it has its place already, however full it is here.
+            self._spawn_task(self._join(request))
+            return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
         body = kinds.encode(request.command)
@@ -68,18 +74,37 @@ class Supervisor:
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
-        accepted = self._around.database.write_soon(
-            partial(
-                mailboxes.put,
-                channel=request.channel_id,
-                request_id=request.request_id,
-                username=request.username,
-                body=body,
-                replies=request.replies,
-                now_ms=now_ms(),
-            )
-        )
+        accepted = self._around.database.write_soon(self._put(request, body))
         self._hand_over(actor, Envelope(request, accepted, size_bytes))
+
+    @staticmethod
+    def _put(request: Request, body: bytes) -> Write[Acceptance]:
+        return partial(
+            mailboxes.put,
+            channel=request.channel_id,
+            request_id=request.request_id,
+            username=request.username,
+            body=body,
+            replies=request.replies,
+            now_ms=now_ms(),
+        )
+
+    async def _join(self, request: Request) -> None:
+        """The outcome of a request that waits goes to this sender, too."""
+        put = self._put(request, kinds.encode(request.command))
+        try:
+            acceptance = await self._around.database.write(put)
+        except StorageUnavailable as exc:
+            self._refuse(request, exc)
+            return
+        if isinstance(acceptance, Settled):
+            self._around.outlet.publish(acceptance)
+
+    def _refuse(self, request: Request, exc: StorageUnavailable) -> None:
+        failure = Failure(
+            request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0
+        )
+        self._around.outlet.refuse(failure, request.replies)
 
     def _check_room(self, size_bytes: int) -> None:
         limits = self._limits
@@ -149,8 +174,7 @@ class Supervisor:
                     )
                 )
         except StorageUnavailable as exc:
-            failure = Failure(channel, request_id, "busy", str(exc), retry_after_s=5.0)
-            self._around.outlet.refuse(failure, request.replies)
+            self._refuse(request, exc)
         else:
             self._around.outlet.publish(settled)
 
@@ -164,14 +188,35 @@ class Supervisor:
             self._around.outlet.publish(outcome)
         waiting = await database.write(mailboxes.waiting)
         for row in waiting:
-            request = Request(
-                row.channel, row.request_id, row.username, kinds.decode(row.body), row.replies
-            )
-            accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
-            accepted.set_result(Accepted(row.id))
-            self._hand_over(self._actor(request), Envelope(request, accepted, len(row.body)))
+            await self._recover(row)
         if waiting:
             log.info("Going on with %d commands accepted before the restart.", len(waiting))
+
+    async def _recover(self, row: Waiting) -> None:
+        try:
+            command = kinds.decode(row.body)
+        except (KeyError, TypeError, ValueError) as exc:
+            # A newer version may have accepted what this one does not know.
+            log.error("A waiting command cannot be read: %r", exc)
+            text = "This message was accepted by another version, which this one cannot read."
+            failure = Failure(row.channel, row.request_id, "internal", text)
+            settle = partial(
+                mailboxes.settle,
+                row_id=row.id,
+                channel=row.channel,
+                request_id=row.request_id,
+                rows=(Row("error", row.request_id, row.username, text, code="internal"),),
+                kind=failure.kind,
+                body=failure.encode(),
+                now_ms=now_ms(),
+            )
+            if settled := await self._around.database.write(settle):
+                self._around.outlet.publish(settled)
+            return
+        request = Request(row.channel, row.request_id, row.username, command, row.replies)
+        accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+        accepted.set_result(Accepted(row.id))
+        self._hand_over(self._actor(request), Envelope(request, accepted, len(row.body)))
 
     async def run(self) -> None:
         """Snapshot changed channels and passivate idle ones, until cancelled."""
@@ -185,8 +230,8 @@ class Supervisor:
                 log.debug("No snapshots while the database cannot be written.")
 
     async def snapshot_changed(self) -> None:
-        for actor in list(self._actors.values()):
-            await actor.snapshot()
+        # All at once, so that they share one commit.
+        await asyncio.gather(*(actor.snapshot() for actor in self._actors.values()))
 
     async def passivate_idle(self) -> None:
         """Store idle channels and let go of them; where there are too many, the longest idle."""

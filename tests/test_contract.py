@@ -157,12 +157,13 @@ async def test_a_request_id_of_128_characters_is_taken_and_a_longer_one_refused(
 
 
 async def test_the_request_id_may_come_in_the_header(house: House) -> None:
-    answer = await house.bot.call(
-        "rosey.command.chat",
-        {"args": "Hi", "channel_id": "#lobby"},
-        headers={"Nats-Msg-Id": "from-the-header"},
-    )
-    assert answer["request_id"] == "from-the-header"
+    for header in ("Nats-Msg-Id", "nats-msg-id"):
+        answer = await house.bot.call(
+            "rosey.command.chat",
+            {"args": "Hi", "channel_id": header},
+            headers={header: "from-the-header"},
+        )
+        assert answer["request_id"] == "from-the-header"
 
 
 async def test_a_request_sent_again_gets_the_stored_outcome_and_no_model_is_asked(
@@ -186,6 +187,28 @@ async def test_a_request_sent_again_while_it_waits_is_answered_once_to_both(hous
     first, second, third = await asyncio.gather(*asks)
     assert first == second == third
     assert len(house.llm.prompts) == 1
+
+
+async def test_a_request_sent_again_while_it_waits_in_a_full_mailbox_is_not_refused(
+    house: House,
+) -> None:
+    house.config["channels"] = {"mailbox_limit": 1}
+    await house.restart()
+    await house.bot.ask("help", channel="#other")  # nats-py's first request must come alone
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    await house.bot.chat("running", request_id="r0")
+    await house.llm.wait_for_requests(1)
+    await house.bot.chat("waiting", request_id="r1")
+    asks = [asyncio.create_task(house.bot.ask("waiting", request_id="r1")) for _ in range(3)]
+    asks.append(asyncio.create_task(house.bot.ask("running", request_id="r0")))
+    assert (await house.bot.ask("too many", request_id="r2"))["code"] == "busy"
+    hold.set()
+    answers = await asyncio.gather(*asks)
+    assert [a["content"] for a in answers] == ["You said: waiting"] * 3 + ["You said: running"]
+    outcomes = await house.bot.outcomes(4)
+    assert [each["request_id"] for each in outcomes[1:]] == ["r2", "r0", "r1"]
+    assert len(house.llm.prompts) == 2
 
 
 async def test_reset_clears_the_conversation_and_says_how_many_messages(house: House) -> None:
@@ -313,6 +336,49 @@ async def test_complete_neither_reads_nor_changes_a_conversation(house: House) -
     assert house.llm.prompts[-1] == [{"role": "user", "content": "raw"}]
     await house.bot.ask("two")
     assert [m["content"] for m in house.llm.prompts[-1][1:]] == ["one", "You said: one", "two"]
+
+
+async def test_a_completion_streams_where_it_is_asked_to_and_is_not_altered(house: House) -> None:
+    message = {"action": "complete", "channel_id": "#lobby", "message": "raw", "stream": True}
+    for text in ("    indented", "assistant: true", "Rosey: I am"):
+        house.llm.plan(Behaviour(text=text))
+        answer = await house.bot.call("llm.request", message)
+        assert answer["content"] == text
+        request_id = answer["request_id"]
+        await house.bot.until(
+            lambda text=text, request_id=request_id: (  # type: ignore[misc]
+                text
+                == "".join(
+                    d["delta"] for d in house.bot.heard_deltas() if d["request_id"] == request_id
+                )
+            )
+        )
+    assert house.llm.prompts[-1] == [{"role": "user", "content": "raw"}]
+
+
+async def test_a_completion_takes_a_personas_settings_and_refuses_an_unknown_one(
+    house: House,
+) -> None:
+    house.config["personas"] = {"hot": {"prompt": "Be hot.", "temperature": 1.9}}
+    await house.restart()
+    message = {"action": "complete", "channel_id": "#lobby", "message": "raw"}
+    await house.bot.call("llm.request", message | {"persona": "hot"})
+    assert house.llm.requests[-1].body["temperature"] == 1.9
+    assert house.llm.prompts[-1] == [{"role": "user", "content": "raw"}]
+    error = await house.bot.call("llm.request", message | {"persona": "cold"})
+    assert error["code"] == "unknown_persona"
+    assert ("prompt", "raw") in house.history()
+
+
+async def test_several_speakers_are_told_apart_and_the_bots_name_is_cut_off(house: House) -> None:
+    house.llm.plan(*[Behaviour(text="Rosey: Hello")] * 2)
+    assert (await house.bot.ask("Hi"))["content"] == "Rosey: Hello"
+    assert (await house.bot.ask("Hi too", username="bob"))["content"] == "Hello"
+    assert [m["content"] for m in house.llm.prompts[-1][1:]] == [
+        "alice: Hi",
+        "Rosey: Hello",
+        "bob: Hi too",
+    ]
 
 
 async def test_complete_waits_for_no_message_of_its_channel(house: House) -> None:

@@ -8,12 +8,13 @@ class AnswerText:
 
     What it has given out, joined, is always `content`. In a room of several speakers a model is
     shown "alice: Hello" and often begins its own answer "Rosey: ..."; that beginning is cut off.
+    Without a bot name nothing is.
     """
 
     def __init__(self, bot_name: str, max_bytes: int) -> None:
         self._names = (bot_name.lower(), "assistant")
         self._held = ""
-        self._begun = False
+        self._begun = not bot_name
         self._room_bytes = max_bytes
         self._parts: list[str] = []
         self.full = False
@@ -26,7 +27,7 @@ class AnswerText:
         """What `piece` adds to what may be shown; often all of it, sometimes nothing yet."""
         if self._begun:
             return self._give(piece)
-        self._held = (self._held + piece).lstrip()
+        self._held += piece
         return "" if self._undecided() else self.finish()
 
     def finish(self) -> str:
@@ -34,14 +35,15 @@ class AnswerText:
         if self._begun:
             return ""
         self._begun = True
+        begins = self._held.lstrip()
         for name in self._names:
-            rest = self._held[len(name) :].lstrip()
-            if self._held.lower().startswith(name) and rest.startswith(":"):
+            rest = begins[len(name) :].lstrip()
+            if begins.lower().startswith(name) and rest.startswith(":"):
                 return self._give(rest[1:].lstrip())
         return self._give(self._held)
 
     def _undecided(self) -> bool:
-        held = self._held.lower()
+        held = self._held.lstrip().lower()
         return any(
             name.startswith(held)
             or (held.startswith(name) and held[len(name) :].strip() in ("", ":"))

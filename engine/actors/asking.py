@@ -14,7 +14,7 @@ from engine.actors.deltas import Deltas
 from engine.actors.fence import Cut, Fenced, Overdue
 from engine.actors.personas import Persona
 from engine.actors.surroundings import Surroundings
-from engine.actors.turn import Turn
+from engine.actors.turn import Turn, asked
 from engine.commands.kinds import Chat, Complete
 from engine.errors import Cancelled
 from engine.mailbox import Request
@@ -32,8 +32,8 @@ NO_PERSONA = Persona(prompt="")
 class Asking:
     """Asks once; `cut` ends it from outside, and it then comes to `cancelled`.
 
-    `persona` is its name and itself, `exchanges` the window of the conversation; a raw completion
-    has neither.
+    `persona` is its name and itself, `exchanges` the window of the conversation. A raw completion
+    has no exchanges, and of a persona it takes only model, temperature and length.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class Asking:
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._exchanges = exchanges
-        self._answer = AnswerText(around.service.bot_name, around.conversation.max_reply_bytes)
+        speakers = {request.username, *(exchange.username for exchange in exchanges or ())}
+        bot_name = around.service.bot_name if exchanges and len(speakers) > 1 else ""
+        self._answer = AnswerText(bot_name, around.conversation.max_reply_bytes)
         self._deltas: Deltas | None = None
         self._writer = ("", "")
         self._fenced: Fenced[Answered] | None = None
@@ -90,6 +92,8 @@ class Asking:
 
     async def _ask(self) -> Answered:
         exchanges = self._exchanges
+        if exchanges is None and self._command.stream:
+            return await self._stream([Message("user", self._command.text)])
         if exchanges is None:
             return await self._complete()
         while True:
@@ -206,7 +210,7 @@ class Asking:
             usage.completion_tokens if completion.usage else None,
             latency_ms,
         )
-        return Turn(outcome, (self._asked_row(), row))
+        return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))
 
     def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> Turn:
         request = self._request
@@ -219,13 +223,4 @@ class Asking:
             self._persona_name,
             code=code,
         )
-        return Turn(outcome, (self._asked_row(), row))
-
-    def _asked_row(self) -> Row:
-        return Row(
-            "message" if isinstance(self._command, Chat) else "prompt",
-            self._request.request_id,
-            self._request.username,
-            self._command.text,
-            self._persona_name,
-        )
+        return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))

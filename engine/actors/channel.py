@@ -77,6 +77,13 @@ class ChannelActor:
         """Take up a suspension from before a restart."""
         self._crashes.suspended_until_ms = until_ms
 
+    def has(self, request_id: str) -> bool:
+        """Whether this request waits here, or is being worked on."""
+        current = self._current
+        return request_id in self._mailbox or (
+            current is not None and current.request.request_id == request_id
+        )
+
     def check_room(self, size_bytes: int) -> None:
         """Raises Busy or Suspended where a command cannot be taken now."""
         if wait_s := self._crashes.suspended_for_s():
@@ -88,7 +95,7 @@ class ChannelActor:
     def tell(self, envelope: Envelope) -> None:
         self._mailbox.put(envelope)
         if self._task is None and not self._draining:
-            self._current = self._mailbox.take()
+            self._current, self._stopped = self._mailbox.take(), False
             self._task = asyncio.create_task(self._run(), name=f"channel {self.channel_id[:40]}")
 
     @property
@@ -139,11 +146,11 @@ class ChannelActor:
             self._on_done(self, self._current)
             more = len(self._mailbox) and not self._draining
             self._current = self._mailbox.take() if more else None
+            self._stopped = False
         self._task = None
 
     async def _carry_through(self, envelope: Envelope) -> None:
         """Handle until it succeeds: the attempts are counted on disk, and they end."""
-        self._stopped = False
         while True:
             try:
                 await self.handle(envelope)
@@ -239,7 +246,7 @@ class ChannelActor:
             case Chat() as command:
                 return await self._chat(request, command)
             case Complete() as command:
-                return await self._ask(Asking(self._around, request, command, None, None))
+                return await self._complete(request, command)
             case Reset():
                 conversation = await self._awake()
                 text = f"The conversation starts afresh: {conversation.messages} messages cleared."
@@ -253,6 +260,13 @@ class ChannelActor:
                 return turns.done(request, "help", HELP, "help")
             case Stop():
                 raise AssertionError("a stop never waits in a mailbox")
+
+    async def _complete(self, request: Request, command: Complete) -> Turn:
+        try:
+            persona = self._around.personas.get(command.persona) if command.persona else None
+        except UnknownPersona as exc:
+            return turns.failed(request, exc)
+        return await self._ask(Asking(self._around, request, command, persona, None))
 
     async def _chat(self, request: Request, command: Chat) -> Turn:
         conversation = await self._awake()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.commands.kinds import Chat, Complete
 from engine.errors import EngineError
 from engine.mailbox import Request
 from engine.outcomes import Action, Answer, Failure
@@ -32,7 +33,15 @@ def done(
 
 
 def failed(request: Request, exc: EngineError) -> Turn:
-    """A command could not be carried out."""
+    """A command could not be carried out. What the user wrote is kept all the same."""
     outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s)
     row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
+    if isinstance(request.command, Chat | Complete):
+        return Turn(outcome, (asked(request, request.command), row))
     return Turn(outcome, (row,))
+
+
+def asked(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:
+    """What the user wrote."""
+    kind: Kind = "message" if isinstance(command, Chat) else "prompt"
+    return Row(kind, request.request_id, request.username, command.text, persona)

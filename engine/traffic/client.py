@@ -25,8 +25,9 @@ class LoginError(nats.errors.Error):
 
 
 class NatsClient(Client):
-    """nats-py's client without its three ways of failing badly at a login.
+    """nats-py's client without its worst ways of failing.
 
+    A PONG that comes after its flush was given up would end the read loop, without a word.
     Where TLS is asked for and the server offers none, it would send the password in plain text.
     From a credentials file that is not one, it would read for ever, with the whole loop.
     A connection that was refused it would leave open.
@@ -36,6 +37,16 @@ class NatsClient(Client):
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
+
+    async def _process_pong(self) -> None:
+        # A flush that was given up leaves a finished future behind; to set its result would end
+        # the read loop, and we would be connected but deaf.
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
 
     def _connect_command(self) -> bytes:
         if "tls" in self.options and not self._is_encrypted():

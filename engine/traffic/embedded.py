@@ -159,7 +159,7 @@ class EmbeddedNats:
                 async with self._changing:
                     if self._store is not None:
                         await self._launch(find_binary(), self.port, self._store)
-            except EmbeddedNatsError as exc:
+            except (EmbeddedNatsError, OSError) as exc:
                 if not complained:
                     log.warning("%s It is tried again.", exc)
                 complained = True
@@ -182,6 +182,7 @@ class EmbeddedNats:
         raise NatsServerFailed(f"No port is free for NATS from {wanted} upwards.")
 
     async def _launch(self, binary: Path, port: int, store: int) -> None:
+        self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A killed server leaves its ports file behind.
         for left in self.store_dir.glob(f"{binary.name}_*.ports"):
             left.unlink(missing_ok=True)

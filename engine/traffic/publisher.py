@@ -26,11 +26,12 @@ BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One body for one or more subjects. `outbox_id` is there where it must not get lost."""
+    """One body for one or more subjects. `outbox_id` is there where it is a committed outcome."""
 
     subjects: tuple[str, ...]
     body: bytes
     outbox_id: int | None = None
+    is_delta: bool = False
 
 
 class Publisher:
@@ -73,7 +74,7 @@ class Publisher:
             }
         )
         # In the same queue as the outcomes, so that it overtakes none of its channel.
-        self._put(Parcel((self._subjects.stream,), body))
+        self._put(Parcel((self._subjects.stream,), body, is_delta=True))
         return True
 
     async def run(self) -> None:
@@ -88,7 +89,7 @@ class Publisher:
                 await self._connection.flush()
             except NotConnected:
                 await asyncio.sleep(0.05)
-                self._keep_only_outcomes(len(batch))
+                self._drop_deltas(len(batch))
             else:
                 self._sent(batch)
 
@@ -106,31 +107,33 @@ class Publisher:
         self._empty.clear()
 
     async def _send(self, parcel: Parcel) -> None:
-        body = parcel.body
-        if len(body) > self._connection.max_body_bytes:
-            if parcel.subjects == (self._subjects.stream,):
+        if len(parcel.body) > self._connection.max_body_bytes:
+            if parcel.is_delta:
                 return  # the answer that it is a piece of is too large as well, and that is said
-            body = self._too_large(body)
+            parcel = self._in_its_place(parcel)
         for subject in parcel.subjects:
             try:
-                await self._connection.publish(subject, body)
+                await self._connection.publish(subject, parcel.body)
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
                 log.error("Nothing can be sent to %.100r: %s", subject, exc)
 
-    def _too_large(self, body: bytes) -> bytes:
-        limit = self._connection.max_body_bytes
-        log.error("An answer of %d bytes is more than NATS takes (%d).", len(body), limit)
-        outcome = decode(body)
+    def _in_its_place(self, parcel: Parcel) -> Parcel:
+        """An error in the place of what is larger than NATS takes; the history has the answer."""
+        size, limit = len(parcel.body), self._connection.max_body_bytes
+        log.error("An answer of %d bytes is more than NATS takes (%d).", size, limit)
+        outcome = decode(parcel.body)
         error = (
-            f"The answer has {len(body)} bytes, more than the NATS server takes ({limit}). "
+            f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
             "Ask for a shorter one, or raise the server's max_payload."
         )
-        return Failure(outcome.channel_id[:1024], outcome.request_id, "internal", error).encode()
+        failure = Failure(outcome.channel_id[:1024], outcome.request_id, "provider_error", error)
+        replies = parcel.subjects[1:]
+        return Parcel((self._subjects.error, *replies), failure.encode(), parcel.outbox_id)
 
-    def _keep_only_outcomes(self, count: int) -> None:
+    def _drop_deltas(self, count: int) -> None:
         """A delta that may have been sent must not be sent twice: its index would be too."""
         batch = [self._parcels.popleft() for _ in range(count)]
-        self._parcels.extendleft(reversed([p for p in batch if p.outbox_id is not None]))
+        self._parcels.extendleft(reversed([p for p in batch if not p.is_delta]))
         self._note_whether_empty()
 
     def _sent(self, batch: list[Parcel]) -> None:

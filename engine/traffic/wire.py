@@ -26,7 +26,7 @@ from providers.records import Count, RecordError, Temperature
 
 T = TypeVar("T")
 ALIASES = {"channel": "channel_id", "user": "username"}
-REQUEST_ID_HEADER = "Nats-Msg-Id"
+REQUEST_ID_HEADER = "nats-msg-id"  # in any case: nats-py does not fold it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,10 @@ def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     for alias, name in ALIASES.items():
         if values.get(name) is None and alias in values:
             values[name] = values[alias]
-    if not values.get("request_id") and headers and headers.get(REQUEST_ID_HEADER):
-        values["request_id"] = headers[REQUEST_ID_HEADER]
+    if not values.get("request_id"):
+        for name, value in (headers or {}).items():
+            if name.casefold() == REQUEST_ID_HEADER:
+                values["request_id"] = value
     return values
 
 

@@ -17,7 +17,7 @@ def whole(pieces: list[str], max_bytes: int = 1000) -> tuple[str, AnswerText]:
     ("text", "content"),
     [
         ("Hello", "Hello"),
-        ("  Hello", "Hello"),
+        ("  Hello", "  Hello"),
         ("Rosey: Hello", "Hello"),
         ("rosey:Hello", "Hello"),
         (" Rosey : Hello", "Hello"),
@@ -57,3 +57,8 @@ def test_a_cut_falls_between_two_characters_and_is_noted() -> None:
 
 def test_a_usual_answer_is_shown_from_its_first_piece() -> None:
     assert AnswerText("Rosey", 100).feed("H") == "H"
+
+
+def test_without_a_bot_name_nothing_is_cut_off() -> None:
+    answer = AnswerText("", 100)
+    assert answer.feed("  assistant: :)") + answer.finish() == "  assistant: :)"

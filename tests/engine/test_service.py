@@ -253,6 +253,7 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
         with pytest.raises(LLMError) as caught:
             await sick
         assert caught.value.code == "internal"
+        assert rows_of(path, "SELECT count(*) FROM history WHERE content = 'poison'") == [(1,)]
         assert (await behind).content == "You said: z"
     assert "The actor of channel 'sick' crashed." in caplog.text
     assert [call.messages[-1].content for call in provider.calls].count("poison") == 2
@@ -396,3 +397,44 @@ async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
             assert actor() is None
         finally:
             gc.enable()
+
+
+async def test_a_stop_while_the_channel_rests_holds_for_the_turn_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crashes, "TOO_MANY", 0)
+    monkeypatch.setattr(crashes, "REST_S", 0.5)
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        defect(path, "new.content = 'poison'")
+        poisoned = asking(service, "poison")
+        async with asyncio.timeout(20):
+            while not rows_of(path, "SELECT * FROM suspension"):
+                await asyncio.wait({poisoned}, timeout=0.01)
+        connection = sqlite3.connect(path)
+        connection.execute("DROP TRIGGER defect")
+        connection.close()
+        assert (await service.stop()).content == "Stopped."
+        with pytest.raises(LLMError) as caught:
+            await poisoned
+        assert caught.value.code == "cancelled"
+
+
+async def test_a_waiting_command_of_another_version_ends_as_internal_and_the_rest_goes_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        await service.chat("Hi")
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(
+            "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
+            " accepted_ms) VALUES (1, 'new', 'alice', ?, '[]', 0, 0)",
+            (b'["Summarize", {}]',),
+        )
+    connection.close()
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        assert (await service.chat("Hi")).content == "You said: Hi"
+        with pytest.raises(LLMError, match="another version"):
+            await service.chat("again", request_id="new")

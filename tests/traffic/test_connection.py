@@ -11,6 +11,8 @@ import pytest
 
 from engine.app import App
 from engine.settings import parse
+from engine.traffic import connection
+from engine.traffic.connection import NotConnected
 from engine.traffic.embedded import EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import Bot, House
@@ -91,8 +93,10 @@ async def test_an_answer_larger_than_nats_takes_is_said_in_its_place(house: Hous
     await house.open()
     house.llm.plan(Behaviour(text="x" * 2_000_000))
     error = await house.bot.ask("Hi")
-    assert error["code"] == "internal"
+    assert (error["type"], error["code"]) == ("llm_error", "provider_error")
     assert "more than the NATS server takes" in error["error"]
+    await house.bot.client.flush()
+    assert await house.bot.outcomes(1) == [error]
     assert (await house.bot.ask("still there?"))["content"] == "You said: still there?"
 
 
@@ -110,3 +114,45 @@ async def test_a_wrong_login_is_said_and_tried_again(
         with pytest.raises(asyncio.CancelledError):
             await starting
     assert "wrong" not in caplog.text
+
+
+async def test_a_server_that_stops_for_a_while_does_not_leave_the_engine_deaf(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FLUSH_TIMEOUT_S", 0.2)
+    await house.open()
+    assert house.app is not None
+    assert house.app._embedded is not None
+    assert house.app._embedded.pid is not None
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    await house.bot.chat("Hi", request_id="r")
+    await house.llm.wait_for_requests(1)
+    os.kill(house.app._embedded.pid, signal.SIGSTOP)
+    hold.set()
+    nats = house.app._connection
+    with pytest.raises(NotConnected):
+        await nats.flush()
+    os.kill(house.app._embedded.pid, signal.SIGCONT)
+    assert (await house.bot.ask_until_answered("Hi", request_id="r"))["content"] == "You said: Hi"
+    assert (await house.bot.ask("and now?"))["content"] == "You said: and now?"
+    assert nats.losses == 0
+
+
+async def test_the_drain_goes_on_where_a_background_task_has_died(house: House) -> None:
+    await house.open()
+    assert house.app is not None
+    for task in house.app._tasks:
+        task.cancel()
+    await asyncio.wait(house.app._tasks)
+    house.app._tasks.append(asyncio.create_task(fails()))
+    await asyncio.wait(house.app._tasks)
+    await house.bot.close()
+    await house.app.drain()
+    assert house.app._embedded is not None
+    assert house.app._embedded.pid is None
+    house.bots, house.app = [], None
+
+
+async def fails() -> None:
+    raise OSError("no space left")
