@@ -9,13 +9,12 @@ from pathlib import Path
 from engine.settings import Settings
 from engine.traffic.bot import Bot
 from engine.traffic.client import without_login
-from engine.traffic.nats_process import EmbeddedNatsError, find_binary
+from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from providers import table
-from providers.base import Status
+from providers.base import LLMProvider, Status
+from providers.chain import ProviderChain
 from storage.database import Database
 from storage.errors import CannotOpen, DatabaseInUse
-
-PROVIDER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,33 @@ def could_answer(found: list[Finding]) -> bool:
 async def _nats(settings: Settings) -> Finding:
     nats = settings.nats
     if nats.url == "embedded":
-        try:
-            binary = find_binary()
-        except EmbeddedNatsError as exc:
-            return Finding("NATS", False, str(exc))
-        return Finding("NATS", True, f"embedded, {binary.name}")
+        return await _embedded_nats(settings)
     try:
         bot = await Bot.connect(nats, nats.url, "check", "check")
     except ConnectionError as exc:
         return Finding("NATS", False, f"{exc}. Start the server, or set [nats] url.")
     await bot.close()
     return Finding("NATS", True, without_login(nats.url))
+
+
+async def _embedded_nats(settings: Settings) -> Finding:
+    nats, subjects = settings.nats, settings.nats.subjects
+    server = EmbeddedNats(
+        Path(nats.store_dir),
+        0,
+        bot_publish=[subjects.chat, subjects.request],
+        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+    )
+    try:
+        await server.start()
+        await server.stop()
+    except StoreInUse:
+        return Finding("NATS", True, f"embedded, {nats.store_dir}, in use by a running service")
+    except EmbeddedNatsError as exc:
+        return Finding("NATS", False, str(exc))
+    except OSError as exc:
+        return Finding("NATS", False, f"{exc}. Set [nats] store_dir to a folder of its own.")
+    return Finding("NATS", True, f"embedded, {nats.store_dir}")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -86,11 +101,15 @@ async def _providers(settings: Settings) -> list[Finding]:
 
 async def _status(settings: Settings, name: str) -> Status:
     try:
-        async with asyncio.timeout(PROVIDER_TIMEOUT_S):
-            provider = table.build(name, settings.provider_table(name))
-            try:
-                return await provider.status()
-            finally:
-                await provider.aclose()
-    except TimeoutError:
-        return Status(False, f"no answer within {PROVIDER_TIMEOUT_S:g} s")
+        provider = table.build(name, settings.provider_table(name))
+    except Exception as exc:  # noqa: BLE001 - a stranger's provider may raise anything
+        return Status(False, f"cannot be made: {type(exc).__name__}: {exc}")
+    return await _guarded_status(provider)
+
+
+async def _guarded_status(provider: LLMProvider) -> Status:
+    chain = ProviderChain([provider])
+    try:
+        return (await chain.statuses())[provider.name]
+    finally:
+        await chain.aclose()

@@ -10,14 +10,23 @@ from typing import Self
 
 from engine.callers import Callers
 from engine.commands.kinds import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
-from engine.commands.limits import check_name, check_request_id, check_text, new_request_id
+from engine.commands.limits import (
+    Choices,
+    check_channel_id,
+    check_choices,
+    check_name,
+    check_request_id,
+    check_text,
+    new_request_id,
+)
 from engine.engine import Engine
-from engine.errors import EngineError, LLMError
+from engine.errors import CannotStart, EngineError, LLMError
 from engine.mailbox import Request
 from engine.outcomes import Answer
 from engine.settings import Settings, parse
 from engine.supervisor import SupervisorStatistics
 from providers.base import LLMProvider
+from storage.errors import StorageError
 
 
 class LLMService:
@@ -27,7 +36,10 @@ class LLMService:
     settings: as from `rosey-llm.toml`; the defaults where it is None.
     database: a SQLite file; in memory where it is None, and then nothing survives.
 
-    A call that does not end in an answer raises LLMError with the code of `llm.error`.
+    A call that does not end in an answer raises LLMError with the code of `llm.error`: also one
+    with wrong arguments, code "invalid_request", of which nothing is kept. Apart from these:
+    CannotStart where the database cannot be used (the next call tries again), and RuntimeError
+    after `aclose` or in another event loop than the one in which the service was started.
     """
 
     def __init__(
@@ -39,15 +51,14 @@ class LLMService:
     ) -> None:
         settings = settings or parse({}, Path.cwd())
         self._callers = Callers()
-        self._engine = Engine(
-            [provider] if isinstance(provider, LLMProvider) else list(provider),
-            settings,
-            Path(database) if database else None,
-            self._callers,
-        )
-        self._callers.connect(self._engine.database)
+        self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
+        self._database = Path(database) if database else None
         self._settings = settings
+        self._engine = self._new_engine()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Lock()
+        self._closed = False
 
     @property
     def personas(self) -> list[str]:
@@ -108,15 +119,28 @@ class LLMService:
         return self._engine.supervisor.statistics()
 
     async def start(self) -> None:
-        """Open the database and go on with what waits in it. Called by the first call."""
+        """Open the database and go on with what waits in it. Called by the first call.
+
+        Raises CannotStart where the database cannot be used; it may be called again then.
+        """
+        self._check_loop()
+        if self._closed:
+            raise RuntimeError("The service is closed. Make a new one.")
         if self._starting is None:
+            self._loop = asyncio.get_running_loop()
             self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(_retrieve)
         await asyncio.shield(self._starting)
 
     async def aclose(self) -> None:
-        """Finish the running turns, store everything, free everything."""
-        if self._starting is not None:
-            await self._engine.drain()
+        """Finish the running turns, store everything, free everything. May be called twice."""
+        self._check_loop()
+        self._closed = True
+        async with self._closing:
+            if self._starting is not None:
+                await asyncio.wait({self._starting})
+            if self._starting is not None:  # and not forgotten as one that failed
+                await self._engine.drain()
             await self._engine.aclose()
             self._callers.abandon()
             self._starting = None
@@ -133,33 +157,81 @@ class LLMService:
     ) -> None:
         await self.aclose()
 
+    def _new_engine(self) -> Engine:
+        engine = Engine(self._providers, self._settings, self._database, self._callers)
+        self._callers.connect(engine.database)
+        return engine
+
     async def _start(self) -> None:
-        await self._engine.start()
-        await self._engine.resume()
+        try:
+            await self._engine.start()
+            await self._engine.resume()
+        except StorageError as exc:
+            await self._forget_start()
+            raise CannotStart(str(exc)) from exc
+        except BaseException:
+            await self._forget_start()
+            raise
+
+    async def _forget_start(self) -> None:
+        """Free the file; an engine starts only once, so the next start gets a new one.
+
+        The providers are left to `aclose`: one that is closed cannot be started again.
+        """
+        try:
+            await self._engine.drain()
+            await self._engine.database.close()
+        finally:
+            self._engine = self._new_engine()
+            self._starting = self._loop = None
+
+    def _check_loop(self) -> None:
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError(
+                "The service was started in another event loop. Make one service for each loop."
+            )
 
     def _check(self, request: Request) -> None:
         limit, command = self._settings.conversation.max_message_bytes, request.command
-        check_name("channel_id", request.channel_id, limit)
+        check_channel_id(request.channel_id, limit)
         check_name("username", request.username, limit)
         check_request_id(request.request_id)
         if isinstance(command, Chat | Complete):
             check_text(command.text, limit)
-            check_name("model", command.model, limit)
-            check_name("persona", command.persona, limit)
+            choices = Choices(
+                command.model, command.temperature, command.max_tokens, command.persona
+            )
+            check_choices(choices, limit)
+        elif isinstance(command, SetPersona):
+            check_choices(Choices(persona=command.name), limit)
 
     async def _ask(
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
-        await self.start()
+        if isinstance(username, str):
+            username = username.strip() or "User"
         request = Request(channel_id, request_id or new_request_id(), username, command)
-        outcome = self._callers.expect(request)
         try:
             self._check(request)
-            self._engine.supervisor.tell(request)
-            return await outcome
-        except LLMError:
+            await self.start()
+            return await self._told(request)
+        except (CannotStart, LLMError):
             raise
         except EngineError as exc:
             raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
+
+    async def _told(self, request: Request) -> Answer:
+        if self._closed:
+            raise LLMError("busy", "The service was closed.")
+        outcome = self._callers.expect(request)
+        try:
+            self._engine.supervisor.tell(request)
+            return await outcome
         finally:
             self._callers.forget(request, outcome)
+
+
+def _retrieve(start: asyncio.Task[None]) -> None:
+    """Whoever asked for a start may be cancelled by now; asyncio would log its failure as lost."""
+    if not start.cancelled():
+        start.exception()

@@ -17,6 +17,7 @@ from providers.records import Count, Limit, Range, RecordError, Seconds, Secret
 
 NO_SECRET = Secret("")
 DEFAULT_FILE = "rosey-llm.toml"
+KEYED = ("openai", "openrouter")  # the kinds whose key may come from the environment alone
 Port = Annotated[int, Range(least=0, most=65535)]
 
 
@@ -54,8 +55,6 @@ class ChannelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSettings:
-    """Relative paths start at the configuration file's folder."""
-
     path: str = "data/rosey-llm.db"
     durability: Literal["full", "normal"] = "full"
     dedupe_days: Count = 2
@@ -99,7 +98,10 @@ class LogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The whole configuration. `providers` holds each provider's own table, checked but raw."""
+    """The whole configuration. `providers` holds each provider's own table, checked but raw.
+
+    Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
+    """
 
     name: str = "rosey-llm"
     enabled: bool = True
@@ -112,7 +114,8 @@ class Settings:
     nats: NatsSettings = field(default_factory=NatsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     personas: Mapping[str, Persona] = field(default_factory=dict)
-    providers: Mapping[str, Any] = field(default_factory=dict)
+    # Not shown: raw, so keys are no `Secret` yet.
+    providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def provider_names(self) -> list[str]:
@@ -120,7 +123,11 @@ class Settings:
         return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
 
     def provider_table(self, name: str) -> Mapping[str, Any]:
-        return dict(self.providers.get(name, {}))
+        """What the provider is built from: its table, and a key from the environment at need."""
+        values = dict(self.providers.get(name, {}))
+        if key := _key_from_environment(values.get("kind", name), values):
+            values["api_key"] = key
+        return values
 
 
 def load(path: Path | None) -> Settings:
@@ -131,6 +138,8 @@ def load(path: Path | None) -> Settings:
         with path.open("rb") as file:
             values = tomllib.load(file)
         return parse(values, path.parent)
+    except UnicodeDecodeError as exc:
+        raise CannotStart(f"{path}: not UTF-8: {exc.reason} at byte {exc.start}") from exc
     except OSError as exc:
         raise CannotStart(f"{path}: cannot be read: {exc.strerror}") from exc
     except tomllib.TOMLDecodeError as exc:
@@ -142,43 +151,103 @@ def load(path: Path | None) -> Settings:
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """A configuration's values as settings, with paths made absolute. Raises RecordError."""
     folder = folder.absolute()
-    settings = records.read(_expand(values, ""), Settings)
+    settings = records.read(_expand(values, "", folder), Settings)
     _check_personas(settings)
+    settings = _with_absolute_paths(settings, folder)
     _check_providers(settings)
     _check_nats(settings.nats)
+    return replace(settings, personas={**BUILT_IN, **settings.personas})
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    nats = settings.nats
+    files: dict[str, Any] = {
+        key: _absolute(value, folder, f"nats.{key}")
+        for key in ("credentials", "tls_ca", "tls_cert", "tls_key")
+        if (value := getattr(nats, key))
+    }
+    store_dir = _absolute(nats.store_dir, folder, "nats.store_dir")
+    path = _absolute(settings.storage.path, folder, "storage.path")
     return replace(
         settings,
-        personas={**BUILT_IN, **settings.personas},
-        storage=replace(settings.storage, path=str(folder / settings.storage.path)),
-        nats=replace(settings.nats, store_dir=str(folder / settings.nats.store_dir)),
+        storage=replace(settings.storage, path=path),
+        nats=replace(nats, store_dir=store_dir, **files),
+        providers={
+            name: _with_absolute_model_path(name, values, folder)
+            for name, values in settings.providers.items()
+        },
     )
 
 
-def _expand(value: Any, path: str) -> Any:
+def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise RecordError(f"providers.{name}", f"expected a table, got {records.shown(values)}")
+    model_path = values.get("model_path")
+    if not isinstance(model_path, str) or not model_path:
+        return values
+    # A provider of somebody else may mean no file by this name, if it has it at all.
+    config = type(table.build(name, values)).Config
+    if "model_path" not in {each.name for each in fields(config)}:
+        return values
+    path = _absolute(model_path, folder, f"providers.{name}.model_path")
+    return {**values, "model_path": path}
+
+
+def _absolute(path: str, folder: Path, setting: str) -> str:
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError as exc:  # "~nobody/..."
+        raise RecordError(setting, f"expected a path, got {records.shown(path)}: {exc}") from exc
+
+
+def _expand(value: Any, path: str, folder: Path) -> Any:
     """Replace "${NAME}" by the environment's value and "${file:PATH}" by that file's text.
 
     A variable that is not set gives "": the working example names keys that few people have.
     """
     if isinstance(value, str):
-        return re.sub(r"\$\{([^}]*)\}", lambda match: _looked_up(match[1], path), value)
+        return re.sub(r"\$\{([^}]*)\}", lambda match: _looked_up(match[1], path, folder), value)
     if isinstance(value, Mapping):
-        return {key: _expand(inner, f"{path}.{key}".strip(".")) for key, inner in value.items()}
+        return {
+            key: _expand(inner, f"{path}.{key}".strip("."), folder) for key, inner in value.items()
+        }
     if isinstance(value, list):
-        return [_expand(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+        return [_expand(inner, f"{path}[{index}]", folder) for index, inner in enumerate(value)]
     return value
 
 
-def _looked_up(name: str, path: str) -> str:
+def _looked_up(name: str, path: str, folder: Path) -> str:
     if not name.startswith("file:"):
         return os.environ.get(name, "")
+    file = Path(_absolute(name.removeprefix("file:"), folder, path))
     try:
-        return Path(name.removeprefix("file:")).expanduser().read_text().strip()
-    except (OSError, UnicodeDecodeError) as exc:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as exc:  # ValueError: not UTF-8, or a NUL in the path
         raise RecordError(path, f"expected a file that can be read, got {name}: {exc}") from exc
 
 
+def _key_from_environment(kind: object, values: Mapping[str, Any]) -> str:
+    """The key for a table that has none; "" where there is none either.
+
+    Only for our own kinds at their own address: no other server may be shown such a key.
+    """
+    if kind not in KEYED or str(values.get("api_key", "")).strip():
+        return ""
+    cls = table.find(str(kind))
+    default: str = getattr(cls.Config(), "base_url", "")
+    base_url = str(values.get("base_url", default)).strip().rstrip("/")
+    variable: str = getattr(cls, "key_variable", "")
+    return os.environ.get(variable, "") if base_url == default else ""
+
+
 def _check_personas(settings: Settings) -> None:
+    seen: dict[str, str] = {}
     for name in settings.personas:
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            raise RecordError(
+                f"personas.{name}",
+                f"the same as personas.{first}; names are matched without regard to case",
+            )
         if not re.fullmatch(r"\S{1,40}", name):
             raise RecordError(
                 f"personas.{name}", "expected a name of one word, up to 40 characters"
@@ -191,21 +260,32 @@ def _check_personas(settings: Settings) -> None:
 
 
 def _check_providers(settings: Settings) -> None:
-    for name in settings.providers:
+    keyed = [name for name in settings.provider_names if name in KEYED]
+    for name in dict.fromkeys([*settings.providers, *keyed]):
         table.build(name, settings.provider_table(name))
-    for path, name in [
-        ("default_provider", settings.default_provider),
-        *((f"fallback_providers[{i}]", n) for i, n in enumerate(settings.fallback_providers)),
-    ]:
-        if name not in settings.providers and name not in table.KINDS:
-            known = sorted({*settings.providers, *table.KINDS})
-            hint = records.suggestion(name, known) or f"; there are {', '.join(known)}"
-            raise RecordError(path, f'unknown provider "{name}"{hint}')
+    _check_provider_name("default_provider", settings.default_provider, settings)
+    for index, name in enumerate(settings.fallback_providers):
+        _check_provider_name(f"fallback_providers[{index}]", name, settings)
+
+
+def _check_provider_name(path: str, name: str, settings: Settings) -> None:
+    if name in settings.providers or name in table.KINDS:
+        return
+    known = sorted({*settings.providers, *table.known()})
+    if name not in known and ":" not in name:
+        hint = records.suggestion(name, known) or f"; there are {', '.join(known)}"
+        raise RecordError(path, f'unknown provider "{name}"{hint}')
+    try:
+        table.find(name)
+    except RecordError as exc:
+        raise RecordError(path, exc.problem) from exc
 
 
 def _check_nats(nats: NatsSettings) -> None:
     if nats.url != "embedded" and not re.match(r"(nats|tls|ws|wss)://[^\s]+", nats.url):
-        raise RecordError("nats.url", f'expected "embedded" or nats://..., got "{nats.url}"')
+        # Whatever may be a user and a password is left out, wherever the mistake is.
+        url = re.sub(r"(?is)^([a-z0-9+.-]*:?//)?.*@", r"\1***@", nats.url)
+        raise RecordError("nats.url", f'expected "embedded" or nats://..., got "{url}"')
     subjects = nats.subjects
     names = [getattr(subjects, each.name) for each in fields(subjects)]
     for each, subject in zip(fields(subjects), names, strict=True):

@@ -4,23 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-import threading
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 
+from engine import lines
 from engine.app import App, url_file
 from engine.errors import AlreadyRunning, CannotStart
 from engine.settings import Settings
-from engine.traffic.bot import Bot, Heard
+from engine.traffic.bot import Bot, Heard, LineTooLong, ServiceGone
+
+FIND_LIMIT_S = 30.0
+FIND_PAUSE_S = 0.2
+TRY_S = 2.0
+EXIT_INTERRUPTED = 130
 
 
 async def chat(settings: Settings, channel: str, user: str) -> int:
-    """Converse until the input ends; 0 where every line had its answer, else 1."""
-    async with _bot(settings, channel, user) as bot:
-        terminal = Terminal(bot, settings.service.bot_name, user)
-        return await terminal.run()
+    """Converse until the input ends: 0 where every line had its answer, else 1.
+
+    130 where Ctrl-C ended it. The service, if it was ours, is drained on return.
+    """
+    lines.tolerate_odd_bytes()
+    channel, user = lines.clean(channel), lines.clean(user)
+    terminal = Terminal(lambda: _bot(settings, channel, user), settings.service.bot_name, user)
+    talking = asyncio.create_task(terminal.run())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, _on_interrupt, terminal, talking)
+    try:
+        return await talking
+    except asyncio.CancelledError:
+        if not terminal.leaving:
+            raise
+        return EXIT_INTERRUPTED
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
+    """Ctrl-C: stops an answer, or leaves; while leaving, it warns once and then ends at once."""
+    if terminal.warned:
+        os._exit(EXIT_INTERRUPTED)
+    elif terminal.leaving:
+        terminal.warned = True
+        sys.stderr.write("Finishing what runs; Ctrl-C once more ends it at once.\n")
+    elif terminal.listening:
+        terminal.stop_or_explain()
+    else:
+        terminal.leaving = terminal.warned = True
+        talking.cancel()
 
 
 @asynccontextmanager
@@ -31,13 +65,45 @@ async def _bot(settings: Settings, channel: str, user: str) -> AsyncIterator[Bot
             bot = await _connected(stack, settings, settings.nats.url, channel, user)
             if not await bot.anybody_there():
                 await _start_app(stack, settings)
-            yield bot
-            return
+        else:
+            bot = await _found(stack, settings, channel, user)
+        yield bot
+
+
+async def _found(stack: AsyncExitStack, settings: Settings, channel: str, user: str) -> Bot:
+    """The service may just be starting, or leaving: it is started or found, whichever comes first.
+
+    Raises CannotStart where neither comes in `FIND_LIMIT_S`.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline_s = clock() + FIND_LIMIT_S
+    while True:
         try:
-            url = (await _start_app(stack, settings)).url
-        except AlreadyRunning:
-            url = _running_url(settings)
-        yield await _connected(stack, settings, url, channel, user)
+            app = await _start_app(stack, settings)
+            return await _connected(stack, settings, app.url, channel, user)
+        except AlreadyRunning as exc:
+            running = exc
+        if bot := await _running(stack, settings, channel, user):
+            return bot
+        if clock() > deadline_s:
+            raise CannotStart(f"A service is running, but does not answer. {running}") from running
+        await asyncio.sleep(FIND_PAUSE_S)
+
+
+async def _running(
+    stack: AsyncExitStack, settings: Settings, channel: str, user: str
+) -> Bot | None:
+    """A bot of the service that runs; None where it is not to be found, yet or any more."""
+    try:
+        url = url_file(settings).read_text().strip()
+        bot = await Bot.connect(settings.nats, url, channel, user, TRY_S)
+    except (OSError, ValueError):  # no file, half a URL, nobody there
+        return None
+    if await bot.anybody_there():
+        stack.push_async_callback(bot.close)
+        return bot
+    await bot.close()
+    return None
 
 
 async def _start_app(stack: AsyncExitStack, settings: Settings) -> App:
@@ -58,19 +124,22 @@ async def _connected(
     return bot
 
 
-def _running_url(settings: Settings) -> str:
-    try:
-        return url_file(settings).read_text().strip()
-    except OSError as exc:
-        raise CannotStart(f"A service is running, but not where to be found: {exc}") from exc
-
-
 class Terminal:
-    """Reads lines, shows answers while they are written."""
+    """Reads lines, shows answers while they are written.
 
-    def __init__(self, bot: Bot, bot_name: str, user: str) -> None:
-        self._bot = bot
-        self._interactive = sys.stdin.isatty()
+    `reach` gives a bot that is heard; it is asked again where the service has gone. `listening`
+    says that a person sits there and has not left; `leaving` that no more lines are taken.
+    """
+
+    def __init__(
+        self, reach: Callable[[], AbstractAsyncContextManager[Bot]], bot_name: str, user: str
+    ) -> None:
+        self.listening = self.leaving = self.warned = False
+        self._greeted = False
+        self._reach = reach
+        self._bot: Bot | None = None
+        self._interactive = lines.is_interactive()
+        self._piped = lines.Piped(None if sys.stdin is None else sys.stdin.fileno())
         self._prompt = f"{user}> " if self._interactive else ""
         self._label = f"{bot_name}: " if self._interactive else ""
         self._answering = False
@@ -78,47 +147,74 @@ class Terminal:
         self._failures = 0
 
     async def run(self) -> int:
-        loop = asyncio.get_running_loop()
-        if self._interactive:
-            with contextlib.suppress(ImportError):  # there is none for Windows
-                import readline  # noqa: F401 - it gives `input` its line editing
-            loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
-            _show("Talk to me. Ctrl-C stops an answer, Ctrl-D leaves, !chat help tells more.\n")
-        async for line in self._lines():
-            text = line.strip()
-            if text.split(maxsplit=1)[:1] == ["!chat"]:
-                text = text.removeprefix("!chat").strip()
-            elif not text:
-                continue
-            await self._converse(text)
-        if self._interactive:
-            loop.remove_signal_handler(signal.SIGINT)
-            _show("\n")
+        text: str | None = ""
+        while text is not None:
+            async with self._reach() as self._bot:
+                self._greet()
+                text = await self._talk(self._bot, text)
+                self.listening = False
+                if text is None:
+                    self._leave()
         return 1 if self._failures else 0
 
-    async def _lines(self) -> AsyncIterator[str]:
-        """Lines of standard input. Each is read by a thread of its own that may be left behind:
-        a thread that waits for the keyboard cannot be stopped.
-        """
-        loop = asyncio.get_running_loop()
-        while True:
-            line: asyncio.Future[str | None] = loop.create_future()
-            threading.Thread(
-                target=_read_line, args=(self._prompt, loop, line), daemon=True
-            ).start()
-            text = await line
-            if text is None:
-                return
-            yield text
+    def stop_or_explain(self) -> None:
+        if not self._answering or self._bot is None:
+            _show(f"\n(Ctrl-D leaves)\n{self._prompt}")
+            return
+        self._stopping = asyncio.ensure_future(self._bot.stop())
 
-    async def _converse(self, line: str) -> None:
+    def _greet(self) -> None:
+        self.listening = self._interactive
+        if not self._interactive or self._greeted:
+            return
+        with contextlib.suppress(ImportError):  # there is none for Windows
+            import readline  # noqa: F401 - it gives `input` its line editing
+        self._greeted = True
+        _show("Talk to me. Ctrl-C stops an answer, Ctrl-D leaves, !chat help tells more.\n")
+
+    def _leave(self) -> None:
+        self.leaving = True
+        if self._interactive:
+            _show("\n")
+
+    async def _talk(self, bot: Bot, text: str | None) -> str | None:
+        """Converse, with `text` first; None at the end, or the line that found the service gone."""
+        while text is not None:
+            if text:
+                if await bot.gone():
+                    return text
+                await self._converse(bot, text)
+            text = await self._next_line()
+        return None
+
+    async def _next_line(self) -> str | None:
+        """The next line without its `!chat`; empty where there is nothing to say."""
+        line = await lines.in_thread(
+            (lambda: lines.typed(self._prompt)) if self._interactive else self._piped.next
+        )
+        if line is None:
+            return None
+        text = lines.clean(line).strip()
+        if text.split(maxsplit=1)[:1] == ["!chat"]:
+            # A bare `!chat` is asked as it is: the engine answers with its help.
+            return text.removeprefix("!chat").strip() or "help"
+        return text
+
+    async def _converse(self, bot: Bot, line: str) -> None:
         self._answering, self._shown = True, ""
         try:
-            async with aclosing(self._bot.ask(line)) as heard:
+            async with aclosing(bot.ask(line)) as heard:
                 async for values in heard:
                     self._take(values)
         except TimeoutError:
             self._fail("There was no answer.")
+        except ServiceGone:
+            self._fail("The service has gone before it answered.")
+        except LineTooLong as exc:
+            self._fail(str(exc))
+        except asyncio.CancelledError:
+            await bot.stop()
+            raise
         finally:
             self._answering = False
 
@@ -142,8 +238,6 @@ class Terminal:
             case "llm_error" if values["code"] == "cancelled":
                 _show(" [stopped]\n")
             case "llm_error":
-                if self._shown:
-                    _show("\n")
                 self._fail(values["error"])
 
     def _more(self, text: str) -> None:
@@ -152,30 +246,9 @@ class Terminal:
 
     def _fail(self, error: str) -> None:
         self._failures += 1
+        if self._shown:
+            _show("\n")
         sys.stderr.write(f"Error: {error}\n")
-
-    def _on_interrupt(self) -> None:
-        if not self._answering:
-            _show(f"\n(Ctrl-D leaves)\n{self._prompt}")
-            return
-        self._stopping = asyncio.ensure_future(self._bot.stop())
-
-
-def _read_line(
-    prompt: str, loop: asyncio.AbstractEventLoop, line: asyncio.Future[str | None]
-) -> None:
-    text: str | None
-    try:
-        text = input(prompt)
-    except (EOFError, UnicodeDecodeError):
-        text = None
-    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-        loop.call_soon_threadsafe(_hand_over, line, text)
-
-
-def _hand_over(line: asyncio.Future[str | None], text: str | None) -> None:
-    if not line.done():
-        line.set_result(text)
 
 
 def _show(text: str) -> None:

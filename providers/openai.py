@@ -115,9 +115,11 @@ class OpenAIProvider(HttpProvider):
 
     def _check_key(self) -> None:
         if self._is_at_home and not self.config.api_key.strip():
+            # The settings give the variable's value to no other address than the default one.
+            default = self.base_url == self.Config().base_url
+            hint = f" (or {self.key_variable} in the service's environment)" if default else ""
             raise AuthenticationFailed(
-                f"{self.label} needs an API key: set providers.{self.name}.api_key "
-                f"(or {self.key_variable} in the environment)"
+                f"{self.label} needs an API key: set providers.{self.name}.api_key{hint}"
             )
 
     def _draft(self, options: Options) -> Draft:

@@ -35,9 +35,14 @@ def find(kind: str) -> type[LLMProvider]:
     plugins = _plugins()
     if kind in plugins:
         return _load(plugins[kind])
-    known = sorted({*KINDS, *plugins})
-    hint = suggestion(kind, known) or f'; known are {", ".join(known)} and "package.module:Class"'
+    names = known()
+    hint = suggestion(kind, names) or f'; known are {", ".join(names)} and "package.module:Class"'
     raise RecordError("", f"unknown kind {shown(kind)}{hint}")
+
+
+def known() -> list[str]:
+    """The kinds that have a name: ours, and those that packages bring."""
+    return sorted({*KINDS, *_plugins()})
 
 
 def build(name: str, table: Mapping[str, Any]) -> LLMProvider:
@@ -67,6 +72,9 @@ def _load(address: str) -> type[LLMProvider]:
         module = import_module(module_name)
     except (ImportError, SyntaxError, ValueError) as exc:
         raise RecordError("", f"cannot import {shown(address)}: {exc}") from exc
+    except (Exception, SystemExit) as exc:  # an edge: a stranger's module may raise anything
+        problem = f"{type(exc).__name__}: {exc}"
+        raise RecordError("", f"cannot import {shown(address)}: {problem}") from exc
     cls = getattr(module, class_name, None)
     if cls is None:
         raise RecordError("", f"{shown(module_name)} has no class {shown(class_name)}")

@@ -1,16 +1,33 @@
-"""What may be said at all: the checks of a message's text and names, for every way in."""
+"""What may be said at all: the checks of a message's text and names, for every way in.
+
+All raise InvalidRequest. Values are taken as `object`: a bot in process may hand over anything.
+"""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict, dataclass
 
 from engine.errors import InvalidRequest
+from providers import records
+from providers.records import Count, RecordError, Temperature, shown
 
 MAX_REQUEST_ID = 128
 
 
-def check_text(text: str, max_bytes: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a message may choose for its answer; None leaves it to persona and configuration."""
+
+    model: str | None = None
+    temperature: Temperature | None = None
+    max_tokens: Count | None = None
+    persona: str | None = None
+
+
+def check_text(text: object, max_bytes: int) -> None:
     """InvalidRequest where a text is empty, too long or not text."""
+    text = _string("message", text)
     if not text.strip():
         raise InvalidRequest("The message is empty. Send some text.")
     check_length(text, max_bytes)
@@ -20,24 +37,42 @@ def check_text(text: str, max_bytes: int) -> None:
 
 def check_length(text: str, max_bytes: int) -> None:
     """InvalidRequest where a message is too long, whatever it asks."""
-    size = _size(text)
+    size = _size("message", text)
     if size > max_bytes:
         raise InvalidRequest(
             f"The message is too long: {size} bytes, and {max_bytes} are allowed. Send less text."
         )
 
 
-def check_name(key: str, name: str | None, max_bytes: int) -> None:
-    """InvalidRequest where what stands under `key` (a channel, a user, a model) is too long."""
-    size = _size(name or "")
+def check_name(key: str, name: object, max_bytes: int) -> None:
+    """InvalidRequest where `key` (a user, a model) is no text or too long; None is no name."""
+    size = 0 if name is None else _size(key, _string(key, name))
     if size > max_bytes:
         raise InvalidRequest(f"{key}: expected at most {max_bytes} bytes, got {size}.")
 
 
-def check_request_id(request_id: str) -> None:
-    if len(request_id) > MAX_REQUEST_ID:
+def check_channel_id(channel_id: object, max_bytes: int) -> None:
+    if not _string("channel_id", channel_id).strip():
+        raise InvalidRequest("channel_id: expected a channel's name, got nothing")
+    check_name("channel_id", channel_id, max_bytes)
+
+
+def check_choices(choices: Choices, max_bytes: int) -> None:
+    """InvalidRequest where a type or a range is wrong, or a name too long."""
+    try:
+        records.read(asdict(choices), Choices)
+    except RecordError as exc:
+        raise InvalidRequest(str(exc)) from None
+    check_name("model", choices.model, max_bytes)
+    check_name("persona", choices.persona, max_bytes)
+
+
+def check_request_id(request_id: object) -> None:
+    text = _string("request_id", request_id)
+    _size("request_id", text)
+    if len(text) > MAX_REQUEST_ID:
         raise InvalidRequest(
-            f"request_id: expected at most {MAX_REQUEST_ID} characters, got {len(request_id)}."
+            f"request_id: expected at most {MAX_REQUEST_ID} characters, got {len(text)}."
         )
 
 
@@ -45,5 +80,16 @@ def new_request_id() -> str:
     return uuid.uuid4().hex
 
 
-def _size(text: str) -> int:
-    return len(text.encode(errors="replace"))
+def _string(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{key}: expected a string, got {shown(value)}")
+    return value
+
+
+def _size(key: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(
+            f"{key}: not text: character {exc.start + 1} is half of one (a lone surrogate)."
+        ) from None

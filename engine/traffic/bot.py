@@ -19,7 +19,17 @@ from engine.traffic.connection import CONNECT_TIMEOUT_S
 
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0
+LOOK_EVERY_S = 1.0
+GONE_AFTER_S = 4.0
 Heard = dict[str, Any]
+
+
+class ServiceGone(Exception):
+    """There has been no connection for seconds: whoever was to answer will not."""
+
+
+class LineTooLong(Exception):
+    """The server takes no message of that size. The text is a sentence for people."""
 
 
 class Bot:
@@ -33,7 +43,14 @@ class Bot:
         self._heard: dict[str, asyncio.Queue[Heard]] = {}
 
     @classmethod
-    async def connect(cls, settings: NatsSettings, url: str, channel: str, user: str) -> Self:
+    async def connect(
+        cls,
+        settings: NatsSettings,
+        url: str,
+        channel: str,
+        user: str,
+        limit_s: float = CONNECT_TIMEOUT_S,
+    ) -> Self:
         """Raises ConnectionError where there is no server at `url`."""
         try:
             options = client_options(settings, url)
@@ -42,7 +59,7 @@ class Bot:
         client = NatsClient()
         bot = cls(client, settings.subjects, channel, user)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 await client.connect(**options, error_cb=_quietly)
             subjects = settings.subjects
             for subject in (subjects.stream, subjects.response, subjects.error):
@@ -60,19 +77,21 @@ class Bot:
         """Whether an engine listens. It is asked nothing: an empty request changes nothing."""
         try:
             await self._client.request(self._subjects.request, b"{}", timeout=PROBE_TIMEOUT_S)
-        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+        except nats.errors.Error:  # nobody listens, nobody answers, or the server left meanwhile
             return False
         return True
 
     async def ask(self, line: str) -> AsyncGenerator[Heard, None]:
-        """Send `!chat <line>`; what is heard of it, the outcome last. TimeoutError without one."""
+        """Send `!chat <line>`; what is heard of it, the outcome last.
+
+        Raises TimeoutError without an outcome, ServiceGone, LineTooLong.
+        """
         request_id = uuid.uuid4().hex
         heard = self._heard[request_id] = asyncio.Queue()
         try:
             await self._send(line, request_id)
             while True:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    values = await heard.get()
+                values = await self._next(heard)
                 yield values
                 if values.get("type") != "llm_delta":
                     return
@@ -81,7 +100,16 @@ class Bot:
 
     async def stop(self) -> None:
         """Cut off the answer being written."""
-        await self._send("stop", uuid.uuid4().hex)
+        with contextlib.suppress(ServiceGone):  # then nothing is being written
+            await self._send("stop", uuid.uuid4().hex)
+
+    async def gone(self) -> bool:
+        """Whether the connection is lost and does not come back within seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE_AFTER_S):
+                while not (self._client.is_connected or self._client.is_closed):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_EVERY_S / 10)  # nats-py has no event for it
+        return not self._client.is_connected
 
     async def close(self) -> None:
         with contextlib.suppress(nats.errors.Error, OSError):
@@ -95,7 +123,22 @@ class Bot:
             "username": self._user,
             "request_id": request_id,
         }
-        await self._client.publish(self._subjects.chat, orjson.dumps(message))
+        try:
+            await self._client.publish(self._subjects.chat, orjson.dumps(message))
+        except nats.errors.MaxPayloadError as exc:
+            most = self._client.max_payload
+            raise LineTooLong(f"The line is too long: a message has {most} bytes at most.") from exc
+        except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as exc:
+            raise ServiceGone from exc
+
+    async def _next(self, heard: asyncio.Queue[Heard]) -> Heard:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        return await heard.get()
+                if await self.gone():
+                    raise ServiceGone
 
     async def _on_msg(self, msg: Msg) -> None:
         values = orjson.loads(msg.data)

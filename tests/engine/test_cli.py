@@ -179,3 +179,157 @@ def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:
         assert os.waitstatus_to_exitcode(status) == 0
     finally:
         os.close(terminal)
+
+
+@contextmanager
+def chatting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`rosey-llm chat` with pipes that are open; killed at the end where it still runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [COMMAND, "chat", *arguments], cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def say(process: subprocess.Popen[str], line: str) -> str:
+    """The line that comes back."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline()
+
+
+def slow(folder: Path, words: int) -> None:
+    reply = "word " * words
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED + f'[providers.scripted]\nreply = "{reply}"\nchunk_delay = 0.05\n'
+    )
+
+
+def test_ctrl_c_ends_a_chat_in_a_pipe_with_130_and_without_a_trace(folder: Path) -> None:
+    with chatting(folder) as chat:
+        assert say(chat, "Hello") == "You said: Hello\n"
+        chat.send_signal(signal.SIGINT)
+        assert chat.communicate(timeout=30) == ("", "")
+        assert chat.returncode == 130
+
+
+def test_ctrl_c_in_a_pipe_stops_the_answer_that_is_written(folder: Path) -> None:
+    slow(folder, 10_000)
+    with chatting(folder) as chat:
+        assert chat.stdin is not None
+        assert chat.stdout is not None
+        chat.stdin.write("Hello\n")
+        chat.stdin.flush()
+        assert chat.stdout.read(4) == "word"
+        chat.send_signal(signal.SIGINT)
+        assert chat.communicate(timeout=15)[1] == ""
+        assert chat.returncode == 130
+
+
+def test_bad_input_is_one_failed_line_and_the_next_is_answered(folder: Path) -> None:
+    said = b"a\xffb\n" + b"x" * 3_000_000 + b"\nlast\r\n"
+    done = subprocess.run(
+        [COMMAND, "chat"], cwd=folder, input=said, capture_output=True, timeout=50, check=False
+    )
+    assert done.stdout.decode() == "You said: a\ufffdb\nYou said: last\n"
+    assert re.fullmatch(r"Error: The line is too long: .*\n", done.stderr.decode())
+    assert done.returncode == 1
+
+
+def test_chats_that_start_at_once_are_all_answered_whatever_url_was_left(folder: Path) -> None:
+    store = folder / "data" / "nats"
+    store.mkdir(parents=True)
+    (store / "url").write_text("nats://127.0.0.1:9")
+    with chatting(folder) as one, chatting(folder) as two, chatting(folder) as three:
+        for chat in (one, two, three):
+            assert say(chat, "Hello") == "You said: Hello\n"
+
+
+def test_a_chat_takes_over_where_the_one_that_had_the_service_leaves(folder: Path) -> None:
+    with chatting(folder) as first:
+        assert say(first, "Hello") == "You said: Hello\n"
+        with chatting(folder, "--channel", "b") as second:
+            assert say(second, "Hi") == "You said: Hi\n"
+            assert first.communicate(timeout=30) == ("", "")
+            assert say(second, "Still there?") == "You said: Still there?\n"
+            assert second.communicate(timeout=30) == ("", "")
+            assert second.returncode == 0
+
+
+def test_a_chat_says_that_the_service_died_before_it_answered(folder: Path) -> None:
+    slow(folder, 10_000)
+    with subprocess.Popen(
+        [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline()
+        with chatting(folder) as chat:
+            assert chat.stdin is not None
+            assert chat.stdout is not None
+            chat.stdin.write("Hello\n")
+            chat.stdin.flush()
+            assert chat.stdout.read(4) == "word"
+            service.kill()
+            _, errors = chat.communicate(timeout=40)
+            assert errors == "Error: The service has gone before it answered.\n"
+            assert chat.returncode == 1
+
+
+@pytest.mark.parametrize(("presses", "code"), [(1, 0), (2, 130)])
+def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
+    folder: Path, presses: int, code: int
+) -> None:
+    slow(folder, 60)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execv(COMMAND, [COMMAND, "chat", "--user", "alice"])
+    try:
+        read_until(terminal, "alice> ")
+        with chatting(folder, "--channel", "b") as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            other.stdin.write("Hello\n")
+            other.stdin.flush()
+            assert other.stdout.read(4) == "word"
+            os.write(terminal, b"\x04")
+            read_until(terminal, "\n")
+            for press in range(presses):
+                os.write(terminal, b"\x03")
+                if press == 0:
+                    read_until(terminal, "Ctrl-C once more")
+            _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == code
+    finally:
+        os.close(terminal)
+
+
+def test_check_tries_the_embedded_nats(folder: Path) -> None:
+    config = SCRIPTED + 'store_dir = "/proc/nats"\n'
+    (folder / "rosey-llm.toml").write_text(config)
+    done = rosey(folder, "check")
+    assert done.returncode == 1
+    assert re.search(r"^NATS +FAILS +.*/proc.*Set \[nats\] store_dir", done.stdout, re.MULTILINE)
+
+
+def test_check_survives_a_provider_that_raises(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "strangers.py").write_text(
+        "from providers.scripted import ScriptedProvider\n"
+        "class Stranger(ScriptedProvider):\n"
+        "    async def status(self):\n"
+        "        raise ZeroDivisionError('oh')\n"
+    )
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"odd"') + '[providers.odd]\nkind = "strangers:Stranger"\n'
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    done = rosey(folder, "check")
+    assert done.returncode == 1
+    assert re.search(r"^provider odd +FAILS +.*ZeroDivisionError", done.stdout, re.MULTILINE)

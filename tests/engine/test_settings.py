@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from engine import settings
+from engine.actors.personas import Personas
 from engine.errors import CannotStart
 from engine.settings import Settings
 from providers import table
+from providers.records import RecordError
 
 EXAMPLE = Path(__file__).parents[2] / "rosey-llm.toml"
 
@@ -96,6 +98,16 @@ def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None
         ("[personas.'two words']\nprompt = 'x'", "personas.two words: expected a name of one word"),
         ("[personas.p]\nprompt = 'x'\ntemperature = 3", "personas.p.temperature: expected 0 to 2"),
         ("[nats]\nurl = 'localhost'", 'nats.url: expected "embedded" or nats://..., got'),
+        ("[nats]\nurl = 'nat://jo:sesame@host'", 'got "nat://***@host"'),
+        ("[nats]\nurl = 'nats:/jo:sesame@host'", 'got "***@host"'),
+        ("[nats]\nurl = 'jo:ses//ame@host'", 'got "***@host"'),
+        ("[nats]\ntls_ca = '~no-such-user/x'", "nats.tls_ca: expected a path, got"),
+        ("[providers]\nopenai = 3", "providers.openai: expected a table, got 3"),
+        ("default_provider = 'no_such_module:A'", "default_provider: cannot import"),
+        (
+            "[personas.Pirate]\nprompt = 'x'\n[personas.PIRATE]\nprompt = 'y'",
+            "personas.PIRATE: the same as personas.Pirate; names are matched without",
+        ),
         ("[nats]\nport = 70000", "nats.port: expected 0 to 65535, got 70000"),
         ("[nats.subjects]\nchat = 'a.*'", "nats.subjects.chat: expected a subject without wild"),
         ("[nats.subjects]\nchat = 'llm.error'", '"llm.error" is used twice'),
@@ -143,9 +155,141 @@ def test_no_repr_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
     assert "sesame" not in repr(loaded) + repr(provider.config) + repr(provider)
 
 
-def test_paths_start_at_the_files_folder(tmp_path: Path) -> None:
-    loaded = settings.parse({"storage": {"path": "x.db"}}, tmp_path)
-    assert loaded.storage.path == str(tmp_path / "x.db")
+PATHS = """
+[storage]
+path = "PLACE/x.db"
+[nats]
+store_dir = "PLACE/nats"
+credentials = "PLACE/me.creds"
+tls_ca = "PLACE/ca.pem"
+tls_cert = "PLACE/cert.pem"
+tls_key = "PLACE/key.pem"
+password = "${file:PLACE/password}"
+[providers.local]
+model_path = "PLACE/tiny.gguf"
+[providers.small]
+kind = "local"
+"""
+
+
+@pytest.mark.parametrize("place", ["below", "~"])
+def test_paths_start_at_the_files_folder_or_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder = tmp_path / "below"
+    folder.mkdir()
+    (folder / "password").write_text("sesame\n")
+    monkeypatch.setenv("HOME", str(folder))
+    file = tmp_path / "rosey-llm.toml"
+    file.write_text(PATHS.replace("PLACE", place))
+    loaded = settings.load(file)
+    nats = loaded.nats
+    assert loaded.storage.path == str(folder / "x.db")
+    assert nats.store_dir == str(folder / "nats")
+    assert nats.credentials == str(folder / "me.creds")
+    tls = [str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")]
+    assert [nats.tls_ca, nats.tls_cert, nats.tls_key] == tls
+    assert nats.password == "sesame"
+    assert loaded.provider_table("local")["model_path"] == str(folder / "tiny.gguf")
+    assert "model_path" not in loaded.provider_table("small")
+
+
+def test_a_path_that_is_not_set_stays_so(tmp_path: Path) -> None:
+    loaded = settings.parse({"providers": {"local": {"model_path": ""}}}, tmp_path)
+    assert loaded.nats.credentials == loaded.nats.tls_ca == ""
+    assert loaded.provider_table("local")["model_path"] == ""
+
+
+def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "rosey-llm.toml"
+    file.write_bytes(b"name = '\xff'")
+    with pytest.raises(CannotStart) as caught:
+        settings.load(file)
+    assert str(caught.value) == f"{file}: not UTF-8: invalid start byte at byte 8"
+
+
+def test_a_persona_of_ones_own_replaces_a_built_in_one_in_any_case(tmp_path: Path) -> None:
+    loaded = settings.parse({"personas": {"CONCISE": {"prompt": "Hm."}}}, tmp_path)
+    personas = Personas(loaded.personas)
+    assert personas.get("concise")[1].prompt == "Hm."
+    assert personas.names == ["default", "concise", "technical", "creative"]
+
+
+PARROT = """
+from providers.scripted import ScriptedProvider
+
+class Parrot(ScriptedProvider):
+    kind = "parrot"
+"""
+
+
+@pytest.mark.parametrize("name", ["settings_parrot", "settings_parrots:Parrot"])
+def test_a_packages_provider_needs_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "settings_parrots.py").write_text(PARROT)
+    info = tmp_path / "parrots-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[rosey_llm.providers]\nsettings_parrot = settings_parrots:Parrot\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = settings.parse({"default_provider": name, "fallback_providers": [name]}, tmp_path)
+    assert table.build(name, loaded.provider_table(name)).kind == "parrot"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("openai", "OPENAI_API_KEY"), ("openrouter", "OPENROUTER_API_KEY")]
+)
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        (None, "from-env"),
+        ({}, "from-env"),
+        ({"api_key": ""}, "from-env"),
+        ({"api_key": "own"}, "own"),
+        ({"base_url": "http://localhost:8000/v1"}, None),
+        ({"base_url": "https://api.openai.com.example/v1"}, None),
+        ({"kind": "ollama"}, None),
+    ],
+)
+def test_the_environments_key_is_for_the_default_address_of_its_kind_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    variable: str,
+    values: dict[str, str] | None,
+    key: str | None,
+) -> None:
+    monkeypatch.setenv(variable, "from-env")
+    loaded = settings.parse({"providers": {} if values is None else {name: values}}, Path())
+    assert loaded.provider_table(name).get("api_key") == key
+    assert "from-env" not in repr(loaded)
+
+
+async def test_a_missing_key_is_asked_for_where_it_would_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    elsewhere = {"kind": "openai", "base_url": "https://api.openai.com/v2"}
+    loaded = settings.parse({"providers": {"mine": elsewhere}}, Path())
+    details = []
+    for name in ("openai", "mine"):
+        async with table.build(name, loaded.provider_table(name)) as provider:
+            details.append((await provider.status()).detail)
+    assert details == [
+        "OpenAI needs an API key: set providers.openai.api_key "
+        "(or OPENAI_API_KEY in the service's environment)",
+        "OpenAI needs an API key: set providers.mine.api_key",
+    ]
+
+
+def test_a_key_from_the_environment_that_cannot_be_sent_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "two\nlines")
+    with pytest.raises(RecordError, match=r"^providers\.openai\.api_key: "):
+        settings.parse({"default_provider": "openai"}, Path())
 
 
 def test_several_providers_of_a_kind_are_told_apart_by_their_tables(tmp_path: Path) -> None:

@@ -40,12 +40,18 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "parrots.py").write_text(PLUGIN)
     (tmp_path / "broken_parrots.py").write_text("class Parrot(:\n")
     (tmp_path / "hungry_parrots.py").write_text("import no_such_food\n")
+    (tmp_path / "dead_parrots.py").write_text("pining = for_fjords\n")
+    (tmp_path / "gone_parrots.py").write_text("raise SystemExit(3)\n")
     info = tmp_path / "parrots-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[rosey_llm.providers]\nparrot = parrots:Parrot\n")
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
+
+
+def test_the_known_kinds_are_ours_and_those_of_packages(elsewhere: Path) -> None:
+    assert table.known() == ["local", "ollama", "openai", "openrouter", "parrot", "scripted"]
 
 
 @pytest.mark.parametrize("kind", table.KINDS)
@@ -81,6 +87,11 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
             "hungry_parrots:Parrot",
             "cannot import \"hungry_parrots:Parrot\": No module named 'no_such_food'",
         ),
+        (
+            "dead_parrots:Parrot",
+            "cannot import \"dead_parrots:Parrot\": NameError: name 'for_fjords' is not defined",
+        ),
+        ("gone_parrots:Parrot", 'cannot import "gone_parrots:Parrot": SystemExit: 3'),
         ("parrots:Owl", '"parrots" has no class "Owl"'),
         ("parrots:", '"parrots" has no class ""'),
         (":Parrot", 'cannot import ":Parrot": Empty module name'),

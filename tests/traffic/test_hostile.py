@@ -285,7 +285,7 @@ async def test_a_piece_that_the_server_would_not_take_ends_in_one_error(
         bot = await house.new_bot()
         llm.plan(Behaviour(pieces=["small ", "\1" * 20_000]))
         error = await bot.ask("Hi", request_id="r")
-        assert (error["code"], error["request_id"]) == ("internal", "r")
+        assert (error["code"], error["request_id"]) == ("provider_error", "r")
         assert "more than the NATS server takes" in error["error"]
         assert (await bot.ask("still there?"))["content"] == "You said: still there?"
 
