@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,7 +62,7 @@ class Supervisor:
         waiting = self._actors.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, however full it is here.
-            self._spawn_task(self._join(request))
+            self._spawn_task(self._aside(request, self._join))
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
@@ -70,7 +70,7 @@ class Supervisor:
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
         if isinstance(request.command, Stop):
-            self._spawn_task(self._stop(request))
+            self._spawn_task(self._aside(request, self._stop))
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
@@ -91,19 +91,32 @@ class Supervisor:
 
     async def _join(self, request: Request) -> None:
         """The outcome of a request that waits goes to this sender, too."""
-        put = self._put(request, kinds.encode(request.command))
-        try:
-            acceptance = await self._around.database.write(put)
-        except StorageUnavailable as exc:
-            self._refuse(request, exc)
-            return
-        if isinstance(acceptance, Settled):
-            self._around.outlet.publish(acceptance)
-
-    def _refuse(self, request: Request, exc: StorageUnavailable) -> None:
-        failure = Failure(
-            request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0
+        join = partial(
+            mailboxes.join,
+            channel=request.channel_id,
+            request_id=request.request_id,
+            replies=request.replies,
         )
+        known = await self._around.database.write(join)
+        if known is None:
+            raise StorageUnavailable("The message could not be stored. Send it again shortly.")
+        if isinstance(known, Settled):
+            self._around.outlet.publish(known)
+
+    async def _aside(
+        self, request: Request, work: Callable[[Request], Coroutine[None, None, None]]
+    ) -> None:
+        """What is done beside the mailboxes. Whatever goes wrong, the sender hears of it."""
+        code, error, retry_after_s = "internal", "This message could not be handled.", None
+        try:
+            await work(request)
+        except StorageUnavailable as exc:
+            code, error, retry_after_s = "busy", str(exc), 5.0
+        except Exception:  # the edge of a task that nobody awaits
+            log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
+        else:
+            return
+        failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
         self._around.outlet.refuse(failure, request.replies)
 
     def _check_room(self, size_bytes: int) -> None:
@@ -124,7 +137,7 @@ class Supervisor:
         """The channel's actor. A completion gets one of its own: it waits for no other message."""
         channel_id = request.channel_id
         if isinstance(request.command, Complete):
-            actor = self._spawn(channel_id)
+            actor = self._spawn(channel_id, suspendable=False)
             self._completions.add(actor)
             return actor
         self._last_told.pop(channel_id, None)  # so that the dictionary is in the order of last use
@@ -135,9 +148,9 @@ class Supervisor:
             found.suspend_until(self._suspended.pop(channel_id, 0))
         return found
 
-    def _spawn(self, channel_id: str) -> ChannelActor:
+    def _spawn(self, channel_id: str, *, suspendable: bool = True) -> ChannelActor:
         mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
-        return ChannelActor(channel_id, self._around, mailbox, self._done)
+        return ChannelActor(channel_id, self._around, mailbox, self._done, suspendable=suspendable)
 
     def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
         # A method, not a closure over the actor: an actor that is let go must be free at once, and
@@ -155,28 +168,24 @@ class Supervisor:
         find = partial(
             mailboxes.find_settled, channel=channel, request_id=request_id, replies=request.replies
         )
-        try:
-            settled = await database.write(find)
-            if settled is None:
-                stopped = bool(actor and actor.current is target and actor.stop())
-                text = "Stopped." if stopped else "There is nothing to stop."
-                answer = Answer(channel, request_id, "stop", text, request.username)
-                settled = await database.write(
-                    partial(
-                        mailboxes.settle_at_once,
-                        channel=channel,
-                        request_id=request_id,
-                        rows=(Row("stop", request_id, request.username),),
-                        kind=answer.kind,
-                        body=answer.encode(),
-                        replies=request.replies,
-                        now_ms=now_ms(),
-                    )
+        settled = await database.write(find)
+        if settled is None:
+            stopped = bool(actor and actor.current is target and actor.stop())
+            text = "Stopped." if stopped else "There is nothing to stop."
+            answer = Answer(channel, request_id, "stop", text, request.username)
+            settled = await database.write(
+                partial(
+                    mailboxes.settle_at_once,
+                    channel=channel,
+                    request_id=request_id,
+                    rows=(Row("stop", request_id, request.username),),
+                    kind=answer.kind,
+                    body=answer.encode(),
+                    replies=request.replies,
+                    now_ms=now_ms(),
                 )
-        except StorageUnavailable as exc:
-            self._refuse(request, exc)
-        else:
-            self._around.outlet.publish(settled)
+            )
+        self._around.outlet.publish(settled)
 
     # From start to drain.
 
@@ -261,6 +270,7 @@ class Supervisor:
             await asyncio.gather(*late, return_exceptions=True)
             if late:
                 log.warning("%d turns did not end in time; they go on after a restart.", len(late))
+        await asyncio.gather(*(actor.leave() for actor in actors))
         try:
             await self.snapshot_changed()
         except StorageUnavailable as exc:

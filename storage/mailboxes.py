@@ -73,25 +73,38 @@ def put(
     now_ms: int,
 ) -> Accepted | AlreadyWaiting | Settled:
     """Accept a command, unless the same request is waiting or has been answered."""
-    if settled := find_settled(connection, channel, request_id, replies):
-        return settled
+    if known := join(connection, channel, request_id, replies):
+        return known
     channel_id = _channel_id(connection, channel, now_ms)
-    waiting = connection.execute(
-        "SELECT id, replies FROM mailbox WHERE channel_id = ? AND request_id = ?",
-        (channel_id, request_id),
-    ).fetchone()
-    if waiting:
-        merged = list(dict.fromkeys([*json.loads(waiting[1]), *replies]))
-        connection.execute(
-            "UPDATE mailbox SET replies = ? WHERE id = ?", (json.dumps(merged), waiting[0])
-        )
-        return AlreadyWaiting()
     row_id = connection.execute(
         "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
         " accepted_ms) VALUES (?, ?, ?, ?, ?, 0, ?) RETURNING id",
         (channel_id, request_id, username, body, json.dumps(list(replies)), now_ms),
     ).fetchone()[0]
     return Accepted(row_id)
+
+
+def join(
+    connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
+) -> AlreadyWaiting | Settled | None:
+    """Let a request that is sent again hear of the first one's outcome, too.
+
+    None where there is no first one on disk; nothing is accepted by this.
+    """
+    if settled := find_settled(connection, channel, request_id, replies):
+        return settled
+    waiting = connection.execute(
+        "SELECT m.id, m.replies FROM mailbox m JOIN channel c ON c.id = m.channel_id"
+        " WHERE c.name = ? AND m.request_id = ?",
+        (channel, request_id),
+    ).fetchone()
+    if waiting is None:
+        return None
+    merged = list(dict.fromkeys([*json.loads(waiting[1]), *replies]))
+    connection.execute(
+        "UPDATE mailbox SET replies = ? WHERE id = ?", (json.dumps(merged), waiting[0])
+    )
+    return AlreadyWaiting()
 
 
 def take(connection: sqlite3.Connection, row_id: int) -> int:

@@ -37,7 +37,8 @@ STORAGE_PAUSE_S = 1.0
 class ChannelActor:
     """Outsiders `tell`, `stop` and `drain` it; nobody reaches into it.
 
-    `on_done` is called once for each command that has left the actor.
+    `on_done` is called once for each command that has left the actor. An actor that is not
+    `suspendable` speaks for one completion, and its crashes are not its channel's.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class ChannelActor:
         around: Surroundings,
         mailbox: Mailbox,
         on_done: Callable[[ChannelActor, Envelope], None],
+        *,
+        suspendable: bool = True,
     ) -> None:
         self.channel_id = channel_id
         self._around = around
         self._mailbox = mailbox
         self._on_done = on_done
         self._crashes = Crashes()
+        self._suspendable = suspendable
         self._conversation: Conversation | None = None
         self._snapshot_upto = 0
         self._current: Envelope | None = None
@@ -137,6 +141,11 @@ class ChannelActor:
             self._task.cancel()  # there is no turn in hand to wait for
         return self._task
 
+    async def leave(self) -> None:
+        """After the drain: what waits is on disk; a sender whose message is not hears so."""
+        while len(self._mailbox):
+            await self._accepted(self._mailbox.take())
+
     # One turn after the other.
 
     async def _run(self) -> None:
@@ -174,13 +183,14 @@ class ChannelActor:
     async def _note_crash(self) -> float:
         """How long to wait before the next attempt. A suspension is kept over a restart."""
         pause_s = self._crashes.add()
-        if until_ms := self._crashes.suspended_until_ms:
+        until_ms = self._crashes.suspended_until_ms
+        if until_ms and self._suspendable:
             log.error("Channel %.80r is suspended for %g s.", self.channel_id, pause_s)
             await self._keep(partial(suspensions.save, name=self.channel_id, until_ms=until_ms))
         return pause_s
 
     async def _note_success(self) -> None:
-        if self._crashes.suspended_until_ms:
+        if self._crashes.suspended_until_ms and self._suspendable:
             log.warning("Channel %.80r works again.", self.channel_id)
             await self._keep(partial(suspensions.lift, name=self.channel_id))
         self._crashes.clear()

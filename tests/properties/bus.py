@@ -35,7 +35,7 @@ class Bus:
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         if self.database is not None:
-            self._model.refused((failure.channel_id, failure.request_id))
+            self._model.refuse((failure.channel_id, failure.request_id))
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         if self.database is not None:

@@ -54,10 +54,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(told=st.lists(st.tuples(channels, commands), min_size=1, max_size=4))
     def carry_out(self, told: list[tuple[str, Command]]) -> None:
+        self.carry_out_all(*told)
+
+    def carry_out_all(self, *told: tuple[str, Command]) -> None:
         for channel, command in told:
             self.world.tell(self.world.new(channel, command))
             self.world.life.rest()
-            self.answer_all()
+            for call in self.world.life.asked.waiting:
+                call.goes_on.set()
+            self.world.life.rest()
 
     @rule(channel=channels, count=st.integers(4, 8))
     def tell_too_many(self, channel: str, count: int) -> None:
@@ -72,19 +77,18 @@ class Machine(RuleBasedStateMachine):
     def stop(self, channel: str) -> None:
         self.world.tell(self.world.new(channel, Stop()))
 
-    @rule(channel=channels, rounds=rounds)
-    def stop_under_the_same_id(self, channel: str, rounds: int) -> None:
-        request = self.world.new(channel, Chat("hello"))
+    @rule(
+        channel=channels,
+        command=st.sampled_from([Chat("hello"), Complete("complete")]),
+        rounds=rounds,
+    )
+    def stop_under_the_same_id(self, channel: str, command: Command, rounds: int) -> None:
+        request = self.world.new(channel, command)
         self.world.tell(request)
         self.world.go(rounds)
         self.world.tell(self.world.new(channel, Stop(), request.request_id))
 
     # The provider.
-
-    def answer_all(self) -> None:
-        for call in self.world.life.asked.waiting:
-            call.goes_on.set()
-        self.world.life.rest()
 
     @precondition(lambda self: self.world.life.asked.waiting)
     @rule(index=st.integers(0, 3), how=st.sampled_from(["answers", "answers", "fails", "deaf"]))
@@ -94,6 +98,14 @@ class Machine(RuleBasedStateMachine):
         call.fails, call.deaf = how == "fails", how == "deaf"
         if how != "deaf":
             call.goes_on.set()
+
+    @rule(channel=channels, seconds=st.sampled_from([0.0, 50.0]))
+    def provider_goes_deaf(self, channel: str, seconds: float) -> None:
+        self.world.tell(self.world.new(channel, Chat("hello")))
+        self.world.life.rest()
+        for call in self.world.life.asked.waiting:
+            call.deaf = True
+        self.world.life.rest(seconds)
 
     # The passing of time, by rounds of the loop, commits and seconds.
 
@@ -118,6 +130,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(channel=channels, rounds=st.integers(0, 3))
     def tell_while_passivating(self, channel: str, rounds: int) -> None:
+        self.carry_out_all((channel, Chat("hello")))
         self.world.life.passivate()
         for _ in range(rounds):
             self.world.life.turn()

@@ -89,8 +89,8 @@ class Model:
             self.stops.add(key)
         self.owed.add(key)
 
-    def refused(self, key: Key, why: EngineError | None = None) -> None:
-        self.owed.discard(key)
+    def not_taken(self, request: Request, why: EngineError) -> None:
+        key = _key(request)
         if isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
             self.violate("a mailbox with room is busy", key, why.ahead)
         if isinstance(why, Suspended) and key[0] not in self._ever_broken:
@@ -165,6 +165,9 @@ class Model:
             del self._running[key[0]]
 
     # What leaves the engine.
+
+    def refuse(self, key: Key) -> None:
+        self.owed.discard(key)
 
     def publish(self, key: Key, body: bytes) -> None:
         self.owed.discard(key)
