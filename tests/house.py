@@ -104,9 +104,10 @@ class Bot:
         await self.client.flush()
 
     async def close(self) -> None:
-        # Where the server was killed, nats-py may wait for ever for its socket to close.
+        # Where the server was killed, nats-py may wait for ever for its socket to close. Earlier
+        # than after its pause of 2 s it would swallow the cancellation.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(4):
                 await self.client.close()
 
     def heard_outcomes(self) -> list[Heard]:

@@ -56,8 +56,8 @@ async def service(folder: Path, llm: LLMServer) -> AsyncIterator[Service]:
     try:
         async with asyncio.timeout(30):
             ready = (await process.stdout.readline()).decode()
-            assert "is ready" in ready
-            yield Service(process, ready)
+        assert "is ready" in ready
+        yield Service(process, ready)
     finally:
         if process.returncode is None:
             process.kill()
