@@ -112,8 +112,10 @@ class Bot:
         return not self._client.is_connected
 
     async def close(self) -> None:
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
+        # Where the server was killed, nats-py may wait for ever for its socket to close.
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._client.close()
 
     async def _send(self, line: str, request_id: str) -> None:
         message = {
