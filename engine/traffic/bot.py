@@ -100,8 +100,11 @@ class Bot:
 
     async def stop(self) -> None:
         """Cut off the answer being written."""
-        with contextlib.suppress(ServiceGone):  # then nothing is being written
+        with contextlib.suppress(ServiceGone, nats.errors.Error):  # then nothing is being written
             await self._send("stop", uuid.uuid4().hex)
+            # Whoever leaves next must not overtake it: the service may leave with us.
+            await asyncio.sleep(0)
+            await self._client.flush(timeout=2)
 
     async def gone(self) -> bool:
         """Whether the connection is lost and does not come back within seconds."""
