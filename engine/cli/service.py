@@ -1,0 +1,76 @@
+"""The service itself: run it, talk to it, try whether it could answer."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+import click
+
+from engine.cli.starting import config_option, load, log_to_stderr, run_async
+
+
+@click.command()
+@config_option
+def run(config: Path | None) -> None:
+    """Run the service until SIGTERM or Ctrl-C; it finishes running answers first.
+
+    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal.
+    """
+    settings = load(config)
+    if not settings.enabled:
+        click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
+        return
+    log_to_stderr(settings.log.level)
+
+    from engine import app
+
+    run_async(app.run(settings, click.echo))
+
+
+@click.command()
+@config_option
+@click.option("--channel", default="terminal", show_default=True, help="The channel to talk in.")
+@click.option("--user", default=None, help="Your name there; your login name by default.")
+def chat(config: Path | None, channel: str, user: str | None) -> None:
+    """Talk in the terminal. Starts the service for as long as it takes, unless it runs already.
+
+    Ctrl-C stops an answer, Ctrl-D leaves. With input from a pipe, each line gets its answer.
+    """
+    settings = load(config)
+    log_to_stderr("warning", "%(message)s")
+
+    from engine import terminal
+
+    sys.exit(run_async(terminal.chat(settings, channel, user or _login_name())))
+
+
+@click.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Try configuration, NATS, database and providers; say what to do about what fails.
+
+    Exit codes: 0 the service could answer, 1 it could not, 3 the configuration is wrong.
+    """
+    settings = load(config)
+    log_to_stderr("error")
+
+    from engine import check
+
+    found = run_async(check.findings(settings))
+    width = max(len(each.part) for each in found)
+    for each in found:
+        state = "ok" if each.works else "FAILS" if each.needed else "off"
+        click.echo(f"{each.part:<{width}}  {state:<5}  {each.detail}")
+    if not check.could_answer(found):
+        click.echo("The service could not answer.")
+        sys.exit(1)
+    click.echo("The service can answer.")
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "User"

@@ -1,0 +1,71 @@
+"""What commands have in common: the configuration, the event loop, how a start fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from engine.settings import Settings
+
+T = TypeVar("T")
+EXIT_CANNOT_START = 3
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ROSEY_LLM_CONFIG",
+    help="Configuration file; ./rosey-llm.toml where there is one, else the defaults.",
+)
+
+
+def load(config: Path | None) -> Settings:
+    from engine import settings
+    from engine.errors import CannotStart
+
+    if config is None and Path(settings.DEFAULT_FILE).exists():
+        config = Path(settings.DEFAULT_FILE)
+    try:
+        return settings.load(config)
+    except CannotStart as exc:
+        cannot_start(exc)
+
+
+def run_async(work: Coroutine[None, None, T]) -> T:
+    import asyncio
+
+    from engine.errors import CannotStart
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(work)
+        except CannotStart as exc:
+            cannot_start(exc)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def cannot_start(exc: Exception) -> NoReturn:
+    click.echo(f"rosey-llm cannot start: {exc}", err=True)
+    sys.exit(EXIT_CANNOT_START)
+
+
+def log_to_stderr(
+    level: str, line: str = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+) -> None:
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
