@@ -15,14 +15,31 @@ stop        a stop                     nothing
 
 The rows of one turn are appended together and stand next to each other: `message`, then its
 outcome. A message counts for the conversation only where an `answer` follows it.
+
+`details` of an outcome is JSON, and all of it may be missing:
+
+accepted_ms      when the command was accepted, in milliseconds since 1970
+started_ms       when its turn began
+waited_ms        how long it waited for a free slot of the provider
+attempts         calls made to providers
+exchanges        pairs of message and answer that the model was shown, the newest of its channel
+persona_version  which text the persona had (`storage/persona_versions.py`)
+temperature, max_tokens   what the provider was asked for
+prompt_digest    SHA-256 of the prompt, in hexadecimal digits
+
+`digest` chains each row to the one before it in its channel (`storage/digest.py`).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import orjson
+
+from storage import digest
 
 Kind = Literal[
     "message",
@@ -37,11 +54,18 @@ Kind = Literal[
     "help",
     "stop",
 ]
+INSERT = (
+    "INSERT INTO history (channel_id, username, content, salt, digest,"  # noqa: S608
+    f" {', '.join(digest.FACTS)}) VALUES (?, ?, ?, ?, ?{', ?' * len(digest.FACTS)})"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that happened. Tokens as the provider counted them, `latency_ms` of the answer."""
+    """One thing that happened. Tokens as the provider counted them, `latency_ms` of the answer.
+
+    `details` say how an outcome came about.
+    """
 
     kind: Kind
     request_id: str
@@ -55,6 +79,7 @@ class Row:
     completion_tokens: int | None = None
     latency_ms: int | None = None
     code: str | None = None
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +93,64 @@ class Past:
     persona: str | None
 
 
-def append(connection: sqlite3.Connection, channel_id: int, ts_ms: int, rows: Iterable[Row]) -> int:
-    """Append a turn's rows, numbered within their channel; the last one's id."""
-    newest = connection.execute(
-        "SELECT id, seq FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1", (channel_id,)
+def append(
+    connection: sqlite3.Connection,
+    channel_id: int,
+    ts_ms: int,
+    rows: Iterable[Row],
+    accepted_ms: int | None = None,
+) -> int:
+    """Append a turn's rows, numbered and chained within their channel; the last one's id.
+
+    The last one is the turn's outcome; `accepted_ms` is added to its details.
+    """
+    rows = tuple(rows)
+    last_id, seq, link = _head(connection, channel_id)
+    for row in rows:
+        seq += 1
+        facts = (
+            seq,
+            ts_ms,
+            row.kind,
+            row.request_id,
+            row.persona,
+            row.provider,
+            row.model,
+            row.finish_reason,
+            row.prompt_tokens,
+            row.completion_tokens,
+            row.latency_ms,
+            row.code,
+            _details(row, accepted_ms if row is rows[-1] else None),
+        )
+        salt = digest.new_salt()
+        private = digest.of_private(salt, row.username, row.content)
+        link = digest.of_row(link, private, facts)
+        inserted = connection.execute(
+            INSERT, (channel_id, row.username, row.content, salt, link, *facts)
+        )
+        last_id = int(inserted.lastrowid or 0)
+    return last_id
+
+
+def _head(connection: sqlite3.Connection, channel_id: int) -> tuple[int, int, bytes]:
+    """Id, number and digest of a channel's newest row; what the first row follows."""
+    found: tuple[int, int, bytes] | None = connection.execute(
+        "SELECT id, seq, digest FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1",
+        (channel_id,),
     ).fetchone()
-    last_id, seq = newest or (0, 0)
-    for seq, row in enumerate(rows, start=seq + 1):  # noqa: B020 - counts on from the last one
-        last_id = connection.execute(
-            "INSERT INTO history (channel_id, seq, ts_ms, kind, request_id, username, content,"
-            " persona, provider, model, finish_reason, prompt_tokens, completion_tokens,"
-            " latency_ms, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            (
-                channel_id,
-                seq,
-                ts_ms,
-                row.kind,
-                row.request_id,
-                row.username,
-                row.content,
-                row.persona,
-                row.provider,
-                row.model,
-                row.finish_reason,
-                row.prompt_tokens,
-                row.completion_tokens,
-                row.latency_ms,
-                row.code,
-            ),
-        ).fetchone()[0]
-    return int(last_id)
+    if found is not None:
+        return found
+    name = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
+    if name is None:
+        raise sqlite3.IntegrityError(f"there is no channel {channel_id}")
+    return 0, 0, digest.of_channel(name[0])
+
+
+def _details(row: Row, accepted_ms: int | None) -> str | None:
+    details = {} if accepted_ms is None else {"accepted_ms": accepted_ms}
+    details |= row.details or {}
+    return orjson.dumps(details).decode() if details else None
 
 
 def newest(connection: sqlite3.Connection, channel_id: int) -> int:
@@ -115,21 +168,22 @@ def tail(
 
     These are answered messages with their answers, the newest reset and the newest persona switch.
     Reads backwards and stops at that reset or when the window is full; what it passes over, failed
-    turns and raw completions, is never held in memory.
+    turns, raw completions and what was erased, is never held in memory.
     """
     rows: list[Past] = []
     messages = 0
     newer: Past | None = None
     cursor = connection.execute(
-        "SELECT id, kind, username, content, persona FROM history"
+        "SELECT id, kind, username, content, persona, erased_ms FROM history"
         " WHERE channel_id = ? AND id > ? ORDER BY id DESC",
         (channel_id, after_id),
     )
-    for values in cursor:
+    for *values, erased_ms in cursor:
         row = Past(*values)
         if row.kind == "message" and newer is not None and newer.kind == "answer":
-            rows += newer, row
-            messages += 2
+            if erased_ms is None:
+                rows += newer, row
+                messages += 2
         elif row.kind in ("reset", "persona"):
             rows.append(row)
         if row.kind == "reset" or messages >= max_messages:

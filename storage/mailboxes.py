@@ -133,13 +133,13 @@ def settle(
     # outbox remembers the request.
     gone = connection.execute(
         "DELETE FROM mailbox WHERE id = ? AND request_id = ? AND channel_id ="
-        " (SELECT id FROM channel WHERE name = ?) RETURNING channel_id, replies",
+        " (SELECT id FROM channel WHERE name = ?) RETURNING channel_id, replies, accepted_ms",
         (row_id, request_id, channel),
     ).fetchone()
     if gone is None:
         return None
-    channel_id, replies = gone
-    upto = history.append(connection, channel_id, now_ms, rows)
+    channel_id, replies, accepted_ms = gone
+    upto = history.append(connection, channel_id, now_ms, rows, accepted_ms)
     return _to_outbox(
         connection, channel_id, channel, request_id, kind, body, replies, now_ms, upto
     )
@@ -168,7 +168,7 @@ def settle_at_once(
         (channel_id, request_id),
     ).fetchone()
     merged = list(dict.fromkeys([*(json.loads(gone[0]) if gone else []), *replies]))
-    upto = history.append(connection, channel_id, now_ms, rows)
+    upto = history.append(connection, channel_id, now_ms, rows, now_ms)
     return _to_outbox(
         connection,
         channel_id,
@@ -206,12 +206,18 @@ def published(connection: sqlite3.Connection, outbox_ids: Iterable[int], now_ms:
 
 
 def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> int:
-    """Forget published outcomes older than `before_ms`, at most `limit` of them; how many."""
-    return connection.execute(
+    """Forget published outcomes older than `before_ms`, at most `limit` of them; how many.
+
+    When they were published is kept in the history.
+    """
+    gone = connection.execute(
         "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
-        " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)",
+        " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)"
+        " RETURNING published_ms, history_id",
         (before_ms, limit),
-    ).rowcount
+    ).fetchall()
+    connection.executemany("UPDATE history SET published_ms = ? WHERE id = ?", gone)
+    return len(gone)
 
 
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:
@@ -258,8 +264,8 @@ def _to_outbox(
     upto: int,
 ) -> Settled:
     row_id = connection.execute(
-        "INSERT INTO outbox (channel_id, request_id, kind, replies, body, created_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (channel_id, request_id, kind, replies, body, now_ms),
+        "INSERT INTO outbox (channel_id, request_id, kind, replies, body, created_ms, history_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (channel_id, request_id, kind, replies, body, now_ms, upto),
     ).fetchone()[0]
     return Settled(row_id, channel, request_id, kind, body, tuple(json.loads(replies)), upto)

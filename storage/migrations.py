@@ -7,6 +7,7 @@ import sqlite3
 
 import sqlite_utils
 
+from storage import digest
 from storage.errors import CannotOpen
 
 migrations = sqlite_utils.Migrations("rosey-llm")
@@ -79,6 +80,90 @@ def m001_first_schema(db: sqlite_utils.Database) -> None:
         "CREATE INDEX outbox_waiting ON outbox(id) WHERE published_ms IS NULL",
     ):
         db.execute(statement)
+
+
+@migrations()
+def m002_chain_of_digests(db: sqlite_utils.Database) -> None:
+    """History gets its chain of digests, and what operators ask of it.
+
+    AUTOINCREMENT never gives an id again, so ids without a gap show that no row was removed.
+    `erased_ms` and `published_ms` come later than the row and stand outside of its digest.
+    """
+    for statement in (
+        """CREATE TABLE history_chained (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel_id INTEGER NOT NULL REFERENCES channel(id),
+            seq INTEGER NOT NULL,
+            ts_ms INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            username TEXT,
+            content TEXT NOT NULL,
+            persona TEXT,
+            provider TEXT,
+            model TEXT,
+            finish_reason TEXT,
+            prompt_tokens INTEGER,
+            completion_tokens INTEGER,
+            latency_ms INTEGER,
+            code TEXT,
+            details TEXT,
+            salt BLOB,
+            digest BLOB NOT NULL,
+            private BLOB,
+            erased_ms INTEGER,
+            published_ms INTEGER
+        ) STRICT""",
+        """CREATE TABLE persona_version (
+            version TEXT NOT NULL,
+            name TEXT NOT NULL,
+            prompt TEXT NOT NULL,
+            first_used_ms INTEGER NOT NULL,
+            PRIMARY KEY (version, name)
+        ) STRICT""",
+        """CREATE TABLE orders (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            body TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            done_ms INTEGER,
+            result TEXT
+        ) STRICT""",
+        "CREATE INDEX orders_waiting ON orders(id) WHERE done_ms IS NULL",
+        "ALTER TABLE outbox ADD COLUMN history_id INTEGER",
+    ):
+        db.execute(statement)
+    _chain(db.conn)
+    db.execute("DROP TABLE history")
+    db.execute("ALTER TABLE history_chained RENAME TO history")
+    db.execute("CREATE INDEX history_channel ON history(channel_id)")
+    db.execute(
+        "CREATE INDEX history_persona ON history(channel_id)"
+        " WHERE kind = 'persona'"  # waking a channel without a snapshot looks for its last switch
+    )
+
+
+def _chain(connection: sqlite3.Connection) -> None:
+    """Copy `history` to `history_chained`, with digests; the rows before had none."""
+    heads = {
+        channel_id: digest.of_channel(name)
+        for channel_id, name in connection.execute("SELECT id, name FROM channel")
+    }
+    facts = ", ".join(digest.FACTS[:-1])
+    rows = connection.execute(
+        f"SELECT id, channel_id, username, content, {facts} FROM history ORDER BY id"  # noqa: S608
+    )
+    for row_id, channel_id, username, content, *values in rows:
+        salt = digest.new_salt()
+        private = digest.of_private(salt, username, content)
+        link = digest.of_row(heads[channel_id], private, (*values, None))
+        heads[channel_id] = link
+        connection.execute(
+            "INSERT INTO history_chained"  # noqa: S608
+            f" (id, channel_id, username, content, {facts}, salt, digest)"
+            f" VALUES (?, ?, ?, ?{', ?' * len(values)}, ?, ?)",
+            (row_id, channel_id, username, content, *values, salt, link),
+        )
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

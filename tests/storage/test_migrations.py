@@ -12,7 +12,17 @@ from storage.errors import CannotOpen
 from storage.migrations import migrate, migrations
 from tests.storage.writing import add
 
-TABLES = {"channel", "history", "mailbox", "outbox", "snapshot", "suspension"}
+TABLES = {
+    "channel",
+    "history",
+    "mailbox",
+    "orders",
+    "outbox",
+    "persona_version",
+    "snapshot",
+    "suspension",
+}
+STEPS = ["m001_first_schema", "m002_chain_of_digests"]
 
 
 def schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -45,7 +55,7 @@ def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None
 
 def test_every_step_is_recorded(connection: sqlite3.Connection) -> None:
     db = sqlite_utils.Database(connection)
-    assert [step.name for step in migrations.applied(db)] == ["m001_first_schema"]
+    assert [step.name for step in migrations.applied(db)] == STEPS
     assert migrations.pending(db) == []
 
 

@@ -1,0 +1,52 @@
+"""The chain of digests over a channel's history: what was changed, removed or put in shows.
+
+    private  SHA-256 of a row's salt, username and content
+    digest   SHA-256 of the digest of the row before, `private`, and the row's facts (FACTS)
+
+The first row of a channel follows the digest of the channel's name. An erased row loses salt,
+username and content and keeps `private`, so that the chain still holds; without the salt nobody can
+guess what was there by trying words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import orjson
+
+SALT_BYTES = 16
+FACTS = (
+    "seq",
+    "ts_ms",
+    "kind",
+    "request_id",
+    "persona",
+    "provider",
+    "model",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "latency_ms",
+    "code",
+    "details",
+)
+Fact = str | int | None
+
+
+def new_salt() -> bytes:
+    return os.urandom(SALT_BYTES)
+
+
+def of_channel(name: str) -> bytes:
+    """What the first row of a channel follows."""
+    return hashlib.sha256(b"channel " + name.encode()).digest()
+
+
+def of_private(salt: bytes, username: str | None, content: str) -> bytes:
+    return hashlib.sha256(salt + orjson.dumps((username, content))).digest()
+
+
+def of_row(previous: bytes, private: bytes, facts: tuple[Fact, ...]) -> bytes:
+    """`facts` in the order of FACTS, as they stand in the database."""
+    return hashlib.sha256(previous + private + orjson.dumps(facts)).digest()
