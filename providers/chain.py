@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.circuit import Circuit
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError
+from providers.lifetimes import Lifetimes
 from providers.link import Effort, Link, LinkStatistics
 from providers.retry import Retry
+from providers.tally import Tallies, Tally
 
 Items = AsyncGenerator[str | Completion, None]
 Ask = Callable[[Link, Options, bool], Items]
@@ -27,13 +29,16 @@ class Answered:
     """A completion, and what it took.
 
     provider: the name of the one that answered; attempts: calls made, over all providers;
-    waited_s: seconds spent waiting for a free slot.
+    waited_s: seconds spent waiting for a free slot; temperature and max_tokens: what the provider
+    was asked for.
     """
 
     completion: Completion
     provider: str
     attempts: int
     waited_s: float
+    temperature: float | None = None
+    max_tokens: int | None = None
 
 
 class ProviderChain:
@@ -42,6 +47,9 @@ class ProviderChain:
     The first provider answers with the model that was asked for; a later one with its own default.
     Another provider takes over only before the first piece of an answer was given out, and only
     where it could do better. `channel` is who waits for a slot, for fairness among channels.
+
+    A running service changes its providers by a `successor`; whoever may still call this chain then
+    `hold`s it.
     """
 
     def __init__(
@@ -50,18 +58,56 @@ class ProviderChain:
         *,
         circuit: Callable[[], Circuit] = Circuit,
         retry: Retry | None = None,
+        before: ProviderChain | None = None,
     ) -> None:
         if not providers:
             raise ValueError("a chain needs a provider")
         if len({provider.name for provider in providers}) < len(providers):
             raise ValueError("the providers of a chain need different names")
-        retry = retry or Retry()
-        self._links = [Link(provider, circuit(), retry) for provider in providers]
-        self._passed_over: set[str] = set()
+        self._circuit = circuit
+        self._retry = retry = retry or Retry()
+        self._tallies: Tallies = before._tallies if before else Tallies()
+        self._links = [
+            (before and before._carried(provider))
+            or Link(provider, circuit(), retry, self._tallies.of(provider.name))
+            for provider in providers
+        ]
+        self._passed_over: set[str] = set(before._passed_over) if before else set()
+        self._lifetimes: Lifetimes = before._lifetimes if before else Lifetimes()
+        self._lifetimes.taken(self._links)
+        self._holders = 0
+        self._retired = self._left = False
 
     @property
     def primary(self) -> LLMProvider:
         return self._links[0].provider
+
+    @property
+    def providers(self) -> list[LLMProvider]:
+        """In the order in which they are asked."""
+        return [link.provider for link in self._links]
+
+    def successor(self, providers: Sequence[LLMProvider]) -> ProviderChain:
+        """A chain of these providers for the calls to come; then `retire` this one.
+
+        A provider of the same name, kind and configuration as one of ours goes on as it is, with
+        its connections, its slots and what is known of its health; the new one is not used.
+        """
+        return ProviderChain(providers, circuit=self._circuit, retry=self._retry, before=self)
+
+    def hold(self) -> None:
+        """Somebody may call from now on, until as many calls of `release`; never waits."""
+        self._holders += 1
+
+    def release(self) -> None:
+        self._holders -= 1
+        if self._retired:
+            self._leave()
+
+    def retire(self) -> None:
+        """Once nobody holds it any more, close the providers that no successor has."""
+        self._retired = True
+        self._leave()
 
     def context_tokens(self, model: str | None = None) -> int:
         """The budget of the first provider; a later one may say ContextTooLong."""
@@ -113,18 +159,34 @@ class ProviderChain:
             log.warning("Provider %s: %s", self._links[0].name, error)
 
     async def aclose(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for link in self._links:
-                group.create_task(link.aclose())
+        """Close all providers, also those of the chains before that are still held."""
+        await self._lifetimes.aclose()
 
     async def statuses(self) -> dict[str, Status]:
         """Each provider's status by its name, all asked at once, within 5 s."""
-        async with asyncio.TaskGroup() as group:
-            asked = {link.name: group.create_task(link.status()) for link in self._links}
+        self.hold()
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = {link.name: group.create_task(link.status()) for link in self._links}
+        finally:
+            self.release()
         return {name: task.result() for name, task in asked.items()}
 
     def statistics(self) -> dict[str, LinkStatistics]:
         return {link.name: link.statistics() for link in self._links}
+
+    def totals(self) -> dict[str, Tally]:
+        """By name, also of providers that only chains before this one had."""
+        return self._tallies.all()
+
+    def _leave(self) -> None:
+        if not self._holders and not self._left:
+            self._left = True
+            self._lifetimes.left(self._links)
+
+    def _carried(self, provider: LLMProvider) -> Link | None:
+        """Our link to a provider like this one."""
+        return next((link for link in self._links if _alike(link.provider, provider)), None)
 
     async def _whole(
         self,
@@ -171,12 +233,22 @@ class ProviderChain:
                     break
                 options = replace(options, model=None)
             else:
-                yield Answered(completion, link.name, effort.attempts, effort.waited_s)
+                _, temperature, max_tokens = link.provider.settled(options)
+                yield Answered(
+                    completion,
+                    link.name,
+                    effort.attempts,
+                    effort.waited_s,
+                    temperature,
+                    max_tokens,
+                )
                 return
         raise _telling(failures)
 
     def _note_answer(self, link: Link, failures: Failures) -> None:
         """Log once when a provider is passed over, and once when it answers again."""
+        if failures:
+            self._tallies.of(link.name).fallbacks += 1
         if link.name in self._passed_over:
             self._passed_over.remove(link.name)
             log.info("Provider %s answers again.", link.name)
@@ -189,6 +261,10 @@ class ProviderChain:
                     link.name,
                     error,
                 )
+
+
+def _alike(one: LLMProvider, other: LLMProvider) -> bool:
+    return type(one) is type(other) and one.name == other.name and one.config == other.config
 
 
 def _falls_over(error: ProviderError, options: Options) -> bool:

@@ -48,6 +48,7 @@ class Circuit:
         self._cooldown_s = cooldown_s
         self._open_until: float | None = None
         self._probing = False
+        self.on_open: Callable[[], None] | None = None
 
     def wait_s(self) -> float | None:
         """None where a call may go now; else seconds until one may (0.0 while a probe is out)."""
@@ -104,3 +105,5 @@ class Circuit:
     def _open(self) -> None:
         self._opened += 1
         self._open_until = self._clock() + self._cooldown_s
+        if self.on_open is not None:
+            self.on_open()

@@ -15,6 +15,7 @@ from providers.errors import ProviderError, ProviderUnavailable
 from providers.guard import CLOSE_LIMIT_S, Guard, TokenStream
 from providers.retry import Limits, Retry
 from providers.slots import Slots, SlotsStatistics
+from providers.tally import Tally
 
 STATUS_LIMIT_S = 5.0
 
@@ -42,8 +43,12 @@ class Link:
     `alternative` says whether another provider could answer instead.
     """
 
-    def __init__(self, provider: LLMProvider, circuit: Circuit, retry: Retry) -> None:
+    def __init__(
+        self, provider: LLMProvider, circuit: Circuit, retry: Retry, tally: Tally | None = None
+    ) -> None:
         self.provider = provider
+        self._tally = tally or Tally()
+        circuit.on_open = self._tally.note_opened
         self._guard = Guard(provider, retry.clock)
         self._circuit = circuit
         self._retry = retry
@@ -79,8 +84,9 @@ class Link:
 
             async def attempt() -> Completion:
                 effort.attempts += 1
-                await self.start()
-                return await self._guard.whole(ask, limits.deadline_s)
+                with self._tally.call():
+                    await self.start()
+                    return await self._guard.whole(ask, limits.deadline_s)
 
             completion = await self._retry.run(attempt, limits)
         yield completion
@@ -93,14 +99,16 @@ class Link:
 
             async def attempt() -> TokenStream:
                 effort.attempts += 1
-                await self.start()
-                return await self._guard.begun(messages, options, limits.deadline_s)
+                with self._tally.call(whole=False):
+                    await self.start()
+                    return await self._guard.begun(messages, options, limits.deadline_s)
 
             async with aclosing(await self._retry.run(attempt, limits)) as stream:
                 item: str | Completion = stream.text
-                while isinstance(item, str):
-                    yield item
-                    item = await self._guard.following(stream, limits.deadline_s)
+                with self._tally.call():
+                    while isinstance(item, str):
+                        yield item
+                        item = await self._guard.following(stream, limits.deadline_s)
         yield item
 
     async def status(self) -> Status:
@@ -119,20 +127,24 @@ class Link:
     @asynccontextmanager
     async def _place(self, effort: Effort, alternative: bool) -> AsyncIterator[Limits]:
         self._refuse_while_open()
-        began_s = self._retry.clock()
+        began_s, attempts = self._retry.clock(), effort.attempts
         async with self._slots.taken(effort.channel):
             now_s = self._retry.clock()
             effort.waited_s += now_s - began_s
             # While this call waited, others may have found the provider dead.
             self._refuse_while_open()
             config = self.provider.config
-            with self._circuit.call():
-                yield Limits(config.max_retries, now_s + config.total_timeout, alternative)
+            try:
+                with self._circuit.call():
+                    yield Limits(config.max_retries, now_s + config.total_timeout, alternative)
+            finally:
+                self._tally.retries += max(0, effort.attempts - attempts - 1)
 
     def _refuse_while_open(self) -> None:
         wait_s = self._circuit.wait_s()
         if wait_s is None:
             return
+        self._tally.skipped += 1
         seconds = math.ceil(wait_s)
         again = f"in {seconds} s" if seconds else "now"
         raise ProviderUnavailable(

@@ -19,6 +19,7 @@ import aiohttp
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
+from providers import trace
 from providers.errors import (
     BadAnswer,
     ConnectionLost,
@@ -148,7 +149,10 @@ class Session:
     async def _reply(
         self, method: str, url: str, body: bytes | None, *, reuse: bool = True
     ) -> AsyncIterator[Reply]:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        context = trace.current.get()
+        headers = context.headers if context is not None else {}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if not reuse:
             headers["Connection"] = "close"
         with self._translated(url):
@@ -180,7 +184,9 @@ class Session:
                     if len(body) > ERROR_LIMIT_BYTES:
                         break
         error = self.failure(said_in(bytes(body)), status=response.status, headers=response.headers)
-        logger.info("%s (request id %s)", error, response.headers.get("x-request-id", "unknown"))
+        request_id = response.headers.get("x-request-id", "unknown")
+        # Not the error itself: it may quote what was asked.
+        logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
         return error
 
     @contextmanager

@@ -53,7 +53,9 @@ async def test_the_first_provider_answers(way: Way, time: MadeUpTime) -> None:
     spare = scripted("spare")
     chain = chained(time, scripted("first"), spare)
     _, answered = await way(chain, Options(model="m"))
-    assert answered == Answered(answered.completion, "first", attempts=1, waited_s=0)
+    assert answered == Answered(
+        answered.completion, "first", attempts=1, waited_s=0, temperature=0.7, max_tokens=None
+    )
     assert (answered.completion.content, answered.completion.model) == ("You said: hello", "m")
     assert not spare.calls
     assert idle(chain)

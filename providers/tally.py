@@ -1,0 +1,61 @@
+"""What became of the calls to a provider since this process began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from providers.errors import ProviderError
+
+
+class Tally:
+    """Kept by the provider's name: links come and go with the configuration, these numbers stay.
+
+    `calls` is by result: "ok", an error's code, or "cut" where we ended the call. `retries` are
+    calls made again, `fallbacks` answers given in the place of an earlier provider, `skipped`
+    questions that were not put because the circuit was open, `opened` how often it did open.
+    """
+
+    __slots__ = ("calls", "fallbacks", "opened", "retries", "skipped")
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = {}
+        self.retries = 0
+        self.fallbacks = 0
+        self.skipped = 0
+        self.opened = 0
+
+    @contextmanager
+    def call(self, *, whole: bool = True) -> Iterator[None]:
+        """Around a call, to its end; where it is not `whole`, only its failure is its end."""
+        try:
+            yield
+        except ProviderError as error:
+            self._ended(error.code)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._ended("cut")
+            raise
+        else:
+            if whole:
+                self._ended("ok")
+
+    def note_opened(self) -> None:
+        self.opened += 1
+
+    def _ended(self, result: str) -> None:
+        self.calls[result] = self.calls.get(result, 0) + 1
+
+
+class Tallies:
+    """The tallies of a chain and of all its successors, by provider's name."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+
+    def of(self, name: str) -> Tally:
+        return self._tallies.setdefault(name, Tally())
+
+    def all(self) -> dict[str, Tally]:
+        return dict(self._tallies)
