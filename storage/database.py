@@ -16,6 +16,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from storage.migrations import migrate
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
 Durability = Literal["full", "normal"]
+OnCommit = Callable[[int, float, bool], None]
 
 log = logging.getLogger("rosey_llm.storage")
 GROUP_LIMIT = 512
@@ -52,13 +54,16 @@ class _Job(Generic[T]):
     done: asyncio.Future[T]
     result: T | None = None
     error: Exception | None = None
+    alone: bool = False
 
 
 class Database:
     """A SQLite file in WAL mode, or a database in memory where `path` is None.
 
     durability "full" survives a power cut, "normal" a crash of the process. `busy_timeout_s` is
-    how long a commit waits where another process has locked the file.
+    how long a commit waits where another process has locked the file. `on_commit` is called in the
+    writer's thread with how many writes were tried together, for how many seconds, and whether
+    that failed.
     """
 
     def __init__(
@@ -67,23 +72,37 @@ class Database:
         durability: Durability = "full",
         *,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
+        on_commit: OnCommit = lambda writes, seconds, failed: None,
     ) -> None:
         self.path = path
+        self._on_commit = on_commit
         self._durability = durability
         self._busy_timeout_s = busy_timeout_s
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._lock = Lock(path) if path else None
+        self._reserved = False
         self.failing: str | None = None
 
-    async def open(self) -> None:
-        """Raises CannotOpen with a sentence that says what to do."""
-        self._loop = asyncio.get_running_loop()
+    def reserve(self) -> None:
+        """Take the file for this process, before an `open` that may take long.
+
+        Raises CannotOpen with a sentence that says what to do.
+        """
+        if self._reserved:
+            return
         try:
             self._lock_file()
         except OSError as exc:
             raise self._cannot_open(exc) from exc
+        self._reserved = True
+
+    async def open(self) -> None:
+        """Raises CannotOpen with a sentence that says what to do."""
+        self._loop = asyncio.get_running_loop()
+        self.reserve()
+        self._reserved = False  # from here on the writer's thread frees it
         opened: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="rosey-llm-writer", daemon=True
@@ -100,6 +119,9 @@ class Database:
         # At once: what was asked to be written behind the end would wait forever.
         thread, self._thread = self._thread, None
         if thread is None:
+            if self._reserved:
+                self._reserved = False
+                self._free_file()
             return
         self._jobs.put(None)
         await asyncio.to_thread(thread.join)
@@ -119,6 +141,28 @@ class Database:
         self._jobs.put(_Job(work, done))
         return done
 
+    async def empty_journal(self) -> bool:
+        """Bring all that is committed into the file itself and cut the journal (-wal) to nothing.
+
+        False where somebody reads what still stands in it; nothing waits for them.
+        """
+        return await self._alone(_empty_journal)
+
+    async def compact(self) -> None:
+        """Write the file anew, without the remains of what once stood in its pages.
+
+        Commits wait meanwhile, about 14 s for 1 GB; it takes twice the file's size on the disk.
+        Raises StorageUnavailable where there is no room; then all is as before.
+        """
+        await self._alone(_compact)
+
+    async def _alone(self, work: Write[T]) -> T:
+        if self._thread is None:
+            raise StorageUnavailable("The database is closed.")
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(work, done, alone=True))
+        return await done
+
     # What follows runs in the thread.
 
     def _run(self, opened: asyncio.Future[None]) -> None:
@@ -131,7 +175,8 @@ class Database:
         self._in_loop(_resolve_opened, opened, None)
         try:
             while group := self._next_group():
-                self._commit(connection, group)
+                self._commit(connection, [job for job in group if not job.alone])
+                self._do_alone(connection, [job for job in group if job.alone])
                 self._in_loop(_resolve, group)
         finally:
             connection.close()
@@ -150,6 +195,7 @@ class Database:
             connection.execute(f"PRAGMA synchronous={self._durability}")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA journal_size_limit=67108864")
+            connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
             migrate(connection, name)
         except BaseException:
             connection.close()
@@ -177,9 +223,17 @@ class Database:
                 return
             good = [job for job in good if job is not culprit and job.error is None]
 
+    def _do_alone(self, connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> None:
+        """What cannot be done within a transaction."""
+        for job in jobs:
+            try:
+                job.result = job.work(connection)
+            except sqlite3.Error as exc:
+                job.error = StorageUnavailable(f"The database cannot be cleaned up: {exc}")
+
     def _attempt(self, connection: sqlite3.Connection, jobs: list[_Job[Any]]) -> _Job[Any] | None:
         current: _Job[Any] | None = None
-        changes = connection.total_changes
+        changes, began_s = connection.total_changes, time.monotonic()
         try:
             connection.execute("BEGIN IMMEDIATE")
             for current in jobs:
@@ -192,12 +246,14 @@ class Database:
                 current.error = exc
                 return current
             self._say_failing(exc)
+            self._on_commit(len(jobs), time.monotonic() - began_s, True)
             for job in jobs:
                 job.error = StorageUnavailable(f"The database cannot be written: {exc}")
         else:
             # Reading goes on where a disk is full: that is no sign of its end.
             if connection.total_changes > changes:
                 self._say_well()
+                self._on_commit(len(jobs), time.monotonic() - began_s, False)
         return None
 
     def _say_failing(self, exc: Exception) -> None:
@@ -232,6 +288,25 @@ class Database:
             f"{self.path} cannot be used: {reason}. "
             "Set [storage] path to another file, in a folder that can be written."
         )
+
+
+def _empty_journal(connection: sqlite3.Connection) -> bool:
+    (timeout_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    # Whoever has to be waited for is waited for elsewhere: here, all commits would wait, too.
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode != sqlite3.SQLITE_LOCKED:
+            raise
+        busy = True
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={timeout_ms}")
+    return not busy
+
+
+def _compact(connection: sqlite3.Connection) -> None:
+    connection.execute("VACUUM")
 
 
 def _is_breakdown(exc: Exception) -> bool:

@@ -4,6 +4,7 @@ StorageError
 ├─ CannotOpen            at start: the path, the version; nothing was changed
 │  └─ DatabaseInUse      at start: another engine has the file
 └─ StorageUnavailable    now: full disk, locked file, read-only; nothing of the group was written
+   └─ IndexDamaged       the search index is to be thrown away and built again
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class DatabaseInUse(CannotOpen):
 
 class StorageUnavailable(StorageError):
     """A commit failed and was rolled back; the same write may be tried again later."""
+
+
+class IndexDamaged(StorageUnavailable):
+    """The search index cannot be read; it is a cache, and may be removed."""

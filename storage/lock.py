@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
-from storage.errors import DatabaseInUse
+from storage.errors import CannotOpen, DatabaseInUse
+
+LOOK_S = 0.02  # `owner`, which has a look, has a free lock for a moment itself
+
+
+def owner(database: Path) -> str | None:
+    """Who has the database, as it calls itself; None where nobody does.
+
+    CannotOpen where only another user may know.
+    """
+    file = _beside(database)
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise CannotOpen(f"{file} cannot be read: {exc.strerror}. Be the service's user.") from exc
+    try:
+        return _said(fd) if _is_locked(fd) else None
+    finally:
+        os.close(fd)
 
 
 class Lock:
@@ -14,7 +35,7 @@ class Lock:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._file = database.with_name(database.name + ".lock")
+        self._file = _beside(database)
         self._fd: int | None = None
 
     def take(self) -> None:
@@ -35,13 +56,32 @@ class Lock:
             self._fd = None
 
     def _own(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(fd, 100).decode(errors="replace").strip() or "another process"
-            raise DatabaseInUse(
-                f"{self._database} is in use by {owner}. "
-                "Stop that one first, or set [storage] path."
-            ) from None
+        for last in (False, True):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if last:
+                    raise DatabaseInUse(
+                        f"{self._database} is in use by {_said(fd)}. "
+                        "Stop that one first, or set [storage] path."
+                    ) from None
+                time.sleep(LOOK_S)
         os.ftruncate(fd, 0)
         os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
+
+
+def _beside(database: Path) -> Path:
+    return database.with_name(database.name + ".lock")
+
+
+def _said(fd: int) -> str:
+    return os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

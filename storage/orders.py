@@ -41,6 +41,21 @@ def waiting(connection: sqlite3.Connection) -> list[Order]:
     return [Order(id_, kind, orjson.loads(body), created) for id_, kind, body, created in rows]
 
 
+def go_on_with(connection: sqlite3.Connection, order_id: int, body: Mapping[str, Any]) -> None:
+    """Part of it is done: `body` is what is left to do, also after a crash."""
+    connection.execute(
+        "UPDATE orders SET body = ? WHERE id = ? AND done_ms IS NULL",
+        (orjson.dumps(body).decode(), order_id),
+    )
+
+
+def left_to_do(connection: sqlite3.Connection, order_id: int) -> Mapping[str, Any]:
+    """What `go_on_with` said last; {} once the order is done."""
+    row = connection.execute("SELECT body FROM orders WHERE id = ?", (order_id,)).fetchone()
+    found: Mapping[str, Any] = orjson.loads(row[0]) if row else {}
+    return found
+
+
 def finish(
     connection: sqlite3.Connection, order_id: int, result: Mapping[str, Any], now_ms: int
 ) -> None:
@@ -53,11 +68,18 @@ def finish(
 
 def result(connection: sqlite3.Connection, order_id: int) -> Mapping[str, Any] | None:
     """What came of an order; None while it waits. KeyError where there is no such order."""
-    row = connection.execute("SELECT result FROM orders WHERE id = ?", (order_id,)).fetchone()
+    row = connection.execute(
+        "SELECT done_ms, result FROM orders WHERE id = ?", (order_id,)
+    ).fetchone()
     if row is None:
         raise KeyError(order_id)
-    found: Mapping[str, Any] | None = orjson.loads(row[0]) if row[0] is not None else None
+    found: Mapping[str, Any] | None = orjson.loads(row[1]) if row[0] is not None else None
     return found
+
+
+def withdraw(connection: sqlite3.Connection, order_id: int) -> None:
+    """Take back an order that has not been carried out."""
+    connection.execute("DELETE FROM orders WHERE id = ? AND done_ms IS NULL", (order_id,))
 
 
 def prune(connection: sqlite3.Connection, before_ms: int) -> None:

@@ -35,6 +35,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError as exc:
             connection.close()
             problem = exc
+            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                break  # somebody writes: read as it is, the file may make no sense
         except (sqlite3.DatabaseError, CannotOpen) as exc:
             connection.close()
             raise CannotOpen(_reason(path, exc)) from exc

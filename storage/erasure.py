@@ -1,0 +1,251 @@
+"""Erasing: what was said goes, that something was said stays.
+
+An erased row of the history keeps its place, its facts and the digest of what was there
+(`storage/digest.py`); user, content and salt are gone. With it, in the same commit, goes what else
+held its text: the body of its outcome in the outbox, and the snapshot of its channel.
+
+A command that waits is made into one that says that it was erased; its place in its channel's order
+stays, and it comes to its outcome like any other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from storage import digest
+
+# A step looks at so many rows and erases so many, so that no live turn waits long behind it.
+SLICE = 5000
+BATCH = 200
+EMPTIED = "erased_ms = ?, username = NULL, content = '', salt = NULL, private = ?"
+OutcomeOf = Callable[[str, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is to be erased: all that the user said, in the channel, before then (ms since 1970).
+
+    None stands for any. Users are found whatever the case of their name; channels by their very
+    name, and `but` names those that are left alone.
+    """
+
+    user: str | None = None
+    channel: str | None = None
+    before_ms: int | None = None
+    but: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Scope:
+        """TypeError where these are not the values of a scope."""
+        return cls(**{**values, "but": tuple(values.get("but", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One step: rows to erase (id, content) and their channels; the next step begins at `reached`.
+
+    `reached` is None behind the last row.
+    """
+
+    rows: list[tuple[int, str]]
+    channels: frozenset[str]
+    reached: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Rows of the history that would be erased, their channels, and commands that wait."""
+
+    rows: int
+    channels: int
+    waiting: int
+
+
+def fold(name: str) -> str:
+    """A user's name as it is compared: without regard to case."""
+    return name.casefold()
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The id of the newest row of all; 0 where there is none."""
+    row = connection.execute("SELECT max(id) FROM history").fetchone()
+    return int(row[0] or 0)
+
+
+def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int) -> Found:
+    """The next rows of the scope that are not erased yet, behind `after_id` and up to `upto`."""
+    _teach_to_fold(connection)
+    end = _end_of_slice(connection, scope, after_id, upto)
+    if end is None:
+        return Found([], frozenset(), None)
+    where, values = _condition(scope)
+    rows = connection.execute(
+        "SELECT h.id, h.content, c.name FROM history h JOIN channel c ON c.id = h.channel_id"  # noqa: S608
+        f" WHERE h.id > ? AND h.id <= ? AND h.erased_ms IS NULL{where} ORDER BY h.id LIMIT ?",
+        (after_id, end, *values, BATCH),
+    ).fetchall()
+    reached = rows[-1][0] if len(rows) == BATCH else end
+    return Found(
+        [(row_id, content) for row_id, content, _ in rows],
+        frozenset(name for *_, name in rows),
+        reached,
+    )
+
+
+def blank(
+    connection: sqlite3.Connection, row_ids: Iterable[int], now_ms: int, outcome_of: OutcomeOf
+) -> int:
+    """Erase these rows, and what else holds their text; how many were not erased before.
+
+    `outcome_of` (channel, request id) is what a request that is sent again hears from now on, as
+    the body of an error.
+    """
+    erased = 0
+    channel_ids: set[int] = set()
+    for row_id in row_ids:
+        row = connection.execute(
+            "SELECT h.salt, h.username, h.content, h.channel_id, c.name, h.request_id"
+            " FROM history h JOIN channel c ON c.id = h.channel_id"
+            " WHERE h.id = ? AND h.erased_ms IS NULL",
+            (row_id,),
+        ).fetchone()
+        if row is None:
+            continue
+        salt, username, content, channel_id, channel, request_id = row
+        private = digest.of_private(salt, username, content)
+        connection.execute(
+            f"UPDATE history SET {EMPTIED} WHERE id = ?",  # noqa: S608
+            (now_ms, private, row_id),
+        )
+        # A request id may come again, once the outbox has forgotten it: that one is another turn.
+        connection.execute(
+            "UPDATE outbox SET kind = 'error', body = ? WHERE channel_id = ? AND request_id = ?"
+            " AND (history_id = ? OR history_id IS NULL)",
+            (outcome_of(channel, request_id), channel_id, request_id, row_id),
+        )
+        channel_ids.add(channel_id)
+        erased += 1
+    connection.executemany(
+        "DELETE FROM snapshot WHERE channel_id = ?", [(each,) for each in channel_ids]
+    )
+    if erased:
+        note_remains(connection)
+    return erased
+
+
+def void(connection: sqlite3.Connection, scope: Scope, body: bytes) -> list[tuple[str, str]]:
+    """Make the scope's waiting commands into `body`; their channels and request ids."""
+    found = _waiting(connection, scope)
+    connection.executemany(
+        "UPDATE mailbox SET username = '', body = ? WHERE id = ?",
+        [(body, row_id) for row_id, _, _ in found],
+    )
+    if found:
+        note_remains(connection)
+    return [(channel, request_id) for _, channel, request_id in found]
+
+
+def amount(connection: sqlite3.Connection, scope: Scope) -> Amount:
+    """How much it is; reads the whole history where the scope has no channel."""
+    _teach_to_fold(connection)
+    where, values = _condition(scope)
+    rows, channels = connection.execute(
+        "SELECT count(*), count(DISTINCT h.channel_id) FROM history h"  # noqa: S608
+        f" JOIN channel c ON c.id = h.channel_id WHERE h.erased_ms IS NULL{where}",
+        values,
+    ).fetchone()
+    return Amount(rows, channels, len(_waiting(connection, scope)))
+
+
+def knows_user(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether anything that the user said is there, or waits."""
+    _teach_to_fold(connection)
+    row = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM history WHERE username IS NOT NULL AND fold(username) = ?)"
+        " OR EXISTS (SELECT 1 FROM mailbox WHERE fold(username) = ?)",
+        (fold(name), fold(name)),
+    ).fetchone()
+    return bool(row[0])
+
+
+def users_like(connection: sqlite3.Connection, name: str, limit: int = 3) -> list[str]:
+    """Users who may have been meant, the likeliest first."""
+    rows = connection.execute("SELECT DISTINCT username FROM history WHERE username IS NOT NULL")
+    by_folded = {fold(row[0]): str(row[0]) for row in rows}
+    close = difflib.get_close_matches(fold(name), by_folded, n=limit)
+    return [by_folded[each] for each in close]
+
+
+def _end_of_slice(
+    connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int
+) -> int | None:
+    """The last of the next SLICE rows, whether they are to be erased or not."""
+    channel, values = "", list[str]()
+    if scope.channel is not None:
+        channel = "channel_id = (SELECT id FROM channel WHERE name = ?) AND "
+        values = [scope.channel]
+    row = connection.execute(
+        "SELECT max(id) FROM (SELECT id FROM history"  # noqa: S608
+        f" WHERE {channel}id > ? AND id <= ? ORDER BY id LIMIT ?)",
+        (*values, after_id, upto, SLICE),
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def _condition(scope: Scope) -> tuple[str, list[str | int]]:
+    """For rows of `history h` and `channel c`."""
+    where, values = "", list[str | int]()
+    if scope.channel is not None:
+        where += " AND h.channel_id = (SELECT id FROM channel WHERE name = ?)"
+        values.append(scope.channel)
+    if scope.but:
+        where += f" AND c.name NOT IN ({', '.join('?' * len(scope.but))})"
+        values += scope.but
+    if scope.before_ms is not None:
+        where += " AND h.ts_ms < ?"
+        values.append(scope.before_ms)
+    if scope.user is not None:
+        where += " AND h.username IS NOT NULL AND fold(h.username) = ?"
+        values.append(fold(scope.user))
+    return where, values
+
+
+def _waiting(connection: sqlite3.Connection, scope: Scope) -> list[tuple[int, str, str]]:
+    return [
+        (row_id, channel, request_id)
+        for row_id, channel, request_id, username, accepted_ms in connection.execute(
+            "SELECT m.id, c.name, m.request_id, m.username, m.accepted_ms FROM mailbox m"
+            " JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
+        )
+        if scope.channel in (None, channel)
+        and channel not in scope.but
+        and (scope.user is None or fold(username) == fold(scope.user))
+        and (scope.before_ms is None or accepted_ms < scope.before_ms)
+    ]
+
+
+def _teach_to_fold(connection: sqlite3.Connection) -> None:
+    connection.create_function("fold", 1, fold, deterministic=True)
+
+
+def note_remains(connection: sqlite3.Connection) -> None:
+    """From this commit on, bytes of what was erased may be left in the files."""
+    connection.execute(f"PRAGMA user_version = {remains(connection) + 1}")
+
+
+def remains(connection: sqlite3.Connection) -> int:
+    """0 where the files have been cleaned since the last erasure, also one before a crash."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def note_cleaned(connection: sqlite3.Connection, noted: int) -> None:
+    """The files were cleaned; `noted` is what `remains` was before: more may have come since."""
+    if remains(connection) == noted:
+        connection.execute("PRAGMA user_version = 0")

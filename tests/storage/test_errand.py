@@ -1,0 +1,89 @@
+"""Orders from another process, and who has a database."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage import lock, orders
+from storage.database import Database
+from storage.errand import Errand
+from storage.errors import CannotOpen
+from storage.lock import Lock
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A database that nobody has."""
+    database = Database(tmp_path / "a.db")
+    await database.open()
+    await database.close()
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+def connection(path: Path) -> sqlite3.Connection:
+    """As the service has it."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout=5000")
+    return connection
+
+
+def test_who_has_a_database_is_known_and_looking_takes_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    assert lock.owner(database) is None
+    service = Lock(database)
+    service.take()
+    assert lock.owner(database) == f"rosey-llm, process {os.getpid()}"
+    service.free()
+    assert lock.owner(database) is None
+    service.take()
+    service.free()
+
+
+def test_an_order_comes_back_with_what_came_of_it(
+    path: Path, connection: sqlite3.Connection
+) -> None:
+    service = Lock(path)
+    service.take()
+
+    def carry_out() -> None:
+        while not (waiting := orders.waiting(connection)):
+            pass
+        orders.finish(connection, waiting[0].id, {"ok": True, "rows": 3}, 1000)
+
+    serving = threading.Thread(target=carry_out, daemon=True)
+    with Errand.place(path, "erase", {"user": "alice"}) as errand:
+        serving.start()
+        assert errand.result(20.0) == {"ok": True, "rows": 3}
+    serving.join()
+    service.free()
+    connection.close()
+
+
+def test_an_order_that_nobody_carries_out_is_withdrawn(
+    path: Path, connection: sqlite3.Connection
+) -> None:
+    with Errand.place(path, "reload", {}) as errand:
+        assert len(orders.waiting(connection)) == 1
+        assert errand.result(20.0) is None  # at once, since no service is there
+    service = Lock(path)
+    service.take()
+    with Errand.place(path, "reload", {}) as errand:
+        assert errand.result(0.0) is None  # no time to wait for the one that is
+    service.free()
+    assert orders.waiting(connection) == []
+    connection.close()
+
+
+def test_what_is_no_database_takes_no_orders(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("This is not a database, but some text of some length.")
+    for name in ("none.db", "text.db"):
+        with (
+            pytest.raises(CannotOpen, match=f"{name} takes no orders"),
+            Errand.place(tmp_path / name, "reload", {}),
+        ):
+            raise AssertionError
+    assert not (tmp_path / "none.db").exists()
