@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 # Installs a Debian package, where that is possible; otherwise says what is missing.
 debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Please install $(1)."; false; }
 
-.PHONY: chat run test check format bench chaos soak install browser clean
+.PHONY: chat run test check format bench chaos soak install tools clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -16,8 +16,8 @@ chat: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
-test: install browser
-	$(BIN)/pytest $(ARGS)
+test: install tools
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .
@@ -39,9 +39,9 @@ soak: install
 
 install: $(STAMP)
 
-# The audit page is looked at in a real one.
-browser:
-	@{ command -v chromium && command -v chromedriver; } >/dev/null || { $(call debian,chromium chromium-driver); }
+# What only the tests need: a real browser for the audit page, and what an operator types.
+tools:
+	@{ command -v chromium && command -v chromedriver && command -v curl; } >/dev/null || { $(call debian,chromium chromium-driver curl); }
 
 # The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
 $(STAMP): pyproject.toml constraints.txt Makefile

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+from engine import changes, erasing, reloading
+from engine.changes import Changes
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
-from engine.settings import Settings
+from engine.orders import Orders
+from engine.reloading import Reloading
+from engine.settings import DEFAULT_FILE, Settings
+from engine.telemetry import logs
+from engine.telemetry.health import Part
+from engine.telemetry.look import TrafficStatistics
+from engine.telemetry.systemd import Systemd
+from engine.telemetry.telemetry import Telemetry
+from engine.traffic import micro
 from engine.traffic.client import without_login
 from engine.traffic.connection import Connection
 from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.endpoints import Endpoints
 from engine.traffic.listener import Listener
+from engine.traffic.micro import Micro
 from engine.traffic.publisher import Publisher
 from providers import table
+from providers.base import LLMProvider
 from storage.errors import DatabaseInUse, StorageError
 
 log = logging.getLogger("rosey_llm.app")
@@ -28,10 +44,14 @@ LAST_WORDS_S = 0.05
 
 
 class App:
-    """The engine with its way in and out: `start`, then `drain`."""
+    """The engine with its way in and out: `start`, then `drain`.
 
-    def __init__(self, settings: Settings) -> None:
+    config: the file that `settings` are from; None where there was none.
+    """
+
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self._settings = settings
+        self.reloading = Reloading(config, Path(DEFAULT_FILE), self.take_up)
         nats, subjects = settings.nats, settings.nats.subjects
         self._embedded: EmbeddedNats | None = None
         user = password = ""
@@ -39,7 +59,7 @@ class App:
             self._embedded = EmbeddedNats(
                 Path(nats.store_dir),
                 nats.port,
-                bot_publish=[subjects.chat, subjects.request],
+                bot_publish=[subjects.chat, subjects.request, *micro.QUESTIONS],
                 bot_subscribe=[subjects.response, subjects.error, subjects.stream],
             )
             user, password = self._embedded.engine_user, self._embedded.engine_password
@@ -47,27 +67,58 @@ class App:
             nats,
             nats.url,
             [subjects.chat, subjects.request],
-            lambda msg: self._listener.on_msg(msg),
+            lambda msg: self._taker_of(msg.subject).on_msg(msg),
             user=user,
             password=password,
         )
         self._publisher = Publisher(self._connection, subjects)
+        self._endpoints = Endpoints(self._publisher, subjects)
         self._engine = Engine(
-            [table.build(name, settings.provider_table(name)) for name in settings.provider_names],
+            _providers(settings),
             settings,
             Path(settings.storage.path),
-            self._publisher,
+            self._endpoints,
         )
         self._publisher.connect(self._engine.database)
         self._listener = Listener(
-            self._engine.supervisor, self._publisher, subjects, settings.conversation
+            self._engine.supervisor, self._endpoints, subjects, settings.conversation
         )
+        self._micro = Micro(
+            self._connection, self._endpoints, subjects, settings.name, self._figures
+        )
+        self._connection.also_take_in(self._micro.subjects)
+        self._telemetry = Telemetry(settings, self._engine, self._nats_part, self._traffic)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _nats_part(self) -> Part:
+        url = without_login(self._connection.url)
+        if self._connection.connected.is_set():
+            return Part(True, url)
+        return Part(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
+
+    def _traffic(self) -> TrafficStatistics:
+        return TrafficStatistics(
+            self._connection.statistics(),
+            self._publisher.statistics(),
+            self._listener.received,
+            self._listener.invalid,
+        )
+
+    def _figures(self) -> dict[str, Any]:
+        return micro.figures(self._engine.supervisor.statistics(), self._engine.counts)
+
+    def _taker_of(self, subject: str) -> Listener | Micro:
+        return self._micro if subject.startswith(micro.PREFIX) else self._listener
 
     @property
     def url(self) -> str:
         """Where NATS is."""
         return self._connection.url
+
+    @property
+    def http_url(self) -> str | None:
+        """Where health and metrics are; None where they are not to be had."""
+        return self._telemetry.url
 
     async def start(self) -> None:
         """Returns once messages are taken; waits for NATS if need be.
@@ -87,6 +138,8 @@ class App:
             raise
 
     async def _start_in_order(self) -> None:
+        self._engine.database.reserve()
+        await self._telemetry.start()
         await self._engine.start()
         if self._embedded is not None:
             await self._embedded.start()
@@ -97,15 +150,45 @@ class App:
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
         self._tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
+        orders = Orders(
+            self._engine.database,
+            {
+                reloading.ORDER: self.reloading.carry_out,
+                erasing.ORDER: self._engine.eraser.carry_out,
+            },
+        )
+        # Before anything of what is to be erased is shown to a model.
+        await orders.catch_up(erasing.ORDER)
         await self._engine.resume()
         await self._connection.take_in()
+        self._telemetry.enter("running")
+        self._tasks.append(asyncio.create_task(self.reloading.run(), name="reload"))
+        self._tasks.append(asyncio.create_task(orders.run(), name="orders"))
+
+    def take_up(self, read: Settings) -> Changes:
+        """Put a changed configuration into effect; no message is dropped, no turn is disturbed.
+
+        Raises RecordError where it cannot, and then nothing is changed.
+        """
+        settings, before = changes.taken_up(self._settings, read), self._engine.chain
+        self._engine.take_up(settings, _providers(settings))
+        self._listener.set_limits(settings.conversation)
+        logs.take_up(settings.log)
+        found = changes.between(
+            self._settings, read, before.providers, self._engine.chain.providers
+        )
+        self._settings = settings
+        return found
 
     async def drain(self) -> None:
         """Take nothing more, finish what runs, send what is committed, free everything.
 
         What fails on the way is logged; the rest is freed all the same.
         """
+        self.reloading.close()
+        self._telemetry.enter("draining")
         async with AsyncExitStack() as steps:  # from the last to the first
+            steps.push_async_callback(_logged, self._telemetry.stop)
             if self._embedded is not None:
                 steps.push_async_callback(_logged, self._embedded.stop)
             steps.push_async_callback(_logged, self._engine.aclose)
@@ -142,20 +225,50 @@ def url_file(settings: Settings) -> Path:
     return Path(settings.nats.store_dir) / "url"
 
 
-async def run(settings: Settings, say: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-    app = App(settings)
+def _providers(settings: Settings) -> list[LLMProvider]:
+    return [table.build(name, settings.provider_table(name)) for name in settings.provider_names]
+
+
+async def run(settings: Settings, say: Callable[[str], None], config: Path | None = None) -> None:
+    """Run until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
+
+    SIGHUP reloads `config`. With SIGHUP blocked before and after, none can end the process.
+    """
+    systemd = Systemd.from_environment()
+    systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
+    app = App(settings, config)
+    app.reloading.announced = systemd.reloading
     stopping = asyncio.Event()
-    _on_signals(stopping)
-    if not await _started(app, stopping):
-        return
+    _on_signals(stopping, app.reloading)
+    alive = asyncio.create_task(systemd.keep_alive(), name="watchdog")
+    try:
+        if await _started(app, stopping):
+            await _serve(app, settings, stopping, say, systemd)
+    finally:
+        alive.cancel()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+async def _serve(
+    app: App,
+    settings: Settings,
+    stopping: asyncio.Event,
+    say: Callable[[str], None],
+    systemd: Systemd,
+) -> None:
     _calm_the_collector()
-    say(
-        f"{settings.name} is ready: NATS {without_login(app.url)}, "
+    what = (
+        f"NATS {without_login(app.url)}, "
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
     )
+    if app.http_url is not None:
+        what += f", health and metrics {app.http_url}"
+    say(f"{settings.name} is ready: {what}")
+    systemd.ready(f"Ready: {what}")
     await stopping.wait()
-    say(f"{settings.name} is draining; a second signal ends it at once.")
+    systemd.stopping("Draining")
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        say(f"{settings.name} is draining; a second signal ends it at once.")
     await app.drain()
 
 
@@ -180,7 +293,7 @@ def _calm_the_collector() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
-def _on_signals(stopping: asyncio.Event) -> None:
+def _on_signals(stopping: asyncio.Event, reloading: Reloading) -> None:
     def on_signal() -> None:
         if stopping.is_set():
             os._exit(EXIT_FORCED)
@@ -189,3 +302,25 @@ def _on_signals(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(on_signal, reloading))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def _on_hangup(stop: Callable[[], None], reloading: Reloading) -> Callable[[], None]:
+    """A reload, unless it says that the terminal has gone in which the service was started."""
+    at_a_terminal = _has_terminal()
+
+    def on_hangup() -> None:
+        if at_a_terminal and not _has_terminal():
+            stop()
+        else:
+            reloading.ask()
+
+    return on_hangup
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # there is no stdin
+        return False

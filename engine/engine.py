@@ -9,13 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from engine.actors.personas import Personas
-from engine.actors.surroundings import Surroundings, now_ms
+from engine.actors.surroundings import Surroundings, Terms, now_ms
+from engine.erasing import Eraser
+from engine.indexer import Indexer
 from engine.outlet import Outlet
+from engine.retention import Retention
 from engine.settings import Settings
 from engine.supervisor import Supervisor
+from engine.telemetry import tracing
+from engine.telemetry.counts import Counts
 from providers.base import LLMProvider
 from providers.chain import ProviderChain
-from storage import mailboxes
+from storage import mailboxes, persona_versions
 from storage.database import Database
 from storage.errors import StorageUnavailable
 
@@ -35,32 +40,72 @@ class Engine:
         outlet: Outlet,
     ) -> None:
         self._settings = settings
-        self.database = Database(database, settings.storage.durability)
-        self.chain = ProviderChain(providers)
-        self.personas = Personas(settings.personas, settings.service.default_persona)
-        around = Surroundings(
-            self.database,
-            self.chain,
-            self.personas,
-            outlet,
-            settings.service,
-            settings.conversation,
+        self.counts = Counts()
+        self.database = Database(
+            database, settings.storage.durability, on_commit=self.counts.commits.note
         )
-        self.supervisor = Supervisor(around, settings.channels)
+        terms = _terms(ProviderChain(providers), settings)
+        self._around = Surroundings(self.database, outlet, terms, counts=self.counts)
+        self.supervisor = Supervisor(self._around, settings.channels)
         self._tasks: list[asyncio.Task[None]] = []
+        self._following_up: asyncio.Task[None] | None = None
+        self.eraser = Eraser(self.database, self.supervisor)
+        self._retention = Retention(self.eraser, lambda: self._settings.storage)
+        self._indexer: Indexer | None = None
+        if database is not None and settings.storage.search_index:
+            self._indexer = Indexer(database)
+
+    @property
+    def chain(self) -> ProviderChain:
+        """The providers that the next turn asks."""
+        return self._around.terms.chain
+
+    @property
+    def personas(self) -> Personas:
+        return self._around.terms.personas
+
+    def take_up(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
+        """From the next turn on, these hold; turns that have begun end as they began.
+
+        A provider that is as it was goes on; `chain.providers` then has the one before.
+        """
+        before = self.chain
+        self._around.terms = _terms(before.successor(providers), settings)
+        self._settings = settings
+        before.retire()
+        self.supervisor.set_limits(settings.channels)
+        if self._following_up is not None:
+            self._following_up.cancel()  # nobody needs a model any more that is still being loaded
+        self._following_up = asyncio.create_task(self._follow_up(self.chain), name="after a reload")
+        self._tasks.append(self._following_up)
+        self._following_up.add_done_callback(self._tasks.remove)
+
+    async def _follow_up(self, chain: ProviderChain) -> None:
+        """What a reload need not wait for: a model may take its time to load."""
+        chain.hold()
+        try:
+            await self._keep_personas()
+            await chain.start()
+        finally:
+            chain.release()
 
     async def start(self) -> None:
         """Open the store and the providers. Raises CannotOpen where the store cannot be used."""
         await self.database.open()
+        await self._keep_personas()
         await self.chain.start()
+        self._around.spans = tracing.begin(self._settings.tracing, self._settings.name)
 
     async def resume(self) -> None:
         """Go on with what an earlier run left, and begin the background work."""
         await self.supervisor.recover()
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self.supervisor.run(), name="supervisor"),
             asyncio.create_task(self._prune(), name="prune"),
+            asyncio.create_task(self._retention.run(), name="retention"),
         ]
+        if self._indexer is not None:
+            self._indexer.start()
 
     async def drain(self) -> None:
         """Let running turns finish; what waits stays in the store."""
@@ -73,16 +118,35 @@ class Engine:
 
     async def aclose(self) -> None:
         """After `drain`: free connections, child processes and the file."""
+        if self._indexer is not None:
+            await self._indexer.aclose()
+        await self.eraser.aclose()
         await self.chain.aclose()
         await self.database.close()
+        spans, self._around.spans = self._around.spans, None
+        if spans is not None:
+            await spans.aclose()
+
+    async def _keep_personas(self) -> None:
+        """Remember what each persona is told: history names these texts. After each change."""
+        keep = partial(persona_versions.keep, personas=self.personas.prompts, now_ms=now_ms())
+        try:
+            await self.database.write(keep)
+        except StorageUnavailable as exc:
+            log.warning("The personas' texts could not be kept: %s", exc)
 
     async def _prune(self) -> None:
         """Forget outcomes once the window in which a request may be sent again has passed."""
-        keep_ms = self._settings.storage.dedupe_days * DAY_MS
         while True:
+            keep_ms = self._settings.storage.dedupe_days * DAY_MS
             try:
                 prune = partial(mailboxes.prune, before_ms=now_ms() - keep_ms)
                 pruned = await self.database.write(prune)
             except StorageUnavailable:
                 pruned = 0
             await asyncio.sleep(0.1 if pruned else PRUNE_INTERVAL_S)
+
+
+def _terms(chain: ProviderChain, settings: Settings) -> Terms:
+    personas = Personas(settings.personas, settings.service.default_persona)
+    return Terms(chain, personas, settings.service, settings.conversation)

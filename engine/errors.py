@@ -9,8 +9,9 @@ EngineError          code
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of ours; the log has the trace
 ├─ LLMError          any                how `LLMService` raises whatever ended a turn
-└─ CannotStart       -                  the service cannot start; the text says what to do
-   └─ AlreadyRunning -                  another one has the same files
+├─ CannotStart       -                  the service cannot start; the text says what to do
+│  └─ AlreadyRunning -                  another one has the same files
+└─ CannotReload      -                  a configuration was refused; nothing was changed
 
 The codes are those of `llm.error`; the text is a sentence for people.
 """
@@ -69,4 +70,8 @@ class CannotStart(EngineError):
 
 
 class AlreadyRunning(CannotStart):
+    pass
+
+
+class CannotReload(EngineError):
     pass

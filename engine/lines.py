@@ -32,6 +32,11 @@ def clean(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
+def printable(text: str) -> str:
+    """Without what would steer a terminal."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+
+
 async def in_thread(read: Callable[[], str | None]) -> str | None:
     """What `read` gives, from a thread of its own that may be left behind."""
     loop = asyncio.get_running_loop()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
-from engine.commands.kinds import Command
+from engine.commands.kinds import Command, Erased
 from engine.errors import Busy
+from providers.trace import TraceContext
 from storage.mailboxes import Accepted, AlreadyWaiting, Settled
 
 Acceptance = Accepted | AlreadyWaiting | Settled
@@ -15,13 +17,17 @@ Acceptance = Accepted | AlreadyWaiting | Settled
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command as a sender asked it. `replies` are where its outcome goes beside the usual."""
+    """A command as a sender asked it. `replies` are where its outcome goes beside the usual.
+
+    `trace` is the sender's trace that it belongs to.
+    """
 
     channel_id: str
     request_id: str
     username: str
     command: Command
     replies: tuple[str, ...] = ()
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +35,20 @@ class Envelope:
     """A request in a mailbox.
 
     `accepted` ends once the command stands in the durable mailbox; no turn starts before.
-    `size_bytes` is what the command takes there.
+    `size_bytes` is what the command takes there, `accepted_ms` since when, by the wall clock.
     """
 
     request: Request
     accepted: asyncio.Future[Acceptance] = field(repr=False)
     size_bytes: int
+    accepted_ms: int
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the command is known to have stood in the durable mailbox."""
+        done = self.accepted
+        known = done.done() and not done.cancelled() and done.exception() is None
+        return known and isinstance(done.result(), Accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,10 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._envelopes)
 
+    def set_limits(self, limit: int, limit_bytes: int) -> None:
+        """New limits for what is yet to come; what waits already stays."""
+        self._limit, self._limit_bytes = limit, limit_bytes
+
     def check_room(self, size_bytes: int) -> None:
         """Raises Busy, with how many wait, where a command of this size does not fit."""
         ahead = len(self._envelopes)
@@ -81,6 +99,21 @@ class Mailbox:
         self._request_ids.discard(envelope.request.request_id)
         self._bytes -= envelope.size_bytes
         return envelope
+
+    def void(self, request_ids: Collection[str]) -> None:
+        """Leave nothing of these requests but their places."""
+        for index, envelope in enumerate(self._envelopes):
+            request = envelope.request
+            if request.request_id in request_ids:
+                emptied = Request(
+                    request.channel_id, request.request_id, "", Erased(), request.replies
+                )
+                self._envelopes[index] = replace(envelope, request=emptied)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest envelope was accepted; None where there is none."""
+        return self._envelopes[0].accepted_ms if self._envelopes else None
 
     def statistics(self) -> MailboxStatistics:
         return MailboxStatistics(len(self._envelopes), self._bytes)

@@ -24,11 +24,16 @@ class OrderRefused(Exception):
     """An order that is not carried out; the text says why and what to do."""
 
 
+class OrderNotYet(Exception):
+    """An order that cannot be carried out now. It stays; those after it are not kept waiting."""
+
+
 class Orders:
     """Carries out one order after the other. `handlers` has who does it, by the order's kind.
 
     What a handler returns is the order's result, with `ok` true; where it raises OrderRefused, `ok`
-    is false and `error` says why. A handler may be called again for an order that a crash cut off.
+    is false and `error` says why. A handler may be called again for an order that a crash cut off,
+    and is where it raises OrderNotYet.
     """
 
     def __init__(self, database: Database, handlers: Mapping[str, Handler]) -> None:
@@ -45,8 +50,21 @@ class Orders:
                 log.debug("No orders while the database cannot be written.")
             await asyncio.sleep(POLL_S)
 
+    async def catch_up(self, kind: str) -> None:
+        """Carry out what waits of this kind, once, as far as it can be done now."""
+        try:
+            for order in await self._database.write(orders.waiting):
+                if order.kind == kind:
+                    await self.carry_out(order)
+        except StorageUnavailable as exc:
+            log.warning("An order has to wait: %s", exc)
+
     async def carry_out(self, order: Order) -> None:
-        result = await self._result(order)
+        try:
+            result = await self._result(order)
+        except OrderNotYet as exc:
+            log.debug("The order %r has to wait: %s", order.kind, exc)
+            return
         now = now_ms()
         finish = partial(orders.finish, order_id=order.id, result=result, now_ms=now)
         await self._database.write(finish)
@@ -61,7 +79,7 @@ class Orders:
             return {"ok": True, **await handler(order)}
         except OrderRefused as exc:
             return {"ok": False, "error": str(exc)}
-        except StorageUnavailable:
+        except (StorageUnavailable, OrderNotYet):
             raise  # it stays, and is tried again
         except Exception:  # the edge of the task: the next order must be carried out all the same
             log.exception("The order %r failed.", order.kind)

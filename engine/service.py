@@ -20,7 +20,7 @@ from engine.commands.limits import (
     new_request_id,
 )
 from engine.engine import Engine
-from engine.errors import CannotStart, EngineError, LLMError
+from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
 from engine.mailbox import Request
 from engine.outcomes import Answer
 from engine.settings import Settings, parse
@@ -117,6 +117,12 @@ class LLMService:
     def statistics(self) -> SupervisorStatistics:
         """Actors in memory, and commands that wait or run."""
         return self._engine.supervisor.statistics()
+
+    async def metrics(self) -> bytes:
+        """What has been counted since `start`, in Prometheus' text format: for a page of yours."""
+        from engine.telemetry.rendering import Metrics
+
+        return await Metrics(self._engine).render()
 
     async def start(self) -> None:
         """Open the database and go on with what waits in it. Called by the first call.
@@ -218,6 +224,8 @@ class LLMService:
         except (CannotStart, LLMError):
             raise
         except EngineError as exc:
+            if isinstance(exc, InvalidRequest):
+                self._engine.counts.commands["invalid"] += 1
             raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
     async def _told(self, request: Request) -> Answer:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from engine.actors.personas import BUILT_IN, Persona
 from engine.errors import CannotStart
@@ -55,9 +57,14 @@ class ChannelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSettings:
+    """`retention_days`: after how many days what was said is erased; 0 keeps it for ever."""
+
     path: str = "data/rosey-llm.db"
     durability: Literal["full", "normal"] = "full"
     dedupe_days: Count = 2
+    retention_days: Limit = 0
+    retention_days_by_channel: Mapping[str, Limit] = field(default_factory=dict)
+    search_index: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +99,29 @@ class NatsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """Where health and metrics are; there is no login, so `host` should stay a loopback one."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 9464
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
+    """`content`: whether what is said, and by whom, stands in the log."""
+
+    format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    content: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracingSettings:
+    """`endpoint`: where OTLP is spoken over HTTP; "" leaves it to $OTEL_EXPORTER_OTLP_*."""
+
+    enabled: bool = False
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +140,9 @@ class Settings:
     channels: ChannelSettings = field(default_factory=ChannelSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     nats: NatsSettings = field(default_factory=NatsSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     personas: Mapping[str, Persona] = field(default_factory=dict)
     # Not shown: raw, so keys are no `Secret` yet.
     providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -134,18 +164,19 @@ def load(path: Path | None) -> Settings:
     """Read `path`, or the defaults where it is None. CannotStart says what is wrong and where."""
     if path is None:
         return parse({}, Path.cwd())
-    try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
+    values = _read(path)
+    with _named(path):
         return parse(values, path.parent)
-    except UnicodeDecodeError as exc:
-        raise CannotStart(f"{path}: not UTF-8: {exc.reason} at byte {exc.start}") from exc
-    except OSError as exc:
-        raise CannotStart(f"{path}: cannot be read: {exc.strerror}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise CannotStart(f"{path}: not TOML: {exc}") from exc
-    except RecordError as exc:
-        raise CannotStart(f"{path}: {exc}") from exc
+
+
+def database_of(path: Path | None) -> Path:
+    """Where the database of `path` is, whatever else may be wrong in it. Raises CannotStart."""
+    if path is None:
+        return Path(load(None).storage.path)
+    storage = _read(path).get("storage", {})
+    values = {"path": storage["path"]} if isinstance(storage, dict) and "path" in storage else {}
+    with _named(path):
+        return Path(parse({"storage": values}, path.parent).storage.path)
 
 
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
@@ -156,7 +187,29 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings)
     _check_nats(settings.nats)
+    _check_tracing(settings.tracing)
     return replace(settings, personas={**BUILT_IN, **settings.personas})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except UnicodeDecodeError as exc:
+        raise CannotStart(f"{path}: not UTF-8: {exc.reason} at byte {exc.start}") from exc
+    except OSError as exc:
+        raise CannotStart(f"{path}: cannot be read: {exc.strerror}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise CannotStart(f"{path}: not TOML: {exc}") from exc
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The file's name before what is wrong in it."""
+    try:
+        yield
+    except RecordError as exc:
+        raise CannotStart(f"{path}: {exc}") from exc
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
@@ -296,3 +349,18 @@ def _check_nats(nats: NatsSettings) -> None:
             )
         if names.count(subject) > 1:
             raise RecordError(f"nats.subjects.{each.name}", f'"{subject}" is used twice')
+
+
+def _check_tracing(tracing: TracingSettings) -> None:
+    try:
+        parts = urlsplit(tracing.endpoint)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    # Not said again: it may hold a password.
+    if tracing.endpoint and (not usable or "@" in parts.netloc):
+        raise RecordError(
+            "tracing.endpoint",
+            'expected an address such as "http://localhost:4318", without a user; '
+            "headers come from OTEL_EXPORTER_OTLP_HEADERS",
+        )

@@ -6,20 +6,23 @@ Memory grows with the channels that are active. A channel that is not is a row o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from engine.actors.channel import ChannelActor
+from engine.actors.status import ChannelStatus
 from engine.actors.surroundings import Surroundings, now_ms
 from engine.commands import kinds
 from engine.commands.kinds import Complete, Stop
-from engine.errors import Busy
+from engine.errors import Busy, EngineError
 from engine.mailbox import Acceptance, Envelope, Mailbox, Request
 from engine.outcomes import Answer, Failure
 from engine.settings import ChannelSettings
+from engine.telemetry import turnlog
 from storage import mailboxes, suspensions
 from storage.database import Write
 from storage.errors import StorageUnavailable
@@ -31,10 +34,15 @@ log = logging.getLogger("rosey_llm.supervisor")
 
 @dataclass(frozen=True, slots=True)
 class SupervisorStatistics:
-    """Actors in memory, and commands accepted whose turn has not ended."""
+    """Actors in memory; commands told whose turn has not ended, and those of them that are known
+    to be on disk, as far as `recovered` what an earlier run left; completions being made.
+    """
 
     actors: int
     commands: int
+    waiting: int
+    recovered: bool
+    completions: int
 
 
 class Supervisor:
@@ -43,22 +51,54 @@ class Supervisor:
     def __init__(self, around: Surroundings, channels: ChannelSettings) -> None:
         self._around = around
         self._limits = channels
+        self._limits_set = asyncio.Event()
         self._actors: dict[str, ChannelActor] = {}
         self._last_told: dict[str, float] = {}
         self._completions: set[ChannelActor] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = 0
         self._commands_bytes = 0
+        self._waiting = 0
+        self._recovered = False
         self._suspended: dict[str, int] = {}
         self._draining = False
 
     def statistics(self) -> SupervisorStatistics:
-        return SupervisorStatistics(len(self._actors), self._commands)
+        return SupervisorStatistics(
+            len(self._actors),
+            self._commands,
+            self._waiting,
+            self._recovered,
+            len(self._completions),
+        )
+
+    def channels(self, idle: int = 0) -> Iterator[tuple[ChannelStatus, float]]:
+        """The channels that work, wait or rest, and as many `idle` ones, the latest first.
+
+        With each, how many seconds ago it was last spoken in.
+        """
+        now_s = time.monotonic()
+        for channel_id, told_s in reversed(self._last_told.items()):
+            actor = self._actors.get(channel_id)
+            if actor is None:
+                continue
+            if actor.unconcerned:
+                if idle <= 0:
+                    continue
+                idle -= 1
+            yield actor.status(), now_s - told_s
 
     # Commands in.
 
     def tell(self, request: Request) -> None:
         """Hand a request to its channel's actor. Raises Busy or Suspended: nothing was accepted."""
+        try:
+            self._tell(request)
+        except EngineError as exc:
+            self._around.counts.commands[exc.code] += 1
+            raise
+
+    def _tell(self, request: Request) -> None:
         waiting = self._actors.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, however full it is here.
@@ -66,7 +106,7 @@ class Supervisor:
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
-        body = kinds.encode(request.command)
+        body = kinds.encode(request.command, request.trace)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
         if isinstance(request.command, Stop):
@@ -74,11 +114,24 @@ class Supervisor:
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
-        accepted = self._around.database.write_soon(self._put(request, body))
-        self._hand_over(actor, Envelope(request, accepted, size_bytes))
+        accepted_ms = now_ms()
+        accepted = self._around.database.write_soon(self._put(request, body, accepted_ms))
+        accepted.add_done_callback(self._note_acceptance)
+        self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms))
+        turnlog.accepted(request)
+
+    def _note_acceptance(self, accepted: asyncio.Future[Acceptance]) -> None:
+        # At once, and not when the command's turn comes: that may be much later.
+        if accepted.cancelled() or accepted.exception() is not None:
+            self._around.counts.commands["unstored"] += 1
+        elif isinstance(accepted.result(), Accepted):
+            self._around.counts.commands["accepted"] += 1
+            self._waiting += 1
+        else:
+            self._around.counts.commands["duplicate"] += 1
 
     @staticmethod
-    def _put(request: Request, body: bytes) -> Write[Acceptance]:
+    def _put(request: Request, body: bytes, accepted_ms: int) -> Write[Acceptance]:
         return partial(
             mailboxes.put,
             channel=request.channel_id,
@@ -86,7 +139,7 @@ class Supervisor:
             username=request.username,
             body=body,
             replies=request.replies,
-            now_ms=now_ms(),
+            now_ms=accepted_ms,
         )
 
     async def _join(self, request: Request) -> None:
@@ -102,6 +155,7 @@ class Supervisor:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
             self._around.outlet.publish(known)
+        self._around.counts.commands["duplicate"] += 1
 
     async def _aside(
         self, request: Request, work: Callable[[Request], Coroutine[None, None, None]]
@@ -116,6 +170,7 @@ class Supervisor:
             log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
         else:
             return
+        self._around.counts.commands["unstored"] += 1
         failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
         self._around.outlet.refuse(failure, request.replies)
 
@@ -146,6 +201,7 @@ class Supervisor:
         if found is None:
             found = self._actors[channel_id] = self._spawn(channel_id)
             found.suspend_until(self._suspended.pop(channel_id, 0))
+            self._around.counts.activations += 1
         return found
 
     def _spawn(self, channel_id: str, *, suspendable: bool = True) -> ChannelActor:
@@ -157,6 +213,7 @@ class Supervisor:
         # not wait, in a cycle, for a collector that seldom comes.
         self._commands -= 1
         self._commands_bytes -= envelope.size_bytes
+        self._waiting -= envelope.is_accepted
         self._completions.discard(actor)
 
     async def _stop(self, request: Request) -> None:
@@ -186,6 +243,7 @@ class Supervisor:
                 )
             )
         self._around.outlet.publish(settled)
+        self._around.counts.commands["at_once"] += 1
 
     # From start to drain.
 
@@ -196,6 +254,10 @@ class Supervisor:
         for outcome in await database.write(mailboxes.unpublished):
             self._around.outlet.publish(outcome)
         waiting = await database.write(mailboxes.waiting)
+        # All of them now, before anything else is awaited, so that the numbers always fit together.
+        self._waiting = len(waiting)
+        self._recovered = True
+        self._around.counts.recover(len(waiting))
         for row in waiting:
             await self._recover(row)
         if waiting:
@@ -203,7 +265,7 @@ class Supervisor:
 
     async def _recover(self, row: Waiting) -> None:
         try:
-            command = kinds.decode(row.body)
+            command, trace = kinds.decode(row.body), kinds.decode_trace(row.body)
         except (KeyError, TypeError, ValueError) as exc:
             # A newer version may have accepted what this one does not know.
             log.error("A waiting command cannot be read: %r", exc)
@@ -221,22 +283,56 @@ class Supervisor:
             )
             if settled := await self._around.database.write(settle):
                 self._around.outlet.publish(settled)
+            self._waiting -= 1
+            self._around.counts.turn_ended(failure, now_ms() - row.accepted_ms, 0)
             return
-        request = Request(row.channel, row.request_id, row.username, command, row.replies)
+        request = Request(row.channel, row.request_id, row.username, command, row.replies, trace)
         accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
         accepted.set_result(Accepted(row.id))
-        self._hand_over(self._actor(request), Envelope(request, accepted, len(row.body)))
+        envelope = Envelope(request, accepted, len(row.body), row.accepted_ms)
+        self._hand_over(self._actor(request), envelope)
+
+    def void(self, requests: Iterable[tuple[str, str]]) -> None:
+        """These (channel, request id) were erased while they waited or ran."""
+        by_channel: dict[str, set[str]] = {}
+        for channel_id, request_id in requests:
+            by_channel.setdefault(channel_id, set()).add(request_id)
+        for actor in [*self._actors.values(), *self._completions]:
+            if request_ids := by_channel.get(actor.channel_id):
+                actor.void(request_ids)
+
+    def forget(self, channel_ids: Iterable[str]) -> None:
+        """What these channels' history says has changed."""
+        for channel_id in channel_ids:
+            if actor := self._actors.get(channel_id):
+                actor.forget()
+
+    def set_limits(self, channels: ChannelSettings) -> None:
+        """New limits, at once and for every channel. What was accepted already stays accepted."""
+        self._limits = channels
+        for actor in self._actors.values():
+            actor.set_limits(channels.mailbox_limit, channels.mailbox_limit_bytes)
+        self._limits_set.set()
 
     async def run(self) -> None:
         """Snapshot changed channels and passivate idle ones, until cancelled."""
-        interval_s = min(self._limits.snapshot_interval_s, self._limits.passivate_after_s / 2)
         while True:
-            await asyncio.sleep(interval_s)
+            await self._pause()
             try:
                 await self.snapshot_changed()
                 await self.passivate_idle()
             except StorageUnavailable:
                 log.debug("No snapshots while the database cannot be written.")
+
+    async def _pause(self) -> None:
+        """As long as the limits say; new limits end it, since they may ask for work at once."""
+        self._limits_set.clear()
+        limits = self._limits
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(
+                min(limits.snapshot_interval_s, limits.passivate_after_s / 2)
+            ):
+                await self._limits_set.wait()
 
     async def snapshot_changed(self) -> None:
         # All at once, so that they share one commit.
@@ -256,6 +352,8 @@ class Supervisor:
             untouched = self._last_told.get(channel_id) == last_told
             if untouched and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_told[channel_id]
+                cause = "idle" if last_told <= before else "limit"
+                self._around.counts.passivations[cause] += 1
                 log.debug("Channel %.80r passivated.", channel_id)
 
     async def drain(self, timeout_s: float) -> None:
@@ -275,6 +373,8 @@ class Supervisor:
             await self.snapshot_changed()
         except StorageUnavailable as exc:
             log.error("No last snapshots: %s", exc)
+        self._around.counts.passivations["drain"] += len(self._actors)
+        self._actors.clear()
 
     def _spawn_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

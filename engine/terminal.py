@@ -7,8 +7,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 from engine import lines
 from engine.app import App, url_file
@@ -16,20 +18,25 @@ from engine.errors import AlreadyRunning, CannotStart
 from engine.settings import Settings
 from engine.traffic.bot import Bot, Heard, LineTooLong, ServiceGone
 
+Start = Callable[[AsyncExitStack], Awaitable[App]]
 FIND_LIMIT_S = 30.0
 FIND_PAUSE_S = 0.2
 TRY_S = 2.0
 EXIT_INTERRUPTED = 130
 
 
-async def chat(settings: Settings, channel: str, user: str) -> int:
+async def chat(settings: Settings, channel: str, user: str, config: Path | None = None) -> int:
     """Converse until the input ends: 0 where every line had its answer, else 1.
 
-    130 where Ctrl-C ended it. The service, if it was ours, is drained on return.
+    130 where Ctrl-C ended it. The service, if it was ours, is drained on return; `config` is the
+    file that it reloads.
     """
     lines.tolerate_odd_bytes()
     channel, user = lines.clean(channel), lines.clean(user)
-    terminal = Terminal(lambda: _bot(settings, channel, user), settings.service.bot_name, user)
+    start = partial(_start_app, settings, config)
+    terminal = Terminal(
+        lambda: _bot(settings, channel, user, start), settings.service.bot_name, user
+    )
     talking = asyncio.create_task(terminal.run())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, _on_interrupt, terminal, talking)
@@ -58,19 +65,21 @@ def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
 
 
 @asynccontextmanager
-async def _bot(settings: Settings, channel: str, user: str) -> AsyncIterator[Bot]:
+async def _bot(settings: Settings, channel: str, user: str, start: Start) -> AsyncIterator[Bot]:
     """A bot that is heard: by the service that runs already, or by one started for it."""
     async with AsyncExitStack() as stack:
         if settings.nats.url != "embedded":
             bot = await _connected(stack, settings, settings.nats.url, channel, user)
             if not await bot.anybody_there():
-                await _start_app(stack, settings)
+                await start(stack)
         else:
-            bot = await _found(stack, settings, channel, user)
+            bot = await _found(stack, settings, channel, user, start)
         yield bot
 
 
-async def _found(stack: AsyncExitStack, settings: Settings, channel: str, user: str) -> Bot:
+async def _found(
+    stack: AsyncExitStack, settings: Settings, channel: str, user: str, start: Start
+) -> Bot:
     """The service may just be starting, or leaving: it is started or found, whichever comes first.
 
     Raises CannotStart where neither comes in `FIND_LIMIT_S`.
@@ -79,7 +88,7 @@ async def _found(stack: AsyncExitStack, settings: Settings, channel: str, user: 
     deadline_s = clock() + FIND_LIMIT_S
     while True:
         try:
-            app = await _start_app(stack, settings)
+            app = await start(stack)
             return await _connected(stack, settings, app.url, channel, user)
         except AlreadyRunning as exc:
             running = exc
@@ -106,8 +115,8 @@ async def _running(
     return None
 
 
-async def _start_app(stack: AsyncExitStack, settings: Settings) -> App:
-    app = App(settings)
+async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitStack) -> App:
+    app = App(settings, config)
     await app.start()
     stack.push_async_callback(app.drain)
     return app

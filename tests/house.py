@@ -13,10 +13,12 @@ from typing import Any, Self
 import nats
 import nats.errors
 import orjson
+import tomlkit
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.app import App
+from engine.changes import Changes
 from engine.settings import Settings, parse
 from tests.fakes.llm_server import LLMServer
 
@@ -131,6 +133,7 @@ class House:
             "default_provider": "openai",
             "fallback_providers": [],
             "nats": {"port": 0},
+            "http": {"port": 0},
             "providers": {
                 "openai": {
                     "base_url": f"{llm.url}/v1",
@@ -148,6 +151,11 @@ class House:
         return parse(self.config, self.folder)
 
     @property
+    def file(self) -> Path:
+        """The configuration file; written only by `reload`."""
+        return self.folder / "rosey-llm.toml"
+
+    @property
     def bot(self) -> Bot:
         return self.bots[0]
 
@@ -157,10 +165,16 @@ class House:
         return self.app.url
 
     async def open(self) -> Self:
-        self.app = App(self.settings)
+        self.app = App(self.settings, self.file)
         await self.app.start()
         await self.new_bot()
         return self
+
+    async def reload(self) -> Changes:
+        """Write `config` as it is now to the service's file and have it taken up."""
+        assert self.app is not None
+        self.file.write_text(tomlkit.dumps(self.config))
+        return await self.app.reloading.reload()
 
     async def new_bot(self, **options: Any) -> Bot:
         bot = await Bot.connect(self.url, **options)

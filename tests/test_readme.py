@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from engine.actors.personas import Persona
@@ -75,6 +76,7 @@ async def test_the_provider_of_the_readme_is_one_file_and_one_line(
         "default_provider": "shouting",
         "fallback_providers": [],
         "nats": {"port": 0},
+        "http": {"port": 0},
         "providers": {"shouting": {"kind": "shouting_provider:ShoutingProvider"}},
     }
     assert 'kind = "shouting_provider:ShoutingProvider"' in README
@@ -84,11 +86,43 @@ async def test_the_provider_of_the_readme_is_one_file_and_one_line(
     assert (answer["content"], answer["provider"]) == ("HELLO", "shouting")
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+def commands(group: click.Group = main, path: str = "") -> dict[str, click.Command]:
+    """Every command by what one types, those of groups too: "config convert"."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{path}{name} ")
+        else:
+            found[path + name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
 def test_every_command_and_option_is_in_the_readme(name: str) -> None:
     assert f"`rosey-llm {name}" in README
-    for parameter in main.commands[name].params:
+    for parameter in commands()[name].params:
         assert max(parameter.opts, key=len) in README, parameter.opts
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_the_readme_is_a_script_of_that_shell(shell: str) -> None:
+    assert f"_ROSEY_LLM_COMPLETE={shell}_source rosey-llm" in README
+    environment = {**os.environ, "_ROSEY_LLM_COMPLETE": f"{shell}_source"}
+    command = str(Path(sys.executable).with_name("rosey-llm"))
+    done = subprocess.run([command], env=environment, capture_output=True, text=True, check=True)
+    assert f"_ROSEY_LLM_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_completion_knows_the_commands_of_a_group() -> None:
+    environment = {
+        **os.environ,
+        "_ROSEY_LLM_COMPLETE": "bash_complete",
+        "COMP_WORDS": "rosey-llm persona ",
+        "COMP_CWORD": "2",
+    }
+    command = str(Path(sys.executable).with_name("rosey-llm"))
+    done = subprocess.run([command], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["plain,list", "plain,show", "plain,try"]
 
 
 def test_every_setting_is_in_the_readme() -> None:

@@ -18,6 +18,8 @@ from tests.house import Bot, House
 CONFIG = """
 default_provider = "openai"
 fallback_providers = []
+[http]
+port = 0
 [nats]
 port = 0
 [providers.openai]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
 from engine.actors import prompt
+from engine.actors.account import Account
 from engine.actors.answer import AnswerText
 from engine.actors.conversation import Exchange
 from engine.actors.deltas import Deltas
 from engine.actors.fence import Cut, Fenced, Overdue
 from engine.actors.personas import Persona
-from engine.actors.surroundings import Surroundings
+from engine.actors.surroundings import Surroundings, Terms
 from engine.actors.turn import Turn, asked
 from engine.commands.kinds import Chat, Complete
 from engine.errors import Cancelled
@@ -24,7 +24,6 @@ from providers.chain import Answered
 from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
 from storage.history import Row
 
-log = logging.getLogger("rosey_llm.turn")
 ANSWER_RESERVE_TOKENS = 1024
 NO_PERSONA = Persona(prompt="")
 
@@ -39,20 +38,25 @@ class Asking:
     def __init__(
         self,
         around: Surroundings,
+        terms: Terms,
         request: Request,
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[Exchange] | None,
     ) -> None:
-        self._around = around
+        self._outlet = around.outlet
+        self._counts = around.counts
+        self._began_s = 0.0
+        self._terms = terms
         self._request = request
         self._command = command
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._exchanges = exchanges
         speakers = {request.username, *(exchange.username for exchange in exchanges or ())}
-        bot_name = around.service.bot_name if exchanges and len(speakers) > 1 else ""
-        self._answer = AnswerText(bot_name, around.conversation.max_reply_bytes)
+        bot_name = terms.service.bot_name if exchanges and len(speakers) > 1 else ""
+        self._account = Account(self._persona.prompt if exchanges is not None else None)
+        self._answer = AnswerText(bot_name, terms.conversation.max_reply_bytes)
         self._deltas: Deltas | None = None
         self._writer = ("", "")
         self._fenced: Fenced[Answered] | None = None
@@ -65,20 +69,27 @@ class Asking:
         self._cut = True
         return True
 
+    @property
+    def asks_for(self) -> tuple[str, float, int | None]:
+        """Model, temperature and token cap that the first provider is asked for."""
+        return self._terms.chain.primary.settled(self._options())
+
     async def run(self) -> Turn:
         """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
-        started = time.monotonic()
+        started = self._began_s = time.monotonic()
         try:
             answered = await self._within_fence()
         except (ProviderError, Cancelled) as exc:
-            log.info("Channel %.80r: %s: %s", self._request.channel_id, exc.code, exc)
+            if isinstance(exc, ProviderError) and not self._writer[0]:
+                self._writer = (self._terms.chain.primary.name, "")
             return self._failed(exc.code, str(exc), exc.retry_after_s)
+        self._account.note_answer(answered)
         return self._answered(answered, round((time.monotonic() - started) * 1000))
 
     async def _within_fence(self) -> Answered:
         if self._cut:
             raise Cancelled("Stopped.")
-        limit_s = self._around.conversation.turn_timeout_s
+        limit_s = self._terms.conversation.turn_timeout_s
         self._fenced = Fenced(self._ask(), limit_s)
         try:
             return await self._fenced.result()
@@ -92,8 +103,6 @@ class Asking:
 
     async def _ask(self) -> Answered:
         exchanges = self._exchanges
-        if exchanges is None and self._command.stream:
-            return await self._stream([Message("user", self._command.text)])
         if exchanges is None:
             return await self._complete()
         while True:
@@ -106,7 +115,11 @@ class Asking:
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
 
     async def _complete(self) -> Answered:
-        answered = await self._around.chain.complete(
+        messages = [Message("user", self._command.text)]
+        self._account.note_prompt(messages, exchanges=0)
+        if self._command.stream:
+            return await self._stream(messages)
+        answered = await self._terms.chain.complete(
             self._command.text, self._options(), channel=self._request.channel_id
         )
         self._take_whole(answered)
@@ -116,7 +129,7 @@ class Asking:
         messages = self._prompt(exchanges)
         if self._command.stream:
             return await self._stream(messages)
-        answered = await self._around.chain.chat(
+        answered = await self._terms.chain.chat(
             messages, self._options(), channel=self._request.channel_id
         )
         self._take_whole(answered)
@@ -128,10 +141,10 @@ class Asking:
 
     async def _stream(self, messages: list[Message]) -> Answered:
         deltas = self._deltas = Deltas(
-            self._around.outlet,
+            self._outlet,
             self._request.channel_id,
             self._request.request_id,
-            self._around.conversation.stream_interval_ms / 1000,
+            self._terms.conversation.stream_interval_ms / 1000,
         )
         answered = await self._gather(messages, deltas)
         deltas.add(self._answer.finish())
@@ -139,7 +152,7 @@ class Asking:
         return answered
 
     async def _gather(self, messages: list[Message], deltas: Deltas) -> Answered:
-        stream = self._around.chain.stream(
+        stream = self._terms.chain.stream(
             messages, self._options(), channel=self._request.channel_id, began=self._note_writer
         )
         async with aclosing(stream) as pieces:
@@ -155,19 +168,23 @@ class Asking:
 
     def _note_writer(self, provider: str, model: str) -> None:
         self._writer = (provider, model)
+        self._counts.began(provider, time.monotonic() - self._began_s)
 
     def _prompt(self, exchanges: Sequence[Exchange]) -> list[Message]:
         options = self._options()
-        context_tokens = self._around.chain.context_tokens(options.model)
+        context_tokens = self._terms.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
-        return prompt.build(
-            self._persona.prompt,
+        system = self._persona.prompt
+        messages = prompt.build(
+            system,
             exchanges,
             self._request.username,
             self._command.text,
-            max_messages=self._around.service.max_context_messages,
+            max_messages=self._terms.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
         )
+        self._account.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
+        return messages
 
     def _options(self) -> Options:
         command, persona = self._command, self._persona
@@ -209,6 +226,7 @@ class Asking:
             usage.prompt_tokens if completion.usage else None,
             usage.completion_tokens if completion.usage else None,
             latency_ms,
+            details=self._account.details,
         )
         return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))
 
@@ -221,6 +239,8 @@ class Asking:
             request.username,
             self._answer.content if code == Cancelled.code else error,
             self._persona_name,
+            self._writer[0] or None,
             code=code,
+            details=self._account.details,
         )
         return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))

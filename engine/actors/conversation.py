@@ -11,6 +11,10 @@ import orjson
 from storage.history import Kind
 
 
+class SmallerWindow(ValueError):
+    """A snapshot lacks messages that would be shown now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A user's message and the answer it got."""
@@ -77,7 +81,7 @@ class Conversation:
     def decode(cls, body: bytes, window: int) -> Conversation:
         """A snapshot's body, back as state.
 
-        ValueError where it is damaged, or was taken with a smaller window and so lacks messages.
+        ValueError where it is damaged, SmallerWindow where it was taken with one.
         """
         try:
             values = orjson.loads(body)
@@ -87,5 +91,5 @@ class Conversation:
         except (TypeError, KeyError, ValueError) as exc:
             raise ValueError(f"its snapshot is damaged ({exc})") from exc
         if values.get("window", 0) < window:
-            raise ValueError("its snapshot was taken with a smaller window")
+            raise SmallerWindow("its snapshot was taken with a smaller window")
         return conversation

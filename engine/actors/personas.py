@@ -61,6 +61,11 @@ class Personas:
     def names(self) -> list[str]:
         return list(self._personas)
 
+    @property
+    def prompts(self) -> list[tuple[str, str]]:
+        """Each persona's name and its text."""
+        return [(name, persona.prompt) for name, persona in self._personas.items()]
+
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._personas
 

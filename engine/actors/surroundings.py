@@ -1,25 +1,47 @@
-"""What all actors share: the store, the providers, the personas, the way out, the settings."""
+"""What all actors share: the store, the way out, and the terms on which turns run."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from engine.actors.personas import Personas
 from engine.outlet import Outlet
 from engine.settings import ConversationSettings, ServiceSettings
+from engine.telemetry.counts import Counts
 from providers.chain import ProviderChain
 from storage.database import Database
 
+if TYPE_CHECKING:
+    from engine.telemetry.spans import Spans
+
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    database: Database
+class Terms:
+    """What holds for a turn from its start to its end: who is asked, as whom, within what limits.
+
+    A turn takes it once and `hold`s its chain until it has ended.
+    """
+
     chain: ProviderChain
     personas: Personas
-    outlet: Outlet
     service: ServiceSettings
     conversation: ConversationSettings
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """`terms` are those of the turns to come; a reload replaces them as a whole.
+
+    `spans` makes the turns' spans, where tracing is on.
+    """
+
+    database: Database
+    outlet: Outlet
+    terms: Terms
+    spans: Spans | None = None
+    counts: Counts = field(default_factory=Counts)
 
 
 def now_ms() -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.commands.kinds import Chat, Complete
-from engine.errors import EngineError
+from engine.errors import Cancelled, EngineError
 from engine.mailbox import Request
 from engine.outcomes import Action, Answer, Failure
 from storage.history import Kind, Row
+
+ERASED = "This message was erased."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ def failed(request: Request, exc: EngineError) -> Turn:
     if isinstance(request.command, Chat | Complete):
         return Turn(outcome, (asked(request, request.command), row))
     return Turn(outcome, (row,))
+
+
+def erased(request: Request) -> Turn:
+    """A command was erased before its turn had ended: nothing of it is kept."""
+    outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
+    return Turn(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
 
 
 def asked(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:

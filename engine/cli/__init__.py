@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import click
 
-from engine.cli import service
+from engine.cli import (
+    audit,
+    config,
+    conversations,
+    erase,
+    export,
+    history,
+    persona,
+    prompt,
+    proof,
+    reload,
+    search,
+    service,
+    stats,
+    top,
+)
 
 VERSION = "0.1.0"
 
@@ -15,5 +30,28 @@ def main() -> None:
     """The conversation engine behind chat bots: one actor per channel, over NATS."""
 
 
-for command in (service.run, service.chat, service.check):
+for command in (
+    service.run,
+    service.chat,
+    service.check,
+    top.top,
+    reload.reload,
+    audit.audit,
+    config.init,
+    config.config,
+    persona.persona,
+    history.history,
+    proof.backup,
+):
     main.add_command(command)
+for command in (
+    conversations.channels,
+    conversations.show,
+    search.search,
+    export.export,
+    stats.stats,
+    prompt.prompt,
+    proof.verify,
+    erase.erase,
+):
+    history.history.add_command(command)

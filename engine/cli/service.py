@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
 from pathlib import Path
 
 import click
 
-from engine.cli.starting import config_option, load, log_to_stderr, run_async
+from engine.cli.starting import config_file, config_option, load, log_to_stderr, run_async
 
 
 @click.command()
@@ -16,17 +17,21 @@ from engine.cli.starting import config_option, load, log_to_stderr, run_async
 def run(config: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C; it finishes running answers first.
 
-    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal.
+    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal. SIGHUP reloads the
+    configuration.
     """
+    # One that comes before the service can heed it waits until then, and does not end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     if not settings.enabled:
         click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
         return
-    log_to_stderr(settings.log.level)
 
     from engine import app
+    from engine.telemetry import logs
 
-    run_async(app.run(settings, click.echo))
+    logs.configure(settings.log)
+    run_async(app.run(settings, click.echo, config_file(config)))
 
 
 @click.command()
@@ -43,7 +48,9 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
 
     from engine import terminal
 
-    sys.exit(run_async(terminal.chat(settings, channel, user or _login_name())))
+    sys.exit(
+        run_async(terminal.chat(settings, channel, user or _login_name(), config_file(config)))
+    )
 
 
 @click.command()

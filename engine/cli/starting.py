@@ -26,14 +26,21 @@ config_option = click.option(
 )
 
 
+def config_file(config: Path | None) -> Path | None:
+    """The file that is read; None where there is none."""
+    from engine.settings import DEFAULT_FILE
+
+    if config is None and Path(DEFAULT_FILE).exists():
+        return Path(DEFAULT_FILE)
+    return config
+
+
 def load(config: Path | None) -> Settings:
     from engine import settings
     from engine.errors import CannotStart
 
-    if config is None and Path(settings.DEFAULT_FILE).exists():
-        config = Path(settings.DEFAULT_FILE)
     try:
-        return settings.load(config)
+        return settings.load(config_file(config))
     except CannotStart as exc:
         cannot_start(exc)
 

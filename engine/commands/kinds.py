@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import orjson
 
+from providers.trace import TraceContext
+
 
 @dataclass(frozen=True, slots=True)
 class Chat:
@@ -57,19 +59,32 @@ class Help:
     """Say which commands there are."""
 
 
-Command: TypeAlias = Chat | Complete | Reset | SetPersona | ShowPersonas | Stop | Help
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What is left of a command that was erased while it waited. Nobody can send one."""
+
+
+Command: TypeAlias = Chat | Complete | Reset | SetPersona | ShowPersonas | Stop | Help | Erased
 
 _KINDS: dict[str, type[Command]] = {
-    kind.__name__: kind for kind in (Chat, Complete, Reset, SetPersona, ShowPersonas, Stop, Help)
+    kind.__name__: kind
+    for kind in (Chat, Complete, Reset, SetPersona, ShowPersonas, Stop, Help, Erased)
 }
 
 
-def encode(command: Command) -> bytes:
-    """A command as it stands in the durable mailbox."""
-    return bytes(memoryview(orjson.dumps([type(command).__name__, command])))
+def encode(command: Command, trace: TraceContext | None = None) -> bytes:
+    """A command as it stands in the durable mailbox, and the trace that it belongs to."""
+    more = [trace.headers] if trace is not None else []
+    return bytes(memoryview(orjson.dumps([type(command).__name__, command, *more])))
 
 
 def decode(body: bytes) -> Command:
     """What `encode` made, back as a record."""
-    name, values = orjson.loads(body)
+    name, values, *_ = orjson.loads(body)
     return _KINDS[name](**values)
+
+
+def decode_trace(body: bytes) -> TraceContext | None:
+    """The trace that `encode` put in, if any."""
+    _, _, *more = orjson.loads(body)
+    return TraceContext(**more[0]) if more else None

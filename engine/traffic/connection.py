@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
@@ -30,8 +32,19 @@ Handler = Callable[[Msg], None]
 CONNECT_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 5
 PAYLOAD_RESERVE_BYTES = 4096
+UNASKED = re.compile(r'permissions violation for subscription to "\$SRV\.', re.IGNORECASE)
 # Neither may stand in JSON, so a message loses nothing by it.
 _ODD_SPACES = bytes.maketrans(b"\v\f", b"\0\0")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatistics:
+    """`losses` of a connection, `reconnects` after one, messages that nats-py `dropped`."""
+
+    connected: bool
+    losses: int
+    reconnects: int
+    dropped: int
 
 
 class NotConnected(Exception):
@@ -110,6 +123,7 @@ class Connection:
         self.url = url
         self.connected = asyncio.Event()
         self.losses = 0
+        self._connects = self._dropped = 0
         self._settings = settings
         self._user = user
         self._password = password
@@ -122,6 +136,15 @@ class Connection:
         self._taking_in = False
         self._said_missing = False
         self._said_why = False
+        self._said_unasked = False
+
+    def statistics(self) -> ConnectionStatistics:
+        reconnects = max(0, self._connects - 1)
+        return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)
+
+    def also_take_in(self, subjects: Sequence[str]) -> None:
+        """Further subjects for the handler; before `take_in`."""
+        self._subjects = [*self._subjects, *subjects]
 
     def start(self) -> None:
         """Begin to connect; returns at once. The server may come up later."""
@@ -235,8 +258,9 @@ class Connection:
         """
 
         async def on_error(exc: Exception) -> None:
+            self._dropped += isinstance(exc, nats.errors.SlowConsumerError)
             if client is self._client and client.is_connected:
-                _log_error(exc)
+                self._say_error(exc)
             else:
                 self._say_missing(exc)
 
@@ -271,6 +295,7 @@ class Connection:
         if self._said_missing:
             log.warning("NATS at %s is back.", without_login(self.url))
         self._said_missing = self._said_why = False
+        self._connects += 1
         self.connected.set()
 
     def _say_missing(self, exc: BaseException | None = None) -> None:
@@ -285,16 +310,22 @@ class Connection:
         self._said_missing = True
         self._said_why = self._said_why or _is_refusal(exc)
 
+    def _say_error(self, exc: Exception) -> None:
+        if isinstance(exc, nats.errors.SlowConsumerError):
+            log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
+        elif UNASKED.search(str(exc)):
+            if not self._said_unasked:
+                log.warning(
+                    "NATS does not let the engine answer $SRV.PING, INFO and STATS; all else works."
+                    " docs/security.md has the permission that it needs."
+                )
+            self._said_unasked = True
+        elif "permissions violation" in str(exc).lower():
+            log.error("NATS does not allow it: %s", exc)
+        else:
+            log.debug("NATS: %r", exc)
+
 
 def _is_refusal(exc: BaseException | None) -> bool:
     # nats-py raises its base class for what a server answers to a login.
     return isinstance(exc, ssl.SSLError | LoginError) or type(exc) is nats.errors.Error
-
-
-def _log_error(exc: Exception) -> None:
-    if isinstance(exc, nats.errors.SlowConsumerError):
-        log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
-    elif "permissions violation" in str(exc).lower():
-        log.error("NATS does not allow it: %s", exc)
-    else:
-        log.debug("NATS: %r", exc)

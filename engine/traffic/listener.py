@@ -11,9 +11,10 @@ from nats.aio.msg import Msg
 from engine.errors import Busy, EngineError
 from engine.mailbox import Request
 from engine.outcomes import Failure
-from engine.outlet import Outlet
 from engine.settings import ConversationSettings, SubjectSettings
+from engine.telemetry import turnlog
 from engine.traffic import wire
+from engine.traffic.endpoints import Endpoints
 
 log = logging.getLogger("rosey_llm.listener")
 
@@ -23,20 +24,28 @@ class Tells(Protocol):
 
 
 class Listener:
-    """Runs inside NATS's read loop: it decodes, tells, and returns."""
+    """Runs inside NATS's read loop: it decodes, tells, and returns.
+
+    `received` counts messages, `invalid` those of them that were none of ours to understand.
+    """
 
     def __init__(
         self,
         supervisor: Tells,
-        outlet: Outlet,
+        outlet: Endpoints,
         subjects: SubjectSettings,
         settings: ConversationSettings,
     ) -> None:
         self._supervisor = supervisor
         self._outlet = outlet
         self._settings = settings
+        self.received = self.invalid = 0
         self._own_subjects = frozenset(astuple(subjects))
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
+
+    def set_limits(self, settings: ConversationSettings) -> None:
+        """From the next message on."""
+        self._settings = settings
 
     @property
     def subjects(self) -> list[str]:
@@ -50,11 +59,14 @@ class Listener:
             log.exception("A message on %s could not be handled.", msg.subject)
 
     def _tell(self, msg: Msg) -> None:
+        self.received += 1
         # An answer to one of our own subjects would be said twice, or be taken for a command.
         replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
+        self._outlet.came(msg.subject, request.channel_id, request.request_id)
         if isinstance(request, Failure):
-            self._outlet.refuse(request, replies)
+            self.invalid += 1
+            self._refuse(request, replies)
             return
         try:
             self._supervisor.tell(request)
@@ -67,4 +79,8 @@ class Listener:
                 exc.retry_after_s,
                 exc.ahead if isinstance(exc, Busy) else None,
             )
-            self._outlet.refuse(failure, replies)
+            self._refuse(failure, replies)
+
+    def _refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        turnlog.refused(failure)
+        self._outlet.refuse(failure, replies)

@@ -34,6 +34,17 @@ class Parcel:
     is_delta: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PublisherStatistics:
+    """Messages that NATS has taken, by what they carry; deltas given up; and what still waits."""
+
+    outcomes: int
+    refusals: int
+    deltas: int
+    deltas_dropped: int
+    waiting: int
+
+
 class Publisher:
     """An outlet to NATS. Outcomes wait here while there is no server, and go out again if the
     connection broke before the server had taken them: the same bytes, so that twice does no harm.
@@ -47,6 +58,16 @@ class Publisher:
         self._more = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._outcomes = self._refusals = self._deltas = self._deltas_dropped = 0
+
+    def statistics(self) -> PublisherStatistics:
+        return PublisherStatistics(
+            self._outcomes,
+            self._refusals,
+            self._deltas,
+            self._deltas_dropped,
+            len(self._parcels),
+        )
 
     def connect(self, database: Database) -> None:
         """The store in which outcomes are marked as published."""
@@ -133,12 +154,14 @@ class Publisher:
     def _drop_deltas(self, count: int) -> None:
         """A delta that may have been sent must not be sent twice: its index would be too."""
         batch = [self._parcels.popleft() for _ in range(count)]
-        self._parcels.extendleft(reversed([p for p in batch if not p.is_delta]))
+        kept = [parcel for parcel in batch if not parcel.is_delta]
+        self._deltas_dropped += count - len(kept)
+        self._parcels.extendleft(reversed(kept))
         self._note_whether_empty()
 
     def _sent(self, batch: list[Parcel]) -> None:
         for _ in batch:
-            self._parcels.popleft()
+            self._count(self._parcels.popleft())
         self._note_whether_empty()
         outbox_ids = [parcel.outbox_id for parcel in batch if parcel.outbox_id is not None]
         if outbox_ids and self._database is not None:
@@ -147,6 +170,14 @@ class Publisher:
                 self._database.write_soon(mark).add_done_callback(_say_failed)
             except StorageError:
                 log.debug("The database closed before an outcome was marked as published.")
+
+    def _count(self, parcel: Parcel) -> None:
+        if parcel.is_delta:
+            self._deltas += 1
+        elif parcel.outbox_id is None:
+            self._refusals += len(parcel.subjects)
+        else:
+            self._outcomes += len(parcel.subjects)
 
     def _note_whether_empty(self) -> None:
         if not self._parcels:

@@ -21,7 +21,7 @@ from engine.errors import InvalidRequest
 from engine.mailbox import Request
 from engine.outcomes import Failure
 from engine.settings import ConversationSettings
-from providers import records
+from providers import records, trace
 from providers.records import Count, RecordError, Temperature
 
 T = TypeVar("T")
@@ -119,7 +119,10 @@ def _decode(
         request_id = addressed.request_id or new_request_id()
         check_request_id(request_id)
         username = (addressed.username or "").strip() or "User"
-        return Request(addressed.channel_id, request_id, username, command(values), replies)
+        context = trace.read(headers) if headers else None
+        return Request(
+            addressed.channel_id, request_id, username, command(values), replies, context
+        )
     except (InvalidRequest, RecordError) as exc:
         return Failure(
             _as_it_came(values.get("channel_id")),

@@ -31,6 +31,9 @@ CONFIG = """\
 default_provider = "bench"
 fallback_providers = []
 
+[http]
+port = 0
+
 [log]
 level = "warning"
 

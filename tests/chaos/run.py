@@ -210,6 +210,7 @@ def _config(model: Model, nats: EmbeddedNats) -> dict[str, Any]:
         # So few places that some commands are refused, and have to be sent again.
         "channels": {"passivate_after_s": 0.3, "snapshot_interval_s": 0.1, "mailbox_limit": 4},
         "nats": {"url": nats.url, "user": nats.engine_user, "password": nats.engine_password},
+        "http": {"port": 0},
         "log": {"level": "warning"},
         "providers.openai": {
             "base_url": f"{model.url}/v1",

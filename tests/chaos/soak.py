@@ -87,7 +87,8 @@ async def soak(folder: Path, seconds: float, rate: int) -> bool:
     ):
         config = _config(orjson.loads(provider.ready)["url"])
         login = {"user": nats_server.engine_user, "password": nats_server.engine_password}
-        ground.prepare({**config, "nats": {"url": nats_server.url, **login}}, on_record=False)
+        nats_login = {"url": nats_server.url, **login}
+        ground.prepare({**config, "nats": nats_login, "http": {"port": 0}}, on_record=False)
         engine = await Engine.spawn(ground.config, ground.log)
         client = await nats.connect(nats_server.url)
         try:

@@ -18,6 +18,8 @@ COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 SCRIPTED = """
 default_provider = "scripted"
 fallback_providers = []
+[http]
+port = 0
 [nats]
 port = 0
 """
@@ -77,6 +79,8 @@ def test_nothing_configured_is_answered_by_the_embedded_model(tmp_path: Path) ->
 base_url = "http://127.0.0.1:9"
 [providers.local]
 max_tokens = 24
+[http]
+port = 0
 [nats]
 port = 0
 """

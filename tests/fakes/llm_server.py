@@ -97,7 +97,8 @@ class LLMServer:
     """See the module. `requests` has every request, `prompts` the messages of each chat call.
 
     `routes` sets the behaviour of a path that is not a chat call; with `api_key` set, a request
-    without it gets 401; `disconnects` counts the clients that left before their answer's end.
+    without it gets 401; `disconnects` counts the clients that left before their answer's end,
+    `connections` all that ever came.
     """
 
     def __init__(self, reply: Callable[[dict[str, Any]], str] | str | None = None) -> None:
@@ -128,6 +129,15 @@ class LLMServer:
     async def wait_for_disconnects(self, count: int) -> None:
         """Until `count` clients have left before their answer's end."""
         await self._wait(lambda: self.disconnects >= count)
+
+    @property
+    def open_connections(self) -> int:
+        """Those there are now, in use or not."""
+        return len(self._writers)
+
+    async def wait_until_left(self) -> None:
+        """Until no client keeps a connection open any more."""
+        await self._wait(lambda: not self._writers)
 
     def calls(self, path: str) -> int:
         """How often a path was asked for."""
@@ -189,6 +199,7 @@ class LLMServer:
                         break
         finally:
             self._writers.discard(writer)
+            self._change()
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()

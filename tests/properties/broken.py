@@ -15,12 +15,12 @@ from unittest import mock
 from engine.actors.asking import Asking
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
-from engine.actors.surroundings import now_ms
+from engine.actors.surroundings import Terms, now_ms
 from engine.actors.turn import Turn
 from engine.errors import Busy
 from engine.mailbox import Envelope, Mailbox, Request
 from engine.supervisor import Supervisor
-from providers.chain import Answered
+from providers.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
 from storage.history import Kind
 from storage.mailboxes import Settled
@@ -183,13 +183,24 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
     set_persona = ChannelActor._set_persona
 
-    def everywhere(self: ChannelActor, request: Request, name: str) -> Turn:
-        turn = set_persona(self, request, name)
+    def everywhere(self: ChannelActor, request: Request, name: str, terms: Terms) -> Turn:
+        turn = set_persona(self, request, name, terms)
         if turn.rows[0].kind == "persona":
-            self._around.personas.default = turn.rows[0].persona or "default"
+            terms.personas.default = turn.rows[0].persona or "default"
         return turn
 
     return patch(ChannelActor, "_set_persona", everywhere)
+
+
+def providers_closed_under_their_turns() -> AbstractContextManager[object]:
+    """A reload closes what has gone at once, whoever may still call it."""
+
+    def leave(self: ProviderChain) -> None:
+        if not self._left:
+            self._left = True
+            self._lifetimes.left(self._links)
+
+    return patch(ProviderChain, "_leave", leave)
 
 
 def row_kept_after_its_outcome() -> AbstractContextManager[object]:
@@ -240,5 +251,6 @@ BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
     waiting_forgotten,
     attempts_not_counted,
     persona_shared_by_all_channels,
+    providers_closed_under_their_turns,
     row_kept_after_its_outcome,
 ]

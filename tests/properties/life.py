@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import engine.engine
 from engine.engine import Engine
 from engine.settings import parse
 from providers import ScriptedProvider
+from providers.base import Message, Options
 from providers.chain import ProviderChain
 from providers.circuit import Circuit
 from providers.retry import Retry
+from providers.scripted import Action
 from storage.errors import StorageUnavailable
 from tests.properties.asked import Asked
 from tests.properties.bus import Bus
@@ -35,9 +38,29 @@ SETTINGS = {
         "passivate_after_s": 40.0,
         "snapshot_interval_s": 15.0,
     },
-    "storage": {"durability": "normal"},
+    "storage": {"durability": "normal", "search_index": False},
 }
 ROUNDS_TO_DIE = 200
+
+
+class Watched(ScriptedProvider):
+    """May not be called once it is closed. `used` between its start and its end."""
+
+    def __init__(self, config: Mapping[str, Any], *, script: Asked, model: Model) -> None:
+        super().__init__(config, script=script)
+        self._model = model
+        self._closed = self.used = False
+
+    async def start(self) -> None:
+        self.used = True
+
+    async def aclose(self) -> None:
+        self._closed, self.used = True, False
+
+    def _note(self, action: Action, messages: Sequence[Message], options: Options) -> None:
+        if self._closed:
+            self._model.violate("a provider is called that was closed", messages[-1].content)
+        super()._note(action, messages, options)
 
 
 class Life:
@@ -53,9 +76,12 @@ class Life:
         self.loop.set_exception_handler(self._unhandled)
         self._dead = self._opened = False
         self.was_full = False
-        provider = ScriptedProvider(PROVIDER, script=self.asked)
+        self.providers: list[Watched] = []
+        provider = self._new_provider(0)
         with mock.patch.object(engine.engine, "ProviderChain", partial(_chain, clock)):
-            self.engine = Engine([provider], parse(SETTINGS, path.parent), path, self._bus)
+            settings = parse(SETTINGS, path.parent)
+            self.engine = Engine([provider], settings, path, self._bus)
+        self._settings = settings
         self.engine.database._jobs = self.disk  # type: ignore[assignment]
         self._bus.database = self.engine.database
         self.loop.run_until_complete(self.engine.start())
@@ -71,6 +97,27 @@ class Life:
 
     def snapshot(self) -> None:
         self.spawn(_housekeeping(self.engine.supervisor.snapshot_changed))
+
+    def reload(self, seed: int) -> None:
+        """Another provider, and other limits than those that the model knows of."""
+        channels = replace(
+            self._settings.channels, resident_limit=1 + seed, snapshot_interval_s=15.0 - seed
+        )
+        settings = replace(self._settings, channels=channels)
+        self.call(lambda: self.engine.take_up(settings, [self._new_provider(seed)]))
+
+    @property
+    def left_open(self) -> list[Watched]:
+        """Providers that nobody will call any more, and that are open nevertheless."""
+        live = self.engine.chain.providers
+        return [each for each in self.providers if each.used and each not in live]
+
+    def _new_provider(self, seed: int) -> Watched:
+        provider = Watched(
+            PROVIDER | {"total_timeout": 600.0 + seed}, script=self.asked, model=self.model
+        )
+        self.providers.append(provider)
+        return provider
 
     def call(self, act: Callable[[], None]) -> None:
         """Call within the loop, as a message that arrives does; then one round."""
@@ -121,6 +168,8 @@ class Life:
 
     def kill(self) -> None:
         """As by SIGKILL: what is not on disk is lost, and nobody hears another word."""
+        if self.loop.is_closed():
+            return
         self._dead = self.asked.over = True
         self._bus.database = None
         self.disk.lose()

@@ -142,6 +142,17 @@ class Machine(RuleBasedStateMachine):
     def snapshot(self) -> None:
         self.world.life.snapshot()
 
+    @rule(seed=st.integers(0, 2))
+    def reload(self, seed: int) -> None:
+        self.world.life.reload(seed)
+
+    @rule(channel=channels, rounds=st.integers(1, 20), seed=st.integers(0, 2))
+    def reload_on_the_way(self, channel: str, rounds: int, seed: int) -> None:
+        """The command's turn is at any of its points then: each commit is waited for."""
+        self.world.tell(self.world.new(channel, Chat("hello")))
+        self.world.go(rounds, committing=1)
+        self.world.life.reload(seed)
+
     # Faults.
 
     @rule(again=st.lists(rounds, max_size=1))

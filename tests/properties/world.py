@@ -111,6 +111,7 @@ class World:
 
     def end(self) -> None:
         """Everything comes to its end; and after one more restart all goes on as it was."""
+        self.model.check()  # a life that a violation has ended cannot go on
         self.settle_down()
         self.kill()
         for channel in CHANNELS:
@@ -141,6 +142,7 @@ class World:
             "commands in the durable mailbox": self.witness.look().waiting,
             # Where the note that they were published met a full disk, they go out once more.
             "outcomes not published": not self.life.was_full and self.witness.unpublished(),
+            "providers not closed": self.life.left_open,
             "commands counted": self.life.engine.supervisor.statistics().commands,
             "bytes counted": self.life.engine.supervisor._commands_bytes,
             "wrong snapshots": self.witness.wrong_snapshots(WINDOW),

@@ -116,7 +116,10 @@ async def test_a_bot_cannot_speak_for_the_engine(permissions: Server, subject: s
                 await heard.next_msg(0.05)
 
 
-@pytest.mark.parametrize("subject", [*INPUTS, "_INBOX.beta.>", "_INBOX.>", "_INBOX.*.x", ">"])
+@pytest.mark.parametrize(
+    "subject",
+    [*INPUTS, "_INBOX.beta.>", "_INBOX.>", "_INBOX.*.x", ">", "$SRV.PING", "$SRV.*.rosey-llm"],
+)
 async def test_a_bot_cannot_listen_to_what_is_not_meant_for_it(
     permissions: Server, subject: str
 ) -> None:
@@ -146,6 +149,13 @@ async def test_the_engine_needs_no_more_than_the_permissions_it_has(
             await alpha.client.request("rosey.command.chat", ask(line), timeout=10)
         await alpha.client.request("llm.request", b"not json", timeout=10)
     assert "NATS does not allow it" not in caplog.text
+
+
+@pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
+async def test_a_bot_may_ask_how_the_engine_is(permissions: Server, verb: str) -> None:
+    async with guest(permissions, "alpha") as alpha:
+        reply = await alpha.client.request(f"$SRV.{verb}.rosey-llm", b"", timeout=10)
+        assert orjson.loads(reply.data)["name"] == "rosey-llm"
 
 
 async def test_a_bot_alone_in_its_account_gets_its_answers(accounts: Server) -> None:

@@ -1,0 +1,44 @@
+"""How a page asks the database, and how it reads what it was asked itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from datasette.app import Datasette
+from datasette.utils.asgi import BadRequest, Request
+
+from storage.audit.reading import Reader
+from storage.audit.time_limit import time_limit
+
+T = TypeVar("T")
+DATABASE = "rosey-llm"
+LIMIT_S = 4.0
+LARGEST = 2**63 - 2
+LONGEST = 400
+
+
+async def ask(datasette: Datasette, question: Callable[[Reader], T]) -> T:
+    """The answer, from a thread with a connection of its own. Raises TookTooLong after LIMIT_S."""
+
+    def within(connection: Reader) -> T:
+        with time_limit(connection, LIMIT_S):
+            return question(connection)
+
+    answer: T = await datasette.get_database(DATABASE).execute_fn(within)
+    return answer
+
+
+def number(request: Request, name: str) -> int | None:
+    """A row's id from the address. Raises BadRequest where it is none."""
+    text = request.args.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST):
+        raise BadRequest(f"{name} is the number of a row")
+    return int(text)
+
+
+def words(request: Request, name: str) -> str:
+    """A text from the address, "" where there is none."""
+    return str(request.args.get(name) or "").strip()[:LONGEST]

@@ -1,0 +1,110 @@
+"""How times, numbers and names are written on a page; these are filters of the templates."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+
+HUES = 12
+EXCERPT = 220
+BUBBLE = 4_000
+
+
+def moment(ms: int | None) -> str:
+    """23 Nov 2026, 14:03:05"""
+    if ms is None:
+        return ""
+    local = _local(ms)
+    return f"{local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def day(ms: int) -> str:
+    """Monday, 23 November 2026"""
+    local = _local(ms)
+    return f"{local:%A}, {local.day} {local:%B %Y}"
+
+
+def clock(ms: int) -> str:
+    return f"{_local(ms):%H:%M}"
+
+
+def iso(ms: int) -> str:
+    return _local(ms).isoformat(timespec="milliseconds")
+
+
+def ago(ms: int | None) -> str:
+    """In the one unit that tells most."""
+    if ms is None:
+        return "never"
+    seconds = max(0, time.time_ns() // 1_000_000 - ms) // 1000
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return "just now" if seconds < 10 else f"{seconds} s ago"
+
+
+def took(ms: int | None) -> str:
+    if ms is None:
+        return ""
+    if ms < 1_000:
+        return f"{ms} ms"
+    return f"{ms / 1_000:.1f} s" if ms < 90_000 else f"{ms / 60_000:.1f} min"
+
+
+def amount(count: int) -> str:
+    return f"{count:,}"
+
+
+def brief(count: int) -> str:
+    """12.3k"""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size * 10 or (size > 1_000 and count >= size):
+            return f"{count / size:.1f}{unit}".replace(".0", "")
+    return amount(count)
+
+
+def hue(name: str | None) -> int:
+    """The same colour for the same name, always."""
+    return zlib.adler32((name or "").encode()) % HUES
+
+
+def initial(name: str | None) -> str:
+    return next((letter.upper() for letter in name or "" if letter.isalnum()), "?")
+
+
+def excerpt(text: str, most: int = EXCERPT) -> str:
+    """The beginning, on one line."""
+    line = " ".join(text[: most * 4].split())
+    return line if len(line) <= most else line[:most].rstrip() + "…"
+
+
+def bubble(text: str) -> str:
+    return text if len(text) <= BUBBLE else text[:BUBBLE] + " …"
+
+
+def _local(ms: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(ms / 1000).astimezone()
+    except (OverflowError, OSError, ValueError):
+        return datetime.fromtimestamp(0).astimezone()
+
+
+FILTERS: dict[str, Callable[..., str | int]] = {
+    filter_.__name__: filter_
+    for filter_ in (
+        moment,
+        day,
+        clock,
+        iso,
+        ago,
+        took,
+        amount,
+        brief,
+        hue,
+        initial,
+        excerpt,
+        bubble,
+    )
+}

@@ -1,0 +1,120 @@
+"""What a reload takes up of a configuration, and what of it waits for a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import orjson
+
+from engine.settings import Settings
+from providers.base import LLMProvider
+
+# A running service takes these up, and what is below them. All others need a restart.
+LIVE = frozenset(
+    {
+        "default_provider",
+        "fallback_providers",
+        "providers",
+        "personas",
+        "service",
+        "conversation",
+        "channels",
+        "storage.dedupe_days",
+        "storage.retention_days",
+        "storage.retention_days_by_channel",
+        "log",
+    }
+)
+NAMED = ("personas", "providers")  # told by name; a provider's table may hold a key
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is another than before; personas and providers by name: added, changed or removed.
+
+    `settings` has the new values by key path, `restart` the key paths that were not taken up.
+    """
+
+    personas: Mapping[str, str] = field(default_factory=dict)
+    providers: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    restart: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """For people, one for each part that there is."""
+        shown = [f"{key} = {orjson.dumps(value).decode()}" for key, value in self.settings.items()]
+        parts = {
+            "personas": [f"{name} {how}" for name, how in self.personas.items()],
+            "providers": [f"{name} {how}" for name, how in self.providers.items()],
+            "settings": shown,
+            "needs a restart": list(self.restart),
+        }
+        told = [f"{part}: {', '.join(items)}" for part, items in parts.items() if items]
+        return told or ["nothing has changed"]
+
+
+def taken_up(running: Settings, read: Settings) -> Settings:
+    """What runs from now on: `read`, but for what needs a restart."""
+    settings: Settings = _live(running, read, "")
+    return settings
+
+
+def between(
+    running: Settings,
+    read: Settings,
+    before: Sequence[LLMProvider],
+    after: Sequence[LLMProvider],
+) -> Changes:
+    """What `read` changes. A provider that goes on is the same object before and after."""
+    old, new = dict(_leaves(running, "")), dict(_leaves(read, ""))
+    differing = [key for key, value in new.items() if old[key] != value]
+    return Changes(
+        personas=_named(_by_lower_name(running.personas), _by_lower_name(read.personas)),
+        providers=_named({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
+        settings={key: new[key] for key in differing if _is_live(key)},
+        restart=[key for key in differing if not _is_live(key)],
+    )
+
+
+def _live(running: Any, read: Any, path: str) -> Any:
+    kept: dict[str, Any] = {}
+    for each in fields(read):
+        key = _key(path, each.name)
+        value = getattr(running, each.name)
+        if is_dataclass(value):
+            kept[each.name] = _live(value, getattr(read, each.name), key)
+        elif not _is_live(key):
+            kept[each.name] = value
+    return replace(read, **kept)
+
+
+def _leaves(record: Any, path: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for each in fields(record):
+        key, value = _key(path, each.name), getattr(record, each.name)
+        if is_dataclass(value):
+            found += _leaves(value, key)
+        elif key not in NAMED:
+            found.append((key, value))
+    return found
+
+
+def _key(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _is_live(key: str) -> bool:
+    return key in LIVE or any(key.startswith(f"{live}.") for live in LIVE)
+
+
+def _by_lower_name(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in named.items()}
+
+
+def _named(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    how = {name: "added" for name in new if name not in old}
+    how |= {name: "changed" for name in new if name in old and new[name] != old[name]}
+    return how | {name: "removed" for name in old if name not in new}

@@ -1,0 +1,50 @@
+"""The audit page: what was said, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.cli.starting import cannot_start, config_option, load, log_to_stderr
+
+
+@click.command()
+@config_option
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A database, or a copy of one, instead of the configuration's.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1; by default 8001 or the next free one.",
+)
+@click.option("--open", "open_browser", is_flag=True, help="Open it in the browser.")
+def audit(config: Path | None, database: Path | None, port: int | None, open_browser: bool) -> None:
+    """Look at channels, conversations and turns in the browser; also while the service runs.
+
+    Reads only, and answers only on this machine. Needs the extra `rosey-llm[audit]`.
+    """
+    path = database or Path(load(config).storage.path)
+    log_to_stderr("warning", "%(message)s")
+
+    from engine.errors import CannotStart
+    from storage.errors import CannotOpen
+    from storage.reader import open_reader
+
+    try:
+        open_reader(path).close()
+    except CannotOpen as exc:
+        cannot_start(exc)
+    try:
+        from engine.audit import server
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith(("engine", "storage", "providers")):
+            raise
+        cannot_start(CannotStart("The audit page needs Datasette: pip install 'rosey-llm[audit]'"))
+    try:
+        server.serve(path, port, open_browser, click.echo)
+    except CannotStart as exc:
+        cannot_start(exc)

@@ -1,0 +1,157 @@
+"""A configuration to begin with: asked for, or made from that of the plugin before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+FILE = "rosey-llm.toml"
+EXIT_UNREADABLE = 3
+force_option = click.option("--force", is_flag=True, help="Replace a file that is there.")
+
+
+@click.command()
+@click.option("--defaults", is_flag=True, help="Ask nothing; take every default.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=FILE,
+    show_default=True,
+    help="The file to write.",
+)
+@force_option
+def init(defaults: bool, output: Path, force: bool) -> None:
+    """Write a configuration, every key with a comment, after a few questions.
+
+    Keys of providers are not asked for: the file takes them from the environment.
+    """
+    from engine.setup import example
+
+    _check_free(output, force)
+    text, key_variable = example.shipped(), ""
+    if not defaults:
+        text, key_variable = _interviewed(output.parent)
+    _write(output, text, force)
+    click.echo(f"Wrote {output}. What comes next:")
+    if key_variable:
+        click.echo(f"  export {key_variable}=...")
+    option = "" if str(output) == FILE else f" --config {output}"
+    click.echo(f"  rosey-llm check{option}\n  rosey-llm run{option}")
+
+
+@click.group()
+def config() -> None:
+    """Make a configuration from another one."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; standard output without it.",
+)
+@force_option
+def convert(file: Path, output: Path | None, force: bool) -> None:
+    """Turn the JSON configuration of the plugin that this replaces into ours.
+
+    What could not be carried over, and why, is said on standard error. A key is never written:
+    the new file takes it from the environment.
+
+    Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
+    """
+    from engine import lines
+    from engine.setup import conversion
+    from providers.records import RecordError
+
+    folder = output.parent if output else Path()
+    if output:
+        _check_free(output, force)
+    old = _json(file)
+    converted = conversion.convert(old, folder)
+    for note in converted.notes:
+        click.echo(f"{file}: {lines.printable(note)}", err=True)
+    if old and not converted.carried:
+        _refuse(f"Nothing of {file} could be carried over. Is it the plugin's configuration?")
+    try:
+        text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
+    except RecordError as exc:
+        _refuse(f"{file}: cannot be carried over: {lines.printable(str(exc))}")
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    _write(output, text, force)
+    click.echo(f"Wrote {output}. Try it: rosey-llm check --config {output}")
+
+
+def _interviewed(folder: Path) -> tuple[str, str]:
+    from engine import lines
+    from engine.setup.interview import Interview
+
+    lines.tolerate_odd_bytes()
+    try:
+        configured = Interview(_ask, folder).hold()
+    except click.Abort:
+        _refuse("\nNothing was written. `rosey-llm init --defaults` asks nothing.")
+    return configured.text, configured.key_variable
+
+
+def _ask(question: str, default: str | None, take: Callable[[str], None]) -> None:
+    if sys.stdin is None:  # it is closed
+        raise click.Abort
+    while True:
+        answer = click.prompt(question, default=default).strip()
+        if not sys.stdin.isatty():
+            click.echo(answer)
+        try:
+            return take(answer)
+        except ValueError as exc:
+            click.echo(f"Not possible: {exc}", err=True)
+            if not sys.stdin.isatty():
+                # The next line of a pipe is the answer to the next question.
+                raise click.Abort from None
+
+
+def _json(file: Path) -> dict[str, object]:
+    import orjson
+
+    try:
+        old = orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as exc:
+        _refuse(f"{file}: cannot be read: {exc.strerror}", EXIT_UNREADABLE)
+    except orjson.JSONDecodeError as exc:
+        _refuse(f"{file}: not JSON: {exc}", EXIT_UNREADABLE)
+    if not isinstance(old, dict):
+        _refuse(f"{file}: expected a JSON object", EXIT_UNREADABLE)
+    return old
+
+
+def _check_free(output: Path, force: bool) -> None:
+    from engine.setup import newfile
+
+    try:
+        newfile.check_free(output, replace=force)
+    except OSError as exc:
+        _refuse(str(exc))
+
+
+def _write(output: Path, text: str, force: bool) -> None:
+    from engine.setup import newfile
+
+    try:
+        newfile.write(output, text, replace=force)
+    except FileExistsError as exc:
+        _refuse(str(exc))
+    except OSError as exc:
+        _refuse(f"{output} was not written: {exc.strerror}.")
+
+
+def _refuse(why: str, code: int = 1) -> NoReturn:
+    click.echo(why, err=True)
+    sys.exit(code)

@@ -1,0 +1,126 @@
+"""Channels, and what was said in them: `rosey-llm history channels` and `show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.history import (
+    ALL,
+    TEXT,
+    Source,
+    limit_option,
+    options,
+    reading,
+    selected,
+    since_option,
+    until_option,
+    user_option,
+)
+
+if TYPE_CHECKING:
+    from engine.history.moments import Span
+    from storage.audit.channels import Order
+
+
+@click.command()
+@options(
+    click.option(
+        "--sort",
+        type=click.Choice(["name", "messages", "speakers", "tokens", "activity"]),
+        default="activity",
+        show_default=True,
+        help="By name from A, by all others from the greatest.",
+    ),
+    limit_option(20, "How many channels"),
+)
+@click.pass_obj
+def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
+    """The channels: messages, speakers, persona, tokens, last activity.
+
+    Sorted by name or activity, only the channels that are shown are read through; sorted otherwise
+    all rows are, which takes some seconds for each million. --json: a line for each channel.
+    """
+    with reading(source.path) as connection:
+        from dataclasses import asdict
+
+        from engine.history.moments import shown
+        from engine.history.paper import Paper
+        from storage.audit import channels
+
+        paper = Paper()
+        found = channels.channels(connection, sort, limit)
+        if as_json:
+            for each in found:
+                paper.json(asdict(each))
+            return
+        heads = ("channel", "messages", "speakers", "persona", "prompt tokens", "answer tokens")
+        rows = [
+            (
+                each.name,
+                each.messages,
+                each.speakers,
+                each.persona,
+                each.prompt_tokens,
+                each.completion_tokens,
+                shown(each.last_ms),
+            )
+            for each in found
+        ]
+        paper.table((*heads, "last activity"), rows)
+
+
+@click.command()
+@click.argument("channel", type=TEXT)
+@options(
+    limit_option(50, "How many rows, the newest"),
+    since_option,
+    until_option,
+    user_option,
+    click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C."),
+    click.option("--ids", "-v", is_flag=True, help="With request ids, tokens and latency."),
+)
+@click.pass_obj
+def show(
+    source: Source,
+    channel: str,
+    limit: int,
+    since: Span | None,
+    until: Span | None,
+    user: str | None,
+    follow: bool,
+    ids: bool,
+    as_json: bool,
+) -> None:
+    """A channel's conversation, oldest first. --json: a line for each row."""
+    if follow and until is not None:
+        raise click.UsageError("--follow has no end: leave out --until.")
+
+    path = source.path
+    with reading(path) as connection:
+        from engine.history import conversation
+        from engine.history.paper import Paper
+        from storage.audit import entries
+
+        paper = Paper()
+        selection = selected(connection, channel, user, since, until)
+        # Asked before the look, so that nothing falls in between.
+        newest_id = entries.newest_id(connection)
+        if limit == ALL:
+            found = entries.in_order(connection, selection)
+        else:
+            newest = entries.newest(connection, selection, limit + 1)
+            if len(newest) > limit:
+                click.echo("(There is more before this; -n 0 shows all.)", err=True)
+            found = iter(newest[-limit:])
+        last_id = newest_id
+        for each in found:
+            last_id = max(last_id, each.id)
+            conversation.print_entries(paper, [each], with_ids=ids, as_json=as_json)
+    if follow:
+        try:
+            for new in conversation.follow(path, channel, selection, last_id):
+                conversation.print_entries(paper, new, with_ids=ids, as_json=as_json)
+        except KeyboardInterrupt:
+            click.echo(err=True)

@@ -1,0 +1,134 @@
+"""The personas of a configuration: which there are, what they say, how they answer."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from engine.cli.starting import config_option, load, log_to_stderr, run_async
+
+if TYPE_CHECKING:
+    from engine.catalogue import Entry
+    from engine.settings import Settings
+
+EXIT_INTERRUPTED = 130
+WIDTH = 100
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def persona() -> None:
+    """Who answers: the personas that are built in, and those of the configuration."""
+
+
+@persona.command("list")
+@config_option
+@json_option
+def list_(config: Path | None, as_json: bool) -> None:
+    """All personas: name, model and settings of its own, first words of its prompt."""
+    from engine import catalogue
+
+    entries = catalogue.entries(load(config))
+    if as_json:
+        _say_json([entry.record for entry in entries])
+        return
+    width = max(len(entry.name) for entry in entries)
+    marks = max(len(entry.marks) for entry in entries)
+    for entry in entries:
+        start = f"{entry.name:<{width}}  {entry.marks:<{marks}}  "
+        own = ", ".join(f"{key} {value}" for key, value in entry.choices.items())
+        words = textwrap.shorten(entry.persona.prompt, WIDTH, placeholder=" ...")
+        text = f"[{own}] {words}" if own else words
+        _say(start + textwrap.shorten(text, max(40, WIDTH - len(start)), placeholder=" ..."))
+
+
+@persona.command()
+@click.argument("name")
+@config_option
+@json_option
+def show(name: str, config: Path | None, as_json: bool) -> None:
+    """One persona's whole prompt and its settings."""
+    entry = _entry(load(config), name)
+    if as_json:
+        _say_json(entry.record)
+        return
+    _say(f"{entry.name} ({entry.marks})" if entry.marks else entry.name)
+    for key in ("model", "temperature", "max_tokens"):
+        _say(f"{key + ':':<13}{entry.choices.get(key, 'as the provider is configured')}")
+    _say(f"\n{entry.persona.prompt}")
+
+
+@persona.command("try")
+@click.argument("name")
+@click.argument("text")
+@config_option
+@click.option("--model", help="Another model than the persona's.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="Another than the persona's.")
+def try_(
+    name: str, text: str, config: Path | None, model: str | None, temperature: float | None
+) -> None:
+    """Ask the configured providers once, with this persona; nothing is kept.
+
+    Exit codes: 0 answered, 1 no answer, 3 the configuration is wrong.
+    """
+    settings = load(config)
+    entry = _entry(settings, name)
+    log_to_stderr("warning", "%(message)s")
+
+    from engine import lines, trial
+    from engine.commands.limits import Choices
+    from engine.errors import EngineError
+
+    lines.tolerate_odd_bytes()
+    shown = False
+
+    def show(piece: str) -> None:
+        nonlocal shown
+        shown = True
+        _say(piece, nl=False)
+
+    asked = trial.hear(
+        settings, entry.persona, lines.clean(text), Choices(model, temperature), show
+    )
+    try:
+        answered = run_async(asked)
+    except (EngineError, KeyboardInterrupt) as exc:
+        click.echo(nl=shown)  # the error begins a line of its own
+        if isinstance(exc, KeyboardInterrupt):
+            sys.exit(EXIT_INTERRUPTED)
+        _fail(str(exc))
+    click.echo()
+    click.echo(f"({answered.provider}, {answered.completion.model})", err=True)
+
+
+def _entry(settings: Settings, name: str) -> Entry:
+    from engine import catalogue
+    from engine.errors import UnknownPersona
+
+    try:
+        return catalogue.entry(settings, name)
+    except UnknownPersona as exc:
+        _fail(str(exc))
+
+
+def _say(text: str, nl: bool = True) -> None:
+    from engine import lines
+
+    click.echo(lines.printable(text), nl=nl)
+
+
+def _say_json(value: Any) -> None:
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def _fail(error: str) -> NoReturn:
+    from engine import lines
+
+    click.echo(f"Error: {lines.printable(error)}", err=True)
+    sys.exit(1)

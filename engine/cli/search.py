@@ -1,0 +1,85 @@
+"""Where was that said? `rosey-llm history search`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.history import (
+    TEXT,
+    Source,
+    cannot_read,
+    channel_option,
+    limit_option,
+    no,
+    options,
+    reading,
+    selected,
+    since_option,
+    until_option,
+    user_option,
+)
+
+if TYPE_CHECKING:
+    from engine.history.moments import Span
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, type=TEXT)
+@options(
+    click.option("--best", is_flag=True, help="The best hits first, where else the newest are."),
+    channel_option,
+    user_option,
+    since_option,
+    until_option,
+    limit_option(20, "How many hits"),
+)
+@click.pass_obj
+def search(
+    source: Source,
+    words: tuple[str, ...],
+    best: bool,
+    channel: str | None,
+    user: str | None,
+    since: Span | None,
+    until: Span | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Rows that have all of the WORDS, in any order, the newest first.
+
+    '"a phrase"' in quotes is looked for as it stands, a prefix* with any ending. Accents and
+    capitals make no difference. --json: a line for each hit. Exit code 1: nothing was found.
+    """
+    from storage.audit.words import to_match
+
+    try:
+        match = to_match(" ".join(words))
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.", param_hint="WORDS") from exc
+    path = source.path
+    with reading(path) as connection:
+        selection = selected(connection, channel, user, since, until)
+
+    from engine.history import search
+    from engine.history.paper import Paper
+    from engine.history.progress import Bar
+    from storage.errors import StorageError
+
+    try:
+        with Bar("Bringing the search index up to date") as bar:
+            found = search.search(
+                path,
+                match,
+                selection,
+                limit,
+                best=best,
+                say=lambda text: click.echo(text, err=True),
+                on_progress=bar.update,
+            )
+    except StorageError as exc:
+        cannot_read(exc)
+    search.print_hits(Paper(), found, as_json=as_json)
+    if not found:
+        no("Nothing was found.")

@@ -1,0 +1,90 @@
+"""How much, how fast, how well: `rosey-llm history stats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.history import (
+    ALL,
+    FILE,
+    Source,
+    channel_option,
+    limit_option,
+    no,
+    options,
+    reading,
+    selected,
+    since_option,
+    until_option,
+    user_option,
+)
+
+if TYPE_CHECKING:
+    from engine.history.moments import Span
+    from storage.audit.reading import Reader
+    from storage.audit.selection import Selection
+    from storage.audit.totals import By
+
+
+@click.command()
+@options(
+    click.option(
+        "--by",
+        type=click.Choice(["channel", "user", "persona", "provider", "model", "day"]),
+        help="A line for each of these; all turns together by default.",
+    ),
+    channel_option,
+    user_option,
+    since_option,
+    until_option,
+    limit_option(20, "How many lines: those with the most turns, or the newest days"),
+    click.option("--plot", type=FILE, help="Draw turns, tokens and latency by day: .png or .svg."),
+)
+@click.pass_obj
+def stats(
+    source: Source,
+    by: By | None,
+    channel: str | None,
+    user: str | None,
+    since: Span | None,
+    until: Span | None,
+    limit: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Turns: answers, errors by code, tokens, how long answers took (percentiles).
+
+    Reads all rows of the selection, a second or more for each million. --json: one array.
+    """
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise click.BadParameter(f'"{plot}" ends in neither .png nor .svg.', param_hint="--plot")
+    with reading(source.path) as connection:
+        from engine.history import stats
+        from engine.history.paper import Paper
+        from storage.audit import totals
+
+        selection = selected(connection, channel, user, since, until)
+        found = totals.totals(connection, selection, by, limit)
+        if plot is not None:
+            _plot(connection, selection, plot)
+    paper = Paper()
+    if as_json:
+        paper.json([stats.record(each, by) for each in found])
+    else:
+        stats.print_totals(paper, found, by)
+
+
+def _plot(connection: Reader, selection: Selection, file: Path) -> None:
+    from engine.history import plot
+    from storage.audit import totals
+
+    unit: By = "hour" if totals.span_ms(connection, selection) <= plot.HOURLY_MS else "day"
+    try:
+        plot.draw(file, totals.totals(connection, selection, unit, ALL), unit)
+    except (plot.PlotNotInstalled, ValueError) as exc:
+        no(str(exc))
+    except OSError as exc:
+        no(f"{file} cannot be written: {exc.strerror}")

@@ -1,0 +1,1 @@
+"""What the history says, for people: read by `storage/audit/`, printed here."""

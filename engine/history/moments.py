@@ -1,0 +1,160 @@
+"""Moments as people write them: ISO, "2h", "yesterday 14:00", "3 days ago", in local time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+AGO = re.compile(
+    r"(\d{1,6}) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?( ago)?", re.IGNORECASE
+)
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+NAMED = re.compile(
+    rf"(?:last )?(today|yesterday|{'|'.join(DAYS)})(?:(?:,| at)? (\d.*|noon|midnight))?",
+    re.IGNORECASE,
+)
+CLOCK = re.compile(
+    r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)?(?: ?(am|pm))?|(?P<named>noon|midnight)", re.IGNORECASE
+)
+ISO = re.compile(r"\d{4}-?\d\d-?\d\d([T ].+)?", re.IGNORECASE)
+# What dateparser may be asked: it reads "12" as a month, and "11/12/2026" as Americans do.
+FOR_DATEPARSER = re.compile(
+    r"(?=.*[a-z])(?!.*/)"
+    r"(\d+|an?|last|ago|and|at|the|of|years?|months?|weeks?|days?|hours?|minutes?|seconds?|"
+    r"jan\w*|feb\w*|mar\w*|apr\w*|may|june?|july?|aug\w*|sep\w*|oct\w*|nov\w*|dec\w*|"
+    r"mon\w*|tue\w*|wed\w*|thu\w*|fri\w*|sat\w*|sun\w*|st|nd|rd|th|am|pm|utc|gmt|[\s:.,+-])+",
+    re.IGNORECASE,
+)
+EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 days ago"'
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a text may mean: a moment, or a whole day. `end_ms` is the first moment after it.
+
+    In milliseconds since 1970; of a moment both are the same.
+    """
+
+    start_ms: int
+    end_ms: int
+
+
+def parse(text: str, now: datetime) -> Span:
+    """`now` is an aware time in the local zone. ValueError says what would be understood."""
+    words = " ".join(text.split())
+    try:
+        for reading in (_iso, _named, _ago, _clock, _dateparser):
+            if span := reading(words, now):
+                return span
+    except (ValueError, OverflowError, OSError) as exc:  # a 30th of February, the year 99999
+        raise ValueError(f'"{text}" is not a date: {exc}; {EXPECTED}') from exc
+    raise ValueError(f'"{text}" is not understood: {EXPECTED}')
+
+
+def _iso(text: str, now: datetime) -> Span | None:
+    if not ISO.fullmatch(text):
+        return None
+    found = datetime.fromisoformat(text.upper().replace(" UTC", "Z"))
+    return _day(found.date()) if len(text) <= 10 else _moment(found)
+
+
+def _named(text: str, now: datetime) -> Span | None:
+    match = NAMED.fullmatch(text)
+    if match is None:
+        return None
+    name, at = match[1].lower(), match[2]
+    if name in DAYS:
+        back = (now.weekday() - DAYS.index(name) - 1) % 7 + 1
+    else:
+        back = 0 if name == "today" else 1
+    day = now.date() - timedelta(days=back)
+    if at is None:
+        return _day(day)
+    clock = _time(at)
+    return None if clock is None else _moment(datetime.combine(day, clock))
+
+
+def _ago(text: str, now: datetime) -> Span | None:
+    if text.lower() == "now":
+        return _moment(now)
+    match = AGO.fullmatch(text)
+    if match is None:
+        return None
+    unit = UNITS[match[2][0].lower()]
+    return _moment(now - timedelta(**{unit: int(match[1])}))
+
+
+def _clock(text: str, now: datetime) -> Span | None:
+    """A time of day: the latest one that has been."""
+    clock = _time(text)
+    if clock is None:
+        return None
+    found = datetime.combine(now.date(), clock)
+    if found.astimezone() > now:
+        found -= timedelta(days=1)
+    return _moment(found)
+
+
+def _dateparser(text: str, now: datetime) -> Span | None:
+    if not FOR_DATEPARSER.fullmatch(text):
+        return None
+
+    import dateparser  # it takes longer to load than all else together
+
+    found = dateparser.parse(
+        text,
+        languages=["en"],
+        settings={
+            "STRICT_PARSING": True,
+            "PREFER_DATES_FROM": "past",
+            "RELATIVE_BASE": now.replace(tzinfo=None),
+        },
+    )
+    if found is None:
+        return None
+    has_clock = ":" in text or re.search(r"\d ?[ap]m|ago|last", text, re.IGNORECASE)
+    return _moment(found) if has_clock else _day(found.date())
+
+
+def _time(text: str) -> time | None:
+    """14:00, 14:00:30, 2pm, 2:00 pm, noon, midnight; an hour alone may be anything."""
+    match = CLOCK.fullmatch(text)
+    if match is None:
+        return None
+    if named := match["named"]:
+        return time(12 if named.lower() == "noon" else 0)
+    hour, minute, second = (int(each or 0) for each in match.groups()[:3])
+    half = (match[4] or "").lower()
+    if half and not 1 <= hour <= 12:
+        raise ValueError("hour must be in 1..12")
+    if half:
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    return time(hour, minute, second) if half or match[2] else None
+
+
+def _day(day: date) -> Span:
+    midnight = datetime.combine(day, time())
+    return Span(_ms(midnight), _ms(midnight + timedelta(days=1)))
+
+
+def _moment(found: datetime) -> Span:
+    return Span(_ms(found), _ms(found))
+
+
+def _ms(found: datetime) -> int:
+    """Without a zone, the time is local."""
+    return round(found.timestamp() * 1000)
+
+
+def shown(ms: int | None) -> str:
+    """A moment in local time, to the second."""
+    if ms is None:
+        return "-"
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso(ms: int) -> str:
+    """A moment with its zone, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(timespec="milliseconds")

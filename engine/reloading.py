@@ -1,0 +1,131 @@
+"""A running service reads its configuration anew: the whole of it is taken up, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine import settings
+from engine.changes import Changes
+from engine.errors import CannotReload, CannotStart
+from engine.orders import OrderRefused
+from engine.settings import Settings
+from providers.records import RecordError
+from storage.errand import Errand
+from storage.lock import owner
+from storage.orders import Order
+
+log = logging.getLogger("rosey_llm.reload")
+ORDER = "reload"
+PATIENCE_S = 60.0
+STOPPING = "The service is stopping; the next start reads the configuration."
+
+
+def ask(database: Path) -> Changes:
+    """Have the service that runs on `database` reload; what has changed, once it is in effect.
+
+    Waits for it. Raises CannotReload with what is wrong, CannotOpen where the file cannot be used.
+    """
+    if owner(database) is None:
+        raise CannotReload(
+            f"No service runs on {database}. Its next start reads the configuration; "
+            "`rosey-llm run` starts it."
+        )
+    with Errand.place(database, ORDER, {}) as errand:
+        result = errand.result(PATIENCE_S)
+    if result is None:
+        raise CannotReload("The service stopped, or did not answer; its log says more.")
+    if not result["ok"]:
+        raise CannotReload(result["error"])
+    return Changes(**result["changes"])
+
+
+class Reloading:
+    """One reload at a time, each with the file as it is then.
+
+    take_up: puts settings into effect, at once and as a whole; RecordError where it cannot.
+    file: None where the service has none; then `default`, where there is one by now.
+    """
+
+    def __init__(
+        self, file: Path | None, default: Path, take_up: Callable[[Settings], Changes]
+    ) -> None:
+        self._file = file.absolute() if file else None
+        self._default = default.absolute()
+        self._take_up = take_up
+        self._one_at_a_time = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._closed = False
+        # Stands around each reload: who started the service may want to know.
+        self.announced: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def ask(self) -> None:
+        """Have `run` reload, now or once it runs; never waits. Its log tells what came of it."""
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Nothing is taken up any more."""
+        self._closed = True
+
+    async def run(self) -> None:
+        """Reload as often as it is asked, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            with suppress(CannotReload):  # the log has it
+                await self.reload()
+
+    async def reload(self) -> Changes:
+        """What has changed, once it is in effect. CannotReload says why nothing was changed."""
+        async with self._one_at_a_time:
+            try:
+                if self._closed:
+                    raise CannotReload(STOPPING)
+                with self.announced():
+                    changes = await self._reload()
+            except CannotReload as exc:
+                log.error("The configuration was not reloaded: %s", exc)
+                raise
+        log.info("The configuration was reloaded: %s", "; ".join(changes.lines))
+        return changes
+
+    async def carry_out(self, _: Order) -> Mapping[str, Any]:
+        """`reload` as a handler of orders; `ask` reads the result."""
+        try:
+            return {"changes": asdict(await self.reload())}
+        except CannotReload as exc:
+            raise OrderRefused(str(exc)) from exc
+
+    async def _reload(self) -> Changes:
+        try:
+            # In a thread: a file may be on a slow disk, and a new kind of provider is imported.
+            read = await asyncio.to_thread(settings.load, self._source())
+            if self._closed:
+                raise CannotReload(STOPPING)
+            return self._take_up(read)
+        except CannotStart as exc:
+            raise CannotReload(str(exc)) from exc
+        except RecordError as exc:
+            raise CannotReload(f"{self._source()}: {exc}") from exc
+        except CannotReload:
+            raise
+        except (
+            Exception
+        ) as exc:  # an edge: a stranger's provider may raise anything when it is made
+            log.exception("The configuration could not be taken up.")
+            raise CannotReload(f"{self._source()}: {type(exc).__name__}: {exc}") from exc
+
+    def _source(self) -> Path:
+        if self._file is not None:
+            return self._file
+        if not self._default.exists():
+            raise CannotReload(
+                f"The service was started without a configuration file, and there is no "
+                f"{self._default} now. Write it, or start the service with --config FILE."
+            )
+        return self._default

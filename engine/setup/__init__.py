@@ -1,0 +1,1 @@
+"""A configuration for those who have none yet: asked for, or made from an older one."""

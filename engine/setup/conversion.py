@@ -1,0 +1,239 @@
+"""The JSON configuration of the plugin that this replaces, as ours.
+
+What cannot be carried over is left out and noted; a key that stands in it is never written.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from engine import settings
+from engine.actors.personas import Persona
+from engine.settings import KEYED, Settings
+from engine.setup.example import Example
+from providers import table
+from providers.base import ProviderConfig
+from providers.records import RecordError, Secret, shown, suggestion
+
+SomePath = tuple[str, ...]
+Each = Callable[[SomePath, object], None]
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|file:[^}]+)\}")
+PLACEHOLDER = "x"
+SECRETS = {"api_key", "password", "token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """carried: each key with its value; notes: what was left out, or is not as it was, and why."""
+
+    carried: Sequence[tuple[SomePath, Any]]
+    notes: Sequence[str]
+
+    def text(self, title: str, folder: Path) -> str:
+        """The shipped file with these values. `title` becomes its first comment.
+
+        RecordError where the settings do not take the whole, though they took each part.
+        """
+        example = Example()
+        there, tables = example.values, dict[SomePath, dict[str, Any]]()
+        for path, value in self.carried:
+            if path[0] in ("personas", "providers") and path[1] not in there.get(path[0], {}):
+                tables.setdefault(path[:-1], {})[path[-1]] = value
+            else:
+                example.put(path, value)
+        example.add(tables)
+        settings.parse(_with_placeholders(example.values), folder)
+        return f"# {''.join(c for c in title if c.isprintable())}\n{example.text}"
+
+
+def convert(old: Mapping[str, Any], folder: Path) -> Converted:
+    """Carry over, value by value, what `settings.parse` takes. Paths start at `folder`."""
+    return _Conversion(folder).run(old)
+
+
+class _Conversion:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._carried: dict[SomePath, Any] = {}
+        # The same as a configuration, with a placeholder for each key: none need be set here.
+        self._checked: dict[str, Any] = {
+            "providers": {kind: {"api_key": PLACEHOLDER} for kind in KEYED}
+        }
+        self._notes: list[str] = []
+
+    def run(self, old: Mapping[str, Any]) -> Converted:
+        # What others refer to comes first.
+        for name in sorted(old, key=lambda name: name not in ("personas", "providers")):
+            match name:
+                case "personas":
+                    self._tables((name,), old[name], self._persona)
+                case "providers":
+                    self._tables((name,), old[name], self._provider)
+                case _:
+                    self._key((), name, old[name], Settings)
+        return Converted(list(self._carried.items()), self._notes)
+
+    def _tables(self, path: SomePath, value: object, each: Each) -> None:
+        if not isinstance(value, Mapping):
+            self._leave_out(path, f"expected a table, got {shown(value)}")
+            return
+        for name, inner in value.items():
+            each((*path, name), inner)
+
+    def _persona(self, path: SomePath, value: object) -> None:
+        values = {"prompt": value} if isinstance(value, str) else value
+        if not isinstance(values, Mapping):
+            self._leave_out(path, f"expected a prompt or a table, got {shown(values)}")
+            return
+        if "prompt" not in values and "system_prompt" in values:
+            values = {"prompt": values["system_prompt"], **values}
+            values.pop("system_prompt")
+        if self._carry((*path, "prompt"), values.get("prompt")):
+            for key in values:
+                if key != "prompt":
+                    self._key(path, key, values[key], Persona)
+
+    def _provider(self, path: SomePath, value: object) -> None:
+        if not isinstance(value, Mapping):
+            self._leave_out(path, f"expected a table, got {shown(value)}")
+            return
+        name, kind = path[-1], value.get("kind", path[-1])
+        try:
+            cls = table.find(kind) if isinstance(kind, str) else None
+        except RecordError as exc:
+            self._leave_out(path, f'{exc.problem}. A server like OpenAI\'s has kind = "openai"')
+            return
+        if cls is None:
+            self._leave_out((*path, "kind"), f"expected a string, got {shown(kind)}")
+            return
+        if kind != name:
+            if name in table.KINDS:  # the shipped file has a table of that kind by this name
+                self._leave_out(path, f'kind: expected "{name}", got "{kind}". Name it otherwise')
+                return
+            self._carry((*path, "kind"), kind)
+        for key in value:
+            if key != "kind":
+                self._key(path, key, value[key], cls.Config)
+        self._keep_the_key_at_home(path, cls.Config())
+
+    def _keep_the_key_at_home(self, path: SomePath, default: ProviderConfig) -> None:
+        """The file names OpenAI's key for OpenAI; another server must not be shown it."""
+        home = getattr(default, "base_url", "")
+        moved = self._carried.get((*path, "base_url"), home).strip().rstrip("/") != home
+        if path[-1] in KEYED and moved and (*path, "api_key") not in self._carried:
+            self._carry((*path, "api_key"), "")
+
+    def _key(self, path: SomePath, key: str, value: object, cls: type) -> None:
+        """One key of a table that is a record of ours."""
+        hints, here = get_type_hints(cls), (*path, key)
+        if key not in hints:
+            known = sorted(hints)
+            hint = suggestion(key, known) or _elsewhere(key)
+            self._leave_out(here, f"unknown key{hint}")
+        elif value is None:
+            return  # as good as not said
+        elif dataclasses.is_dataclass(hints[key]):
+            self._section(here, value, hints[key])
+        elif hints[key] is Secret:
+            self._secret(here, value)
+        elif here == ("nats", "url") and isinstance(value, str):
+            self._nats_url(value)
+        else:
+            self._carry(here, value)
+
+    def _section(self, path: SomePath, value: object, cls: Any) -> None:
+        if not isinstance(value, Mapping):
+            self._leave_out(path, f"expected a table, got {shown(value)}")
+            return
+        for key in value:
+            self._key(path, key, value[key], cls)
+
+    def _secret(self, path: SomePath, value: object) -> None:
+        if not isinstance(value, str):
+            self._leave_out(path, "expected a string")  # whatever it is may be the key
+            return
+        text = value.strip()
+        if text and not REFERENCE.fullmatch(text):
+            text = f"${{{_variable(path)}}}"
+            self._notes.append(
+                f"{_dotted(path)}: what stands there is not written down again. The new file has"
+                f' "{text}": set that variable where the service starts'
+            )
+        self._carry(path, text, PLACEHOLDER if text else "")
+
+    def _nats_url(self, url: str) -> None:
+        """A login moves out of the address, its secret part into the environment."""
+        try:
+            parts = urlsplit(url)
+            login, user, password = "@" in parts.netloc, parts.username, parts.password
+        except ValueError:
+            login, user, password = False, None, None
+        if not login:
+            self._carry(("nats", "url"), url)
+            return
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if self._carry(("nats", "url"), bare):
+            if password is None:
+                self._secret(("nats", "token"), user)
+            else:
+                self._carry(("nats", "user"), user)
+                self._secret(("nats", "password"), password)
+
+    def _carry(self, path: SomePath, value: object, checked: object = None) -> bool:
+        """Take a value if the settings do; else note what they say."""
+        trial = copy.deepcopy(self._checked)
+        _put(trial, path, value if checked is None else checked)
+        try:
+            settings.parse(trial, self._folder)
+        except RecordError as exc:
+            here = "; that is what it comes to here" if "${" in str(value) else ""
+            self._leave_out(path, f"{exc.problem}{here}")
+            return False
+        self._checked = trial
+        self._carried[path] = value
+        return True
+
+    def _leave_out(self, path: SomePath, why: str) -> None:
+        self._notes.append(f"{_dotted(path)}: left out: {why}")
+
+
+def _put(values: dict[str, Any], path: SomePath, value: object) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    values[path[-1]] = value
+
+
+def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as if each key were set that it names."""
+    tables = [values.get("nats", {}), *values.get("providers", {}).values()]
+    for each in tables:
+        for key in SECRETS & each.keys():
+            each[key] = PLACEHOLDER
+    return values
+
+
+def _variable(path: SomePath) -> str:
+    """Where a key comes from from now on: ("providers", "openai", "api_key") -> OPENAI_API_KEY."""
+    name = "_".join(path[1:] if path[0] == "providers" else path)
+    return re.sub(r"[^A-Z0-9_]|^(?=[0-9])", "_", name.upper())
+
+
+def _elsewhere(key: str) -> str:
+    """A hint at the setting of this name that stands in another table."""
+    for section in dataclasses.fields(Settings):
+        record = get_type_hints(Settings)[section.name]
+        if dataclasses.is_dataclass(record) and key in get_type_hints(record):
+            return f'; did you mean "{section.name}.{key}"?'
+    return ""
+
+
+def _dotted(path: SomePath) -> str:
+    return ".".join(path)

@@ -1,0 +1,168 @@
+"""The few questions whose answers make a configuration; keys are not among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import settings
+from engine.setup.example import Example
+from providers import table
+from providers.records import RecordError, suggestion
+
+OFFERED = ("ollama", "openai", "openrouter", "local")
+SERVER = "server"
+SERVER_KEY = "ROSEY_LLM_SERVER_KEY"
+
+Take = Callable[[str], None]
+Ask = Callable[[str, str | None, Take], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The file's text, and the environment variable that its provider's key comes from, or ""."""
+
+    text: str
+    key_variable: str = ""
+
+
+class Interview:
+    """`ask(question, default, take)` must give `take` an answer until it raises no ValueError.
+
+    folder: where the file will stand; its paths start there.
+    """
+
+    def __init__(self, ask: Ask, folder: Path) -> None:
+        self._ask = ask
+        self._folder = folder
+        self._example = Example()
+        self._default: Mapping[str, Any] = self._example.values
+        self._key_variable = ""
+
+    def hold(self) -> Configured:
+        """Ask everything; whatever `ask` raises ends it."""
+        self._ask(
+            "Who answers? ollama, openai, openrouter, local (a tiny model in here), or the address"
+            "\nof a server that speaks OpenAI's protocol, such as http://localhost:8000/v1",
+            self._default["default_provider"],
+            self._take_provider,
+        )
+        self._about_the_provider(self._example.values["default_provider"])
+        service = self._default["service"]
+        self._about("What is the bot called?", ("service", "bot_name"))
+        self._about(
+            "How does the bot speak in a channel? default, concise, technical or creative",
+            ("service", "default_persona"),
+        )
+        self._ask(
+            "How many messages of a channel's conversation is the model shown?",
+            str(service["max_context_messages"]),
+            lambda answer: self._put(("service", "max_context_messages"), _whole(answer)),
+        )
+        self._ask(
+            "Where is NATS? embedded (a server in here), or an address such as nats://host:4222",
+            self._default["nats"]["url"],
+            self._take_nats,
+        )
+        self._ask("Which folder is for the database and other data?", "data", self._take_folder)
+        return Configured(self._example.text, self._key_variable)
+
+    def _about(self, question: str, path: tuple[str, ...]) -> None:
+        default: Any = self._default
+        for name in path:
+            default = default[name]
+        self._ask(question, default, lambda answer: self._put(path, answer))
+
+    def _about_the_provider(self, name: str) -> None:
+        if name == "local":
+            self._put(("fallback_providers",), [])
+            return
+        if name == "ollama":
+            self._about("Where is Ollama?", ("providers", name, "base_url"))
+        if name == SERVER:
+            self._key_variable = SERVER_KEY
+            self._ask(
+                "Which of its models?",
+                None,
+                lambda answer: self._put(("providers", name, "default_model"), answer),
+            )
+        else:
+            self._key_variable = getattr(table.find(name), "key_variable", "")
+            self._about("Which of its models?", ("providers", name, "default_model"))
+        self._ask(
+            "Does the tiny model in here answer where that one cannot? yes or no",
+            "yes",
+            lambda answer: self._put(("fallback_providers",), ["local"] if _yes(answer) else []),
+        )
+
+    def _take_provider(self, answer: str) -> None:
+        if "://" not in answer:
+            if answer.lower() not in OFFERED:
+                hint = suggestion(answer, list(OFFERED)) or f"; expected {', '.join(OFFERED)} or "
+                raise ValueError(f'unknown: "{answer}"{hint.removesuffix(" or ")}')
+            self._put(("default_provider",), answer.lower())
+            return
+        server = {
+            "kind": "openai",
+            "base_url": answer,
+            "api_key": f"${{{SERVER_KEY}}}",
+            "default_model": "",
+        }
+        self._check({"providers": {SERVER: server}})
+        self._example.add({("providers", SERVER): server})
+        self._put(("default_provider",), SERVER)
+
+    def _take_nats(self, answer: str) -> None:
+        if "@" in answer:
+            raise ValueError(
+                "leave the login out of the address; [nats] user and password are for that"
+            )
+        self._put(("nats", "url"), answer)
+
+    def _take_folder(self, answer: str) -> None:
+        folder = answer.rstrip("/") or "/"
+        for path in (("storage", "path"), ("nats", "store_dir")):
+            default: str = self._default[path[0]][path[1]]
+            self._put(path, str(Path(folder) / Path(default).name))
+
+    def _put(self, path: tuple[str, ...], value: Any) -> None:
+        """Keep an answer; ValueError says what is wrong with it."""
+        change: Any = value
+        for name in reversed(path):
+            change = {name: change}
+        self._check(change)
+        self._example.put(path, value)
+
+    def _check(self, change: Mapping[str, Any]) -> None:
+        try:
+            settings.parse(_merged(self._example.values, change), self._folder)
+        except RecordError as exc:
+            raise ValueError(exc.problem) from exc
+
+
+def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in change.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            value = _merged(old, value)
+        merged[key] = value
+    return merged
+
+
+def _whole(answer: str) -> int:
+    try:
+        return int(answer)
+    except ValueError:
+        raise ValueError(f'expected a whole number, got "{answer}"') from None
+
+
+def _yes(answer: str) -> bool:
+    match answer.lower():
+        case "y" | "yes":
+            return True
+        case "n" | "no":
+            return False
+    raise ValueError(f'expected yes or no, got "{answer}"')

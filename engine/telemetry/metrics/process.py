@@ -1,0 +1,33 @@
+"""The process itself, beside what prometheus-client tells of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import Metric
+
+from engine.telemetry.look import Look
+from engine.telemetry.metrics.families import gauges, histogram
+
+
+def families(look: Look) -> Iterator[Metric]:
+    yield gauges(
+        "build_info",
+        "1, with the versions as labels.",
+        ["version", "python"],
+        [([our_version(), platform.python_version()], 1.0)],
+    )
+    yield histogram(
+        "event_loop_lag_seconds",
+        "By how much a timer of the event loop came too late.",
+        look.counts.loop_lag_seconds,
+    )
+
+
+def our_version() -> str:
+    try:
+        return version("rosey-llm")
+    except PackageNotFoundError:  # run from a folder that nobody installed
+        return "unknown"

@@ -1,0 +1,105 @@
+"""Health, metrics and the view of `rosey-llm top`, as pages of a small HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from engine.actors.surroundings import now_ms
+from engine.engine import Engine
+from engine.settings import Settings
+from engine.telemetry import address, lag, overview, rendering
+from engine.telemetry.health import Health, Part, Stage
+from engine.telemetry.http import HttpServer, Page
+from engine.telemetry.look import TrafficStatistics
+from engine.telemetry.rendering import Metrics
+from engine.telemetry.shared import Shared
+
+log = logging.getLogger("rosey_llm.http")
+KEPT_S = 0.2
+
+
+class Telemetry:
+    """Of one service; `start` it early and `stop` it last. Neither raises.
+
+    `stage` is what the health page says of the service itself. `url` says where the pages are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        nats: Callable[[], Part],
+        traffic: Callable[[], TrafficStatistics],
+    ) -> None:
+        self._settings = settings
+        self._database = Path(settings.storage.path)
+        self._engine = engine
+        self._traffic = traffic
+        self._health = Health(engine, nats)
+        self._metrics = Shared(Metrics(engine, traffic).render, KEPT_S)
+        self._overview = Shared(self._look_over, KEPT_S)
+        self._began_ms = now_ms()
+        self._measuring: asyncio.Task[None] | None = None
+        pages = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/top": self._top,
+        }
+        self._server = HttpServer(settings.http, pages) if settings.http.enabled else None
+
+    @property
+    def url(self) -> str | None:
+        return self._server.url if self._server is not None else None
+
+    def enter(self, stage: Stage) -> None:
+        self._health.stage = stage
+
+    async def start(self) -> None:
+        """The database must be ours by now: its folder gets the file that says where we are."""
+        self._measuring = asyncio.create_task(
+            lag.measure(self._engine.counts.loop_lag_seconds), name="event-loop lag"
+        )
+        if self._server is None:
+            return
+        await self._server.start()
+        if self.url is not None:
+            try:
+                address.write(self._database, self.url)
+            except OSError as exc:
+                log.warning("`rosey-llm top` needs --url %s: %s", self.url, exc)
+
+    async def stop(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait({self._measuring})
+        if self._server is not None:
+            if self.url is not None:
+                address.remove(self._database, self.url)
+            await self._server.stop()
+
+    async def _healthz(self) -> Page:
+        """That it answers is the answer: the process and its event loop live."""
+        return Page(orjson.dumps({"alive": True, "stage": self._health.stage}))
+
+    async def _readyz(self) -> Page:
+        found = await self._health.ready()
+        return Page(orjson.dumps(found), status=200 if found["ready"] else 503)
+
+    async def _metrics_page(self) -> Page:
+        return Page(await self._metrics.get(), rendering.CONTENT_TYPE)
+
+    async def _top(self) -> Page:
+        return Page(await self._overview.get())
+
+    async def _look_over(self) -> bytes:
+        return orjson.dumps(
+            await overview.make(
+                self._settings, self._engine, self._traffic, self._health.stage, self._began_ms
+            )
+        )

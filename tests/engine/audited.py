@@ -1,0 +1,223 @@
+"""A house to audit: a past, a running engine that answers from a list, and `rosey-llm audit`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from storage import history
+from storage.history import Row
+from storage.migrations import migrate
+from tests.house import Bot
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+HOUR_MS = 3_600_000
+TURNS_AN_HOUR = (2, 4, 9, 15, 12, 8, 7, 10, 16, 19, 13, 8, 5, 9, 14, 17, 9, 5)
+GARDEN_TURNS = sum(TURNS_AN_HOUR) // 2
+CONFIG = """
+default_provider = "vllm"
+fallback_providers = []
+[http]
+port = 0
+[nats]
+port = 0
+[providers.vllm]
+kind = "knowing:Knowing"
+default_model = "qwen3-8b"
+"""
+PROVIDER = """
+import asyncio
+
+from providers.errors import ProviderUnavailable
+from providers.scripted import ScriptedProvider
+
+ANSWERS = {
+    "read a file": \"\"\"Open it in a with block and go through it line by line:
+
+    with open("notes.txt") as file:
+        for line in file:
+            print(line.rstrip())
+
+The file closes by itself, also where something fails.\"\"\",
+    "and write": "The same with open(path, \\"w\\"), and file.write(text) inside. Mind that it "
+    "begins with an empty file; \\"a\\" goes on at the end.",
+    "decorator": "A decorator takes a function and gives back another one that stands in its "
+    "place. The inner function remembers the first, so it can call it when it likes.",
+    "boil": "Seven minutes.",
+    "script": "<script>document.title = 'owned'</script>"
+    "<img src=x onerror=\\"document.title='owned'\\">",
+}
+
+
+class Knowing(ScriptedProvider):
+    def __init__(self, config=None, *, name=None):
+        super().__init__(config, name=name, script=self._know)
+
+    async def _know(self, messages, options):
+        asked = messages[-1].content
+        if "weather" in asked:
+            raise ProviderUnavailable("vllm cannot be reached at http://127.0.0.1:8000")
+        found = [text for words, text in ANSWERS.items() if words in asked]
+        text = found[0] if found else "That I do not know."
+        await asyncio.sleep(len(text) / 4000)
+        yield text
+"""
+SAID = [
+    ("alice", "How do I read a file line by line?"),
+    ("alice", "Thanks! and write one?"),
+    ("bob", "What was a decorator again? I keep forgetting how the inner function works."),
+    ("bob", "What is the weather in Lisbon?"),
+    ("carol", "persona concise"),
+    ("carol", "How long does an egg boil?"),
+]
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+HOSTILE_USER = "<script>document.title='owned'</script>"
+TOMATOES = "What is a good soil for tomatoes?"
+LOAM = "Something loose and rich: two parts compost, one part loam, and a handful of sand."
+
+
+def furnish(folder: Path) -> None:
+    (folder / "rosey-llm.toml").write_text(CONFIG)
+    (folder / "knowing.py").write_text(PROVIDER)
+    (folder / "data").mkdir()
+    with closing(sqlite3.connect(folder / "data/rosey-llm.db", isolation_level=None)) as database:
+        migrate(database, "rosey-llm.db")
+        write_past(database)
+
+
+def write_past(database: sqlite3.Connection) -> None:
+    """The day before the engine of today: some rooms, a long one, one with something erased."""
+    names = ["#garden", "#music", "#support", *(f"#room-{number}" for number in range(30))]
+    for channel_id, name in enumerate(names, 1):
+        database.execute("INSERT INTO channel VALUES (?, ?, 0)", (channel_id, name))
+    now_ms = time.time_ns() // 1_000_000
+    hour_ms = now_ms - HOUR_MS * (len(TURNS_AN_HOUR) + 1)
+    database.execute("BEGIN")
+    number = 0
+    for turns in TURNS_AN_HOUR:
+        for _ in range(turns):
+            channel_id = 1 if number % 2 else 2 + number // 2 % (len(names) - 1)
+            append(database, channel_id, hour_ms, number)
+            number += 1
+        hour_ms += HOUR_MS
+    database.execute(
+        "UPDATE history SET erased_ms = ?, content = '', username = NULL, salt = NULL"
+        " WHERE request_id = ?",
+        (now_ms, f"past-{2 * (GARDEN_TURNS - 2) + 1}"),
+    )
+    database.execute("COMMIT")
+
+
+def append(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: int) -> None:
+    user = ("dmitri", "eve", "alice")[number % 3]
+    asked = Row("message", f"past-{number}", user, TOMATOES, "default")
+    if number % 23 == 5:
+        outcome = Row(
+            "error", asked.request_id, user, "No answer in time.", "default", "ollama",
+            code="provider_timeout",
+        )  # fmt: skip
+    else:
+        outcome = Row(
+            "answer", asked.request_id, user, LOAM, "default", "ollama", "llama3.2", "stop",
+            60 + number % 40, 30 + number % 20, 700 + number % 1300,
+        )  # fmt: skip
+    history.append(database, channel_id, ts_ms, [asked, outcome])
+
+
+async def talk(url: str) -> None:
+    """What people say to the running engine: pleasant things in one channel, others in another."""
+    bot = await Bot.connect(url)
+    try:
+        await bot.ask("Let me try a script", channel=HOSTILE, username=HOSTILE_USER)
+        await bot.ask("javascript:alert(1)", channel="javascript:alert(1)", username="eve")
+        for channel in ("#rust", "#support", "#music", "#lobby"):
+            await bot.ask("How long does an egg boil?", channel=channel, username="dmitri")
+        for user, line in SAID:
+            await bot.ask(line, channel="#python", username=user)
+    finally:
+        await bot.close()
+
+
+async def say(url: str, line: str, channel: str, user: str) -> None:
+    bot = await Bot.connect(url)
+    try:
+        await bot.ask(line, channel=channel, username=user)
+    finally:
+        await bot.close()
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[str]:
+    """`rosey-llm run` in this folder; where its NATS is."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    with subprocess.Popen(
+        [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline()
+            found = re.search(r"NATS (\S+),", ready)
+            assert found, ready
+            yield found[1]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+@contextmanager
+def audit(folder: Path, *arguments: str) -> Iterator[str]:
+    """`rosey-llm audit`; its address, without the slash. Ctrl-C ends it, with 0 and no words."""
+    with subprocess.Popen(
+        [COMMAND, "audit", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert found, line
+            yield found[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                _, errors = process.communicate(timeout=20)
+            finally:
+                process.kill()
+    assert not errors, errors
+    assert process.returncode == 0, process.returncode
+
+
+def refused(folder: Path, *arguments: str, path: Sequence[Path] = ()) -> str:
+    """What `rosey-llm audit` says where it cannot start."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    done = subprocess.run(
+        [COMMAND, "audit", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    return done.stderr
+
+
+def program(name: str) -> str:
+    """Where a program is that the tests need; with Debian: apt install chromium-driver."""
+    found = shutil.which(name)
+    assert found, f"{name} is missing: install Debian's chromium and chromium-driver"
+    return found

@@ -1,0 +1,267 @@
+"""`rosey-llm audit` as a program and as a server: where it listens, whom it answers, what with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from storage.migrations import migrate
+from tests.engine import audited
+from tests.engine.audited import GARDEN_TURNS
+
+OUR_PAGES = ["/", "/channel/1", "/turns", "/turn/1", "/search?q=soil", "/nowhere"]
+PAGES = [*OUR_PAGES, "/rosey-llm", "/rosey-llm/history", "/rosey-llm/history/1", "/-/versions"]
+NAMES = ["Host", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audited")
+    audited.furnish(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path) -> Iterator[int]:
+    with audited.audit(folder) as url:
+        yield int(url.rpartition(":")[2])
+
+
+def get(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with closing(connection):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        response = connection.getresponse()
+        text = response.read().decode()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, text)
+
+
+def sql(port: int, statement: str, more: str = "") -> Answer:
+    return get(port, f"/rosey-llm.json?_shape=array{more}&sql={quote(statement)}")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST", "[::1]:{}"])
+def test_it_answers_under_the_names_of_this_machine(port: int, host: str) -> None:
+    assert get(port, "/", "HEAD", Host=host.format(port)).text == ""
+    assert get(port, "/", Host=host.format(port)).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{}",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:{}",
+        "evil.example#127.0.0.1",
+        "192.168.0.1:{}",
+        "0.0.0.0:{}",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/rosey-llm.json", "/audit-static/audit.css"])
+def test_it_answers_no_other_name(port: int, host: str, path: str) -> None:
+    answer = get(port, path, Host=host.format(port))
+    assert (answer.status, "This page answers only under" in answer.text) == (403, True)
+
+
+def test_it_answers_none_or_two_names_neither(port: int) -> None:
+    for hosts in (b"", b"Host: localhost\r\nHost: evil.example\r\n"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+            raw.sendall(b"GET / HTTP/1.0\r\n" + hosts + b"\r\n")
+            assert re.match(rb"HTTP/1\.\d (400|403) ", raw.recv(4096))
+
+
+def test_no_other_site_can_ask_and_a_person_may_follow_a_link(port: int) -> None:
+    asked = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}
+    assert get(port, "/rosey-llm.json?sql=select+1", **asked).status == 403
+    framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert get(port, "/", **framed, Sec_Fetch_Dest="iframe").status == 403
+    assert get(port, "/", **framed, Sec_Fetch_Dest="document").status == 200
+    assert get(port, "/", Sec_Fetch_Site="same-origin", Sec_Fetch_Mode="cors").status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_it_is_only_for_reading(port: int, method: str) -> None:
+    for path in ("/", "/rosey-llm/history", "/-/logout"):
+        assert get(port, path, method).status == 405
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_forbids_scripts_and_all_that_comes_from_elsewhere(port: int, path: str) -> None:
+    answer = get(port, path)
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self';")
+    assert "script-src" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in answer.headers
+    assert "<script" not in answer.text
+    linked = re.findall(r"(?:src|href|action)=\"?(\w+:)?//([^\"/]+)", answer.text)
+    assert {host for _, host in linked} <= {"datasette.io", f"127.0.0.1:{port}"}
+    if path in OUR_PAGES:
+        assert " style=" not in answer.text
+
+
+def test_sql_of_ones_own_reads_and_never_writes(folder: Path, port: int) -> None:
+    assert json.loads(sql(port, "select count(*) as n from channel").text) == [{"n": 33}]
+    before = (folder / "data/rosey-llm.db").read_bytes()
+    for statement in (
+        "delete from history",
+        "with x as (select 1) delete from history",
+        "update channel set name = 'x'",
+        "attach 'other.db' as other",
+        "pragma query_only = off",
+        "vacuum into 'copy.db'",
+        "explain delete from history; delete from history",
+        "select load_extension('x')",
+        "select writefile('x', 'y')",
+        "select length(zeroblob(900000000))",
+    ):
+        assert sql(port, statement).status == 400, statement
+    assert (folder / "data/rosey-llm.db").read_bytes() == before
+    assert sorted(each.name for each in folder.glob("*.db")) == []
+
+
+def test_sql_that_would_never_end_is_ended(port: int) -> None:
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+    assert sql(port, endless, "&_timelimit=50").status == 400
+
+
+def test_the_file_is_not_handed_out(port: int) -> None:
+    assert get(port, "/rosey-llm.db").status == 403
+    assert get(port, "/_internal").status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/channel/1?before=x", 400),
+        ("/channel/1?at=-1", 400),
+        ("/channel/1?after=99999999999999999999999999", 400),
+        ("/channel/1?at=9223372036854775806", 200),
+        ("/channel/1?before=9223372036854775808", 400),
+        ("/?before=²", 400),
+        ("/channel/0", 404),
+        ("/channel/99999999999999999999999", 404),
+        ("/channel/x", 404),
+        ("/turn/999999", 404),
+        ("/turns?kind=nothing&user=%00&channel=x", 200),
+        ("/search?q=" + "x" * 3000, 200),
+        ("/search?q=%00%ff%22%22*", 200),
+        ("/search?n=-1&q=soil&order=odd", 200),
+        ("/audit-static/../server.py", 404),
+        ("/audit-static/%2e%2e/server.py", 404),
+        ("/nowhere", 404),
+        ("/nowhere.json", 404),
+    ],
+)
+def test_an_odd_address_gets_an_answer_and_never_a_fault(port: int, path: str, status: int) -> None:
+    assert get(port, quote(path, safe="/?=&%*-")).status == status
+
+
+def test_a_channel_is_read_to_its_beginning_a_page_at_a_time(port: int) -> None:
+    shown: list[str] = []
+    path = "/channel/1"
+    for _ in range(20):
+        text = get(port, path).text
+        shown = re.findall(r'id="r(\d+)"', text) + shown
+        older = re.search(r'href="(/channel/1\?before=\d+)', text)
+        if older is None:
+            break
+        path = older[1]
+    assert len(shown) == len(set(shown)) == 2 * GARDEN_TURNS
+    assert shown == sorted(shown, key=int)
+
+
+def test_all_channels_are_listed_a_page_at_a_time(port: int) -> None:
+    listed: list[str] = []
+    path = "/"
+    for _ in range(10):
+        text = get(port, path).text
+        listed += re.findall(r'<td><a href="/channel/(\d+)#newest"', text)
+        further = re.search(r'href="(/\?before=\d+)#channels">Less recent', text)
+        if further is None:
+            break
+        path = further[1]
+    assert sorted(map(int, listed)) == list(range(1, 34))
+
+
+def test_without_a_port_it_takes_the_next_free_one(folder: Path, port: int) -> None:
+    with audited.audit(folder) as url:
+        assert 8001 <= port < int(url.rpartition(":")[2])
+
+
+def test_it_opens_the_browser(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')
+    browser.chmod(0o700)
+    monkeypatch.setenv("BROWSER", str(browser))
+    with audited.audit(folder, "--port", "0", "--open") as url:
+        assert opened.read_text() == f"{url}/\n"
+
+
+def test_a_port_that_is_taken_is_said(folder: Path, port: int) -> None:
+    assert audited.refused(folder, "--port", str(port), path=[folder]) == (
+        f"rosey-llm cannot start: Port {port} cannot be used; name another with --port,"
+        " or leave it out.\n"
+    )
+
+
+def test_a_copy_of_the_file_is_enough(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "data/rosey-llm.db", tmp_path / "a copy?#.db")
+    with audited.audit(tmp_path, "--database", "a copy?#.db", "--port", "0") as url:
+        port = int(url.rpartition(":")[2])
+        assert "#garden" in get(port, "/").text
+        assert "<mark>soil</mark>" in get(port, "/search?q=soil").text
+
+
+def test_a_database_in_which_nothing_was_said_has_pages_too(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as database:
+        migrate(database, "new.db")
+    with audited.audit(tmp_path, "--database", "new.db", "--port", "0") as url:
+        port = int(url.rpartition(":")[2])
+        assert "Nothing has been said yet." in get(port, "/").text
+        for path in ("/?period=month", "/turns", "/search?q=soil", "/rosey-llm/history"):
+            assert get(port, path).status == 200
+
+
+def test_it_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    missing = audited.refused(tmp_path, "--database", "none.db")
+    assert "There is no database at none.db." in missing
+    (tmp_path / "text.db").write_text("Not a database, and long enough to be looked at. " * 9)
+    assert "text.db" in audited.refused(tmp_path, "--database", "text.db")
+    (tmp_path / "hidden/datasette").mkdir(parents=True)
+    (tmp_path / "hidden/datasette/__init__.py").write_text(
+        "raise ModuleNotFoundError('No module named datasette', name='datasette')"
+    )
+    said = audited.refused(folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"])
+    assert said == (
+        "rosey-llm cannot start: The audit page needs Datasette: pip install 'rosey-llm[audit]'\n"
+    )

@@ -1,0 +1,267 @@
+"""`rosey-llm history erase`, with real processes that are interrupted, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from storage import proof
+from storage.reader import open_reader
+from tests.engine import told_secrets
+from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+CONFIG = """
+default_provider = "scripted"
+fallback_providers = []
+[http]
+enabled = false
+[nats]
+port = 0
+"""
+LIMIT_S = 30.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rosey-llm.toml").write_text(CONFIG)
+    told_secrets.tell(database(tmp_path))
+    return tmp_path
+
+
+def database(folder: Path) -> Path:
+    return folder / "data" / "rosey-llm.db"
+
+
+def rosey(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def erase(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return rosey(folder, "history", "erase", *arguments)
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on; killed at the end where it still runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with started(folder, "run") as service:
+        assert service.stdout is not None
+        assert "is ready" in service.stdout.readline()
+        yield service
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Somebody reads all the time: until the end the journal cannot be cut."""
+    with closing(open_reader(database(folder))) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM history").fetchone()
+        yield connection
+
+
+def said(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"it ended without a word of {text}")
+
+
+def check_erased(folder: Path) -> None:
+    assert where_is(folder / "data", SECRET, USER) == []
+    with closing(open_reader(database(folder))) as connection:
+        assert proof.verify(connection).erased >= ROWS
+        assert (
+            connection.execute("SELECT count(*) FROM orders WHERE done_ms IS NULL").fetchone()[0]
+            == 0
+        )
+
+
+def test_it_says_how_much_before_and_what_it_does_not_reach(folder: Path) -> None:
+    dry = erase(folder, "--user", "mallory", "--dry-run")
+    assert (dry.returncode, dry.stdout) == (
+        0,
+        f"To erase: {ROWS} rows in 3 channels, and 3 commands that wait.\n",
+    )
+    assert where_is(folder / "data", SECRET) != []
+    done = erase(folder, "--user", "mallory", "--yes")
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first == f"Erased: {ROWS} rows of the history."
+    assert second.startswith("Not reached: what others said about it, log files, exports, and back")
+    check_erased(folder)
+
+
+def test_json_has_the_same(folder: Path) -> None:
+    counts = {"rows": ROWS, "channels": 3, "waiting": 3}
+    dry = erase(folder, "--user", "MALLORY", "--dry-run", "--json")
+    assert orjson.loads(dry.stdout) == counts | {"erased": 0}
+    done = erase(folder, "--user", "MALLORY", "--channel", "#a", "--yes", "--json", "--no-compact")
+    assert orjson.loads(done.stdout) == {
+        "rows": ROWS // 3,
+        "channels": 1,
+        "waiting": 1,
+        "erased": ROWS // 3,
+    }
+
+
+def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
+    nobody = erase(folder, "--user", "mallroy", "--yes")
+    assert (nobody.returncode, "Did you mean Mallory?" in nobody.stderr) == (1, True)
+    nowhere = erase(folder, "--channel", "#aa", "--yes")
+    assert (nowhere.returncode, "Did you mean #a" in nowhere.stderr) == (1, True)
+    assert erase(folder, "--yes").returncode == 2
+    unsure = erase(folder, "--user", "mallory")
+    assert (unsure.returncode, "say --yes" in unsure.stderr) == (2, True)
+    no_database = erase(folder, "--database", "other.db", "--user", "mallory", "--yes")
+    assert (no_database.returncode, "There is no database" in no_database.stderr) == (3, True)
+    assert not (folder / "other.db").exists()
+    nothing = erase(folder, "--user", "mallory", "--before", "1990-01-01", "--yes")
+    assert (nothing.returncode, nothing.stdout) == (0, "To erase: 0 rows in 0 channels.\n")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("mallory", 0), ("", 1), ("malory", 1)])
+def test_a_person_types_the_name(folder: Path, typed: str, code: int) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execv(COMMAND, [COMMAND, "history", "erase", "--user", "mallory"])
+    try:
+        shown = ""
+        while "Type the name (mallory)" not in shown:
+            shown += os.read(terminal, 4096).decode()
+        assert f"This erases {ROWS} rows in 3 channels, and 3 commands that wait" in shown
+        os.write(terminal, typed.encode() + b"\n")
+        with hung_up():
+            while os.read(terminal, 4096):
+                pass
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == code
+    finally:
+        os.close(terminal)
+    assert bool(where_is(folder / "data", SECRET)) == bool(code)
+
+
+@contextmanager
+def hung_up() -> Iterator[None]:
+    """A terminal whose other end has gone is read to its end by an error, on Linux."""
+    try:
+        yield
+    except OSError:
+        return
+
+
+def test_a_service_that_was_killed_in_the_middle_goes_on_at_its_next_start(folder: Path) -> None:
+    with (
+        running(folder) as service,
+        started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
+    ):
+        with reading(folder):
+            said(command, "Waiting: Somebody reads")
+            service.kill()
+            service.wait()
+        with running(folder):
+            assert command.wait(LIMIT_S) == 0
+            check_erased(folder)
+
+
+def test_a_command_whose_service_has_gone_takes_over(folder: Path) -> None:
+    with (
+        running(folder) as service,
+        started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
+    ):
+        with reading(folder):
+            said(command, "Waiting: Somebody reads")
+            service.kill()
+            service.wait()
+        assert command.wait(LIMIT_S) == 0
+        assert command.stdout is not None
+        assert "Erased: " in command.stdout.read()
+        check_erased(folder)
+
+
+def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: Path) -> None:
+    with running(folder):
+        with (
+            reading(folder) as reader,
+            started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
+        ):
+            said(command, "Waiting: Somebody reads")
+            command.send_signal(signal.SIGINT)
+            said(command, "The erasure goes on")
+            assert command.wait(LIMIT_S) == 130
+            with started(folder, "history", "erase", "--user", "mallory") as again:
+                said(again, "Waiting: Somebody reads")
+                reader.close()
+                assert again.wait(LIMIT_S) == 0
+        check_erased(folder)
+
+
+def test_an_order_that_waits_is_carried_out_before_anything_is_asked_of_a_model(
+    folder: Path,
+) -> None:
+    body = orjson.dumps(told_secrets.ORDER).decode()
+    with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO orders (kind, body, created_ms) VALUES ('erase', ?, 0)", (body,)
+        )
+    with running(folder):
+        deadline_s = time.monotonic() + LIMIT_S
+        while _waiting(folder) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        check_erased(folder)
+        with closing(open_reader(database(folder))) as connection:
+            kinds = connection.execute(
+                "SELECT h.kind FROM history h WHERE h.request_id = 'wM' ORDER BY h.id"
+            ).fetchall()
+        assert [row[0] for row in kinds] == ["cancelled"] * 3
+
+
+def _waiting(folder: Path) -> int:
+    with closing(open_reader(database(folder))) as connection:
+        return int(connection.execute("SELECT count(*) FROM mailbox").fetchone()[0])
+
+
+def test_a_copy_is_erased_in_like_the_original(folder: Path) -> None:
+    assert rosey(folder, "backup", "copy.db").returncode == 0
+    done = erase(folder, "--database", "copy.db", "--channel", "#a", "--yes")
+    assert (done.returncode, f"Erased: {ROWS * 2 // 3} rows" in done.stdout) == (0, True)
+    with closing(open_reader(folder / "copy.db")) as connection:
+        assert proof.verify(connection).erased == ROWS * 2 // 3
+    assert where_is(folder / "data", SECRET) != []

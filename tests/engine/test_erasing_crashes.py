@@ -1,0 +1,63 @@
+"""An erasure that is cut off, at every point there is, and gone on with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from storage import mailboxes, proof
+from storage.proof import Proved, Seal
+from storage.reader import open_reader
+from tests.engine import told_secrets
+from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
+
+ROOT = Path(__file__).parents[2]
+
+
+def verified(path: Path, seal: Seal | None = None) -> Proved:
+    with closing(open_reader(path)) as connection:
+        return proof.verify(connection, seal)
+
+
+def check_erased(path: Path, seal: Seal | None) -> None:
+    assert where_is(path.parent, SECRET, USER) == []
+    found = verified(path, seal)
+    assert (found.rows, found.erased) == (2 * ROWS, ROWS)
+    with closing(open_reader(path)) as connection:
+        texts = connection.execute("SELECT count(*) FROM history WHERE content <> ''").fetchone()
+        waiting = mailboxes.waiting(connection)
+    assert texts[0] == ROWS
+    assert [b"Erased" in row.body for row in waiting] == [True, False] * 3
+
+
+def test_without_a_service_the_command_erases_everything_itself(tmp_path: Path) -> None:
+    path = tmp_path / "rosey-llm.db"
+    told_secrets.tell(path)
+    assert {name for name, _ in where_is(tmp_path, SECRET)} == {
+        "rosey-llm.db",
+        "rosey-llm.db-search",
+    }
+    seal = verified(path).seal
+    told_secrets.erase(path)
+    check_erased(path, seal)
+
+
+def test_an_erasure_cut_off_anywhere_is_gone_on_with(tmp_path: Path) -> None:
+    template, folder = tmp_path / "template", tmp_path / "points"
+    told_secrets.tell(template / "rosey-llm.db")
+    seal = verified(template / "rosey-llm.db").seal
+    subprocess.run(
+        [sys.executable, "-m", told_secrets.__name__, str(template), str(folder)],
+        cwd=ROOT,
+        check=True,
+        timeout=50,
+    )
+    *points, _whole = sorted(folder.iterdir(), key=lambda each: int(each.name))
+    assert len(points) > 12
+    for point in points:
+        path = point / "rosey-llm.db"
+        verified(path, seal)
+        told_secrets.erase(path)
+        check_erased(path, seal)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from engine.indexer import Indexer
+from storage import mailboxes, search_index
+from storage.database import Database
+from storage.history import Row
+from storage.search_index import open_index, path_of
+from tests.house import House
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it was never reached")
+
+
+async def say(database: Database, number: int) -> None:
+    rows = (
+        Row("message", f"r{number}", "alice", "tea"),
+        Row("answer", f"r{number}", "alice", "Yes"),
+    )
+    write = partial(
+        mailboxes.settle_at_once,
+        channel="#lobby",
+        request_id=f"r{number}",
+        rows=rows,
+        kind="response",
+        body=b"{}",
+        replies=(),
+        now_ms=0,
+    )
+    await database.write(write)
+
+
+def behind(path: Path) -> int:
+    if not path_of(path).is_file():
+        return -1
+    with open_index(path) as index:
+        return index.behind
+
+
+async def test_it_feeds_what_is_written_and_leaves_when_it_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "rosey-llm.db"
+    database = Database(path)
+    await database.open()
+    indexer = Indexer(path, poll_s=0.01)
+    indexer.start()
+    try:
+        for number in range(150):
+            await say(database, number)
+        await until(lambda: behind(path) == 0)
+        search_index.remove(path)
+        await say(database, 150)
+        await until(lambda: behind(path) == 0)
+    finally:
+        await indexer.aclose()
+        await indexer.aclose()
+        await database.close()
+    with open_index(path) as index:
+        found = index.connection.execute("SELECT count(*) FROM words WHERE words MATCH 'tea'")
+        assert found.fetchone()[0] == 151
+
+
+async def test_it_says_once_that_it_cannot_and_nothing_else_suffers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rosey-llm.db"
+    database = Database(path)
+    await database.open()
+    path_of(path).mkdir()
+    indexer = Indexer(path, poll_s=0.01)
+    with caplog.at_level(logging.WARNING, "rosey_llm.indexer"):
+        indexer.start()
+        await until(lambda: bool(caplog.records))
+        await say(database, 1)
+        await indexer.aclose()
+    assert len(caplog.records) == 1
+    assert "search index" in caplog.text
+    await database.close()
+
+
+def indexers() -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name == "rosey-llm-indexer"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_service_has_one_where_it_is_configured(house: House, wanted: bool) -> None:
+    house.config["storage"] = {"search_index": wanted}
+    await house.open()
+    assert len(indexers()) == wanted
+    await house.close()
+    assert indexers() == []

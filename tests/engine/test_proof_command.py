@@ -1,0 +1,249 @@
+"""`rosey-llm history verify` and `rosey-llm backup`, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from storage import proof
+from storage.reader import open_reader
+from tests.storage.audited import Archive
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+CONFIG = """
+default_provider = "scripted"
+fallback_providers = []
+[http]
+enabled = false
+[nats]
+port = 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight rows of two channels."""
+    (tmp_path / "rosey-llm.toml").write_text(CONFIG)
+    (tmp_path / "data").mkdir()
+    with closing(Archive(database(tmp_path))) as archive:
+        for text in ("one", "two"):
+            for channel in ("#a", "#b"):
+                archive.say(text, channel=channel, ts_ms=1_700_000_000_000)
+    return tmp_path
+
+
+def database(folder: Path) -> Path:
+    return folder / "data" / "rosey-llm.db"
+
+
+def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, "TZ": "UTC"},
+    )
+
+
+def verify(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return rosey(folder, "history", "verify", *arguments)
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute(sql).rowcount
+
+
+def seal_of(printed: str) -> str:
+    found = re.search(r"^Seal: (8:[0-9a-f]{64})$", printed, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    with subprocess.Popen(
+        [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as service:
+        try:
+            assert service.stdout is not None
+            assert "is ready" in service.stdout.readline()
+            yield
+        finally:
+            service.terminate()
+            service.communicate(timeout=30)
+
+
+def test_a_history_is_proven_and_sealed(folder: Path) -> None:
+    done = verify(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == [
+        "As it was written: 8 rows in 2 channels, 0 of them erased.",
+        "From 2023-11-14 22:13:20 to 2023-11-14 22:13:20.",
+    ]
+    again = verify(folder, "--seal", seal_of(done.stdout))
+    assert (again.returncode, "The rows up to 8 are those that were sealed." in again.stdout) == (
+        0,
+        True,
+    )
+    assert verify(folder, "--channel", "#b").stdout.startswith("As it was written: 4 rows in 1 ")
+
+
+def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
+    change(database(folder), "UPDATE history SET content = 'ONE' WHERE id IN (3, 5)")
+    done = verify(folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "The history is not as it was written.",
+        "Row 3, which is row 1 of #b, of 2023-11-14 22:13:20:",
+        "It is not what was written: one of its values or its digest was changed or its channel"
+        " was renamed.",
+    ]
+    found = orjson.loads(verify(folder, "--json").stdout)
+    assert (found["ok"], found["id"], found["channel"], found["seq"]) == (False, 3, "#b", 1)
+    assert verify(folder, "--channel", "#b").returncode == 1
+
+
+def test_json_has_all_that_is_printed(folder: Path) -> None:
+    found = orjson.loads(verify(folder, "--json").stdout)
+    assert proof.Seal.parse(found.pop("seal")).last_id == 8
+    assert found == {
+        "ok": True,
+        "rows": 8,
+        "channels": 2,
+        "erased": 0,
+        "first": "2023-11-14T22:13:20.000+00:00",
+        "last": "2023-11-14T22:13:20.000+00:00",
+    }
+
+
+def test_a_wrong_seal_ends_with_1_and_no_seal_with_2(folder: Path) -> None:
+    wrong = verify(folder, "--seal", "8:" + "0" * 64)
+    assert (wrong.returncode, "not those that the seal was made of" in wrong.stderr) == (1, True)
+    for arguments in (("--seal", "8"), ("--seal", "8:" + "0" * 64, "--channel", "#a")):
+        assert verify(folder, *arguments).returncode == 2
+
+
+def test_what_cannot_be_verified_is_said(folder: Path) -> None:
+    nowhere = verify(folder, "--channel", "#bb")
+    assert (nowhere.returncode, "Did you mean #b" in nowhere.stderr) == (1, True)
+    missing = verify(folder, "--database", "other.db")
+    assert (missing.returncode, "There is no database" in missing.stderr) == (3, True)
+    (folder / "text.db").write_text("This is no database at all. " * 100)
+    assert verify(folder, "--database", "text.db").returncode == 3
+
+
+def test_the_channel_of_a_wrong_row_cannot_steer_the_terminal(folder: Path) -> None:
+    change(database(folder), "UPDATE channel SET name = '#b' || char(27) || '[2J' WHERE id = 2")
+    assert "\x1b" not in verify(folder).stderr
+
+
+def test_on_a_terminal_a_bar_moves_on_stderr_and_goes(folder: Path) -> None:
+    with closing(Archive(database(folder))) as archive:
+        archive.connection.execute("BEGIN")
+        for _ in range(6000):
+            archive.say("x", "y")
+        archive.connection.execute("COMMIT")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execve(COMMAND, [COMMAND, "history", "verify"], {**os.environ, "TERM": "xterm"})
+    shown = ""
+    try:
+        while "Seal: " not in shown:
+            shown += os.read(terminal, 4096).decode()
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    assert "Verifying" in shown
+    assert "12,008 rows" in shown
+
+
+# Copies.
+
+
+def test_a_copy_is_whole_verified_private_and_works(folder: Path) -> None:
+    with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
+            " accepted_ms) VALUES (1, 'w1', 'bob', ?, '[]', 0, 0)",
+            (b'["Chat",{"text":"Still there?"}]',),
+        )
+    with running(folder):
+        done = rosey(folder, "backup", "copies.db")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, *_ = done.stdout.splitlines()
+    copy = folder / "copies.db"
+    assert first == f"copies.db: {copy.stat().st_size:,} bytes."
+    assert second.startswith("As it was written: ")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert [file.name for file in folder.iterdir() if "part" in file.name] == []
+    with closing(open_reader(copy)) as connection:
+        assert (
+            proof.given_ids(connection)
+            == connection.execute("SELECT max(id) FROM history").fetchone()[0]
+        )
+    shown = rosey(folder, "history", "--database", "copies.db", "show", "#a")
+    assert "alice: two" in shown.stdout
+
+
+def test_a_service_goes_on_from_a_copy_also_with_what_waits(folder: Path) -> None:
+    with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
+            " accepted_ms) VALUES (1, 'w1', 'bob', ?, '[]', 0, 0)",
+            (b'["Chat",{"text":"Still there?"}]',),
+        )
+    before = seal_of(rosey(folder, "backup", "copy.db").stdout)
+    (folder / "rosey-llm.toml").write_text(CONFIG + '[storage]\npath = "copy.db"\n')
+    answer = rosey(folder, "chat", "--channel", "#a", "--user", "alice", said="Hello\n").stdout
+    assert answer == "You said: alice: Hello\n"
+    shown = rosey(folder, "history", "show", "#a").stdout
+    assert "bob: Still there?" in shown
+    later = verify(folder, "--seal", before)
+    assert (later.returncode, "12 rows" in later.stdout) == (0, True)
+
+
+def test_a_file_that_exists_is_replaced_only_by_force(folder: Path) -> None:
+    (folder / "copy.db").write_text("mine")
+    refused = rosey(folder, "backup", "copy.db")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "copy.db exists; --force replaces it.\n",
+    )
+    assert (folder / "copy.db").read_text() == "mine"
+    assert rosey(folder, "backup", "copy.db", "--force", "--json").returncode == 0
+    itself = rosey(folder, "backup", "data/rosey-llm.db", "--force")
+    assert (itself.returncode, "is the database itself" in itself.stderr) == (1, True)
+    assert verify(folder).returncode == 0
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing(folder: Path) -> None:
+    nowhere = rosey(folder, "backup", "nowhere/copy.db")
+    assert (nowhere.returncode, "cannot be written" in nowhere.stderr) == (1, True)
+    missing = rosey(folder, "backup", "copy.db", "--database", "other.db")
+    assert (missing.returncode, "There is no database" in missing.stderr) == (3, True)
+    assert not (folder / "copy.db").exists()
+
+
+def test_a_copy_of_what_was_tampered_with_is_kept_and_said(folder: Path) -> None:
+    change(database(folder), "DELETE FROM history WHERE id = 2")
+    done = rosey(folder, "backup", "copy.db")
+    assert done.returncode == 1
+    assert "row 2 of the history was removed" in done.stderr
+    assert (folder / "copy.db").exists()

@@ -1,0 +1,422 @@
+"""A running service takes up a changed configuration, and drops nothing on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from engine.errors import CannotReload
+from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.house import Heard, House
+
+CHANNELS = [f"#{number}" for number in range(20)]
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[LLMServer]:
+    """A second language model server."""
+    async with LLMServer(lambda body: f"other: {body['messages'][-1]['content']}") as server:
+        yield server
+
+
+def provider(house: House, **table: Any) -> None:
+    house.config["providers"]["openai"] |= table
+
+
+def point_to(house: House, llm: LLMServer) -> None:
+    provider(house, base_url=f"{llm.url}/v1")
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def outcome(house: House, request_id: str) -> Heard:
+    def heard() -> list[Heard]:
+        return [each for each in house.bot.heard_outcomes() if each["request_id"] == request_id]
+
+    await house.bot.until(lambda: bool(heard()))
+    return heard()[0]
+
+
+async def test_no_message_is_lost_doubled_or_out_of_order_while_all_of_it_changes(
+    house: House, llm: LLMServer, other: LLMServer
+) -> None:
+    house.config["channels"] = {"mailbox_limit": 50}
+    await house.open()
+    for number in range(20):
+        for channel in CHANNELS:
+            await house.bot.chat(f"{number}", channel, request_id=f"{channel} {number}")
+        await house.bot.flush()
+        point_to(house, other if number % 2 == 0 else llm)
+        house.config["personas"] = {"pirate" if number % 3 else "nun": {"prompt": f"No. {number}"}}
+        house.config["service"] = {"max_context_messages": 3 + number % 5 * 4}
+        house.config["channels"] = {
+            "mailbox_limit": 50 + number,
+            "resident_limit": 1 + number % 2 * 100,
+            "snapshot_interval_s": 0.01 + number % 3,
+        }
+        await house.reload()
+        # The messages of this round and of the last may still be on their way.
+        await house.bot.outcomes(max(0, 20 * (number - 1)))
+    outcomes = await house.bot.outcomes(400)
+    await house.bot.flush()
+    assert len(house.bot.heard_outcomes()) == 400
+    assert {each["type"] for each in outcomes} == {"llm_response"}
+    for channel in CHANNELS:
+        ids = [each["request_id"] for each in outcomes if each["channel_id"] == channel]
+        assert ids == [f"{channel} {number}" for number in range(20)]
+    for each in outcomes:
+        number = each["request_id"].split()[1]
+        assert each["content"].endswith(f": {number}") or f": {number} " in each["content"]
+    assert llm.prompts
+    assert other.prompts
+    await other.wait_until_left()  # the last reload went back to the first server
+
+
+async def test_a_turn_ends_with_the_provider_it_began_with(
+    house: House, llm: LLMServer, other: LLMServer
+) -> None:
+    house.config["conversation"] = {"stream": False}
+    await house.open()
+    go_on = asyncio.Event()
+    llm.plan(Behaviour(hold=go_on))
+    await house.bot.chat("one", request_id="1")
+    await llm.wait_for_requests(1)
+    await house.bot.chat("two", request_id="2")
+    point_to(house, other)
+    await house.reload()
+    assert (await house.bot.ask("three", "#elsewhere"))["content"] == "other: three"
+    assert llm.open_connections == 1
+    go_on.set()
+    assert (await outcome(house, "1"))["content"] == "You said: one"
+    assert (await outcome(house, "2"))["content"].startswith("other: ")
+    await llm.wait_until_left()
+
+
+async def test_a_turn_that_waits_for_its_slot_keeps_its_provider_too(
+    house: House, llm: LLMServer, other: LLMServer
+) -> None:
+    provider(house, max_concurrency=1)
+    await house.open()
+    go_on = asyncio.Event()
+    llm.plan(Behaviour(hold=go_on))
+    await house.bot.chat("one", "#1", request_id="1")
+    await llm.wait_for_requests(1)
+    await house.bot.chat("two", "#2", request_id="2")
+    await until(lambda: engine(house).chain.statistics()["openai"].slots.waiting == 1)
+    point_to(house, other)
+    await house.reload()
+    go_on.set()
+    assert (await outcome(house, "1"))["content"] == "You said: one"
+    assert (await outcome(house, "2"))["content"] == "You said: two"
+    await llm.wait_until_left()
+
+
+async def test_a_provider_that_did_not_change_keeps_its_connection(
+    house: House, llm: LLMServer
+) -> None:
+    house.config["conversation"] = {"stream": False}
+    await house.open()
+    for number in range(50):
+        house.config["personas"] = {f"p{number}": {"prompt": "Be."}}
+        await house.reload()
+        await house.bot.ask("Hello")
+    assert llm.connections == 1
+
+
+async def test_fifty_changes_of_the_provider_leave_no_connection_behind(
+    house: House, llm: LLMServer
+) -> None:
+    house.config["conversation"] = {"stream": False}
+    await house.open()
+    for number in range(50):
+        await house.bot.ask("Hello", f"#{number}")
+        provider(house, timeout=100 + number)
+        await house.reload()
+    await llm.wait_until_left()
+    assert llm.connections == 50
+
+
+def engine(house: House) -> Any:
+    assert house.app is not None
+    return house.app._engine
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[service\n", "not TOML"),
+        ("[service]\nbot_nam = 'x'", "service.bot_nam: unknown key"),
+        (
+            "[channels]\nmailbox_limit = 'all'",
+            'channels.mailbox_limit: expected a whole number, got "',
+        ),
+        ("default_provider = 'opnai'", "default_provider: unknown provider"),
+        ("[service]\ndefault_persona = 'nobody'", "service.default_persona: unknown persona"),
+        ("[nats]\npassword = '${file:gone}'", "nats.password: expected a file that can be read"),
+        ("default_provider = 'strange'\n[providers.strange]\nkind='strange:Raises'", "ZeroDiv"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+async def test_a_wrong_file_is_refused_as_a_whole(
+    house: House,
+    text: str | None,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (house.folder / "strange.py").write_text(
+        "from providers.scripted import ScriptedProvider\n"
+        "class Raises(ScriptedProvider):\n"
+        "    def __init__(self, config, name=None):\n"
+        "        1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(house.folder)
+    await house.open()
+    before = engine(house)._around.terms
+    if text is not None:
+        # What comes first is right, and is not taken up either.
+        house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
+    assert house.app is not None
+    with pytest.raises(CannotReload) as refused:
+        await house.app.reloading.reload()
+    assert problem in str(refused.value)
+    assert str(house.file) in str(refused.value)
+    assert f"was not reloaded: {refused.value}" in caplog.text
+    assert engine(house)._around.terms is before
+    assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
+    assert "pirate" not in (await house.bot.ask("persona"))["content"]
+
+
+async def test_a_model_that_is_still_being_loaded_is_given_up_for_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (house.folder / "loading_provider.py").write_text(
+        "import asyncio\n"
+        "from providers.scripted import ScriptedProvider\n"
+        "loading = []\n"
+        "class Loading(ScriptedProvider):\n"
+        "    async def start(self):\n"
+        "        loading.append(self)\n"
+        "        await asyncio.Event().wait()\n"
+        "    async def aclose(self):\n"
+        "        loading.remove(self)\n"
+    )
+    monkeypatch.syspath_prepend(house.folder)
+    await house.open()
+    house.config["default_provider"] = "big"
+    for number in range(5):
+        kind = "loading_provider:Loading"
+        house.config["providers"]["big"] = {"kind": kind, "reply": f"{number}"}
+        await house.reload()
+        loading = sys.modules["loading_provider"].loading
+        await until(lambda: [each.config.reply for each in loading] == [f"{number}"])  # noqa: B023
+    await house.close()
+    assert not loading
+
+
+async def test_new_personas_hold_from_the_next_message_on(house: House, llm: LLMServer) -> None:
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
+    await house.open()
+    await house.bot.ask("persona pirate")
+    house.config["personas"] = {"pirate": {"prompt": "Ahoy."}}
+    await house.reload()
+    await house.bot.ask("Hello")
+    assert llm.prompts[-1][0]["content"] == "Ahoy."
+    house.config["personas"] = {}
+    await house.reload()
+    assert (await house.bot.ask("Hello"))["persona"] == "default"
+    house.config["service"] = {"default_persona": "concise"}
+    await house.reload()
+    assert (await house.bot.ask("Hello"))["persona"] == "concise"
+
+
+async def test_new_personas_texts_are_kept_for_those_who_look_them_up(house: House) -> None:
+    await house.open()
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
+    await house.reload()
+    await house.bot.ask("persona pirate")
+    assert house.rows("SELECT prompt FROM persona_version WHERE name = 'pirate'")
+
+
+async def test_a_greater_window_shows_a_living_channel_more_of_its_history(
+    house: House, llm: LLMServer
+) -> None:
+    house.config["service"] = {"max_context_messages": 3}
+    await house.open()
+    for word in ("one", "two", "three", "four"):
+        await house.bot.ask(word)
+    assert [message["role"] for message in llm.prompts[-1]].count("user") == 2
+    house.config["service"] = {"max_context_messages": 9}
+    await house.reload()
+    await house.bot.ask("five")
+    said = [message["content"] for message in llm.prompts[-1] if message["role"] == "user"]
+    assert said == ["one", "two", "three", "four", "five"]
+    house.config["service"] = {"max_context_messages": 3}
+    await house.reload()
+    reset = await house.bot.ask("reset")
+    assert reset["content"] == "The conversation starts afresh: 2 messages cleared."
+
+
+async def test_new_limits_hold_for_channels_that_are_awake(house: House, llm: LLMServer) -> None:
+    await house.open()
+    go_on = asyncio.Event()
+    llm.plan(Behaviour(hold=go_on))
+    await house.bot.chat("one", request_id="1")
+    await llm.wait_for_requests(1)
+    for request_id in ("2", "3"):
+        await house.bot.chat(request_id, request_id=request_id)
+    await house.bot.flush()
+    house.config["channels"] = {"mailbox_limit": 1}
+    house.config["conversation"] = {"max_message_bytes": 10}
+    await house.reload()
+    refused = await house.bot.ask("four")
+    assert (refused["code"], refused["ahead"]) == ("busy", 2)
+    assert (await house.bot.ask("a long message"))["code"] == "invalid_request"
+    house.config["channels"] = {"commands_limit": 3}
+    await house.reload()
+    assert (await house.bot.ask("five", "#elsewhere"))["code"] == "busy"
+    house.config["channels"] = {}
+    await house.reload()
+    go_on.set()
+    assert (await house.bot.ask("six"))["type"] == "llm_response"
+    ids = [each["request_id"] for each in house.bot.heard_outcomes()]
+    assert [each for each in ids if each in "123"] == ["1", "2", "3"]
+
+
+async def test_a_shorter_interval_is_taken_up_at_once(house: House) -> None:
+    house.config["channels"] = {"snapshot_interval_s": 3600.0, "passivate_after_s": 7200.0}
+    await house.open()
+    await house.bot.ask("Hello")
+    supervisor = engine(house).supervisor
+    assert supervisor.statistics().actors == 1
+    house.config["channels"] = {"snapshot_interval_s": 0.01, "passivate_after_s": 0.02}
+    await house.reload()
+    await until(lambda: supervisor.statistics().actors == 0)
+    assert house.rows("SELECT * FROM snapshot")
+
+
+async def test_secrets_in_files_are_read_anew(house: House, llm: LLMServer) -> None:
+    llm.api_key = "sk-new-key-of-the-server"
+    (house.folder / "key").write_text("sk-old")
+    provider(house, api_key="${file:key}")
+    await house.open()
+    assert (await house.bot.ask("Hello"))["code"] == "provider_auth"
+    (house.folder / "key").write_text(llm.api_key)
+    changes = await house.reload()
+    assert changes.lines == ["providers: openai changed"]
+    assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
+
+
+async def test_what_has_changed_is_told_and_what_needs_a_restart(house: House) -> None:
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}, "nun": {"prompt": "Peace."}}
+    await house.open()
+    house.config["personas"] = {"Pirate": {"prompt": "Ahoy."}, "poet": {"prompt": "O!"}}
+    house.config["fallback_providers"] = ["scripted"]
+    provider(house, timeout=5.0)
+    house.config["channels"] = {"mailbox_limit": 7}
+    house.config["storage"] = {"dedupe_days": 3, "durability": "normal"}
+    house.config["nats"] = {"port": 4333, "subjects": {"chat": "x"}, "password": "hush-hush"}
+    changes = await house.reload()
+    assert changes.lines == [
+        "personas: poet added, pirate changed, nun removed",
+        "providers: scripted added, openai changed",
+        'settings: fallback_providers = ["scripted"], channels.mailbox_limit = 7,'
+        " storage.dedupe_days = 3",
+        "needs a restart: storage.durability, nats.port, nats.password, nats.subjects.chat",
+    ]
+    # Until then it is said each time.
+    assert (await house.reload()).lines == changes.lines[-1:]
+    house.config["nats"] = {"port": 0}
+    house.config["storage"] = {"dedupe_days": 3}
+    assert (await house.reload()).lines == ["nothing has changed"]
+
+
+async def test_a_service_without_a_file_takes_up_one_that_has_appeared(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.app import App
+
+    monkeypatch.chdir(house.folder)
+    house.app = App(house.settings)
+    await house.app.start()
+    with pytest.raises(CannotReload, match="started without a configuration file"):
+        await house.app.reloading.reload()
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
+    assert (await house.reload()).lines == ["personas: pirate added"]
+
+
+async def test_reloads_that_are_asked_for_at_once_come_one_after_the_other(house: House) -> None:
+    await house.open()
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
+    house.file.write_text(tomlkit.dumps(house.config))
+    assert house.app is not None
+    reloading = house.app.reloading
+    both = await asyncio.gather(reloading.reload(), reloading.reload())
+    assert [changes.lines for changes in both] == [
+        ["personas: pirate added"],
+        ["nothing has changed"],
+    ]
+
+
+async def test_a_reload_and_the_end_of_the_service_do_not_meet(
+    house: House, llm: LLMServer, other: LLMServer
+) -> None:
+    await house.open()
+    llm.plan(Behaviour(gap_s=0.01))
+    await house.bot.chat("one two three", request_id="1")
+    await llm.wait_for_requests(1)
+    point_to(house, other)
+    reload = asyncio.create_task(house.reload())
+    await asyncio.sleep(0)  # it has begun
+    assert house.app is not None
+    await house.app.drain()
+    with pytest.raises(CannotReload, match="is stopping"):
+        await reload
+    assert (await outcome(house, "1"))["content"] == "You said: one two three"
+    await llm.wait_until_left()
+
+
+async def test_a_drain_after_a_reload_takes_as_long_as_the_new_settings_say(
+    house: House, llm: LLMServer, other: LLMServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.config["service"] = {"drain_timeout_s": 86400.0}
+    await house.open()
+    llm.plan(Behaviour(hold=asyncio.Event()))
+    await house.bot.chat("one", request_id="1")
+    await llm.wait_for_requests(1)
+    house.config["service"] = {"drain_timeout_s": 0.01}
+    point_to(house, other)
+    await house.reload()
+    await house.close()
+    assert "1 turns did not end in time" in caplog.text
+    await llm.wait_until_left()  # the provider that had gone is closed all the same
+    assert len(house.rows("SELECT * FROM mailbox")) == 1
+    await house.open()
+    assert (await house.bot.ask("one", request_id="1"))["content"] == "other: one"
+
+
+async def test_the_embedded_model_runs_on_until_it_is_not_wanted_any_more(house: House) -> None:
+    house.config["default_provider"] = "local"
+    house.config["providers"] = {"local": {"max_tokens": 4}}
+    await house.open()
+    assert (await house.bot.ask("Hello"))["provider"] == "local"
+    pid = engine(house).chain.primary.pid
+    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
+    await house.reload()
+    assert (await house.bot.ask("Hello"))["provider"] == "local"
+    assert engine(house).chain.primary.pid == pid
+    house.config["default_provider"] = "openai"
+    house.config["providers"] = {"openai": {"base_url": f"{house.llm.url}/v1", "api_key": "sk-k"}}
+    await house.reload()
+    assert (await house.bot.ask("Hello"))["provider"] == "openai"
+    await until(lambda: not Path(f"/proc/{pid}").exists())

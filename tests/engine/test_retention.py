@@ -1,0 +1,164 @@
+"""What is too old is erased in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from engine import LLMService, retention
+from engine.retention import DAY_MS, Retention
+from engine.settings import Settings, StorageSettings, parse
+from providers import ScriptedProvider
+from storage import erasure, proof, search_index
+from storage.erasure import BATCH, Scope
+from storage.reader import open_reader
+from tests.engine.told_secrets import where_is
+from tests.house import House
+from tests.storage.audited import Archive
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+CHANNELS = ("#kept", "#week", "#others")
+AGES = (3, 10, 100)
+
+
+def settings(days: int = 0, **by_channel: int) -> Settings:
+    table = {"retention_days": days, "retention_days_by_channel": by_channel}
+    return parse({"storage": table, "default_provider": "scripted"}, Path("/nowhere"))
+
+
+def told(path: Path, times: int = 1) -> None:
+    """Something of each age in each channel; the words say which."""
+    now_ms = time.time_ns() // 1_000_000
+    path.parent.mkdir(exist_ok=True)
+    with closing(Archive(path)) as archive:
+        archive.connection.execute("BEGIN")
+        for days in reversed(AGES):
+            for channel in CHANNELS:
+                for _ in range(times):
+                    text = f"{channel[1:]}x{days}"
+                    archive.say(text, "", channel=channel, ts_ms=now_ms - days * DAY_MS)
+        archive.connection.execute("COMMIT")
+    with search_index.open_index(path) as index:
+        index.feed(10**6)
+
+
+def left(path: Path) -> set[str]:
+    with closing(open_reader(path)) as connection:
+        proof.verify(connection)
+        rows = connection.execute("SELECT DISTINCT content FROM history WHERE content <> ''")
+        return {row[0] for row in rows}
+
+
+async def until_clean(path: Path) -> None:
+    """Until something was erased and all remains of it were cleaned up."""
+    async with asyncio.timeout(20):
+        while True:
+            with closing(open_reader(path)) as connection:
+                erased = connection.execute("SELECT EXISTS (SELECT 1 FROM history WHERE erased_ms)")
+                if erased.fetchone()[0] and not erasure.remains(connection):
+                    return
+            await asyncio.sleep(0.05)
+
+
+def test_without_days_everything_is_kept() -> None:
+    assert retention.scopes(settings().storage, 0) == []
+    assert retention.scopes(settings(0, **{"#a": 0}).storage, 0) == []
+
+
+def test_a_channel_with_days_of_its_own_is_no_part_of_the_others() -> None:
+    found = retention.scopes(settings(30, **{"#week": 7, "#kept": 0}).storage, 100 * DAY_MS)
+    assert found == [
+        Scope(channel="#week", before_ms=93 * DAY_MS),
+        Scope(before_ms=70 * DAY_MS, but=("#week", "#kept")),
+    ]
+
+
+async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "chat.db"
+    told(path, times=BATCH)
+    assert where_is(path.parent, "weekx10")
+    with closing(open_reader(path)) as connection:
+        seal = proof.verify(connection).seal
+    wanted = settings(30, **{"#week": 7, "#kept": 0})
+    async with LLMService(ScriptedProvider({}), settings=wanted, database=path) as service:
+        await service.chat("Hello", "#others")
+        await until_clean(path)
+    assert left(path) == {
+        "keptx3", "keptx10", "keptx100", "weekx3", "othersx3", "othersx10",
+        "Hello", "You said: User: Hello",
+    }  # fmt: skip
+    assert where_is(path.parent, "weekx10", "weekx100", "othersx100") == []
+    with closing(open_reader(path)) as connection:
+        assert proof.verify(connection, seal).erased == 3 * 2 * BATCH
+
+
+async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LOOK_S", 0.05)
+    path = house.folder / "data" / "rosey-llm.db"
+    told(path)
+    await house.open()
+    await house.bot.ask("Hello", "#others")
+    assert len(left(path)) == 11
+    house.config["storage"] = {"retention_days": 50}
+    changes = await house.reload()
+    assert changes.settings == {"storage.retention_days": 50}
+    await until_clean(path)
+    assert not [text for text in left(path) if text.endswith("x100")]
+    assert "weekx10" in left(path)
+
+
+async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    """Rows are erased, and the process ended before anything was cleaned up."""
+    path = tmp_path / "chat.db"
+    told(path)
+    with closing(Archive(path)) as archive:
+        scope = Scope(channel="#week")
+        rows = erasure.find(archive.connection, scope, 0, 10**9).rows[:3]
+        with search_index.open_index(path) as index:
+            index.forget(rows)
+        erasure.blank(archive.connection, [row[0] for row in rows], 1, lambda *_: b"{}")
+    wanted = settings(0, **{"#week": 1})
+    async with LLMService(ScriptedProvider({}), settings=wanted, database=path):
+        await until_clean(path)
+    assert where_is(tmp_path, "weekx") == []
+    with search_index.open_index(path) as index:
+        while index.feed(1000):
+            pass
+        hits = index.connection.execute("SELECT rowid FROM words WHERE words MATCH 'keptx10'")
+        assert len(hits.fetchall()) == 1
+
+
+async def test_an_order_in_the_middle_of_a_sweep_is_carried_out_and_the_sweep_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_S", 0.05)
+    path = house.folder / "data" / "rosey-llm.db"
+    told(path, times=4 * BATCH)
+    house.config["storage"] = {"retention_days": 5}
+    await house.open()
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "history", "erase", "--channel", "#kept", "--yes", "--no-compact"),
+        *("--database", str(path)),
+    )
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
+    await until_clean(path)
+    async with asyncio.timeout(20):
+        while left(path) != {"weekx3", "othersx3"}:  # noqa: ASYNC110 - another connection writes
+            await asyncio.sleep(0.05)
+
+
+async def test_new_messages_outlive_every_sweep(tmp_path: Path) -> None:
+    wanted = settings(1)
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider({}), settings=wanted, database=path) as service:
+        await service.chat("Hello", "#a")
+        engine = service._engine
+        await Retention(engine.eraser, lambda: StorageSettings(retention_days=1)).sweep()
+        await service.chat("Hello again", "#a")
+    assert len(left(path)) == 4

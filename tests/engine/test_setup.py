@@ -1,0 +1,379 @@
+"""`rosey-llm init` and `rosey-llm config convert`, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli import main
+from engine.setup import example
+from engine.setup.newfile import write
+from tests.engine.test_cli import COMMAND, read_until, rosey
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = (ROOT / "rosey-llm.toml").read_text()
+KEY = "sk-live-4711"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def press_until(terminal: int, key: bytes, text: str) -> None:
+    """Python misses a Ctrl-C that comes just before it reads; a person presses it again."""
+    shown = ""
+    for _ in range(10):
+        os.write(terminal, key)
+        while text not in shown and select.select([terminal], [], [], 2)[0]:
+            shown += os.read(terminal, 4096).decode()
+        if text in shown:
+            return
+    raise AssertionError(shown)
+
+
+def written(folder: Path, name: str = "rosey-llm.toml") -> dict[str, Any]:
+    return tomllib.loads((folder / name).read_text())
+
+
+def test_init_with_defaults_writes_the_commented_file_that_we_ship(tmp_path: Path) -> None:
+    done = rosey(tmp_path, "init", "--defaults")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "rosey-llm.toml").read_text() == SHIPPED
+
+
+def test_the_shipped_file_goes_into_the_wheel_to_where_init_looks_for_it() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    destination = wheel["targets"]["wheel"]["force-include"]["rosey-llm.toml"]
+    assert ROOT / destination == example.PACKAGED
+
+
+def test_empty_answers_come_to_the_defaults(tmp_path: Path) -> None:
+    done = rosey(tmp_path, "init", said="\n" * 20)
+    assert done.returncode == 0
+    assert (tmp_path / "rosey-llm.toml").read_text() == SHIPPED
+
+
+def test_init_takes_its_answers_from_a_pipe_and_keeps_the_comments(tmp_path: Path) -> None:
+    answers = ["openai", "gpt-5", "no", 'Bob "the \\ bot"', "technical", "7", "nats://h:4222", "/d"]
+    done = rosey(tmp_path, "init", "-o", "my.toml", said="\n".join(answers))
+    assert done.returncode == 0
+    assert "export OPENAI_API_KEY=" in done.stdout
+    assert "rosey-llm check --config my.toml" in done.stdout
+    values = written(tmp_path, "my.toml")
+    assert (values["default_provider"], values["fallback_providers"]) == ("openai", [])
+    assert values["providers"]["openai"]["default_model"] == "gpt-5"
+    assert values["providers"]["openai"]["api_key"] == "${OPENAI_API_KEY}"
+    assert values["service"]["bot_name"] == 'Bob "the \\ bot"'
+    assert values["service"]["default_persona"] == "technical"
+    assert values["service"]["max_context_messages"] == 7
+    assert (values["nats"]["url"], values["nats"]["store_dir"]) == ("nats://h:4222", "/d/nats")
+    assert values["storage"]["path"] == "/d/rosey-llm.db"
+    text = (tmp_path / "my.toml").read_text()
+    assert text.count("#") >= SHIPPED.count("#")
+
+
+def test_what_init_wrote_is_what_check_and_chat_use(tmp_path: Path) -> None:
+    assert rosey(tmp_path, "init", said="local\nBeth\nconcise\n").returncode == 1
+    assert rosey(tmp_path, "init", said="local\nBeth\nconcise\n" + "\n" * 9).returncode == 0
+    done = rosey(tmp_path, "check")
+    assert done.returncode == 0, done.stdout
+    assert "is concise" in rosey(tmp_path, "chat", said="persona\n").stdout
+
+
+def test_an_address_becomes_a_provider_of_its_own(tmp_path: Path) -> None:
+    done = rosey(tmp_path, "init", said="http://127.0.0.1:9/v1\ntiny\n" + "\n" * 9)
+    assert done.returncode == 0
+    values = written(tmp_path)
+    assert values["default_provider"] == "server"
+    assert values["providers"]["server"] == {
+        "kind": "openai",
+        "base_url": "http://127.0.0.1:9/v1",
+        "api_key": "${ROSEY_LLM_SERVER_KEY}",
+        "default_model": "tiny",
+    }
+    assert "provider server" in rosey(tmp_path, "check").stdout
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("olama\n", 'unknown: "olama"; did you mean "ollama"?'),
+        ("http://\n", "expected an address"),
+        ("ollama\nlocalhost\n", "expected an address"),
+        ("local\n\npirate\n", 'unknown persona "pirate"'),
+        ("local\n\n\nmany\n", 'expected a whole number, got "many"'),
+        ("local\n\n\n0\n", "expected 1 or more, got 0"),
+        ("local\n\n\n\nhost:4222\n", 'expected "embedded" or nats://'),
+        ("local\n\n\n\nnats://bob:secret@host\n", "leave the login out"),
+        ("ollama\n\n\nperhaps\n", "expected yes or no"),
+    ],
+)
+def test_a_wrong_answer_in_a_pipe_is_said_and_nothing_is_written(
+    tmp_path: Path, said: str, problem: str
+) -> None:
+    command = ["init", "-o", str(tmp_path / "new.toml")]
+    done = CliRunner().invoke(main, command, input=said + "\n" * 20)
+    assert done.exit_code == 1
+    assert problem in done.stderr
+    assert "Nothing was written." in done.stderr
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("said", ["", "local\nBeth\n\n"])
+def test_the_end_of_the_input_leaves_no_file(tmp_path: Path, said: str) -> None:
+    done = rosey(tmp_path, "init", said=said)
+    assert (done.returncode, done.stdout.endswith(": ")) == (1, True)
+    assert "Nothing was written." in done.stderr
+    assert files(tmp_path) == []
+
+
+def test_a_person_is_asked_again_and_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(COMMAND, [COMMAND, "init"])
+    try:
+        read_until(terminal, "[ollama]: ")
+        os.write(terminal, b"olama\n")
+        assert 'did you mean "ollama"?' in read_until(terminal, "[ollama]: ")
+        os.write(terminal, b"openrouter\n")
+        read_until(terminal, "[anthropic/")
+        press_until(terminal, b"\x03", "Nothing was written.")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 1
+    finally:
+        os.close(terminal)
+    assert files(tmp_path) == []
+
+
+def test_a_file_that_is_there_is_kept_unless_force_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "rosey-llm.toml"
+    file.write_text("name = 'mine'\n")
+    file.chmod(0o640)
+    done = rosey(tmp_path, "init", "--defaults")
+    assert (done.returncode, file.read_text()) == (1, "name = 'mine'\n")
+    assert done.stderr == "rosey-llm.toml exists already; --force replaces it.\n"
+    assert rosey(tmp_path, "init", "--defaults", "--force").returncode == 0
+    assert file.read_text() == SHIPPED
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert files(tmp_path) == ["rosey-llm.toml"]
+
+
+def test_a_link_is_followed_and_a_device_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    assert rosey(tmp_path, "init", "--defaults", "-o", "link.toml").returncode == 0
+    assert (tmp_path / "link.toml").is_symlink()
+    assert (tmp_path / "real.toml").read_text() == SHIPPED
+    os.mkfifo(tmp_path / "pipe")
+    done = rosey(tmp_path, "init", "--defaults", "--force", "-o", "pipe")
+    assert (done.returncode, done.stderr) == (1, "pipe is not a plain file.\n")
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = rosey(tmp_path, "init", "--defaults", "-o", "no/where.toml")
+    assert done.returncode == 1
+    assert done.stderr == "no/where.toml was not written: No such file or directory.\n"
+
+
+def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "rosey-llm.toml"
+    file.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write(file, "new \ud800", replace=True)
+    assert (file.read_text(), files(tmp_path)) == ("old", ["rosey-llm.toml"])
+
+
+OLD: dict[str, Any] = {
+    "enabled": True,
+    "default_provider": "openai",
+    "service": {"max_context_messages": 12, "default_persona": "pirate"},
+    "providers": {
+        "ollama": {"base_url": "http://10.0.0.7:11434", "default_model": "mistral", "timeout": 90},
+        "openai": {"api_key": "${OPENAI_API_KEY}", "default_model": "gpt-4o", "temperature": 0.2},
+        "openrouter": {"site_url": "https://example.org", "site_name": "Example"},
+    },
+    "personas": {
+        "pirate": "You are a pirate.\nAnswer as one.",
+        "bob": {"system_prompt": "You are Bob.", "model": "gpt-4"},
+    },
+}
+
+
+def convert(folder: Path, old: object) -> tuple[dict[str, Any], Result]:
+    """What it comes to, without a process of its own."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(old))
+    done = CliRunner().invoke(main, ["config", "convert", str(file)])
+    return tomllib.loads(done.stdout), done
+
+
+def test_the_configuration_of_the_plugin_is_carried_over(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(OLD))
+    done = rosey(tmp_path, "config", "convert", "config.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    values = tomllib.loads(done.stdout)
+    assert values["default_provider"] == "openai"
+    assert values["service"]["max_context_messages"] == 12
+    for name, table in OLD["providers"].items():
+        assert table.items() <= values["providers"][name].items()
+    assert values["personas"] == {
+        "pirate": {"prompt": "You are a pirate.\nAnswer as one."},
+        "bob": {"prompt": "You are Bob.", "model": "gpt-4"},
+    }
+    assert done.stdout.startswith("# Made from config.json")
+    assert done.stdout.count("# ") > SHIPPED.count("# ") - 5
+
+
+def test_an_empty_configuration_comes_to_the_defaults(tmp_path: Path) -> None:
+    values, done = convert(tmp_path, {})
+    assert values == tomllib.loads(SHIPPED)
+    assert done.stderr == ""
+
+
+def test_a_converted_file_is_written_once_and_the_service_can_use_it(tmp_path: Path) -> None:
+    old = OLD | {"default_provider": "local", "nats": {"port": 0}}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    command = ("config", "convert", "config.json", "--output", "rosey-llm.toml")
+    done = rosey(tmp_path, *command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "is pirate" in rosey(tmp_path, "chat", said="persona\n").stdout
+    (tmp_path / "config.json").write_text("{}")
+    again = rosey(tmp_path, *command)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    assert written(tmp_path)["default_provider"] == "local"
+    assert rosey(tmp_path, *command, "--force").returncode == 0
+    assert written(tmp_path) == tomllib.loads(SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("path", "variable"),
+    [
+        ("providers.openai.api_key", "OPENAI_API_KEY"),
+        ("providers.openrouter.api_key", "OPENROUTER_API_KEY"),
+        ("providers.ollama.api_key", "OLLAMA_API_KEY"),
+        ("nats.password", "NATS_PASSWORD"),
+        ("nats.token", "NATS_TOKEN"),
+    ],
+)
+@pytest.mark.parametrize("literal", [KEY, f"Bearer ${{{KEY}}}", f"${{NAME:-{KEY}}}", f" {KEY}\n"])
+def test_a_key_is_neither_written_nor_printed(
+    tmp_path: Path, path: str, variable: str, literal: str
+) -> None:
+    value: Any = literal
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    values, done = convert(tmp_path, value)
+    assert done.exit_code == 0
+    assert KEY not in done.stdout + done.stderr
+    found: Any = values
+    for name in path.split("."):
+        found = found[name]
+    assert found == f"${{{variable}}}"
+    assert f"{path}: " in done.stderr
+    assert variable in done.stderr
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"providers": {"openai": {"api_key": [KEY], "default_model": "m"}}},
+        {"providers": {"openai": {"api_key": 4711_4711, "default_model": "m"}}},
+        {"providers": {"openai": {"key": KEY, "default_model": "m"}}},
+        {"providers": {"azure": {"api_key": KEY}, "openai": {"default_model": "m"}}},
+        {"nats": {"url": f"nats://bob:{KEY}@host:4222"}},
+        {"nats": {"url": f"nats://{KEY}@host:4222"}},
+        {"providers": {"openai": {"base_url": f"https://u:{KEY}@host/v1", "default_model": "m"}}},
+        {"providers": {"openai": {"base_url": f"https://host/v1?key={KEY}", "timeout": 1}}},
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_shown_either(tmp_path: Path, old: object) -> None:
+    _, done = convert(tmp_path, old)
+    assert done.exit_code == 0
+    assert "config.json: " in done.stderr  # something was said
+    assert KEY not in done.stdout + done.stderr
+    assert "47114711" not in done.stdout + done.stderr
+
+
+def test_a_login_in_the_address_of_nats_moves_out_of_it(tmp_path: Path) -> None:
+    values, _ = convert(tmp_path, {"nats": {"url": f"nats://bob:{KEY}@host:4222"}})
+    nats = values["nats"]
+    assert (nats["url"], nats["user"]) == ("nats://host:4222", "bob")
+    assert nats["password"] == "${NATS_PASSWORD}"
+
+
+def test_the_key_of_openai_is_not_given_to_another_server(tmp_path: Path) -> None:
+    values, _ = convert(tmp_path, {"providers": {"openai": {"base_url": "http://other/v1"}}})
+    assert values["providers"]["openai"]["api_key"] == ""
+
+
+def test_a_key_in_a_file_need_not_be_there_when_the_configuration_is_converted(
+    tmp_path: Path,
+) -> None:
+    key = "${file:/run/secrets/openai}"
+    values, done = convert(tmp_path, {"providers": {"openai": {"api_key": key}}})
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert values["providers"]["openai"]["api_key"] == key
+
+
+@pytest.mark.parametrize(
+    ("old", "note"),
+    [
+        ({"service": {"max_context_mesages": 3}}, 'did you mean "max_context_messages"?'),
+        ({"max_context_messages": 3}, 'did you mean "service.max_context_messages"?'),
+        ({"service": {"max_context_messages": "3"}}, 'expected a whole number, got "3"'),
+        ({"service": {"default_persona": "nobody"}}, 'unknown persona "nobody"'),
+        ({"service": []}, "service: left out: expected a table, got a list"),
+        ({"default_provider": "azure"}, 'unknown provider "azure"'),
+        ({"enabled": "yes"}, 'enabled: left out: expected true or false, got "yes"'),
+        ({"providers": {"ollama": {"timeout": "soon"}}}, "providers.ollama.timeout: left out"),
+        ({"providers": {"azure": {}}}, 'providers.azure: left out: unknown kind "azure"'),
+        ({"providers": {"ollama": {"kind": "openai"}}}, 'kind: expected "ollama", got "openai"'),
+        ({"providers": {"x": {"kind": 1}}}, "providers.x.kind: left out: expected a string"),
+        ({"providers": {"ollama": 1}}, "providers.ollama: left out: expected a table, got 1"),
+        ({"providers": 1}, "providers: left out: expected a table, got 1"),
+        ({"personas": {"two words": "x"}}, "expected a name of one word"),
+        ({"personas": {"x": 5}}, "personas.x: left out: expected a prompt or a table"),
+        ({"personas": {"x": {"model": "m"}}}, "personas.x.prompt: left out: expected a string"),
+        ({"a\x1b[31mb": 1}, "a[31mb: left out: unknown key"),
+    ],
+)
+def test_what_cannot_be_carried_over_is_named_and_the_rest_is_carried_over(
+    tmp_path: Path, old: dict[str, Any], note: str
+) -> None:
+    values, done = convert(tmp_path, old | {"name": "kept"})
+    assert done.exit_code == 0
+    assert [line for line in done.stderr.splitlines() if note in line], done.stderr
+    assert values == tomllib.loads(SHIPPED) | {"name": "kept"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a', b"[1]", b"\xff", b"[" * 5000])
+def test_a_file_that_is_no_configuration_ends_with_3(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(content)
+    command = ["config", "convert", str(file), "-o", str(tmp_path / "new.toml")]
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"{file}: ")
+    assert files(tmp_path) == ["config.json"]
+
+
+def test_a_json_file_of_something_else_comes_to_nothing(tmp_path: Path) -> None:
+    _, done = convert(tmp_path, {"compilerOptions": {}})
+    assert done.exit_code == 1
+    assert "Is it the plugin's configuration?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"name": "kept"}')
+    done = rosey(tmp_path, "config", "convert", "config.json")
+    assert tomllib.loads(done.stdout)["name"] == "kept"

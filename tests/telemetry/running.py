@@ -1,0 +1,115 @@
+"""`rosey-llm run` as an operator starts it, with what it says and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import tomlkit
+
+from tests.fakes.llm_server import LLMServer
+from tests.house import Bot
+
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
+WAIT_S = 20.0
+
+
+def configuration(llm: LLMServer, **more: Any) -> dict[str, Any]:
+    """`llm` is the only provider; `more` are further sections."""
+    openai = {"base_url": f"{llm.url}/v1", "api_key": "sk-run-key", "max_retries": 0}
+    return {
+        "default_provider": "openai",
+        "fallback_providers": [],
+        "nats": {"port": 0},
+        "http": {"enabled": False},
+        "providers": {"openai": openai | {"default_model": "test-model"}},
+    } | more
+
+
+class Service:
+    """A running service and a bot that is connected to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, bot: Bot, errors: Path) -> None:
+        self.process = process
+        self.bot = bot
+        self._errors = errors
+
+    @property
+    def log(self) -> str:
+        return self._errors.read_text()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.splitlines()
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The log where it is JSON."""
+        return [orjson.loads(line) for line in self._errors.read_bytes().split(b"\n") if line]
+
+    async def logged(self, reached: Callable[[], bool]) -> None:
+        """Wait until what was logged makes `reached` true."""
+        async with asyncio.timeout(WAIT_S):
+            while not reached():  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.01)
+
+    async def kill(self) -> None:
+        """SIGKILL. The bot leaves before: nats-py may wait for ever for a server that died."""
+        await self.bot.close()
+        self.process.kill()
+        await self.process.wait()
+
+    async def end(self) -> int:
+        """Drain it; its exit code."""
+        await self.bot.close()
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(WAIT_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    config: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    *,
+    stderr: int | None = None,
+) -> AsyncIterator[Service]:
+    """The service until the end of the block; its log is a file, unless `stderr` is where to."""
+    (folder / "rosey-llm.toml").write_text(tomlkit.dumps(config))
+    errors = folder / "log"
+    with errors.open("ab") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "run"),
+            cwd=folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=file if stderr is None else stderr,
+            env={**os.environ, **(environment or {})},
+        )
+    bot = None
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            ready = (await process.stdout.readline()).decode()
+        assert "is ready: NATS " in ready, errors.read_text()
+        bot = await Bot.connect(ready.split("NATS ")[1].split(",")[0])
+        yield Service(process, bot, errors)
+    finally:
+        if bot is not None:
+            await bot.close()
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
