@@ -10,7 +10,8 @@ from typing import Any
 
 from engine.actors.channel import ChannelActor
 from engine.actors.turn import Turn
-from engine.mailbox import Envelope, Mailbox, Request
+from engine.actors.work import Work
+from engine.mailbox import Envelope, Mailbox
 from storage import mailboxes, snapshots
 from storage.history import Past
 from storage.mailboxes import Settled
@@ -22,10 +23,8 @@ def publish_before_commit() -> None:
     """An answer goes out, and then it is kept."""
     settle = ChannelActor._settle
 
-    async def hasty(
-        self: ChannelActor, row_id: int, request: Request, turn: Turn
-    ) -> Settled | None:
-        outcome = turn.outcome
+    async def hasty(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
+        request, outcome = work.envelope.request, turn.outcome
         self._around.outlet.publish(
             Settled(
                 0,
@@ -36,7 +35,7 @@ def publish_before_commit() -> None:
                 request.replies,
             )
         )
-        return await settle(self, row_id, request, turn)
+        return await settle(self, row_id, work, turn)
 
     replace(ChannelActor, "_settle", hasty)
 

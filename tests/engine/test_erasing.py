@@ -255,9 +255,8 @@ async def test_a_conversation_that_is_being_read_is_read_again(tmp_path: Path) -
     async with LLMService(provider, database=database) as service:
         engine = service._engine
         actor = engine.supervisor._spawn("#a")
-        terms = engine._around.terms
         async with held(engine.database):
-            waking = asyncio.create_task(actor._awake(terms))
+            waking = asyncio.create_task(actor._memory.conversation(window=10))
             await asyncio.sleep(0)
             actor.forget()
             blanked = engine.database.write_soon(_blank_everything)

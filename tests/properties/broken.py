@@ -17,6 +17,7 @@ from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
 from engine.actors.surroundings import Terms, now_ms
 from engine.actors.turn import Turn
+from engine.actors.work import Work
 from engine.errors import Busy
 from engine.mailbox import Envelope, Mailbox, Request
 from engine.supervisor import Supervisor
@@ -32,14 +33,12 @@ patch = mock.patch.object
 def publish_before_commit() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
-    async def too_soon(
-        self: ChannelActor, row_id: int, request: Request, turn: Turn
-    ) -> Settled | None:
-        outcome = turn.outcome
+    async def too_soon(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
+        request, outcome = work.envelope.request, turn.outcome
         self._around.outlet.publish(
             Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
         )
-        return await settle(self, row_id, request, turn)
+        return await settle(self, row_id, work, turn)
 
     return patch(ChannelActor, "_settle", too_soon)
 
@@ -87,14 +86,14 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
     async def apply_first(
-        self: ChannelActor, row_id: int, request: Request, turn: Turn
+        self: ChannelActor, row_id: int, work: Work, turn: Turn
     ) -> Settled | None:
-        conversation = self._conversation
-        if conversation is not None:
-            self._apply(turn.rows, conversation.upto + 1)
+        memory = self._memory
+        if memory._conversation is not None:
+            memory.apply(turn.rows, memory._conversation.upto + 1)
             await asyncio.sleep(1)
-            self._conversation = None  # so that it is not applied twice
-        return await settle(self, row_id, request, turn)
+            memory.drop()  # so that it is not applied twice
+        return await settle(self, row_id, work, turn)
 
     return patch(ChannelActor, "_settle", apply_first)
 
@@ -135,7 +134,7 @@ def two_turns_at_once() -> AbstractContextManager[object]:
     tell = ChannelActor.tell
 
     async def carry_out(actor: ChannelActor, envelope: Envelope) -> None:
-        await actor._carry_through(envelope)
+        await actor._carry_through(Work(envelope, actor._around, actor._memory))
         actor._on_done(actor, envelope)
 
     def tell_beside(self: ChannelActor, envelope: Envelope) -> None:
@@ -181,15 +180,15 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 
 
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
-    set_persona = ChannelActor._set_persona
+    set_persona = Work._set_persona
 
-    def everywhere(self: ChannelActor, request: Request, name: str, terms: Terms) -> Turn:
+    def everywhere(self: Work, request: Request, name: str, terms: Terms) -> Turn:
         turn = set_persona(self, request, name, terms)
         if turn.rows[0].kind == "persona":
             terms.personas.default = turn.rows[0].persona or "default"
         return turn
 
-    return patch(ChannelActor, "_set_persona", everywhere)
+    return patch(Work, "_set_persona", everywhere)
 
 
 def providers_closed_under_their_turns() -> AbstractContextManager[object]:
@@ -206,11 +205,11 @@ def providers_closed_under_their_turns() -> AbstractContextManager[object]:
 def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     """The outcome is kept in one commit; the mailbox row goes in the next."""
 
-    async def in_two(
-        self: ChannelActor, row_id: int, request: Request, turn: Turn
-    ) -> Settled | None:
+    async def in_two(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
         database = self._around.database
-        settled = await database.write(partial(_keep_beside, request=request, turn=turn))
+        settled = await database.write(
+            partial(_keep_beside, request=work.envelope.request, turn=turn)
+        )
         delete = "DELETE FROM mailbox WHERE id = ?"
         await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
         return settled
