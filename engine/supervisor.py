@@ -9,25 +9,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from engine.actors.channel import ChannelActor
 from engine.actors.status import ChannelStatus
 from engine.actors.surroundings import Surroundings, now_ms
+from engine.aside import Aside
 from engine.commands import kinds
 from engine.commands.kinds import Complete, Stop
 from engine.errors import Busy, EngineError
 from engine.mailbox import Acceptance, Envelope, Mailbox, Request
-from engine.outcomes import Answer, Failure
+from engine.outcomes import Failure
 from engine.settings import ChannelSettings
 from engine.telemetry import turnlog
 from storage import mailboxes, suspensions
 from storage.database import Write
 from storage.errors import StorageUnavailable
 from storage.history import Row
-from storage.mailboxes import Accepted, Settled, Waiting
+from storage.mailboxes import Accepted, Waiting
 
 log = logging.getLogger("rosey_llm.supervisor")
 
@@ -55,7 +56,7 @@ class Supervisor:
         self._actors: dict[str, ChannelActor] = {}
         self._last_told: dict[str, float] = {}
         self._completions: set[ChannelActor] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._aside = Aside(around, self._actors.get)
         self._commands = 0
         self._commands_bytes = 0
         self._waiting = 0
@@ -102,7 +103,7 @@ class Supervisor:
         waiting = self._actors.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, however full it is here.
-            self._spawn_task(self._aside(request, self._join))
+            self._aside.join(request)
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
@@ -110,7 +111,7 @@ class Supervisor:
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
         if isinstance(request.command, Stop):
-            self._spawn_task(self._aside(request, self._stop))
+            self._aside.stop(request)
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
@@ -142,41 +143,9 @@ class Supervisor:
             now_ms=accepted_ms,
         )
 
-    async def _join(self, request: Request) -> None:
-        """The outcome of a request that waits goes to this sender, too."""
-        join = partial(
-            mailboxes.join,
-            channel=request.channel_id,
-            request_id=request.request_id,
-            replies=request.replies,
-        )
-        known = await self._around.database.write(join)
-        if known is None:
-            raise StorageUnavailable("The message could not be stored. Send it again shortly.")
-        if isinstance(known, Settled):
-            self._around.outlet.publish(known)
-        self._around.counts.commands["duplicate"] += 1
-
-    async def _aside(
-        self, request: Request, work: Callable[[Request], Coroutine[None, None, None]]
-    ) -> None:
-        """What is done beside the mailboxes. Whatever goes wrong, the sender hears of it."""
-        code, error, retry_after_s = "internal", "This message could not be handled.", None
-        try:
-            await work(request)
-        except StorageUnavailable as exc:
-            code, error, retry_after_s = "busy", str(exc), 5.0
-        except Exception:  # the edge of a task that nobody awaits
-            log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
-        else:
-            return
-        self._around.counts.commands["unstored"] += 1
-        failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
-        self._around.outlet.refuse(failure, request.replies)
-
     def _check_room(self, size_bytes: int) -> None:
         limits = self._limits
-        full = self._commands + len(self._tasks) >= limits.commands_limit
+        full = self._commands + len(self._aside) >= limits.commands_limit
         if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
             raise Busy(
                 f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
@@ -215,35 +184,6 @@ class Supervisor:
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
         self._completions.discard(actor)
-
-    async def _stop(self, request: Request) -> None:
-        """A stop never waits. What it stops is what was being written when it came."""
-        actor = self._actors.get(request.channel_id)
-        target = actor.current if actor else None
-        database = self._around.database
-        channel, request_id = request.channel_id, request.request_id
-        find = partial(
-            mailboxes.find_settled, channel=channel, request_id=request_id, replies=request.replies
-        )
-        settled = await database.write(find)
-        if settled is None:
-            stopped = bool(actor and actor.current is target and actor.stop())
-            text = "Stopped." if stopped else "There is nothing to stop."
-            answer = Answer(channel, request_id, "stop", text, request.username)
-            settled = await database.write(
-                partial(
-                    mailboxes.settle_at_once,
-                    channel=channel,
-                    request_id=request_id,
-                    rows=(Row("stop", request_id, request.username),),
-                    kind=answer.kind,
-                    body=answer.encode(),
-                    replies=request.replies,
-                    now_ms=now_ms(),
-                )
-            )
-        self._around.outlet.publish(settled)
-        self._around.counts.commands["at_once"] += 1
 
     # From start to drain.
 
@@ -360,7 +300,7 @@ class Supervisor:
         """Let running turns finish within `timeout_s`; what waits stays in the durable mailbox."""
         self._draining = True
         actors = [*self._actors.values(), *self._completions]
-        running = {task for actor in actors if (task := actor.drain())} | self._tasks
+        running = {task for actor in actors if (task := actor.drain())} | self._aside.tasks
         if running:
             _, late = await asyncio.wait(running, timeout=timeout_s)
             for task in late:
@@ -375,8 +315,3 @@ class Supervisor:
             log.error("No last snapshots: %s", exc)
         self._around.counts.passivations["drain"] += len(self._actors)
         self._actors.clear()
-
-    def _spawn_task(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

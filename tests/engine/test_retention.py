@@ -17,7 +17,7 @@ from providers import ScriptedProvider
 from storage import erasure, proof, search_index
 from storage.erasure import BATCH, Scope
 from storage.reader import open_reader
-from tests.engine.told_secrets import where_is
+from tests.engine.told_secrets import leave_remains, where_is
 from tests.house import House
 from tests.storage.audited import Archive
 
@@ -40,9 +40,10 @@ def told(path: Path, times: int = 1) -> None:
         for days in reversed(AGES):
             for channel in CHANNELS:
                 for _ in range(times):
-                    text = f"{channel[1:]}x{days}"
+                    text = f"{channel[1:]}x{days:03}"  # none begins like another
                     archive.say(text, "", channel=channel, ts_ms=now_ms - days * DAY_MS)
         archive.connection.execute("COMMIT")
+        leave_remains(archive.connection, "weekx100")
     with search_index.open_index(path) as index:
         index.feed(10**6)
 
@@ -81,7 +82,7 @@ def test_a_channel_with_days_of_its_own_is_no_part_of_the_others() -> None:
 async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "data" / "chat.db"
     told(path, times=BATCH)
-    assert where_is(path.parent, "weekx10")
+    assert where_is(path.parent, "weekx010")
     with closing(open_reader(path)) as connection:
         seal = proof.verify(connection).seal
     wanted = settings(30, **{"#week": 7, "#kept": 0})
@@ -89,10 +90,10 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
         await service.chat("Hello", "#others")
         await until_clean(path)
     assert left(path) == {
-        "keptx3", "keptx10", "keptx100", "weekx3", "othersx3", "othersx10",
+        "keptx003", "keptx010", "keptx100", "weekx003", "othersx003", "othersx010",
         "Hello", "You said: User: Hello",
     }  # fmt: skip
-    assert where_is(path.parent, "weekx10", "weekx100", "othersx100") == []
+    assert where_is(path.parent, "weekx010", "weekx100", "othersx100") == []
     with closing(open_reader(path)) as connection:
         assert proof.verify(connection, seal).erased == 3 * 2 * BATCH
 
@@ -109,7 +110,7 @@ async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.Monk
     assert changes.settings == {"storage.retention_days": 50}
     await until_clean(path)
     assert not [text for text in left(path) if text.endswith("x100")]
-    assert "weekx10" in left(path)
+    assert "weekx010" in left(path)
 
 
 async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     with search_index.open_index(path) as index:
         while index.feed(1000):
             pass
-        hits = index.connection.execute("SELECT rowid FROM words WHERE words MATCH 'keptx10'")
+        hits = index.connection.execute("SELECT rowid FROM words WHERE words MATCH 'keptx010'")
         assert len(hits.fetchall()) == 1
 
 
@@ -149,7 +150,7 @@ async def test_an_order_in_the_middle_of_a_sweep_is_carried_out_and_the_sweep_go
         assert await process.wait() == 0
     await until_clean(path)
     async with asyncio.timeout(20):
-        while left(path) != {"weekx3", "othersx3"}:  # noqa: ASYNC110 - another connection writes
+        while left(path) != {"weekx003", "othersx003"}:  # noqa: ASYNC110 - another connection writes
             await asyncio.sleep(0.05)
 
 

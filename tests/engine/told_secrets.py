@@ -47,9 +47,17 @@ def tell(path: Path) -> None:
                 body = kinds.encode(Chat(_text(user)))
                 mailboxes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
         archive.connection.execute("COMMIT")
+        leave_remains(archive.connection, _text(USER))
     with search_index.open_index(path) as index:
         while index.feed(500):
             pass
+
+
+def leave_remains(connection: sqlite3.Connection, text: str) -> None:
+    """In unused space of the file, where moved rows and older versions left them, too."""
+    connection.execute("PRAGMA secure_delete=OFF")
+    connection.execute("INSERT INTO channel (name, created_ms) VALUES (?, 0)", (text * 10,))
+    connection.execute("DELETE FROM channel WHERE name = ?", (text * 10,))
 
 
 def _turn(archive: Archive, channel: str, user: str, request_id: str) -> None:

@@ -1,0 +1,107 @@
+"""What is done beside the mailboxes: a stop, and a request that is sent again while it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from engine.actors.channel import ChannelActor
+from engine.actors.surroundings import Surroundings, now_ms
+from engine.mailbox import Request
+from engine.outcomes import Answer, Failure
+from storage import mailboxes
+from storage.errors import StorageUnavailable
+from storage.history import Row
+from storage.mailboxes import Settled
+
+log = logging.getLogger("rosey_llm.supervisor")
+Work = Callable[[Request], Coroutine[None, None, None]]
+
+
+class Aside:
+    """Works in tasks of its own, `tasks`; whatever goes wrong, the sender hears of it."""
+
+    def __init__(
+        self, around: Surroundings, find_actor: Callable[[str], ChannelActor | None]
+    ) -> None:
+        self._around = around
+        self._find_actor = find_actor
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def join(self, request: Request) -> None:
+        """The outcome of a request that waits goes to this sender, too."""
+        self._spawn(request, self._join)
+
+    def stop(self, request: Request) -> None:
+        """A stop never waits. What it stops is what was being written when it came."""
+        self._spawn(request, self._stop)
+
+    def _spawn(self, request: Request, work: Work) -> None:
+        task = asyncio.create_task(self._carry_out(request, work))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _carry_out(self, request: Request, work: Work) -> None:
+        code, error, retry_after_s = "internal", "This message could not be handled.", None
+        try:
+            await work(request)
+        except StorageUnavailable as exc:
+            code, error, retry_after_s = "busy", str(exc), 5.0
+        except Exception:  # the edge of a task that nobody awaits
+            log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
+        else:
+            return
+        self._around.counts.commands["unstored"] += 1
+        failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
+        self._around.outlet.refuse(failure, request.replies)
+
+    async def _join(self, request: Request) -> None:
+        join = partial(
+            mailboxes.join,
+            channel=request.channel_id,
+            request_id=request.request_id,
+            replies=request.replies,
+        )
+        known = await self._around.database.write(join)
+        if known is None:
+            raise StorageUnavailable("The message could not be stored. Send it again shortly.")
+        if isinstance(known, Settled):
+            self._around.outlet.publish(known)
+        self._around.counts.commands["duplicate"] += 1
+
+    async def _stop(self, request: Request) -> None:
+        actor = self._find_actor(request.channel_id)
+        target = actor.current if actor else None
+        find = partial(
+            mailboxes.find_settled,
+            channel=request.channel_id,
+            request_id=request.request_id,
+            replies=request.replies,
+        )
+        settled = await self._around.database.write(find)
+        if settled is None:
+            stopped = bool(actor and actor.current is target and actor.stop())
+            settled = await self._settle_stop(request, stopped=stopped)
+        self._around.outlet.publish(settled)
+        self._around.counts.commands["at_once"] += 1
+
+    async def _settle_stop(self, request: Request, *, stopped: bool) -> Settled:
+        channel, request_id = request.channel_id, request.request_id
+        text = "Stopped." if stopped else "There is nothing to stop."
+        answer = Answer(channel, request_id, "stop", text, request.username)
+        settle = partial(
+            mailboxes.settle_at_once,
+            channel=channel,
+            request_id=request_id,
+            rows=(Row("stop", request_id, request.username),),
+            kind=answer.kind,
+            body=answer.encode(),
+            replies=request.replies,
+            now_ms=now_ms(),
+        )
+        return await self._around.database.write(settle)
