@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from engine.actors.personas import BUILT_IN, Persona
 from engine.errors import CannotStart
+from engine.expansion import absolute, expand
 from providers import records, table
 from providers.records import Count, Limit, Range, RecordError, Seconds, Secret
 
@@ -182,7 +183,7 @@ def database_of(path: Path | None) -> Path:
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """A configuration's values as settings, with paths made absolute. Raises RecordError."""
     folder = folder.absolute()
-    settings = records.read(_expand(values, "", folder), Settings)
+    settings = records.read(expand(values, "", folder), Settings)
     _check_personas(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings)
@@ -215,12 +216,12 @@ def _named(path: Path) -> Iterator[None]:
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     nats = settings.nats
     files: dict[str, Any] = {
-        key: _absolute(value, folder, f"nats.{key}")
+        key: absolute(value, folder, f"nats.{key}")
         for key in ("credentials", "tls_ca", "tls_cert", "tls_key")
         if (value := getattr(nats, key))
     }
-    store_dir = _absolute(nats.store_dir, folder, "nats.store_dir")
-    path = _absolute(settings.storage.path, folder, "storage.path")
+    store_dir = absolute(nats.store_dir, folder, "nats.store_dir")
+    path = absolute(settings.storage.path, folder, "storage.path")
     return replace(
         settings,
         storage=replace(settings.storage, path=path),
@@ -242,41 +243,8 @@ def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mappin
     config = type(table.build(name, values)).Config
     if "model_path" not in {each.name for each in fields(config)}:
         return values
-    path = _absolute(model_path, folder, f"providers.{name}.model_path")
+    path = absolute(model_path, folder, f"providers.{name}.model_path")
     return {**values, "model_path": path}
-
-
-def _absolute(path: str, folder: Path, setting: str) -> str:
-    try:
-        return str(folder / Path(path).expanduser())
-    except RuntimeError as exc:  # "~nobody/..."
-        raise RecordError(setting, f"expected a path, got {records.shown(path)}: {exc}") from exc
-
-
-def _expand(value: Any, path: str, folder: Path) -> Any:
-    """Replace "${NAME}" by the environment's value and "${file:PATH}" by that file's text.
-
-    A variable that is not set gives "": the working example names keys that few people have.
-    """
-    if isinstance(value, str):
-        return re.sub(r"\$\{([^}]*)\}", lambda match: _looked_up(match[1], path, folder), value)
-    if isinstance(value, Mapping):
-        return {
-            key: _expand(inner, f"{path}.{key}".strip("."), folder) for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_expand(inner, f"{path}[{index}]", folder) for index, inner in enumerate(value)]
-    return value
-
-
-def _looked_up(name: str, path: str, folder: Path) -> str:
-    if not name.startswith("file:"):
-        return os.environ.get(name, "")
-    file = Path(_absolute(name.removeprefix("file:"), folder, path))
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as exc:  # ValueError: not UTF-8, or a NUL in the path
-        raise RecordError(path, f"expected a file that can be read, got {name}: {exc}") from exc
 
 
 def _key_from_environment(kind: object, values: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def who_imports(package: str) -> set[str]:
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),
-        ("engine.traffic", r"engine/(traffic/\w+|telemetry/look|app|check|terminal)\.py"),
+        ("engine.traffic", r"engine/(traffic/\w+|telemetry/look|app|running|check|terminal)\.py"),
     ],
 )
 def test_imports_point_one_way(package: str, allowed: str) -> None:

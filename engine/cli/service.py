@@ -27,11 +27,11 @@ def run(config: Path | None) -> None:
         click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
         return
 
-    from engine import app
+    from engine import running
     from engine.telemetry import logs
 
     logs.configure(settings.log)
-    run_async(app.run(settings, click.echo, config_file(config)))
+    run_async(running.run(settings, click.echo, config_file(config)))
 
 
 @click.command()

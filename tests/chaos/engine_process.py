@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from engine import app
+from engine import running
 from engine.settings import Settings, load
 from tests.chaos import kill_points
 from tests.chaos.breakages import BREAKAGES
@@ -46,7 +46,7 @@ def main() -> None:
 
 async def _run(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_tasks)
-    await app.run(settings, _say)
+    await running.run(settings, _say)
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,46 @@
+"""What a configuration may leave to its surroundings: paths, environment variables, files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from providers import records
+from providers.records import RecordError
+
+
+def absolute(path: str, folder: Path, setting: str) -> str:
+    """A path of the configuration, from the configuration's folder or "~". Raises RecordError."""
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError as exc:  # "~nobody/..."
+        raise RecordError(setting, f"expected a path, got {records.shown(path)}: {exc}") from exc
+
+
+def expand(value: Any, path: str, folder: Path) -> Any:
+    """Replace "${NAME}" by the environment's value and "${file:PATH}" by that file's text.
+
+    A variable that is not set gives "": the working example names keys that few people have.
+    """
+    if isinstance(value, str):
+        return re.sub(r"\$\{([^}]*)\}", lambda match: _looked_up(match[1], path, folder), value)
+    if isinstance(value, Mapping):
+        return {
+            key: expand(inner, f"{path}.{key}".strip("."), folder) for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [expand(inner, f"{path}[{index}]", folder) for index, inner in enumerate(value)]
+    return value
+
+
+def _looked_up(name: str, path: str, folder: Path) -> str:
+    if not name.startswith("file:"):
+        return os.environ.get(name, "")
+    file = Path(absolute(name.removeprefix("file:"), folder, path))
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as exc:  # ValueError: not UTF-8, or a NUL in the path
+        raise RecordError(path, f"expected a file that can be read, got {name}: {exc}") from exc
