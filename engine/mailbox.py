@@ -36,12 +36,14 @@ class Envelope:
 
     `accepted` ends once the command stands in the durable mailbox; no turn starts before.
     `size_bytes` is what the command takes there, `accepted_ms` since when, by the wall clock.
+    `attempted`: its first attempt was counted in the same commit, since it need not wait.
     """
 
     request: Request
     accepted: asyncio.Future[Acceptance] = field(repr=False)
     size_bytes: int
     accepted_ms: int
+    attempted: bool = False
 
     @property
     def is_accepted(self) -> bool:

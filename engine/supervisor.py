@@ -115,10 +115,11 @@ class Supervisor:
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
-        accepted_ms = now_ms()
-        accepted = self._around.database.write_soon(self._put(request, body, accepted_ms))
+        accepted_ms, at_once = now_ms(), actor.idle
+        put = self._put(request, body, accepted_ms, attempts=int(at_once))
+        accepted = self._around.database.write_soon(put)
         accepted.add_done_callback(self._note_acceptance)
-        self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms))
+        self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
         turnlog.accepted(request)
 
     def _note_acceptance(self, accepted: asyncio.Future[Acceptance]) -> None:
@@ -132,7 +133,7 @@ class Supervisor:
             self._around.counts.commands["duplicate"] += 1
 
     @staticmethod
-    def _put(request: Request, body: bytes, accepted_ms: int) -> Write[Acceptance]:
+    def _put(request: Request, body: bytes, accepted_ms: int, attempts: int) -> Write[Acceptance]:
         return partial(
             mailboxes.put,
             channel=request.channel_id,
@@ -141,6 +142,7 @@ class Supervisor:
             body=body,
             replies=request.replies,
             now_ms=accepted_ms,
+            attempts=attempts,
         )
 
     def _check_room(self, size_bytes: int) -> None:

@@ -2,7 +2,8 @@
 
 state      on disk                              after a crash
 accepted   mailbox row, attempts = 0            its turn starts, in the channel's order
-attempted  mailbox row, attempts > 0            its turn starts once more, then ends as an error
+attempted  mailbox row, attempts > 0; at once   its turn starts once more, then ends as an error
+           where it need not wait
 settled    history rows and outbox row; the     the outbox row is published, the same bytes again
            mailbox row went in the same commit
 published  outbox row with published_ms         nothing; sent again, the command gets this outcome
@@ -71,15 +72,19 @@ def put(
     body: bytes,
     replies: Sequence[str],
     now_ms: int,
+    attempts: int = 0,
 ) -> Accepted | AlreadyWaiting | Settled:
-    """Accept a command, unless the same request is waiting or has been answered."""
+    """Accept a command, unless the same request is waiting or has been answered.
+
+    `attempts` is 1 where its turn starts as soon as it is accepted: that saves `take` a commit.
+    """
     if known := join(connection, channel, request_id, replies):
         return known
     channel_id = _channel_id(connection, channel, now_ms)
     row_id = connection.execute(
         "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
-        " accepted_ms) VALUES (?, ?, ?, ?, ?, 0, ?) RETURNING id",
-        (channel_id, request_id, username, body, json.dumps(list(replies)), now_ms),
+        " accepted_ms) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (channel_id, request_id, username, body, json.dumps(list(replies)), attempts, now_ms),
     ).fetchone()[0]
     return Accepted(row_id)
 

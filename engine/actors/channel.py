@@ -195,7 +195,7 @@ class ChannelActor:
         row_id = await self._accepted(work.envelope)
         if row_id is None:
             return
-        attempts = await self._around.database.write(partial(mailboxes.take, row_id=row_id))
+        attempts = await self._count_attempt(row_id, work)
         if not attempts:
             await self._publish_again(work)
             return
@@ -215,6 +215,16 @@ class ChannelActor:
             if work.span is not None:
                 work.span.settled(turn)
         self._count(work, turn.outcome)
+
+    async def _count_attempt(self, row_id: int, work: Work) -> int:
+        """Which attempt this is, counted on disk before the provider is called; 0: it is settled.
+
+        The first one of a command that need not wait was counted when it was accepted.
+        """
+        if work.attempted:
+            work.attempted = False
+            return 1
+        return await self._around.database.write(partial(mailboxes.take, row_id=row_id))
 
     async def _turn(self, work: Work, attempts: int) -> Turn:
         if attempts > MAX_ATTEMPTS:

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 class Work:
     """`begin`, then `turn`; after a crash of the actor both once more.
 
-    `voided`: it was erased, and comes to that whatever the turn comes to. `settling`: its outcome
-    is being committed, and nothing can stop it any more.
+    `attempted`: the attempt that is made now was counted already. `voided`: it was erased, and
+    comes to that whatever the turn comes to. `settling`: its outcome is being committed, and
+    nothing can stop it any more.
     """
 
     def __init__(self, envelope: Envelope, around: Surroundings, memory: Memory) -> None:
         self.envelope = envelope
+        self.attempted = envelope.attempted
         self.started_ms: int | None = None
         self.voided = False
         self.settling = False
