@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
+from engine.actors import prompt
 from engine.actors.surroundings import now_ms
 from providers.base import Message
 from providers.chain import Answered
@@ -31,7 +29,7 @@ class Account:
         `exchanges`: how many pairs of message and answer of the conversation are among it.
         """
         self._notes["exchanges"] = exchanges
-        self._notes["prompt_digest"] = hashlib.sha256(orjson.dumps(messages)).hexdigest()
+        self._notes["prompt_digest"] = prompt.digest(messages)
 
     def note_answer(self, answered: Answered) -> None:
         self._notes |= {

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+
+import orjson
 
 from engine.actors.conversation import Exchange
 from providers.base import Message
 
 MESSAGE_OVERHEAD_TOKENS = 4
 BYTES_PER_TOKEN = 3.5
+# Pieces of 2 KiB and more are hashed without the interpreter's lock: the writer thread would take
+# it, and the event loop would wait for it longer than the hash takes.
+HASHED_BYTES = 2047
 
 
 def build(
@@ -34,6 +40,14 @@ def build(
         messages.append(Message("assistant", exchange.answer))
     messages.append(Message("user", _said(username, text, named)))
     return messages
+
+
+def digest(messages: Sequence[Message]) -> str:
+    """By which history knows a prompt: SHA-256 of its JSON, in hexadecimal digits."""
+    data, found = orjson.dumps(messages), hashlib.sha256()
+    for start in range(0, len(data), HASHED_BYTES):
+        found.update(data[start : start + HASHED_BYTES])
+    return found.hexdigest()
 
 
 def estimated_tokens(text: str) -> int:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from engine.actors import prompt
 from engine.actors.conversation import Exchange
@@ -64,7 +61,7 @@ def rebuild(connection: Reader, turn: Turn) -> Rebuilt:
         ended = "the turn ended before a model was asked" if begun else "it is too old"
         rebuilt.doubts.append(f"No digest was kept: {ended}.")
         return rebuilt
-    rebuilt.matches = hashlib.sha256(orjson.dumps(rebuilt.messages)).hexdigest() == kept
+    rebuilt.matches = prompt.digest(rebuilt.messages) == kept
     if not rebuilt.matches and not rebuilt.doubts:
         rebuilt.doubts.append(
             "Rows of this channel may have been changed; `rosey-llm history verify` tells."
