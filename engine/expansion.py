@@ -43,4 +43,5 @@ def _looked_up(name: str, path: str, folder: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:  # ValueError: not UTF-8, or a NUL in the path
-        raise RecordError(path, f"expected a file that can be read, got {name}: {exc}") from exc
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise RecordError(path, f"expected a file that can be read, got {name}: {why}") from exc

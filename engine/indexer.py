@@ -81,7 +81,8 @@ class Indexer:
             return False
         except StorageUnavailable as exc:
             if not self._failing:
-                log.warning("%s It is tried again; nothing else depends on it.", exc)
+                why = str(exc).removesuffix(".")
+                log.warning("%s. It is tried again; nothing else depends on it.", why)
             self._failing = True
             return False
         self._failing = False

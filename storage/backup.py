@@ -18,11 +18,12 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
     """A copy beside `target`, which takes that name at the end of the block.
 
     Where the block raises, or where there is such a file by then and it is not to be replaced, the
-    copy is removed and that file stays as it was. The copy
-    has no remains of what was deleted, and only its owner may read it. Live commits do not wait.
-    Raises CannotOpen for the database, StorageUnavailable for the copy, OSError for its folder.
+    copy is removed and that file stays as it was. The copy has no remains of what was deleted, and
+    only its owner may read it. Live commits do not wait. Raises CannotOpen for the database,
+    StorageUnavailable for the copy, OSError for its folder or where `target` is no file to replace.
     """
     with closing(open_reader(database)) as connection:
+        _check(target, database)
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
@@ -40,6 +41,18 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
         finally:
             for suffix in ("", "-wal", "-shm"):
                 partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+
+
+def _check(target: Path, database: Path) -> None:
+    """Raises FileExistsError where the copy must not take the place of what is there."""
+    journal = target.with_name(f"{target.name}-wal")
+    if target.exists() and target.samefile(database):
+        raise FileExistsError(errno.EEXIST, "it is the database itself", str(target))
+    if target.exists() and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "it is no plain file", str(target))
+    if journal.exists() and journal.stat().st_size:  # SQLite would write it into the copy
+        why = f"{journal.name} beside it belongs to a database in use, or one that was killed"
+        raise FileExistsError(errno.EEXIST, why, str(target))
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
     Rows are `sqlite3.Row`. A file in a folder that cannot be written is read as it is, without
     what a -wal file beside it may hold.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as exc:  # before Python 3.14, where its folder may not be entered
+        raise CannotOpen(f"{path} cannot be read: {exc.strerror}.") from exc
+    if not is_there:
         raise CannotOpen(
             f"There is no database at {path}. Start the service once, or name another with "
             "--database or [storage] path."

@@ -20,6 +20,8 @@ from storage.audit.time_limit import TookTooLong
 View = Callable[[Datasette, Request], Awaitable[Response]]
 hookimpl = pluggy.HookimplMarker("datasette")
 log = logging.getLogger("rosey_llm.audit")
+# What Datasette says of a path with one part that is none of its pages.
+NO_PAGE = ("", "404", "Database not found")
 
 
 @hookimpl
@@ -69,7 +71,7 @@ def _told(exception: Exception) -> tuple[int, str]:
             return 503, f"{exception} Narrow it down, to a channel for example."
         case Base400():
             message = str(exception.args[0]) if exception.args else ""
-            plain = "There is no such page." if message in ("", "404") else message
+            plain = "There is no such page." if message in NO_PAGE else message
             return exception.status, plain
         case DatasetteError():
             return exception.status, str(exception.message)

@@ -20,11 +20,12 @@ from engine.cli import (
     stats,
     top,
 )
+from engine.cli.program import Program
 
 VERSION = "0.1.0"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="rosey-llm")
 def main() -> None:
     """The conversation engine behind chat bots: one actor per channel, over NATS."""

@@ -9,7 +9,7 @@ import click
 from engine.cli.starting import cannot_start, config_option, load, log_to_stderr
 
 
-@click.command()
+@click.command(short_help="Look at all that was said in the browser.")
 @config_option
 @click.option(
     "--database",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ EXIT_UNREADABLE = 3
 force_option = click.option("--force", is_flag=True, help="Replace a file that is there.")
 
 
-@click.command()
+@click.command(short_help="Write a commented configuration, after a few questions.")
 @click.option("--defaults", is_flag=True, help="Ask nothing; take every default.")
 @click.option(
     "--output",
@@ -29,6 +30,8 @@ def init(defaults: bool, output: Path, force: bool) -> None:
     """Write a configuration, every key with a comment, after a few questions.
 
     Keys of providers are not asked for: the file takes them from the environment.
+
+    Exit codes: 0 written, 1 nothing was written.
     """
     from engine.setup import example
 
@@ -40,7 +43,7 @@ def init(defaults: bool, output: Path, force: bool) -> None:
     click.echo(f"Wrote {output}. What comes next:")
     if key_variable:
         click.echo(f"  export {key_variable}=...")
-    option = "" if str(output) == FILE else f" --config {output}"
+    option = "" if str(output) == FILE else f" --config {shlex.quote(str(output))}"
     click.echo(f"  rosey-llm check{option}\n  rosey-llm run{option}")
 
 
@@ -49,7 +52,7 @@ def config() -> None:
     """Make a configuration from another one."""
 
 
-@config.command()
+@config.command(short_help="Turn the JSON of the plugin that this replaces into ours.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--output",
@@ -87,7 +90,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
         click.echo(text, nl=False)
         return
     _write(output, text, force)
-    click.echo(f"Wrote {output}. Try it: rosey-llm check --config {output}")
+    click.echo(f"Wrote {output}. Try it: rosey-llm check --config {shlex.quote(str(output))}")
 
 
 def _interviewed(folder: Path) -> tuple[str, str]:
@@ -137,8 +140,10 @@ def _check_free(output: Path, force: bool) -> None:
 
     try:
         newfile.check_free(output, replace=force)
-    except OSError as exc:
+    except FileExistsError as exc:
         _refuse(str(exc))
+    except OSError as exc:
+        _refuse(f"{output} cannot be written: {exc.strerror}.")
 
 
 def _write(output: Path, text: str, force: bool) -> None:

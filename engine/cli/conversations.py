@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from storage.audit.channels import Order
 
 
-@click.command()
+@click.command(short_help="The channels: messages, speakers, tokens, last activity.")
 @options(
     click.option(
         "--sort",

@@ -27,7 +27,7 @@ STAYS = (
 )
 
 
-@click.command()
+@click.command(short_help="Erase what a user or a channel said, everywhere.")
 @history.options(
     click.option("--user", type=history.TEXT, help="What this user said, whatever the case."),
     click.option("--channel", type=history.TEXT, help="What was said in this channel."),
@@ -64,8 +64,8 @@ def erase(
     At the end the database is written anew (--no-compact leaves that out): answers wait meanwhile,
     some 14 s for each GB.
 
-    Exit codes: 0 erased, or nothing to erase, 1 no such user or channel, or not confirmed, 3 the
-    database cannot be used.
+    Exit codes: 0 erased, 1 no such user (any more) or channel, or not confirmed, 3 the database
+    cannot be used.
     """
     if user is None and channel is None:
         raise click.UsageError("Say --user, or --channel, or both.")

@@ -55,7 +55,9 @@ def export(
 ) -> None:
     """The history as a file, oldest first. --json is --format jsonl.
 
-    The file is readable for its owner alone, and takes its name only once it is whole.
+    The file is readable for its owner alone, takes its name only once it is whole, and then
+    replaces what was there. Exit codes: 0 exported, 1 the file cannot be written or there is no
+    such channel, 3 the database cannot be read.
     """
     if as_json and kind != "jsonl":
         raise click.UsageError(f"--json and --format {kind} exclude each other.")
@@ -68,7 +70,7 @@ def export(
         total = entries.count(connection, selection) if Bar.is_seen() else 0
         rows = export.rows(connection, selection, kind)
         try:
-            with export.output(output) as file, Bar("Exporting") as bar:
+            with export.output(output, source.path) as file, Bar("Exporting") as bar:
                 is_seen = output is None and sys.stdout.isatty()
                 for done, line in enumerate(export.render(rows, kind)):
                     file.write(export.shown_safely(line) if is_seen else line)
@@ -77,4 +79,4 @@ def export(
         except BrokenPipeError:
             raise
         except OSError as exc:
-            no(f"{output or 'standard output'} cannot be written: {exc.strerror}")
+            no(f"{output or 'standard output'} cannot be written: {exc.strerror}.")

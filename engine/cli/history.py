@@ -73,7 +73,7 @@ class Moment(Text):
             span = moments.parse(text, now)
         except ValueError as exc:
             self.fail(f"{exc}.", param, ctx)
-        if span.start_ms > now.timestamp() * 1000 and not self._may_be_ahead:
+        if span.start_ms > round(now.timestamp() * 1000) and not self._may_be_ahead:
             self.fail(f'"{text}" is {moments.shown(span.start_ms)}, in the future.', param, ctx)
         return span
 
@@ -129,7 +129,7 @@ def limit_option(default: int, what: str) -> Decorator:
     )
 
 
-@click.group()
+@click.group(short_help="What was said, by whom, by which model, and why.")
 @config_option
 @database_option
 @click.pass_context
@@ -196,6 +196,7 @@ def no(text: str, near: list[str] | None = None) -> NoReturn:
     """The answer is no; `near` is what may have been meant."""
     from engine.history.paper import visible
 
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    names = " or ".join(f'"{name}"' for name in near or ())
+    hint = f" Did you mean {names}?" if near else ""
     click.echo(visible(f"{text}{hint}"), err=True)
     sys.exit(1)

@@ -20,12 +20,12 @@ WIDTH = 100
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
-@click.group()
+@click.group(short_help="List, show and try the personas.")
 def persona() -> None:
     """Who answers: the personas that are built in, and those of the configuration."""
 
 
-@persona.command("list")
+@persona.command("list", short_help="All personas, with the first words of their prompts.")
 @config_option
 @json_option
 def list_(config: Path | None, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
     _say(f"\n{entry.persona.prompt}")
 
 
-@persona.command("try")
+@persona.command("try", short_help="Ask the providers once with this persona; nothing is kept.")
 @click.argument("name")
 @click.argument("text")
 @config_option

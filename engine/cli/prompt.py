@@ -7,7 +7,7 @@ import click
 from engine.cli.history import TEXT, Source, channel_option, no, options, reading, selected
 
 
-@click.command()
+@click.command(short_help="Why did it say that? The prompt that the model was given.")
 @click.argument("request_id", type=TEXT)
 @options(channel_option)
 @click.pass_obj

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from storage.proof import Broken, Proved
 
 
-@click.command()
+@click.command(short_help="Prove that the history is as it was written.")
 @history.options(
     click.option("--seal", metavar="SEAL", help="What an earlier `verify` printed as its seal."),
     click.option("--channel", type=history.TEXT, help="Only this channel, without a seal."),
@@ -37,8 +36,8 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
     from engine.history.paper import Paper
     from engine.history.progress import Bar
     from storage import proof
+    from storage.audit.reading import reading
     from storage.errors import StorageError
-    from storage.reader import open_reader
 
     if seal is not None and channel is not None:
         raise click.UsageError("A seal is of the whole history: leave out --channel.")
@@ -47,7 +46,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
     except ValueError as exc:
         raise click.BadParameter(f"{exc}.", param_hint="--seal") from exc
     try:
-        with closing(open_reader(source.path)) as connection, Bar("Verifying") as bar:
+        with reading(source.path) as connection, Bar("Verifying") as bar:
             if channel is not None:
                 proved = proof.verify_channel(connection, channel)
             else:
@@ -65,7 +64,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
         shown.print_proved(Paper(), proved, sealed)
 
 
-@click.command()
+@click.command(short_help="Copy the database while the service runs.")
 @click.argument("file", type=history.FILE)
 @config_option
 @click.option("--database", type=history.FILE, help="Another database than the configuration's.")
@@ -88,9 +87,9 @@ def backup(
     from storage.errors import CannotOpen, StorageError
 
     path = history.Source(config, database).path
-    if file.exists() and (not force or (path.exists() and file.samefile(path))):
-        no(f"{file} {'exists; --force replaces it' if not force else 'is the database itself'}.")
     try:
+        if file.exists() and not force:
+            no(f"{file} exists; --force replaces it.")
         found = _copy(path, file, force=force)
     except CannotOpen as exc:
         history.cannot_read(exc)
@@ -113,12 +112,12 @@ def _copy(database: Path, file: Path, *, force: bool) -> Proved | Broken:
     from engine.history import proof as shown
     from engine.history.progress import Bar
     from storage import backup, proof
-    from storage.reader import open_reader
+    from storage.audit.reading import reading
 
     with (
         Bar("Verifying the copy") as bar,
         backup.copied(database, file, replace=force) as copy,
-        closing(open_reader(copy)) as connection,
+        reading(copy) as connection,
     ):
         if Bar.is_seen():
             click.echo(f"Copying {database} ...", err=True)

@@ -10,7 +10,7 @@ import click
 from engine.cli.starting import EXIT_CANNOT_START, config_file, config_option
 
 
-@click.command()
+@click.command(short_help="Have the running service take up its changed configuration.")
 @config_option
 def reload(config: Path | None) -> None:
     """Have the running service take up its changed configuration, without dropping a message.

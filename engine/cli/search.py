@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.history.moments import Span
 
 
-@click.command()
+@click.command(short_help="Search for words, the newest hits first.")
 @click.argument("words", nargs=-1, required=True, type=TEXT)
 @options(
     click.option("--best", is_flag=True, help="The best hits first, where else the newest are."),

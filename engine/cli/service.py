@@ -12,7 +12,7 @@ import click
 from engine.cli.starting import config_file, config_option, load, log_to_stderr, run_async
 
 
-@click.command()
+@click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
 @config_option
 def run(config: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C; it finishes running answers first.
@@ -53,7 +53,7 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Try configuration, NATS, database and providers.")
 @config_option
 def check(config: Path | None) -> None:
     """Try configuration, NATS, database and providers; say what to do about what fails.

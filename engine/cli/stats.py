@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from storage.audit.totals import By
 
 
-@click.command()
+@click.command(short_help="Count turns, errors and tokens, and how long answers took.")
 @options(
     click.option(
         "--by",
@@ -87,4 +87,4 @@ def _plot(connection: Reader, selection: Selection, file: Path) -> None:
     except (plot.PlotNotInstalled, ValueError) as exc:
         no(str(exc))
     except OSError as exc:
-        no(f"{file} cannot be written: {exc.strerror}")
+        no(f"{file} cannot be written: {exc.strerror}.")

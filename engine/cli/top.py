@@ -10,7 +10,7 @@ import click
 from engine.cli.starting import config_option, load
 
 
-@click.command()
+@click.command(short_help="Watch the running service.")
 @config_option
 @click.option("--url", help="Where the service's health and metrics are, http://127.0.0.1:9464.")
 @click.option(

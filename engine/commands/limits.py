@@ -49,6 +49,8 @@ def check_name(key: str, name: object, max_bytes: int) -> None:
     size = 0 if name is None else _size(key, _string(key, name))
     if size > max_bytes:
         raise InvalidRequest(f"{key}: expected at most {max_bytes} bytes, got {size}.")
+    if "\0" in str(name):  # no command line could name it, to show or to erase it
+        raise InvalidRequest(f"{key}: expected text, got NUL characters in it.")
 
 
 def check_channel_id(channel_id: object, max_bytes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import os
 import sys
@@ -98,16 +99,18 @@ def _escaped(text: str) -> str:
 
 
 @contextmanager
-def output(file: Path | None) -> Iterator[IO[bytes]]:
+def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
     """Where the bytes go: standard output, or a file that is there whole or not at all.
 
-    The file is its owner's alone. OSError where it cannot be written.
+    The file is its owner's alone. OSError where it cannot be written, or is one of `database`'s.
     """
     if file is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     file = file.resolve()
+    if file in _files_of(database.resolve()):
+        raise FileExistsError(errno.EEXIST, "it belongs to the database", str(file))
     if file.exists() and not file.is_file():  # a device or a pipe is no file to be replaced
         with file.open("wb") as device:
             yield device
@@ -123,6 +126,11 @@ def output(file: Path | None) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _files_of(database: Path) -> set[Path]:
+    beside = ("", "-wal", "-shm", "-search", ".lock", ".http")
+    return {database.with_name(database.name + each) for each in beside}
 
 
 def shown_safely(line: bytes) -> bytes:

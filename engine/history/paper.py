@@ -28,6 +28,7 @@ _SHOWN = {
 }
 _ACTING = re.compile(f"[{''.join(re.escape(chr(code)) for code in _SHOWN if code >= 0x7F)}]")
 Span = tuple[str, str]
+WIDEST_CELL = 60
 
 
 class Paper:
@@ -36,7 +37,8 @@ class Paper:
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
         self._console: Any = None
-        if self._stream.isatty() and os.environ.get("TERM") != "dumb":
+        is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        if self._stream.isatty() and not is_plain:
             from rich.console import Console
 
             self._console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
@@ -52,8 +54,8 @@ class Paper:
         self._console.print(Text.assemble(*parts), soft_wrap=True)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Columns, numbers to the right; the first and the last column may be of any width."""
-        cells = [[_cell(value) for value in row] for row in rows]
+        """Columns, numbers to the right; all but the last are at most `WIDEST_CELL` wide."""
+        cells = [[*(_cut(_cell(value)) for value in row[:-1]), _cell(row[-1])] for row in rows]
         widths = [max(width(cell) for cell in column) for column in zip(heads, *cells, strict=True)]
         right = [
             bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
@@ -110,6 +112,18 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return visible(None if value is None else str(value))
+
+
+def _cut(cell: str) -> str:
+    """So that one long name does not push all columns off the screen."""
+    if width(cell) <= WIDEST_CELL:
+        return cell
+    kept = ""
+    for letter in cell:
+        if width(kept) + width(letter) >= WIDEST_CELL:
+            break
+        kept += letter
+    return kept + "…"
 
 
 def _row(cells: Iterable[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -45,7 +45,7 @@ class NatsServerMissing(EmbeddedNatsError):
 
 
 class NatsServerFailed(EmbeddedNatsError):
-    """The server ended, or did not become ready. The message holds the end of its log."""
+    """The server did not start, ended, or did not become ready; the message has its log's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,10 @@ class NatsProcess:
         # Made here, because the server would let others read it.
         os.close(os.open(plan.log_file, os.O_WRONLY | os.O_CREAT, 0o600))
         log_start = plan.log_file.stat().st_size
-        child = await _spawn(plan)
+        try:
+            child = await _spawn(plan)
+        except OSError as exc:
+            raise NatsServerFailed(f"{plan.binary} cannot be started: {exc.strerror}.") from exc
         try:
             port = await _ready_port(
                 child, plan.directory / f"{plan.binary.name}_{child.pid}.ports"

@@ -182,6 +182,10 @@ def test_an_odd_address_gets_an_answer_and_never_a_fault(port: int, path: str, s
     assert get(port, quote(path, safe="/?=&%*-")).status == status
 
 
+def test_a_page_that_is_not_there_is_called_a_page(port: int) -> None:
+    assert "There is no such page." in get(port, "/nowhere").text
+
+
 def test_a_channel_is_read_to_its_beginning_a_page_at_a_time(port: int) -> None:
     shown: list[str] = []
     path = "/channel/1"

@@ -102,6 +102,55 @@ def test_a_wrong_configuration_is_said_and_ends_with_3(folder: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("command", ["--help", "history channels", "persona list", "check"])
+def test_an_output_that_cannot_be_written_is_said_and_ends_with_1(
+    folder: Path, command: str
+) -> None:
+    rosey(folder, "chat", said="Hello\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *command.split()],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: the output cannot be written: No space left on device.\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["top --once", "history channels"])
+def test_letters_that_the_locale_lacks_end_no_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    with running(folder):
+        rosey(folder, "chat", "--channel", "Zoë 🎉", said="Hello\n")
+        monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+        done = rosey(folder, *command.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Zo? ?" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["chat", "history channels", "history show nowhere"])
+def test_a_command_does_not_mind_streams_that_are_closed(folder: Path, command: str) -> None:
+    rosey(folder, "chat", said="Hello\n")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"'{COMMAND}' {command} <&- >&-"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    nowhere = command.endswith("nowhere")
+    assert (done.returncode, "Traceback" in done.stderr) == (int(nowhere), False)
+    assert ('There is no channel "nowhere".' in done.stderr) == nowhere
+
+
 def test_a_disabled_service_says_so(folder: Path) -> None:
     (folder / "rosey-llm.toml").write_text("enabled = false")
     done = rosey(folder, "run")

@@ -143,9 +143,9 @@ def test_json_has_the_same(folder: Path) -> None:
 
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     nobody = erase(folder, "--user", "mallroy", "--yes")
-    assert (nobody.returncode, "Did you mean Mallory?" in nobody.stderr) == (1, True)
+    assert (nobody.returncode, 'Did you mean "Mallory"?' in nobody.stderr) == (1, True)
     nowhere = erase(folder, "--channel", "#aa", "--yes")
-    assert (nowhere.returncode, "Did you mean #a" in nowhere.stderr) == (1, True)
+    assert (nowhere.returncode, 'Did you mean "#a"' in nowhere.stderr) == (1, True)
     assert erase(folder, "--yes").returncode == 2
     unsure = erase(folder, "--user", "mallory")
     assert (unsure.returncode, "say --yes" in unsure.stderr) == (2, True)

@@ -150,7 +150,7 @@ def test_a_channel_that_is_not_there_gets_a_near_one(told: Path) -> None:
     for command in (["show"], ["search", "tea", "--channel"], ["export", "--channel"]):
         done = history(told, *command, "#loby")
         assert done.returncode == 1
-        assert done.stderr == 'There is no channel "#loby". Did you mean #lobby?\n'
+        assert done.stderr == 'There is no channel "#loby". Did you mean "#lobby"?\n'
 
 
 def test_a_search_finds_words_and_shows_them_in_their_context(told: Path) -> None:
@@ -222,6 +222,25 @@ def test_an_exported_file_is_its_owners_alone_and_whole_or_not_there(
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
+def test_an_export_never_takes_the_place_of_the_database(told: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(told / "data" / "rosey-llm.db")
+    for target in ("data/rosey-llm.db", "data/rosey-llm.db-search", str(link)):
+        refused = history(told, "export", "--output", target)
+        assert (refused.returncode, "belongs to the database" in refused.stderr) == (1, True)
+    assert len(lines(told, "export")) == 13
+
+
+def test_what_happened_until_now_may_be_asked_for_from_now_on(told: Path) -> None:
+    assert lines(told, "export", "--since", "now") == []
+
+
+def test_a_file_that_cannot_even_be_looked_for_is_an_error(told: Path) -> None:
+    done = history(told, "channels", "--database", "x" * 300)
+    assert (done.returncode, "cannot be read: File name too long" in done.stderr) == (3, True)
+    assert "Traceback" not in done.stderr
+
+
 def test_statistics_are_counted_and_drawn(told: Path, tmp_path: Path) -> None:
     (total,) = orjson.loads(history(told, "stats", "--json").stdout)
     assert (total["turns"], total["answers"]) == (6, 5)
@@ -289,7 +308,7 @@ def test_requests_without_a_prompt_and_unknown_ones_are_said(told: Path) -> None
     assert "none: no model is asked" in shown
     unknown = history(told, "prompt", by_kind["reset"][:-1])
     assert unknown.returncode == 1
-    assert f"Did you mean {by_kind['reset']}" in unknown.stderr
+    assert f'Did you mean "{by_kind["reset"]}"' in unknown.stderr
 
 
 def copy_of(folder: Path, target: Path) -> Path:

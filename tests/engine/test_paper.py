@@ -61,3 +61,11 @@ def test_a_table_is_aligned_also_with_wide_letters() -> None:
         "漢字  1,234,567  a",
         "x␛            2  -",
     ]
+
+
+def test_a_long_name_does_not_push_the_other_columns_away() -> None:
+    shown = io.StringIO()
+    Paper(shown).table(("name", "n", "last"), [("漢" * 900, 1, "a" * 900), ("x", 2, "b")])
+    head, first, second = shown.getvalue().splitlines()
+    assert first == f"{'漢' * 29}…  1  {'a' * 900}"
+    assert (head.index("last"), second.index("b")) == (64, 64)

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def test_a_wrong_seal_ends_with_1_and_no_seal_with_2(folder: Path) -> None:
 
 def test_what_cannot_be_verified_is_said(folder: Path) -> None:
     nowhere = verify(folder, "--channel", "#bb")
-    assert (nowhere.returncode, "Did you mean #b" in nowhere.stderr) == (1, True)
+    assert (nowhere.returncode, 'Did you mean "#b"' in nowhere.stderr) == (1, True)
     missing = verify(folder, "--database", "other.db")
     assert (missing.returncode, "There is no database" in missing.stderr) == (3, True)
     (folder / "text.db").write_text("This is no database at all. " * 100)
@@ -231,6 +231,37 @@ def test_a_file_that_exists_is_replaced_only_by_force(folder: Path) -> None:
     itself = rosey(folder, "backup", "data/rosey-llm.db", "--force")
     assert (itself.returncode, "is the database itself" in itself.stderr) == (1, True)
     assert verify(folder).returncode == 0
+
+
+def test_a_damaged_file_is_said_and_ends_with_3(folder: Path) -> None:
+    whole = database(folder)
+    (folder / "bad.db").write_bytes(whole.read_bytes()[:4096] + b"\xff" * 40960)
+    for command in (["history", "verify"], ["history", "channels"]):
+        done = rosey(folder, *command, "--database", "bad.db")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.startswith("Error: bad.db cannot be read: ")
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(os.devnull, path)])
+def test_a_copy_takes_the_place_of_plain_files_alone(
+    folder: Path, make: Callable[[Path], None]
+) -> None:
+    make(folder / "copy.db")
+    before = os.lstat(folder / "copy.db").st_mode
+    refused = rosey(folder, "backup", "copy.db", "--force")
+    assert (refused.returncode, "is no plain file" in refused.stderr) == (1, True)
+    assert os.lstat(folder / "copy.db").st_mode == before
+    assert list(folder.glob(".copy*")) == []
+
+
+def test_a_copy_never_comes_beside_the_journal_of_another_database(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "copy.db", isolation_level=None)) as used:
+        used.executescript("PRAGMA journal_mode=WAL; CREATE TABLE mine (a)")
+        refused = rosey(folder, "backup", "copy.db", "--force")
+        assert (refused.returncode, "copy.db-wal beside it" in refused.stderr) == (1, True)
+        assert used.execute("SELECT * FROM mine").fetchall() == []
+    assert rosey(folder, "backup", "copy.db", "--force").returncode == 0
 
 
 def test_a_copy_that_cannot_be_made_leaves_nothing(folder: Path) -> None:

@@ -162,7 +162,7 @@ def engine(house: House) -> Any:
         ),
         ("default_provider = 'opnai'", "default_provider: unknown provider"),
         ("[service]\ndefault_persona = 'nobody'", "service.default_persona: unknown persona"),
-        ("[nats]\npassword = '${file:gone}'", "nats.password: expected a file that can be read"),
+        ("[nats]\npassword = '${file:gone}'", "can be read, got file:gone: No such file"),
         ("default_provider = 'strange'\n[providers.strange]\nkind='strange:Raises'", "ZeroDiv"),
         (None, "cannot be read: No such file"),
     ],

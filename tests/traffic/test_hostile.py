@@ -210,7 +210,7 @@ async def test_of_a_key_that_stands_twice_the_last_one_counts(house: House) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["a.b.c", "a b", "*", ">", "a\0b", "😀", "\u202e", "'; --", "%s", "x" * 10_000, "\r\n\x1b"],
+    ["a.b.c", "a b", "*", ">", "😀", "\u202e", "'; --", "%s", "x" * 10_000, "\r\n\x1b"],
 )
 async def test_a_channel_and_a_user_may_have_any_name(house: House, name: str) -> None:
     channel = f".{name}"
@@ -225,6 +225,15 @@ async def test_a_channel_and_a_user_may_have_any_name(house: House, name: str) -
         "two",
     ]
     assert len(house.history(channel)) == 4
+
+
+@pytest.mark.parametrize("key", ["channel_id", "username", "model", "persona"])
+async def test_a_name_that_no_command_line_can_say_is_refused(house: House, key: str) -> None:
+    message = {"action": "chat", "channel_id": "c", "message": "Hi", key: "a\0b"}
+    answer = await house.bot.call("llm.request", encode(message))
+    assert answer["code"] == "invalid_request"
+    assert answer["error"] == f"{key}: expected text, got NUL characters in it."
+    assert house.history("c") == []
 
 
 @pytest.mark.parametrize("reply", [*INPUTS, "llm.response", "llm.error", "llm.stream"])
