@@ -161,7 +161,7 @@ async def test_a_crash_is_counted_once_and_its_command_once(tmp_path: Path) -> N
         await service.chat("Hello")
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(
-                "CREATE TRIGGER broken BEFORE UPDATE ON mailbox WHEN new.attempts = 1"
+                "CREATE TRIGGER broken BEFORE DELETE ON mailbox WHEN old.attempts = 1"
                 " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
             )
         asking = asyncio.create_task(service.chat("Hello again"))

@@ -94,12 +94,11 @@ async def test_every_metric_has_our_prefix_a_text_and_no_channel(house: House) -
     assert len(names) == len(set(names))
 
 
-async def test_every_metric_that_the_readme_names_is_there(house: House) -> None:
+async def test_every_metric_that_the_document_names_is_there(house: House) -> None:
     await house.open()
     await house.bot.ask("Hello")
-    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
-    section = readme.split("## Health and metrics")[1].split("\n## ")[0]
-    table = section.split("| about | metrics |")[1].split("\n\n")[0]
+    document = Path(__file__).parents[2].joinpath("docs", "metrics.md").read_text()
+    table = document.split("| about | metrics |")[1].split("\n\n")[0]
     families = (await scrape(url_of(house))).families
     there = {each for f in families for each in (f.name, f"{f.name}_total")}
     for name, labels in re.findall(r"`([a-z_]+)(?:\{([a-z,]+)\})?`", table):
@@ -210,7 +209,7 @@ async def test_a_channel_that_crashes_too_often_shows_as_suspended(tmp_path: Pat
         await service.chat("Hello")
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(
-                "CREATE TRIGGER broken BEFORE UPDATE ON mailbox"
+                "CREATE TRIGGER broken BEFORE DELETE ON mailbox"
                 " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
             )
         asking = asyncio.create_task(service.chat("Hello again"))
