@@ -151,3 +151,33 @@ def test_every_subject_and_code_is_in_the_readme(tmp_path: Path) -> None:
     )
     for code in set(re.findall(r'code(?:: \S+)? = "(\w+)"', sources)):
         assert f"| `{code}` |" in README, code
+
+
+def without_code(document: str) -> str:
+    return re.sub(r"^```.*?^```$", "", document, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(document: str) -> set[str]:
+    """What GitHub makes of the headings: lower case, words joined by "-", signs left out."""
+    headings = re.findall(r"^#+ (.+)$", without_code(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda file: file.name
+)
+def test_every_link_of_the_documents_leads_somewhere(file: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", without_code(file.read_text()))
+    for link in links:
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = file.parent / name if name else file
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text()), link
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    for document in ROOT.glob("docs/*.md"):
+        assert f"](docs/{document.name}" in README, document.name
