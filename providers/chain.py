@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -12,12 +12,10 @@ from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.circuit import Circuit
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError
 from providers.lifetimes import Lifetimes
-from providers.link import Effort, Link, LinkStatistics
+from providers.link import Ask, Effort, Link, LinkStatistics
 from providers.retry import Retry
 from providers.tally import Tallies, Tally
 
-Items = AsyncGenerator[str | Completion, None]
-Ask = Callable[[Link, Options, bool], Items]
 Began = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
 
@@ -125,7 +123,7 @@ class ProviderChain:
             lambda provider, options: provider.complete(prompt, options), options, channel
         )
 
-    def stream(
+    async def stream(
         self,
         messages: Sequence[Message],
         options: Options,
@@ -139,14 +137,34 @@ class ProviderChain:
         stops before the end knows from whom the text is.
         """
         effort = Effort(channel)
-        return self._tried(
-            lambda link, options, alternative: link.pieces(
-                messages, options, effort, alternative=alternative
-            ),
-            options,
-            effort,
-            began,
-        )
+        failures: Failures = []
+        for position, link in enumerate(self._links):
+            begun = False
+            alternative = self._another_after(position)
+            pieces = link.pieces(messages, options, effort, alternative=alternative)
+            try:
+                async with aclosing(pieces):
+                    async for item in pieces:
+                        if not begun:
+                            begun = True
+                            self._note_answer(link, failures)
+                            if began is not None:
+                                began(link.name, link.provider.settled(options)[0])
+                        if isinstance(item, str):
+                            yield item
+                        else:
+                            completion = item
+            except ProviderError as error:
+                if begun:
+                    raise
+                failures.append((link, error))
+                if not _falls_over(error, options):
+                    break
+                options = replace(options, model=None)
+            else:
+                yield _answered(completion, link, options, effort)
+                return
+        raise _telling(failures)
 
     async def start(self) -> None:
         """Start the first provider; the others start when they are needed, if ever.
@@ -188,65 +206,32 @@ class ProviderChain:
         """Our link to a provider like this one."""
         return next((link for link in self._links if _alike(link.provider, provider)), None)
 
-    async def _whole(
-        self,
-        request: Callable[[LLMProvider, Options], Awaitable[Completion]],
-        options: Options,
-        channel: str,
-    ) -> Answered:
+    async def _whole(self, ask: Ask, options: Options, channel: str) -> Answered:
         effort = Effort(channel)
-
-        def ask(link: Link, options: Options, alternative: bool) -> Items:
-            provider = link.provider
-            return link.whole(lambda: request(provider, options), effort, alternative=alternative)
-
-        async with aclosing(self._tried(ask, options, effort)) as items:
-            async for item in items:
-                if isinstance(item, Answered):
-                    return item
-        raise AssertionError("an answer or an error ends every call")
-
-    async def _tried(
-        self, ask: Ask, options: Options, effort: Effort, began: Began | None = None
-    ) -> AsyncGenerator[str | Answered, None]:
         failures: Failures = []
         for position, link in enumerate(self._links):
-            alternative = any(later.ready for later in self._links[position + 1 :])
-            begun = False
+            alternative = self._another_after(position)
             try:
-                async with aclosing(ask(link, options, alternative)) as items:
-                    async for item in items:
-                        if not begun:
-                            begun = True
-                            self._note_answer(link, failures)
-                            if began is not None:
-                                began(link.name, link.provider.settled(options)[0])
-                        if isinstance(item, str):
-                            yield item
-                        else:
-                            completion = item
+                completion = await link.whole(ask, options, effort, alternative=alternative)
             except ProviderError as error:
-                if begun:
-                    raise
                 failures.append((link, error))
                 if not _falls_over(error, options):
                     break
                 options = replace(options, model=None)
             else:
-                _, temperature, max_tokens = link.provider.settled(options)
-                yield Answered(
-                    completion,
-                    link.name,
-                    effort.attempts,
-                    effort.waited_s,
-                    temperature,
-                    max_tokens,
-                )
-                return
+                self._note_answer(link, failures)
+                return _answered(completion, link, options, effort)
         raise _telling(failures)
+
+    def _another_after(self, position: int) -> bool:
+        """Whether a later link could answer in the place of this one."""
+        later = self._links[position + 1 :]
+        return bool(later) and any(link.ready for link in later)
 
     def _note_answer(self, link: Link, failures: Failures) -> None:
         """Log once when a provider is passed over, and once when it answers again."""
+        if not failures and not self._passed_over:
+            return
         if failures:
             self._tallies.of(link.name).fallbacks += 1
         if link.name in self._passed_over:
@@ -265,6 +250,13 @@ class ProviderChain:
 
 def _alike(one: LLMProvider, other: LLMProvider) -> bool:
     return type(one) is type(other) and one.name == other.name and one.config == other.config
+
+
+def _answered(completion: Completion, link: Link, options: Options, effort: Effort) -> Answered:
+    _, temperature, max_tokens = link.provider.settled(options)
+    return Answered(
+        completion, link.name, effort.attempts, effort.waited_s, temperature, max_tokens
+    )
 
 
 def _falls_over(error: ProviderError, options: Options) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Literal
 
 from providers.errors import ProviderError, ProviderTimeout, ProviderUnavailable
@@ -49,6 +49,8 @@ class Circuit:
         self._open_until: float | None = None
         self._probing = False
         self.on_open: Callable[[], None] | None = None
+        self._call = _Call(self, probe=False)
+        self._probe = _Call(self, probe=True)
 
     def wait_s(self) -> float | None:
         """None where a call may go now; else seconds until one may (0.0 while a probe is out)."""
@@ -59,28 +61,23 @@ class Circuit:
         left_s = self._open_until - self._clock()
         return left_s if left_s > 0 else None
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self) -> _Call:
         """Around one call; enter it right after `wait_s` gave None, with no await between."""
-        probe = self._open_until is not None and not self._probing
-        if probe:
-            self._probing = True
-        try:
-            yield
-        except (ProviderUnavailable, ProviderTimeout):
-            self._fault(probe)
-            raise
-        except ProviderError:
-            self._alive()
-            raise
-        else:
-            self._alive()
-        finally:
-            if probe:
-                self._probing = False
+        if self._open_until is None or self._probing:
+            return self._call
+        self._probing = True
+        return self._probe
 
     def statistics(self) -> CircuitStatistics:
         return CircuitStatistics(self._state(), self._failures, self._opened, self.wait_s() or 0.0)
+
+    def ended(self, error: BaseException | None, *, probe: bool) -> None:
+        if isinstance(error, (ProviderUnavailable, ProviderTimeout)):
+            self._fault(probe)
+        elif error is None or isinstance(error, ProviderError):
+            self._alive()
+        if probe:
+            self._probing = False
 
     def _state(self) -> State:
         if self._open_until is None:
@@ -107,3 +104,23 @@ class Circuit:
         self._open_until = self._clock() + self._cooldown_s
         if self.on_open is not None:
             self.on_open()
+
+
+class _Call:
+    """Any call through a circuit."""
+
+    __slots__ = ("_circuit", "_is_probe")
+
+    def __init__(self, circuit: Circuit, *, probe: bool) -> None:
+        self._circuit = circuit
+        self._is_probe = probe
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._circuit.ended(exc, probe=self._is_probe)

@@ -5,7 +5,6 @@ Whatever it does, a call ends in time, with an answer that is not empty, or in a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
+from providers.patience import Patience
 
 T = TypeVar("T")
 
@@ -31,18 +31,26 @@ class Guard:
     def __init__(self, provider: LLMProvider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
         self._clock = clock
+        self._patience = Patience()
         config = provider.config
         self._gap_s = config.timeout
         self._first_s = config.first_content_timeout or config.timeout
-        self._total_s = config.total_timeout
+        self._whole_s = max(self._gap_s, self._first_s)
+        self._no_whole = f"gave no answer within {self._whole_s:g} s"
+        self._no_first = f"gave no answer within {self._first_s:g} s"
+        self._no_more = f"stopped in the middle of its answer (no text for {self._gap_s:g} s)"
+        self._no_end = f"did not finish its answer within {config.total_timeout:g} s"
 
     async def whole(
-        self, ask: Callable[[], Awaitable[Completion]], deadline_s: float
+        self,
+        ask: Callable[[LLMProvider, Options], Awaitable[Completion]],
+        options: Options,
+        deadline_s: float,
     ) -> Completion:
         """What `ask` gets from the provider in one go."""
-        limit_s = max(self._gap_s, self._first_s)
-        problem = f"gave no answer within {limit_s:g} s"
-        completion: object = await self.step(ask, limit_s, problem, deadline_s)
+        completion: object = await self.step(
+            lambda: ask(self._provider, options), self._whole_s, self._no_whole, deadline_s
+        )
         if not isinstance(completion, Completion):
             raise self.bad(f"failed: it answered with {type(completion).__name__}")
         if not completion.content.strip():
@@ -54,9 +62,8 @@ class Guard:
     ) -> TokenStream:
         """A token stream whose first piece is there; the caller closes it."""
         stream = TokenStream(self, lambda: self._provider.stream(messages, options))
-        problem = f"gave no answer within {self._first_s:g} s"
         try:
-            await self.step(stream.begin, self._first_s, problem, deadline_s)
+            await self.step(stream.begin, self._first_s, self._no_first, deadline_s)
         except BaseException:
             await stream.aclose()
             raise
@@ -64,8 +71,7 @@ class Guard:
 
     async def following(self, stream: TokenStream, deadline_s: float) -> str | Completion:
         """The next piece of a token stream that has begun, or at last its completion."""
-        problem = f"stopped in the middle of its answer (no text for {self._gap_s:g} s)"
-        item = await self.step(stream.read, self._gap_s, problem, deadline_s)
+        item = await self.step(stream.read, self._gap_s, self._no_more, deadline_s)
         if isinstance(item, Completion):
             with suppress(ProviderError):
                 await self.step(stream.finish, END_LIMIT_S, "does not end its answer")
@@ -81,22 +87,18 @@ class Guard:
         """Wait for one thing of the provider's; `problem` says what is wrong when it is late."""
         left_s = deadline_s - self._clock()
         if left_s < limit_s:
-            limit_s, problem = left_s, f"did not finish its answer within {self._total_s:g} s"
-        cancels = _cancels()
-        timeout = asyncio.timeout(limit_s)
+            limit_s, problem = left_s, self._no_end
+        wait = self._patience.within(limit_s)
         try:
-            async with timeout:
-                result = await ask()
+            with wait:
+                return await ask()
         except Exception as exc:  # a stranger's provider may raise anything
-            _heed_cancellation(cancels)
-            if timeout.expired():
+            if wait.expired:
                 raise ProviderTimeout(f"{self._provider.label} {problem}") from exc
             if isinstance(exc, ProviderError):
                 raise
             log.exception("Provider %s failed.", self._provider.name)
             raise self.bad(f"failed: {type(exc).__name__}") from exc
-        _heed_cancellation(cancels)
-        return result
 
     def bad(self, problem: str) -> BadAnswer:
         return BadAnswer(f"{self._provider.label} {problem}")
@@ -172,14 +174,3 @@ class TokenStream:
         if isinstance(item, str | Completion):
             return item
         raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")
-
-
-def _cancels() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
-
-
-def _heed_cancellation(cancels_before: int) -> None:
-    # A provider that eats its caller's cancellation must not make the caller go on.
-    if _cancels() > cancels_before:
-        raise asyncio.CancelledError

@@ -38,11 +38,13 @@ class HttpProvider(LLMProvider):
         super().__init__(config, name=name)
         self.base_url = _checked_url(self.config.base_url, f"providers.{self.name}.base_url")
         key = self.header_value("api_key", self.config.api_key)
+        far = self.base_url.startswith("https:")
         self.session = Session(
             label=self.label,
             connect_timeout_s=self.config.connect_timeout,
             # llama.cpp drops idle connections after 5 s, and a POST on a dropped one is lost.
-            keepalive_s=60.0 if self.base_url.startswith("https:") else 4.0,
+            keepalive_s=60.0 if far else 4.0,
+            keeps_after_stream=far or None,
             headers={**self.extra_headers(), **({"Authorization": f"Bearer {key}"} if key else {})},
             secrets=[key] if key else [],
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
@@ -16,6 +16,8 @@ from providers.guard import CLOSE_LIMIT_S, Guard, TokenStream
 from providers.retry import Limits, Retry
 from providers.slots import Slots, SlotsStatistics
 from providers.tally import Tally
+
+Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
 
 STATUS_LIMIT_S = 5.0
 
@@ -47,6 +49,7 @@ class Link:
         self, provider: LLMProvider, circuit: Circuit, retry: Retry, tally: Tally | None = None
     ) -> None:
         self.provider = provider
+        self.name = provider.name
         self._tally = tally or Tally()
         circuit.on_open = self._tally.note_opened
         self._guard = Guard(provider, retry.clock)
@@ -55,10 +58,6 @@ class Link:
         self._slots = Slots(provider.config.max_concurrency)
         self._starting = asyncio.Lock()
         self._started = False
-
-    @property
-    def name(self) -> str:
-        return self.provider.name
 
     @property
     def ready(self) -> bool:
@@ -77,38 +76,52 @@ class Link:
                 self._started = True
 
     async def whole(
-        self, ask: Callable[[], Awaitable[Completion]], effort: Effort, *, alternative: bool
-    ) -> AsyncGenerator[str | Completion, None]:
-        """The completion that `ask` gets from the provider, as the only item."""
-        async with self._place(effort, alternative) as limits:
+        self, ask: Ask, options: Options, effort: Effort, *, alternative: bool
+    ) -> Completion:
+        """What `ask` gets from the provider."""
 
-            async def attempt() -> Completion:
-                effort.attempts += 1
-                with self._tally.call():
+        async def attempt() -> Completion:
+            effort.attempts += 1
+            with self._tally.call():
+                if not self._started:
                     await self.start()
-                    return await self._guard.whole(ask, limits.deadline_s)
+                return await self._guard.whole(ask, options, limits.deadline_s)
 
-            completion = await self._retry.run(attempt, limits)
-        yield completion
+        came_s = self._let_in()
+        await self._slots.take(effort.channel)
+        try:
+            limits = self._limits(effort, came_s, alternative)
+            with self._circuit.call():
+                return await self._retry.run(attempt, limits, self._tally.note_retry)
+        finally:
+            self._slots.free()
 
     async def pieces(
         self, messages: Sequence[Message], options: Options, effort: Effort, *, alternative: bool
     ) -> AsyncGenerator[str | Completion, None]:
         """The answer as it grows, then its completion; tried again only before the first piece."""
-        async with self._place(effort, alternative) as limits:
 
-            async def attempt() -> TokenStream:
-                effort.attempts += 1
-                with self._tally.call(whole=False):
+        async def attempt() -> TokenStream:
+            effort.attempts += 1
+            with self._tally.call(whole=False):
+                if not self._started:
                     await self.start()
-                    return await self._guard.begun(messages, options, limits.deadline_s)
+                return await self._guard.begun(messages, options, limits.deadline_s)
 
-            async with aclosing(await self._retry.run(attempt, limits)) as stream:
-                item: str | Completion = stream.text
-                with self._tally.call():
-                    while isinstance(item, str):
-                        yield item
-                        item = await self._guard.following(stream, limits.deadline_s)
+        came_s = self._let_in()
+        await self._slots.take(effort.channel)
+        try:
+            limits = self._limits(effort, came_s, alternative)
+            with self._circuit.call():
+                stream = await self._retry.run(attempt, limits, self._tally.note_retry)
+                async with aclosing(stream):
+                    item: str | Completion = stream.text
+                    with self._tally.call():
+                        while isinstance(item, str):
+                            yield item
+                            item = await self._guard.following(stream, limits.deadline_s)
+        finally:
+            self._slots.free()
         yield item
 
     async def status(self) -> Status:
@@ -124,21 +137,19 @@ class Link:
         except ProviderError as error:
             log.warning("%s", error)
 
-    @asynccontextmanager
-    async def _place(self, effort: Effort, alternative: bool) -> AsyncIterator[Limits]:
+    def _let_in(self) -> float:
+        """When the call came; an error while the provider is to be left alone."""
         self._refuse_while_open()
-        began_s, attempts = self._retry.clock(), effort.attempts
-        async with self._slots.taken(effort.channel):
-            now_s = self._retry.clock()
-            effort.waited_s += now_s - began_s
-            # While this call waited, others may have found the provider dead.
-            self._refuse_while_open()
-            config = self.provider.config
-            try:
-                with self._circuit.call():
-                    yield Limits(config.max_retries, now_s + config.total_timeout, alternative)
-            finally:
-                self._tally.retries += max(0, effort.attempts - attempts - 1)
+        return self._retry.clock()
+
+    def _limits(self, effort: Effort, came_s: float, alternative: bool) -> Limits:
+        """What bounds a call that has got its place."""
+        now_s = self._retry.clock()
+        effort.waited_s += now_s - came_s
+        # While this call waited, others may have found the provider dead.
+        self._refuse_while_open()
+        config = self.provider.config
+        return Limits(config.max_retries, now_s + config.total_timeout, alternative)
 
     def _refuse_while_open(self) -> None:
         wait_s = self._circuit.wait_s()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from providers.base import Completion, Message, Options, Status
 from providers.errors import ConnectionLost, ProviderError
@@ -17,7 +15,7 @@ from providers.http import HttpConfig, HttpProvider
 from providers.reasoning import Draft, usage_of
 from providers.records import Count, Seconds
 from providers.refusal import as_dict
-from providers.sse import JsonLines
+from providers.sse import JsonLines, parsed
 
 logger = logging.getLogger("rosey_llm.providers")
 
@@ -57,7 +55,7 @@ class OllamaProvider(HttpProvider):
         return "Ollama"
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        return await self._whole_answer("chat", {"messages": _dicts(messages)}, options)
+        return await self._whole_answer("chat", {"messages": list(messages)}, options)
 
     async def complete(self, prompt: str, options: Options) -> Completion:
         return await self._whole_answer("generate", {"prompt": prompt}, options)
@@ -65,14 +63,17 @@ class OllamaProvider(HttpProvider):
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        body = await self._body({"messages": _dicts(messages), "stream": True}, options)
+        body = await self._body({"messages": list(messages), "stream": True}, options)
         draft = Draft(self.label, body["model"])
         try:
-            async with self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
-                async with aclosing(reply.items(JsonLines(), orjson.loads)) as lines:
-                    async for line in lines:
-                        if piece := self._take(as_dict(line), draft):
-                            yield piece
+            async with await self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
+                async with aclosing(reply.items(JsonLines(), parsed)) as batches:
+                    async for lines in batches:
+                        try:
+                            self._take_all(lines, draft)
+                        finally:  # what came before an error comes out before it
+                            if piece := draft.news():
+                                yield piece
                         if draft.done:
                             break
                 if rest := draft.rest():
@@ -138,8 +139,14 @@ class OllamaProvider(HttpProvider):
             self._thinks[model] = isinstance(capabilities, list) and "thinking" in capabilities
         return self._thinks[model]
 
-    def _take(self, said: dict[str, Any], draft: Draft) -> str:
-        """What one object of an answer adds to the text; its other news go into `draft`."""
+    def _take_all(self, lines: Iterable[object], draft: Draft) -> None:
+        for line in lines:
+            self._take(as_dict(line), draft)
+            if draft.done:
+                return
+
+    def _take(self, said: dict[str, Any], draft: Draft) -> None:
+        """One object of an answer."""
         if error := said.get("error"):
             raise self.session.failure({"error": error})
         if isinstance(model := said.get("model"), str) and model:
@@ -151,11 +158,8 @@ class OllamaProvider(HttpProvider):
             # Counts of zero are left out.
             draft.usage = usage_of(said.get("prompt_eval_count", 0), said.get("eval_count", 0))
         text = as_dict(said.get("message")).get("content", said.get("response"))
-        return draft.add(text) if isinstance(text, str) else ""
-
-
-def _dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+        if isinstance(text, str):
+            draft.add(text)
 
 
 def _duration(text: str) -> int | str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
-
-import orjson
 
 from providers.base import Completion, Message, Options, Status
 from providers.errors import (
@@ -21,8 +20,10 @@ from providers.errors import (
 from providers.http import HttpConfig, HttpProvider
 from providers.reasoning import Draft, usage_of
 from providers.refusal import as_dict
-from providers.session import Reply
-from providers.sse import Event, Events
+from providers.sse import Event, Events, parsed
+
+Said = TypeVar("Said")
+Send = Callable[[str, Mapping[str, Any]], Awaitable[Said]]
 
 # The parameters that some models refuse, and what to send in place of them.
 _INSTEAD = {
@@ -55,6 +56,7 @@ class OpenAIProvider(HttpProvider):
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
+        self._chat_url = f"{self.base_url}/chat/completions"
         self._refused: dict[str, frozenset[str]] = {}
 
     @property
@@ -63,8 +65,8 @@ class OpenAIProvider(HttpProvider):
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         draft = self._draft(options)
-        async with self._asked(messages, options, stream=False) as reply:
-            self._take_whole(as_dict(await reply.json()), draft)
+        said = await self._asked(self.session.post_json, messages, options, stream=False)
+        self._take_whole(as_dict(said), draft)
         draft.rest()
         return draft.completion()
 
@@ -72,11 +74,21 @@ class OpenAIProvider(HttpProvider):
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
         draft = self._draft(options)
+        send = self.session.post_stream
         try:
-            async with self._asked(messages, options, stream=True) as reply:
-                async with aclosing(self._pieces(reply, draft)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+            async with await self._asked(send, messages, options, stream=True) as reply:
+                if reply.is_json:  # an error, or a server that knows no token streams
+                    self._take_whole(as_dict(await reply.json()), draft)
+                else:
+                    async with aclosing(reply.items(Events(), _chunk)) as batches:
+                        async for chunks in batches:
+                            try:
+                                self._take_all(chunks, draft)
+                            finally:  # what came before an error comes out before it
+                                if piece := draft.news():
+                                    yield piece
+                            if draft.done:
+                                break
                 if rest := draft.rest():
                     yield rest
                 yield draft.completion()
@@ -109,7 +121,7 @@ class OpenAIProvider(HttpProvider):
         organization = self.header_value("organization", self.config.organization)
         return {"OpenAI-Organization": organization} if organization else {}
 
-    @property
+    @cached_property
     def _is_at_home(self) -> bool:
         return urlsplit(self.config.base_url.strip()).hostname == self.key_host
 
@@ -125,33 +137,26 @@ class OpenAIProvider(HttpProvider):
     def _draft(self, options: Options) -> Draft:
         return Draft(self.label, options.model or self.config.default_model)
 
-    @asynccontextmanager
     async def _asked(
-        self, messages: Sequence[Message], options: Options, *, stream: bool
-    ) -> AsyncIterator[Reply]:
-        """The reply; a request is repeated once for each parameter that the model refuses."""
+        self, send: Send[Said], messages: Sequence[Message], options: Options, *, stream: bool
+    ) -> Said:
+        """What `send` gets; a request is repeated once for each parameter that is refused."""
         self._check_key()
         model = options.model or self.config.default_model
         refused = self._refused.get(model, frozenset())
-        # llama.cpp closes after a token stream without saying so, and a call sent on that
-        # connection would be lost; a server without TLS is quickly connected to again.
-        reuse = not stream or self.base_url.startswith("https:")
-        async with AsyncExitStack() as stack:
-            while True:
-                body = self._body(messages, options, refused, stream=stream)
-                try:
-                    url = f"{self.base_url}/chat/completions"
-                    asking = self.session.post_stream(url, body, reuse=reuse)
-                    reply = await stack.enter_async_context(asking)
-                    break
-                except BadAnswer as exc:
-                    parameter = self._refused_parameter(exc, body, refused)
-                    if parameter is None:
-                        raise
-                    refused |= {parameter}
-            if refused:
-                self._refused[model] = refused
-            yield reply
+        while True:
+            body = self._body(messages, options, refused, stream=stream)
+            try:
+                said = await send(self._chat_url, body)
+            except BadAnswer as exc:
+                parameter = self._refused_parameter(exc, body, refused)
+                if parameter is None:
+                    raise
+                refused |= {parameter}
+            else:
+                if refused:
+                    self._refused[model] = refused
+                return said
 
     def _body(
         self,
@@ -164,7 +169,7 @@ class OpenAIProvider(HttpProvider):
         model, temperature, max_tokens = self.settled(options)
         body: dict[str, Any] = {
             "model": model,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "messages": list(messages),
             "stream": stream,
         }
         if stream:
@@ -195,53 +200,51 @@ class OpenAIProvider(HttpProvider):
                 return parameter
         return None
 
-    async def _pieces(self, reply: Reply, draft: Draft) -> AsyncGenerator[str, None]:
-        if reply.is_json:  # an error, or a server that knows no token streams
-            if piece := self._take_whole(as_dict(await reply.json()), draft):
-                yield piece
-            return
-        async with aclosing(reply.items(Events(), _chunk)) as chunks:
-            async for chunk in chunks:
-                if chunk is None:
-                    draft.done = True
-                    return
-                if piece := self._take(chunk, draft):
-                    yield piece
-
-    def _take_whole(self, said: dict[str, Any], draft: Draft) -> str:
+    def _take_whole(self, said: dict[str, Any], draft: Draft) -> None:
         """A body that came in one piece is whole, also where its finish reason is missing."""
         draft.done = True
-        return self._take(said, draft)
+        self._take(said, draft)
 
-    def _take(self, said: dict[str, Any], draft: Draft) -> str:
-        """What a chunk, or a whole answer, adds to the text; its other news go into `draft`."""
-        choice = next((as_dict(c) for c in _list(said.get("choices"))), {})
+    def _take_all(self, chunks: Iterable[dict[str, Any] | None], draft: Draft) -> None:
+        for chunk in chunks:
+            if chunk is None:
+                draft.done = True
+                return
+            self._take(chunk, draft)
+
+    def _take(self, said: dict[str, Any], draft: Draft) -> None:
+        """A chunk, or a whole answer."""
+        choices = said.get("choices")
+        choice = as_dict(choices[0]) if choices and isinstance(choices, list) else {}
         if error := said.get("error") or choice.get("error"):
             raise self.session.failure({"error": error})
-        if choice.get("finish_reason") == "error":
-            raise BadAnswer(f"{self.label} met an error while it answered")
-        if isinstance(model := said.get("model"), str) and model:
-            draft.model = model
+        if reason := choice.get("finish_reason"):
+            self._take_reason(reason, draft)
+        if model := said.get("model"):
+            draft.model = model if isinstance(model, str) else draft.model
         if usage := as_dict(said.get("usage")):
             draft.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        if isinstance(reason := choice.get("finish_reason"), str) and reason:
-            draft.finish_reason = reason
         part = as_dict(choice.get("delta") or choice.get("message"))
-        return draft.add(_text(part.get("content")))
+        if content := part.get("content"):
+            draft.add(content if isinstance(content, str) else _text(content))
+
+    def _take_reason(self, reason: object, draft: Draft) -> None:
+        if reason == "error":
+            raise BadAnswer(f"{self.label} met an error while it answered")
+        if isinstance(reason, str):
+            draft.finish_reason = reason
 
 
-def _chunk(event: Event) -> dict[str, Any] | None:
+def _chunk(event: bytes | Event) -> dict[str, Any] | None:
     """A chunk of an answer; None for the end."""
-    if event.data.strip() == "[DONE]":
-        return None
-    chunk = as_dict(orjson.loads(event.data))
-    return {"error": chunk} if event.kind == "error" and "error" not in chunk else chunk
+    if isinstance(event, Event):
+        chunk = as_dict(parsed(event.data))
+        return {"error": chunk} if event.kind == "error" and "error" not in chunk else chunk
+    return None if event.strip() == b"[DONE]" else as_dict(parsed(event))
 
 
 def _text(content: object) -> str:
-    """The text of a content that is a string, or a list of parts of which some are text."""
-    if isinstance(content, str):
-        return content
+    """The text of a content that is a list of parts, of which some are text."""
     parts = [as_dict(part) for part in _list(content)]
     texts = [
         part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")

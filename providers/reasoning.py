@@ -15,6 +15,7 @@ _SPACE = " \t\n\r\f\v"
 
 _OPENING = re.compile(rf"\s{{0,{_PRELUDE}}}<({'|'.join(_TAGS)})>", re.IGNORECASE | re.ASCII)
 _OPENINGS = tuple(f"<{tag}>" for tag in _TAGS)
+_LONGEST_OPENING = max(map(len, _OPENINGS))
 
 _FINISH_REASONS = {
     "stop": "stop",
@@ -57,11 +58,11 @@ class ReasoningFilter:
 
     def _start(self, text: str) -> str:
         text = self._held + text
-        if opening := _OPENING.match(text):
+        start = text.lstrip(_SPACE)
+        if start.startswith("<") and (opening := _OPENING.match(text)):
             self._part, self._held = "thinking", ""
             self._closing = re.compile(f"</{opening[1]}>", re.IGNORECASE | re.ASCII)
             return self._thinking(text[opening.end() :])
-        start = text.lstrip(_SPACE)
         if len(text) - len(start) <= _PRELUDE and _begins_a_tag(start):
             self._held = text
             return ""
@@ -85,12 +86,11 @@ class ReasoningFilter:
 
 
 def _begins_a_tag(text: str) -> bool:
-    longest = max(map(len, _OPENINGS))
-    return len(text) < longest and any(tag.startswith(text.lower()) for tag in _OPENINGS)
+    return len(text) < _LONGEST_OPENING and any(tag.startswith(text.lower()) for tag in _OPENINGS)
 
 
 class Draft:
-    """An answer while it grows. The texts of `add` and `rest` joined are the completion's content.
+    """An answer while it grows. The texts of `news` and `rest` joined are the completion's content.
 
     `finish_reason` is the provider's own word, None until it said one; `done` is True once it
     said in any other way that the answer is whole.
@@ -103,15 +103,22 @@ class Draft:
         self.usage: Usage | None = None
         self.done = False
         self._filter = ReasoningFilter()
+        self._added: list[str] = []
         self._shown: list[str] = []
 
-    def add(self, text: str) -> str:
-        """Take the next text of the model; what comes back may be shown, and may be empty."""
-        return self._show(self._filter.feed(text))
+    def add(self, text: str) -> None:
+        """Take the next text of the model."""
+        self._added.append(text)
+
+    def news(self) -> str:
+        """What may be shown of the texts that were added since the last time; may be empty."""
+        text = "".join(self._added)
+        self._added.clear()
+        return self._show(self._filter.feed(text)) if text else ""
 
     def rest(self) -> str:
-        """What was held back, once no more text comes."""
-        return self._show(self._filter.finish())
+        """The last news, and what was held back, once no more text comes."""
+        return self.news() + self._show(self._filter.finish())
 
     def completion(self) -> Completion:
         """The answer; IncompleteAnswer or BadAnswer where it is not whole, or is empty."""

@@ -61,8 +61,16 @@ class Retry:
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
 
-    async def run(self, attempt: Callable[[], Awaitable[T]], limits: Limits) -> T:
-        """What `attempt` gives in the end; it must fail only while nothing was shown to anybody."""
+    async def run(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        limits: Limits,
+        again: Callable[[], None] = lambda: None,
+    ) -> T:
+        """What `attempt` gives in the end; it must fail only while nothing was shown to anybody.
+
+        `again` is told of each attempt but the first.
+        """
         made = 0
         while True:
             made += 1
@@ -75,3 +83,4 @@ class Retry:
                 if wait_s is None:
                     raise
             await self.sleep(wait_s)
+            again()

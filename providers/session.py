@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -37,62 +38,94 @@ ERROR_LIMIT_BYTES = 256 * 1024
 ERROR_BODY_S = 5.0
 DRAIN_S = 0.25
 
+FOREIGN = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    OSError,
+    TooLong,
+    UnicodeError,
+    orjson.JSONDecodeError,
+)
+
 Item = TypeVar("Item")
+Read = TypeVar("Read", covariant=True)
 Made = TypeVar("Made")
 
 
-class Reader(Protocol[Item]):
+class Reader(Protocol[Read]):
     """`sse.Events` and `sse.JsonLines`."""
 
-    def feed(self, block: bytes) -> list[Item]: ...
+    def feed(self, block: bytes) -> Sequence[Read]: ...
 
-    def finish(self) -> list[Item]: ...
+    def finish(self) -> Sequence[Read]: ...
 
 
 class Reply:
-    """A 200 answer whose body is still to be read."""
+    """A 200 answer whose body is still to be read; leaving its block before the end closes it.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    Within the block, too, every failure is told as one of our own errors.
+    """
+
+    def __init__(self, session: Session, response: aiohttp.ClientResponse) -> None:
+        self._session = session
         self._response = response
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Its connection is back among the free ones already where the body was read to its end.
+        self._response.close()
+        if isinstance(exc, FOREIGN):
+            raise self._session.translated(exc, str(self._response.url)) from exc
 
     @property
     def is_json(self) -> bool:
         return self._response.content_type == "application/json"
 
-    def blocks(self) -> AsyncIterator[bytes]:
-        """The body as it comes in."""
-        return self._response.content.iter_any()
-
     async def items(
         self, reader: Reader[Item], make: Callable[[Item], Made]
-    ) -> AsyncGenerator[Made, None]:
-        """What `make` (which parses JSON) gives for each item that `reader` finds in the body."""
-        async for block in self.blocks():
-            for item in reader.feed(block):
-                yield make(item)
-        for item in reader.finish():
-            # A body that was cut may end within an item; the caller sees that its end is missing.
-            with suppress(orjson.JSONDecodeError):
-                yield make(item)
+    ) -> AsyncGenerator[Iterable[Made], None]:
+        """What `make` (which parses JSON) gives for each item that `reader` finds in the body.
+
+        What came in together comes out together.
+        """
+        while block := await self._response.content.readany():
+            yield map(make, reader.feed(block))
+        yield _readable(make, reader.finish())
 
     async def json(self) -> Any:
-        body = bytearray()
-        async for block in self.blocks():
-            body += block
-            if len(body) > REPLY_LIMIT_BYTES:
+        blocks: list[bytes] = []
+        size_bytes = 0
+        while block := await self._response.content.readany():
+            blocks.append(block)
+            size_bytes += len(block)
+            if size_bytes > REPLY_LIMIT_BYTES:
                 raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
-        return orjson.loads(body)
+        return orjson.loads(b"".join(blocks))
 
     async def drain(self) -> None:
         """Read past the answer's end, so that the connection can be used again."""
+        content = self._response.content
+        if content.at_eof():
+            return
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(DRAIN_S):
-                async for _ in self.blocks():
+                while await content.readany():
                     pass
 
 
 class Session:
-    """The connections to one provider, opened on first use. All calls raise ProviderError."""
+    """The connections to one provider, opened on first use. All calls raise ProviderError.
+
+    `keeps_after_stream`: whether the server takes the next call on the connection of a token
+    stream; None: its first reply tells.
+    """
 
     def __init__(
         self,
@@ -102,6 +135,7 @@ class Session:
         keepalive_s: float = 60.0,
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
+        keeps_after_stream: bool | None = None,
     ) -> None:
         self.label = label
         self._connect_timeout_s = connect_timeout_s
@@ -109,32 +143,26 @@ class Session:
         # A compressed token stream would wait in the compressor's buffer.
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._secrets = tuple(secrets)
-        self._client: aiohttp.ClientSession | None = None
+        self._clients: dict[bool, aiohttp.ClientSession] = {}
+        self._keeps_after_stream = keeps_after_stream
         self._closed = False
 
     async def get_json(self, url: str) -> Any:
-        async with self._reply("GET", url, None) as reply:
+        async with await self._reply("GET", url, None) as reply:
             return await reply.json()
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
-        async with self.post_stream(url, body) as reply:
+        async with await self._reply("POST", url, orjson.dumps(body)) as reply:
             return await reply.json()
 
-    @asynccontextmanager
-    async def post_stream(
-        self, url: str, body: Mapping[str, Any], *, reuse: bool = True
-    ) -> AsyncIterator[Reply]:
-        """The reply once its status is known; leaving before its end closes the connection.
-
-        Without `reuse` no later call gets this connection.
-        """
-        async with self._reply("POST", url, orjson.dumps(body), reuse=reuse) as reply:
-            yield reply
+    async def post_stream(self, url: str, body: Mapping[str, Any]) -> Reply:
+        """The reply, once its status is known: `async with await session.post_stream(...)`."""
+        return await self._reply("POST", url, orjson.dumps(body), stream=True)
 
     async def aclose(self) -> None:
         self._closed = True
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
             await client.close()
 
     def failure(
@@ -145,76 +173,95 @@ class Session:
             self.label, said, status=status, headers=headers or {}, secrets=self._secrets
         )
 
-    @asynccontextmanager
-    async def _reply(
-        self, method: str, url: str, body: bytes | None, *, reuse: bool = True
-    ) -> AsyncIterator[Reply]:
-        context = trace.current.get()
-        headers = context.headers if context is not None else {}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if not reuse:
-            headers["Connection"] = "close"
-        with self._translated(url):
-            async with self._opened().request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                if response.status != HTTPStatus.OK:
-                    raise await self._refused(response)
-                yield Reply(response)
+    def translated(self, exc: Exception, url: str) -> ProviderError:
+        """Our own error for one of `FOREIGN`."""
+        match exc:
+            case (
+                aiohttp.ClientConnectorError()
+                | aiohttp.ConnectionTimeoutError()
+                | aiohttp.InvalidURL()
+            ):
+                problem = f"cannot be reached at {urlsplit(url).netloc}: {_why(exc)}"
+                return ProviderUnavailable(f"{self.label} {problem}", refused=True)
+            case TimeoutError():
+                return ProviderTimeout(f"{self.label} did not answer in time")
+            case TooLong():
+                return BadAnswer(f"{self.label} sent {exc}")
+            case aiohttp.ClientResponseError() | HttpProcessingError() | ValueError():
+                return BadAnswer(f"{self.label} sent an answer that cannot be read")
+        return ConnectionLost(f"the connection to {self.label} was lost")
 
-    def _opened(self) -> aiohttp.ClientSession:
+    async def _reply(
+        self, method: str, url: str, body: bytes | None, *, stream: bool = False
+    ) -> Reply:
+        client = self._opened(keep=not stream or bool(self._keeps_after_stream))
+        context = trace.current.get()
+        try:
+            response = await client.request(
+                method,
+                url,
+                data=body and aiohttp.BytesPayload(body, content_type="application/json"),
+                headers=context.headers if context else None,
+                allow_redirects=False,
+            )
+        except FOREIGN as exc:
+            raise self.translated(exc, url) from exc
+        if response.status != HTTPStatus.OK:
+            raise await self._refused(response)
+        if stream or self._keeps_after_stream is None:
+            self._note_keeping(response.headers)
+        return Reply(self, response)
+
+    def _opened(self, *, keep: bool) -> aiohttp.ClientSession:
+        """The client whose connections are kept for the next call, or the one that keeps none."""
         if self._closed:
             raise ProviderUnavailable(f"{self.label} was closed", refused=True)
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keepalive_s),
+        client = self._clients.get(keep)
+        if client is None:
+            client = self._clients[keep] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keepalive_s)
+                if keep
+                else aiohttp.TCPConnector(limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
+                # Asked to close, a server would not show what it does otherwise.
+                headers=self._headers if keep else {"Connection": "keep-alive", **self._headers},
             )
-        return self._client
+        return client
+
+    def _note_keeping(self, headers: Mapping[str, str]) -> None:
+        """Learn from a reply whether the server keeps a connection after a token stream.
+
+        llama.cpp closes it without a word, and a call sent on it would be lost. Other servers of
+        its HTTP library may do so, too: they count the calls that a connection is good for.
+        """
+        if headers.get("Connection", "").lower() != "close":
+            counts = "max=" in headers.get("Keep-Alive", "")
+            self._keeps_after_stream = not counts and headers.get("Server") != "llama.cpp"
 
     async def _refused(self, response: aiohttp.ClientResponse) -> ProviderError:
         body = bytearray()
-        with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(ERROR_BODY_S):
-                async for block in response.content.iter_any():
-                    body += block
-                    if len(body) > ERROR_LIMIT_BYTES:
-                        break
+        try:
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(ERROR_BODY_S):
+                    while len(body) <= ERROR_LIMIT_BYTES and (
+                        block := await response.content.readany()
+                    ):
+                        body += block
+        finally:
+            response.close()
         error = self.failure(said_in(bytes(body)), status=response.status, headers=response.headers)
         request_id = response.headers.get("x-request-id", "unknown")
         # Not the error itself: it may quote what was asked.
         logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
         return error
 
-    @contextmanager
-    def _translated(self, url: str) -> Iterator[None]:
-        try:
-            yield
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.InvalidURL,
-        ) as exc:
-            where = urlsplit(url).netloc
-            raise ProviderUnavailable(
-                f"{self.label} cannot be reached at {where}: {_why(exc)}", refused=True
-            ) from exc
-        except TimeoutError as exc:
-            raise ProviderTimeout(f"{self.label} did not answer in time") from exc
-        except TooLong as exc:
-            raise BadAnswer(f"{self.label} sent {exc}") from exc
-        except (
-            orjson.JSONDecodeError,
-            UnicodeError,
-            aiohttp.ClientResponseError,
-            HttpProcessingError,
-        ) as exc:
-            raise BadAnswer(f"{self.label} sent an answer that cannot be read") from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise ConnectionLost(f"the connection to {self.label} was lost") from exc
+
+def _readable(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+    # A body that was cut may end within an item; the caller sees that its end is missing.
+    for item in items:
+        with suppress(orjson.JSONDecodeError):
+            yield make(item)
 
 
 def _why(exc: Exception) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 
@@ -17,7 +15,7 @@ class SlotsStatistics:
 
 
 class Slots:
-    """`limit` places, first come, first served by channel.
+    """`limit` places, first come, first served by channel; who takes one frees it again.
 
     Places that come free go round the waiting channels, one each, so that a channel with a hundred
     waiting calls does not hold up another. The count of waiting calls is bounded by the caller.
@@ -29,20 +27,8 @@ class Slots:
         # While anybody waits, every place is taken: a freed place is handed on, never put back.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    @asynccontextmanager
-    async def taken(self, channel: str) -> AsyncIterator[None]:
-        """A place, for as long as the block lasts."""
-        await self._take(channel)
-        try:
-            yield
-        finally:
-            self._free()
-
-    def statistics(self) -> SlotsStatistics:
-        waiting = sum(len(calls) for calls in self._waiting.values())
-        return SlotsStatistics(self._limit, self._running, waiting)
-
-    async def _take(self, channel: str) -> None:
+    async def take(self, channel: str) -> None:
+        """Wait for a place; one that is cancelled has none."""
         if self._running < self._limit:
             self._running += 1
             return
@@ -55,10 +41,10 @@ class Slots:
                 self._forget(channel, granted)
             else:
                 # Granted and cancelled in the same breath: the place is ours to hand on.
-                self._free()
+                self.free()
             raise
 
-    def _free(self) -> None:
+    def free(self) -> None:
         while self._waiting:
             channel, calls = self._waiting.popitem(last=False)
             granted = calls.popleft()
@@ -68,6 +54,10 @@ class Slots:
                 granted.set_result(None)
                 return
         self._running -= 1
+
+    def statistics(self) -> SlotsStatistics:
+        waiting = sum(len(calls) for calls in self._waiting.values())
+        return SlotsStatistics(self._limit, self._running, waiting)
 
     def _forget(self, channel: str, granted: asyncio.Future[None]) -> None:
         calls = self._waiting.get(channel)

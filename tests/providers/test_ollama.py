@@ -167,7 +167,7 @@ async def test_a_reason_that_is_no_end_of_a_text_is_other(server: LLMServer, rea
 async def test_text_in_the_last_line_counts(server: LLMServer) -> None:
     server.plan(lines({"message": {"content": "H"}}, {"message": {"content": "i"}, "done": True}))
     async with at(server) as provider:
-        assert (await streamed(provider))[:-1] == ["H", "i"]
+        assert (await streamed(provider))[:-1] == ["Hi"]
 
 
 async def test_an_answer_that_is_not_done_is_incomplete(server: LLMServer) -> None:

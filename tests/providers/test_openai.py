@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -280,12 +281,68 @@ async def test_comments_and_odd_line_ends_do_no_harm(server: LLMServer) -> None:
         assert (await streamed(provider)).content == "Hi"
 
 
-async def test_a_near_server_gets_a_new_connection_after_a_token_stream(server: LLMServer) -> None:
+async def test_a_near_server_that_keeps_its_connections_gets_the_next_stream_on_the_same_one(
+    server: LLMServer,
+) -> None:
+    async with at(server) as provider:
+        connections = []
+        for _ in range(4):
+            await streamed(provider)
+            connections.append(server.connections)
+    # Until it has answered once, nobody knows.
+    assert connections == [1, 2, 2, 2]
+    assert server.disconnects == 0
+
+
+async def test_a_whole_answer_tells_as_well_whether_connections_are_kept(server: LLMServer) -> None:
+    async with at(server) as provider:
+        await provider.chat(HELLO, Options())
+        for _ in range(2):
+            await streamed(provider)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Keep-Alive": "timeout=5, max=100"}, {"Server": "llama.cpp"}], ids=str
+)
+async def test_a_server_that_may_close_in_silence_gets_a_new_connection_for_each_token_stream(
+    server: LLMServer, headers: dict[str, str]
+) -> None:
+    told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers=headers)
+    server.plan(*[told] * 3)
     async with at(server) as provider:
         for _ in range(3):
             await streamed(provider)
     assert server.connections == 3
-    assert server.disconnects == 0
+
+
+async def test_a_server_that_comes_to_close_in_silence_is_noticed(server: LLMServer) -> None:
+    told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers={"Server": "llama.cpp"})
+    async with at(server) as provider:
+        await provider.chat(HELLO, Options())
+        server.plan(told, told, told)
+        for _ in range(3):
+            await streamed(provider)
+    assert server.connections == 3
+
+
+async def test_what_came_in_together_comes_out_together(server: LLMServer) -> None:
+    server.plan(sse(delta("Hel"), delta("lo"), delta(" there", "stop"), "[DONE]"))
+    async with at(server) as provider:
+        items = [item async for item in provider.stream(HELLO, Options())]
+    assert items[:-1] == ["Hello there"]
+
+
+@pytest.mark.parametrize("trouble", ['{"error": "it broke"}', '{"choices": ['], ids=str)
+async def test_text_that_came_with_an_error_comes_out_before_it(
+    server: LLMServer, trouble: str
+) -> None:
+    server.plan(sse(delta("Hel"), delta("lo"), trouble, delta("never"), "[DONE]"))
+    async with at(server) as provider:
+        items = aiter(provider.stream(HELLO, Options()))
+        assert await anext(items) == "Hello"
+        with pytest.raises(BadAnswer):
+            await anext(items)
 
 
 # --- Errors within a reply of status 200

@@ -52,10 +52,22 @@ def test_text_is_not_held_back_once_it_is_known_to_be_text() -> None:
 
 def test_a_draft_shows_what_its_completion_holds() -> None:
     draft = Draft("Nobody", "m")
-    pieces = [draft.add(text) for text in ("<thi", "nk>x</th", "ink> Hel", "lo")]
+    pieces = []
+    for text in ("<thi", "nk>x</th", "ink> Hel", "lo"):
+        draft.add(text)
+        pieces.append(draft.news())
     draft.done = True
-    assert draft.rest() == ""
+    assert draft.rest() == draft.news() == ""
     assert draft.completion().content == "".join(pieces) == "Hello"
+
+
+def test_news_are_told_once_however_many_texts_they_come_from() -> None:
+    draft = Draft("Nobody", "m")
+    for text in ("<thi", "nk>x</th", "ink> Hel", "lo"):
+        draft.add(text)
+    assert [draft.news(), draft.news()] == ["Hello", ""]
+    draft.add("<")
+    assert draft.rest() == "<"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +85,7 @@ def test_a_draft_shows_what_its_completion_holds() -> None:
 def test_finish_reasons_become_those_that_are_documented(said: str, reason: str) -> None:
     draft = Draft("Nobody", "m")
     draft.add("text")
+    draft.rest()
     draft.finish_reason = said
     assert draft.completion().finish_reason == reason
 
@@ -80,6 +93,7 @@ def test_finish_reasons_become_those_that_are_documented(said: str, reason: str)
 def test_a_draft_that_nothing_ended_is_incomplete() -> None:
     draft = Draft("Nobody", "m")
     draft.add("half")
+    draft.rest()
     with pytest.raises(IncompleteAnswer) as caught:
         draft.completion()
     assert caught.value.partial == "half"
@@ -88,6 +102,7 @@ def test_a_draft_that_nothing_ended_is_incomplete() -> None:
 def test_a_draft_without_text_is_no_answer() -> None:
     draft = Draft("Nobody", "m")
     draft.add("<think>hm</think> \n")
+    draft.rest()
     draft.finish_reason = "length"
     with pytest.raises(BadAnswer, match=r"^Nobody gave an empty answer \(finish reason: length\)$"):
         draft.completion()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import gzip
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 
 from providers.base import Completion, Message, Options, Usage
@@ -137,13 +139,22 @@ async def test_the_prompt_goes_out_as_it_is(
     ]
 
 
-async def test_a_stream_comes_in_the_pieces_of_the_provider(
-    provider: HttpProvider, server: LLMServer
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_piece_comes_out_before_the_provider_writes_the_next_one(
+    provider: HttpProvider, server: LLMServer, count: int
 ) -> None:
-    server.plan(Behaviour(pieces=["Grü", "ße,", "", " \u2028🙂"]))
-    pieces, completion = await streamed(provider)
-    assert pieces == ["Grü", "ße,", " \u2028🙂"]
-    assert completion.content == "Grüße, \u2028🙂"
+    more = asyncio.Event()
+    written = ["Grü", "ße,", "", " \u2028🙂"]
+    server.plan(Behaviour(pieces=written, hold=more, hold_after=count))
+    early, late = "", []
+    async with aclosing(provider.stream(HELLO, Options())) as items:  # type: ignore[type-var]
+        while early != "".join(written[:count]):
+            early += str(await anext(items))
+        more.set()
+        late = [item async for item in items]
+    assert isinstance(late[-1], Completion)
+    assert all(late)
+    assert late[-1].content == early + "".join(map(str, late[:-1])) == "Grüße, \u2028🙂"
 
 
 async def test_a_raw_completion_holds_the_prompt_alone(
@@ -222,19 +233,38 @@ async def test_one_connection_serves_calls_one_after_another(
     assert server.disconnects == 0
 
 
-async def test_a_drained_reply_leaves_its_connection_to_the_next_call(server: LLMServer) -> None:
-    session = Session(label="Nobody")
+@pytest.mark.parametrize(("keeps", "connections"), [(True, [1, 1, 1]), (None, [1, 2, 2])])
+async def test_a_drained_reply_leaves_its_connection_to_the_next_call(
+    server: LLMServer, keeps: bool | None, connections: list[int]
+) -> None:
+    session = Session(label="Nobody", keeps_after_stream=keeps)
     url = f"{server.url}/v1/chat/completions"
     body = {"stream": True, "messages": []}
-    connections = []
+    counted = []
     try:
-        for reuse in (True, True, False, True):
-            async with session.post_stream(url, body, reuse=reuse) as reply:
+        for _ in range(3):
+            async with await session.post_stream(url, body) as reply:
                 await reply.drain()
-            connections.append(server.connections)
+            counted.append(server.connections)
     finally:
         await session.aclose()
-    assert connections == [1, 1, 1, 2]
+    assert counted == connections
+
+
+async def test_a_reply_that_is_left_half_way_takes_its_connection_with_it(
+    server: LLMServer,
+) -> None:
+    session = Session(label="Nobody", keeps_after_stream=True)
+    server.plan(Behaviour(hang_after=1))
+    url = f"{server.url}/v1/chat/completions"
+    try:
+        async with await session.post_stream(url, {"stream": True, "messages": []}):
+            pass
+        await server.wait_for_disconnects(1)
+        await session.post_json(url, {"messages": []})
+    finally:
+        await session.aclose()
+    assert server.connections == 2
 
 
 # --- Cut, stopped and lost
@@ -248,7 +278,7 @@ async def test_a_stream_cut_half_way_is_incomplete_and_keeps_what_came(
     pieces: list[str | Completion] = []
     with pytest.raises(IncompleteAnswer) as caught:
         await gather(provider, pieces)
-    assert pieces == ["one", " two"]
+    assert "".join(map(str, pieces)) == "one two"
     assert caught.value.partial == "one two"
 
 
@@ -371,6 +401,50 @@ async def test_an_endless_answer_is_cut_at_its_limit(
         await by_chat(provider)
     with pytest.raises(BadAnswer, match="more than 8388608 bytes"):
         await by_stream(provider)
+
+
+@both_ways
+async def test_a_server_that_compresses_all_the_same_is_understood(
+    dialect: Dialect, server: LLMServer, ask: Asking
+) -> None:
+    said = {
+        "message": {"content": "Hi"},
+        "done": True,
+        "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}],
+    }
+    body = gzip.compress(orjson.dumps(said))
+    server.plan(Behaviour(body=body, headers={"Content-Encoding": "gzip"}))
+    async with dialect.at(server.url) as provider:
+        assert (await ask(provider)).content == "Hi"
+    assert server.requests[-1].headers["accept-encoding"] == "identity"
+
+
+async def test_a_small_body_that_unpacks_to_a_huge_one_is_cut_at_the_limit(
+    provider: HttpProvider, server: LLMServer
+) -> None:
+    body = gzip.compress(b" " * (64 * 2**20), compresslevel=1)
+    server.plan(Behaviour(body=body, headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(BadAnswer, match="more than 16777216 bytes"):
+        await by_chat(provider)
+
+
+async def test_a_body_of_chunks_without_end_is_cut_at_the_limit(dialect: Dialect) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+            writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+            while True:
+                writer.write(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with dialect.at(url) as provider:
+            with pytest.raises(BadAnswer, match="more than 16777216 bytes"):
+                await provider.session.post_json(url, {})
 
 
 async def test_after_closing_nothing_is_sent(dialect: Dialect, server: LLMServer) -> None:

@@ -1,0 +1,99 @@
+"""Time limits for all that is waited for of one provider, at the price of one timer.
+
+`asyncio.timeout` makes and cancels a timer for each wait, which costs more than it does to read a
+piece of a token stream. Nearly every wait ends in time, so here one timer is set for the nearest
+limit, and only when it rings it looks who still waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+
+class Patience:
+    """`with patience.within(5.0): await ...` raises TimeoutError where that takes longer."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waits: set[Wait] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0
+
+    def within(self, limit_s: float) -> Wait:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # The timer of a loop that has ended never rings.
+            self._loop, self._timer, self._waits = loop, None, set()
+        return Wait(self, loop, limit_s)
+
+    def begin(self, wait: Wait) -> None:
+        self._waits.add(wait)
+        if self._timer is None:
+            self._set(wait.until_s)
+        elif wait.until_s < self._rings_s:
+            self._timer.cancel()
+            self._set(wait.until_s)
+
+    def end(self, wait: Wait) -> None:
+        self._waits.discard(wait)
+
+    def _set(self, when_s: float) -> None:
+        assert self._loop is not None  # noqa: S101 -- `within` comes first
+        self._rings_s = when_s
+        self._timer = self._loop.call_at(when_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        for wait in [wait for wait in self._waits if wait.until_s <= self._rings_s]:
+            self._waits.discard(wait)
+            wait.expire()
+        if self._waits:
+            self._set(min(wait.until_s for wait in self._waits))
+
+
+class Wait:
+    """One wait of the task that enters it. `expired` tells whether it took too long.
+
+    Stricter than `asyncio.timeout` in one thing: a cancellation of the task by somebody else comes
+    out of it, whatever became of it within.
+    """
+
+    __slots__ = ("_cancels", "_loop", "_patience", "_task", "expired", "until_s")
+
+    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
+        self.until_s = loop.time() + limit_s
+        self.expired = False
+        self._patience = patience
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._cancels = 0
+
+    def expire(self) -> None:
+        assert self._task is not None  # noqa: S101 -- only who has entered waits
+        self.expired = True
+        self._task.cancel()
+
+    def __enter__(self) -> Self:
+        task = self._task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101 -- only a task can be told to stop waiting
+        self._cancels = task.cancelling()
+        self._patience.begin(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        task = self._task
+        assert task is not None  # noqa: S101 -- `__enter__` comes first
+        self._patience.end(self)
+        cancels = task.uncancel() if self.expired else task.cancelling()
+        if cancels > self._cancels:
+            if exc is None or isinstance(exc, Exception):
+                raise asyncio.CancelledError
+        elif self.expired and isinstance(exc, asyncio.CancelledError):
+            raise TimeoutError from exc

@@ -1,0 +1,137 @@
+"""Many waits, one timer: each ends by its own limit, and a cancellation comes out of each."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from providers.patience import Patience
+
+LONG_S = 60.0
+SHORT_S = 0.01
+
+
+async def waits(patience: Patience, limit_s: float, what: asyncio.Event) -> str:
+    try:
+        with patience.within(limit_s):
+            await what.wait()
+    except TimeoutError:
+        return "late"
+    return "in time"
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("others", [[], [LONG_S], [LONG_S, SHORT_S / 2, LONG_S]], ids=str)
+async def test_a_wait_ends_by_its_own_limit_whoever_else_waits(others: list[float]) -> None:
+    patience, come = Patience(), asyncio.Event()
+    long = [asyncio.create_task(waits(patience, limit_s, come)) for limit_s in others]
+    await asyncio.sleep(0)
+    assert await waits(patience, SHORT_S, come) == "late"
+    come.set()
+    ends = await asyncio.gather(*long)
+    assert ends == ["in time" if limit_s == LONG_S else "late" for limit_s in others]
+
+
+async def test_a_wait_that_began_while_the_timer_was_set_for_another_is_limited_too() -> None:
+    patience, come = Patience(), asyncio.Event()
+    first = asyncio.create_task(waits(patience, SHORT_S, come))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(waits(patience, 2 * SHORT_S, come))
+    assert [await first, await second] == ["late", "late"]
+    assert await waits(patience, SHORT_S, come) == "late"
+
+
+async def test_many_waits_in_turn_leave_the_task_as_it_was() -> None:
+    patience, come = Patience(), asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+    for _ in range(3):
+        assert await waits(patience, SHORT_S, come) == "late"
+        assert task.cancelling() == 0
+    come.set()
+    assert await waits(patience, SHORT_S, come) == "in time"
+
+
+async def test_a_limit_that_has_passed_already_is_late_at_once() -> None:
+    assert await waits(Patience(), -1.0, asyncio.Event()) == "late"
+
+
+async def test_who_does_not_wait_is_never_late() -> None:
+    with Patience().within(-1.0) as wait:
+        pass
+    assert not wait.expired
+
+
+async def test_the_callers_cancellation_is_no_timeout() -> None:
+    task = asyncio.create_task(waits(Patience(), LONG_S, asyncio.Event()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("error", [None, OSError("as if it were that")])
+async def test_a_cancellation_that_was_eaten_comes_out_all_the_same(
+    error: Exception | None,
+) -> None:
+    async def eats() -> None:
+        with Patience().within(LONG_S):
+            try:
+                await never()
+            except asyncio.CancelledError:
+                if error is not None:
+                    raise error from None
+
+    task = asyncio.create_task(eats())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_in_place_of_a_timeout_stands_and_the_wait_says_that_it_was_late() -> None:
+    wait = Patience().within(SHORT_S)
+
+    async def hides_it() -> None:
+        with wait:
+            try:
+                await never()
+            except asyncio.CancelledError:
+                raise KeyError from None
+
+    with pytest.raises(KeyError):
+        await hides_it()
+    assert wait.expired
+
+
+async def test_a_cancellation_in_the_moment_of_the_limit_is_a_cancellation() -> None:
+    async def cancelled_twice() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with Patience().within(SHORT_S):
+            try:
+                await never()
+            finally:
+                task.cancel()
+
+    task = asyncio.create_task(cancelled_twice())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_new_event_loop_begins_anew() -> None:
+    patience = Patience()
+    for _ in range(2):
+        assert asyncio.run(waits(patience, SHORT_S, asyncio.Event())) == "late"
+    asyncio.run(waits(patience, LONG_S, done()))
+    assert asyncio.run(waits(patience, SHORT_S, asyncio.Event())) == "late"
+
+
+def done() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
