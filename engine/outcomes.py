@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -13,8 +12,7 @@ from storage.mailboxes import OutcomeKind
 Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What `llm.response` carries. Everything below `username` is there only from a model."""
 
     channel_id: str
@@ -29,7 +27,9 @@ class Answer:
     usage: Usage | None = None
     latency_ms: int | None = None
 
-    kind: ClassVar[OutcomeKind] = "response"
+    @property
+    def kind(self) -> OutcomeKind:
+        return "response"
 
     def encode(self) -> bytes:
         """The JSON of `llm.response`; keys without a value are left out."""
@@ -55,8 +55,7 @@ class Answer:
         return _compact(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """What `llm.error` carries."""
 
     channel_id: str
@@ -66,7 +65,9 @@ class Failure:
     retry_after_s: float | None = None
     ahead: int | None = None
 
-    kind: ClassVar[OutcomeKind] = "error"
+    @property
+    def kind(self) -> OutcomeKind:
+        return "error"
 
     def encode(self) -> bytes:
         """The JSON of `llm.error`; keys without a value are left out."""

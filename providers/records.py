@@ -11,6 +11,7 @@ import math
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from cattrs import (
@@ -23,6 +24,8 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn
 
 T = TypeVar("T")
+Hook = Callable[[Any, Any], Any]
+MakeHook = Callable[[Any, Converter], Hook]
 
 
 class RecordError(ValueError):
@@ -86,6 +89,15 @@ def read(value: object, cls: type[T], path: str = "") -> T:
         raise RecordError(path, str(exc)) from None
 
 
+def read_known(value: Mapping[str, Any], cls: type[T]) -> T:
+    """`read` for what others send: keys that the class does not know are passed over."""
+    try:
+        return _brief_converter.structure(value, cls)
+    except (KeyError, TypeError, ValueError):  # the other converter tells what is wrong, and where
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        return read({key: value[key] for key in known & value.keys()}, cls)
+
+
 class _Unexpected(ValueError):
     def __init__(self, expected: str, got: object) -> None:
         super().__init__(f"expected {expected}, got {shown(got)}")
@@ -140,7 +152,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}".strip(".")
 
 
-def _strictly(expected: str, *types: type) -> Callable[[Any, Any], Any]:
+def _strictly(expected: str, *types: type) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if type(value) not in types:
             raise _Unexpected(expected, value)
@@ -170,19 +182,45 @@ def _ranged(value: Any, annotation: Any) -> Any:
     return number
 
 
-def _choice(value: Any, literal: Any) -> Any:
+def _choice(literal: Any) -> Hook:
     choices = get_args(literal)
-    if value not in choices or type(value) not in {type(choice) for choice in choices}:
-        raise _Unexpected(" or ".join(shown(choice) for choice in choices), value)
-    return value
+    types = {type(choice) for choice in choices}
+
+    def hook(value: Any, _: Any) -> Any:
+        if value not in choices or type(value) not in types:
+            raise _Unexpected(" or ".join(shown(choice) for choice in choices), value)
+        return value
+
+    return hook
 
 
-def _record(cls: Any) -> Callable[[Any, Any], Any]:
+def _is_optional(annotation: Any) -> bool:
+    return get_origin(annotation) is UnionType and get_args(annotation)[1:] == (NoneType,)
+
+
+def _optional(annotation: Any, converter: Converter) -> Hook:
+    # cattrs has one of its own, which finds out each time what is optional.
+    inner = get_args(annotation)[0]
+    structure = converter.get_structure_hook(inner)
+    return lambda value, _: None if value is None else structure(value, inner)
+
+
+def _known(cls: Any, converter: Converter) -> Hook:
+    _resolve(cls)
+    return make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False)
+
+
+def _resolve(cls: Any) -> dict[str, Any]:
     # cattrs resolves postponed annotations without their `Annotated` part, which holds our ranges.
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):
         field.type = hints[field.name]
-    structure = make_dict_structure_fn(cls, _converter, _cattrs_forbid_extra_keys=True)
+    return hints
+
+
+def _record(cls: Any, converter: Converter) -> Hook:
+    hints = _resolve(cls)
+    structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
     containers = {name: kind for name, hint in hints.items() if (kind := _container(hint))}
 
     def hook(value: Any, _: Any) -> Any:
@@ -210,17 +248,19 @@ def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
     return None
 
 
-def _new_converter() -> Converter:
-    converter = Converter()
-    converter.register_structure_hook_factory(is_dataclass, _record)
+def _new_converter(make_record: MakeHook, *, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
+    converter.register_structure_hook_factory(is_dataclass, lambda cls: make_record(cls, converter))
     converter.register_structure_hook(str, _strictly("a string", str))
     converter.register_structure_hook(int, _strictly("a whole number", int))
     converter.register_structure_hook(bool, _strictly("true or false", bool))
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(Secret, _secret)
-    converter.register_structure_hook_func(_is(Literal), _choice)
+    converter.register_structure_hook_factory(_is(Literal), _choice)
+    converter.register_structure_hook_factory(_is_optional, lambda it: _optional(it, converter))
     converter.register_structure_hook_func(_is(Annotated), _ranged)
     return converter
 
 
-_converter = _new_converter()
+_converter = _new_converter(_record, detailed=True)
+_brief_converter = _new_converter(_known, detailed=False)

@@ -29,47 +29,42 @@ class Fenced(Generic[T]):
     """
 
     def __init__(self, work: Coroutine[Any, Any, T], deadline_s: float) -> None:
-        self._deadline_s = deadline_s
-        self._task = asyncio.create_task(work)
-        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._cut = False
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(work)
+        self._over = loop.create_future()
+        self._task.add_done_callback(self._let_go)
+        self._timer = loop.call_later(deadline_s, self._end, Overdue)
+        self._why: type[Cut | Overdue] = Cut
 
     def cut(self) -> bool:
         """End the work; False where it has ended already."""
         if self._task.done():
             return False
-        self._cut = True
-        self._end()
+        self._end(Cut)
         return True
 
     async def result(self) -> T:
         """What the work gives or raises; Cut or Overdue where it was ended."""
         try:
-            await self._first_of_both(self._deadline_s)
-            overdue = not self._task.done() and not self._cut
-            if overdue:
-                self._end()
-                await self._first_of_both(None)
+            await self._over
         finally:
             self._leave()
         if self._task.done() and not self._task.cancelled():
             return self._task.result()
-        raise Overdue if overdue else Cut
+        raise self._why
 
-    async def _first_of_both(self, timeout_s: float | None) -> None:
-        both: set[asyncio.Future[Any]] = {self._task, self._given_up}
-        await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-
-    def _end(self) -> None:
+    def _end(self, why: type[Cut | Overdue]) -> None:
+        self._why = why
         self._task.cancel()
-        asyncio.get_running_loop().call_later(GRACE_S, self._give_up)
+        self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._let_go)
 
-    def _give_up(self) -> None:
-        if not self._given_up.done():
-            self._given_up.set_result(None)
+    def _let_go(self, _: object = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
 
     def _leave(self) -> None:
-        self._give_up()
+        self._timer.cancel()
         if self._task.done():
             return
         # Reached on our own cancellation, too: the work must not outlive its turn.

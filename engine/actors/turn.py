@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.commands.kinds import Chat, Complete
 from engine.errors import Cancelled, EngineError
@@ -13,8 +13,7 @@ from storage.history import Kind, Row
 ERASED = "This message was erased."
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     outcome: Answer | Failure
     rows: tuple[Row, ...]
 

@@ -46,10 +46,13 @@ def check_length(text: str, max_bytes: int) -> None:
 
 def check_name(key: str, name: object, max_bytes: int) -> None:
     """InvalidRequest where `key` (a user, a model) is no text or too long; None is no name."""
-    size = 0 if name is None else _size(key, _string(key, name))
+    if name is None:
+        return
+    text = _string(key, name)
+    size = _size(key, text)
     if size > max_bytes:
         raise InvalidRequest(f"{key}: expected at most {max_bytes} bytes, got {size}.")
-    if "\0" in str(name):  # no command line could name it, to show or to erase it
+    if "\0" in text:  # no command line could name it, to show or to erase it
         raise InvalidRequest(f"{key}: expected text, got NUL characters in it.")
 
 
@@ -89,6 +92,8 @@ def _string(key: str, value: object) -> str:
 
 
 def _size(key: str, text: str) -> int:
+    if text.isascii():  # known without a look at the text
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError as exc:

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import nats.errors
 import orjson
@@ -24,8 +25,7 @@ log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """One body for one or more subjects. `outbox_id` is there where it is a committed outcome."""
 
     subjects: tuple[str, ...]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import orjson
 
 from engine.commands.kinds import Chat, Command, Complete, Reset
 from engine.commands.limits import (
+    check_channel_id,
     check_length,
     check_name,
     check_request_id,
@@ -24,25 +25,29 @@ from engine.settings import ConversationSettings
 from providers import records, trace
 from providers.records import Count, RecordError, Temperature
 
-T = TypeVar("T")
-ALIASES = {"channel": "channel_id", "user": "username"}
+Message = TypeVar("Message", "Said", "Asked")
+ALIASES = (("channel", "channel_id"), ("user", "username"))
 REQUEST_ID_HEADER = "nats-msg-id"  # in any case: nats-py does not fold it
 
 
 @dataclass(frozen=True, slots=True)
-class Addressed:
-    """What every message may say about itself."""
+class Said:
+    """A message on `rosey.command.chat`."""
 
     channel_id: str
     username: str | None = None
     request_id: str | None = None
+    args: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The rest of an `llm.request`."""
+    """A message on `llm.request`."""
 
+    channel_id: str
     action: Literal["chat", "complete", "reset"]
+    username: str | None = None
+    request_id: str | None = None
     message: str | None = None
     model: str | None = None
     temperature: Temperature | None = None
@@ -58,17 +63,7 @@ def decode_chat(
     settings: ConversationSettings,
 ) -> Request | Failure:
     """A message on `rosey.command.chat`."""
-
-    def command(values: Mapping[str, Any]) -> Command:
-        line = _line(values.get("args"))
-        check_length(line, settings.max_message_bytes)
-        parsed = parse(line)
-        if not isinstance(parsed, Chat):
-            return parsed
-        check_text(parsed.text, settings.max_message_bytes)
-        return Chat(parsed.text, stream=settings.stream)
-
-    return _decode(data, headers, replies, settings.max_message_bytes, command)
+    return _decode(Said, _said, data, headers, replies, settings)
 
 
 def decode_request(
@@ -78,50 +73,61 @@ def decode_request(
     settings: ConversationSettings,
 ) -> Request | Failure:
     """A message on `llm.request`."""
+    return _decode(Asked, _asked, data, headers, replies, settings)
 
-    def command(values: Mapping[str, Any]) -> Command:
-        asked = _read(values, Asked)
-        check_name("model", asked.model, settings.max_message_bytes)
-        check_name("persona", asked.persona, settings.max_message_bytes)
-        if asked.action == "reset":
-            return Reset()
-        if asked.message is None:
-            raise RecordError("message", "missing")
-        check_text(asked.message, settings.max_message_bytes)
-        kind = Chat if asked.action == "chat" else Complete
-        return kind(
-            asked.message,
-            asked.model,
-            asked.temperature,
-            asked.max_tokens,
-            asked.persona,
-            bool(asked.stream),
-        )
 
-    return _decode(data, headers, replies, settings.max_message_bytes, command)
+def _said(said: Said, settings: ConversationSettings) -> Command:
+    line = _line(said.args)
+    check_length(line, settings.max_message_bytes)
+    parsed = parse(line)
+    if not isinstance(parsed, Chat):
+        return parsed
+    check_text(parsed.text, settings.max_message_bytes)
+    return Chat(parsed.text, stream=settings.stream)
+
+
+def _asked(asked: Asked, settings: ConversationSettings) -> Command:
+    check_name("model", asked.model, settings.max_message_bytes)
+    check_name("persona", asked.persona, settings.max_message_bytes)
+    if asked.action == "reset":
+        return Reset()
+    if asked.message is None:
+        raise RecordError("message", "missing")
+    check_text(asked.message, settings.max_message_bytes)
+    kind = Chat if asked.action == "chat" else Complete
+    return kind(
+        asked.message,
+        asked.model,
+        asked.temperature,
+        asked.max_tokens,
+        asked.persona,
+        bool(asked.stream),
+    )
 
 
 def _decode(
+    cls: type[Message],
+    command: Callable[[Message, ConversationSettings], Command],
     data: bytes,
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
-    max_bytes: int,
-    command: Callable[[Mapping[str, Any]], Command],
+    settings: ConversationSettings,
 ) -> Request | Failure:
     values: Mapping[str, Any] = {}
     try:
         values = _object(data, headers)
-        addressed = _read(values, Addressed)
-        check_name("channel_id", addressed.channel_id, max_bytes)
-        check_name("username", addressed.username, max_bytes)
-        if not addressed.channel_id.strip():
-            raise RecordError("channel_id", "expected a channel's name, got nothing")
-        request_id = addressed.request_id or new_request_id()
+        message = records.read_known(values, cls)
+        check_channel_id(message.channel_id, settings.max_message_bytes)
+        check_name("username", message.username, settings.max_message_bytes)
+        request_id = message.request_id or new_request_id()
         check_request_id(request_id)
-        username = (addressed.username or "").strip() or "User"
-        context = trace.read(headers) if headers else None
         return Request(
-            addressed.channel_id, request_id, username, command(values), replies, context
+            message.channel_id,
+            request_id,
+            (message.username or "").strip() or "User",
+            command(message, settings),
+            replies,
+            trace.read(headers) if headers else None,
         )
     except (InvalidRequest, RecordError) as exc:
         return Failure(
@@ -139,19 +145,14 @@ def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
         raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
     if not isinstance(values, dict):
         raise InvalidRequest(f"Expected a JSON object, got {records.shown(values)}.")
-    for alias, name in ALIASES.items():
-        if values.get(name) is None and alias in values:
+    for alias, name in ALIASES:
+        if alias in values and values.get(name) is None:
             values[name] = values[alias]
-    if not values.get("request_id"):
-        for name, value in (headers or {}).items():
+    if headers and not values.get("request_id"):
+        for name, value in headers.items():
             if name.casefold() == REQUEST_ID_HEADER:
                 values["request_id"] = value
     return values
-
-
-def _read(values: Mapping[str, Any], cls: type[T]) -> T:
-    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-    return records.read({key: values[key] for key in known & values.keys()}, cls)
 
 
 def _line(args: object) -> str:
