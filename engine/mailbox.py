@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.commands.kinds import Command, Erased
 from engine.errors import Busy
@@ -15,8 +16,7 @@ from storage.mailboxes import Accepted, AlreadyWaiting, Settled
 Acceptance = Accepted | AlreadyWaiting | Settled
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A command as a sender asked it. `replies` are where its outcome goes beside the usual.
 
     `trace` is the sender's trace that it belongs to.
@@ -30,8 +30,7 @@ class Request:
     trace: TraceContext | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Envelope:
+class Envelope(NamedTuple):
     """A request in a mailbox.
 
     `accepted` ends once the command stands in the durable mailbox; no turn starts before.
@@ -40,7 +39,7 @@ class Envelope:
     """
 
     request: Request
-    accepted: asyncio.Future[Acceptance] = field(repr=False)
+    accepted: asyncio.Future[Acceptance]
     size_bytes: int
     accepted_ms: int
     attempted: bool = False
@@ -59,14 +58,23 @@ class MailboxStatistics:
     waiting_bytes: int
 
 
+NOTHING: deque[Envelope] = deque(maxlen=0)  # what all empty mailboxes share; never put into
+NO_IDS: set[str] = set()
+
+
 class Mailbox:
-    """Envelopes in the order in which they came; a full one refuses and says so."""
+    """Envelopes in the order in which they came; a full one refuses and says so.
+
+    Most mailboxes are empty, and an empty one has no containers of its own.
+    """
+
+    __slots__ = ("_bytes", "_envelopes", "_limit", "_limit_bytes", "_request_ids")
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
-        self._envelopes: deque[Envelope] = deque()
+        self._envelopes = NOTHING
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._request_ids: set[str] = set()
+        self._request_ids = NO_IDS
         self._bytes = 0
 
     def __contains__(self, request_id: str) -> bool:
@@ -91,6 +99,8 @@ class Mailbox:
 
     def put(self, envelope: Envelope) -> None:
         """Append. What was accepted before a restart has its place whatever the limits are now."""
+        if not self._envelopes:
+            self._envelopes, self._request_ids = deque(), set()
         self._envelopes.append(envelope)
         self._request_ids.add(envelope.request.request_id)
         self._bytes += envelope.size_bytes
@@ -100,6 +110,8 @@ class Mailbox:
         envelope = self._envelopes.popleft()
         self._request_ids.discard(envelope.request.request_id)
         self._bytes -= envelope.size_bytes
+        if not self._envelopes:
+            self._envelopes, self._request_ids = NOTHING, NO_IDS
         return envelope
 
     def void(self, request_ids: Collection[str]) -> None:
@@ -110,7 +122,7 @@ class Mailbox:
                 emptied = Request(
                     request.channel_id, request.request_id, "", Erased(), request.replies
                 )
-                self._envelopes[index] = replace(envelope, request=emptied)
+                self._envelopes[index] = envelope._replace(request=emptied)
 
     @property
     def oldest_ms(self) -> int | None:

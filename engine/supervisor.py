@@ -31,6 +31,8 @@ from storage.history import Row
 from storage.mailboxes import Accepted, Waiting
 
 log = logging.getLogger("rosey_llm.supervisor")
+# These share a commit. More would hold up the commits of turns, and all be in memory together.
+SNAPSHOTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Supervisor:
         self._actors: dict[str, ChannelActor] = {}
         self._last_told: dict[str, float] = {}
         self._completions: set[ChannelActor] = set()
+        self._on_done = self._done  # bound once, and not for each of thousands of actors
         self._aside = Aside(around, self._actors.get)
         self._commands = 0
         self._commands_bytes = 0
@@ -177,7 +180,9 @@ class Supervisor:
 
     def _spawn(self, channel_id: str, *, suspendable: bool = True) -> ChannelActor:
         mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
-        return ChannelActor(channel_id, self._around, mailbox, self._done, suspendable=suspendable)
+        return ChannelActor(
+            channel_id, self._around, mailbox, self._on_done, suspendable=suspendable
+        )
 
     def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
         # A method, not a closure over the actor: an actor that is let go must be free at once, and
@@ -277,8 +282,10 @@ class Supervisor:
                 await self._limits_set.wait()
 
     async def snapshot_changed(self) -> None:
-        # All at once, so that they share one commit.
-        await asyncio.gather(*(actor.snapshot() for actor in self._actors.values()))
+        changed = [actor for actor in self._actors.values() if actor.changed]
+        for start in range(0, len(changed), SNAPSHOTS_AT_ONCE):
+            together = changed[start : start + SNAPSHOTS_AT_ONCE]
+            await asyncio.gather(*(actor.snapshot() for actor in together))
 
     async def passivate_idle(self) -> None:
         """Store idle channels and let go of them; where there are too many, the longest idle."""

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.circuit import Circuit
@@ -22,8 +23,7 @@ Failures = list[tuple[Link, ProviderError]]
 log = logging.getLogger("rosey_llm.providers")
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A completion, and what it took.
 
     provider: the name of the one that answered; attempts: calls made, over all providers;

@@ -72,9 +72,11 @@ class Circuit:
         return CircuitStatistics(self._state(), self._failures, self._opened, self.wait_s() or 0.0)
 
     def ended(self, error: BaseException | None, *, probe: bool) -> None:
-        if isinstance(error, (ProviderUnavailable, ProviderTimeout)):
+        if error is None:
+            self._alive()
+        elif isinstance(error, (ProviderUnavailable, ProviderTimeout)):
             self._fault(probe)
-        elif error is None or isinstance(error, ProviderError):
+        elif isinstance(error, ProviderError):
             self._alive()
         if probe:
             self._probing = False

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
@@ -49,7 +49,7 @@ class Guard:
     ) -> Completion:
         """What `ask` gets from the provider in one go."""
         completion: object = await self.step(
-            lambda: ask(self._provider, options), self._whole_s, self._no_whole, deadline_s
+            partial(ask, self._provider, options), self._whole_s, self._no_whole, deadline_s
         )
         if not isinstance(completion, Completion):
             raise self.bad(f"failed: it answered with {type(completion).__name__}")
@@ -61,7 +61,7 @@ class Guard:
         self, messages: Sequence[Message], options: Options, deadline_s: float
     ) -> TokenStream:
         """A token stream whose first piece is there; the caller closes it."""
-        stream = TokenStream(self, lambda: self._provider.stream(messages, options))
+        stream = TokenStream(self, partial(self._provider.stream, messages, options), deadline_s)
         try:
             await self.step(stream.begin, self._first_s, self._no_first, deadline_s)
         except BaseException:
@@ -69,13 +69,11 @@ class Guard:
             raise
         return stream
 
-    async def following(self, stream: TokenStream, deadline_s: float) -> str | Completion:
-        """The next piece of a token stream that has begun, or at last its completion."""
-        item = await self.step(stream.read, self._gap_s, self._no_more, deadline_s)
-        if isinstance(item, Completion):
-            with suppress(ProviderError):
-                await self.step(stream.finish, END_LIMIT_S, "does not end its answer")
-        return item
+    def following(
+        self, ask: Callable[[], Awaitable[T]], deadline_s: float
+    ) -> Coroutine[Any, Any, T]:
+        """Wait for what comes after the first piece."""
+        return self.step(ask, self._gap_s, self._no_more, deadline_s)
 
     async def step(
         self,
@@ -103,9 +101,9 @@ class Guard:
     def bad(self, problem: str) -> BadAnswer:
         return BadAnswer(f"{self._provider.label} {problem}")
 
-    def incomplete(self, partial: str) -> IncompleteAnswer:
+    def incomplete(self, said: str) -> IncompleteAnswer:
         text = f"{self._provider.label} broke off in the middle of its answer"
-        return IncompleteAnswer(text, partial=partial)
+        return IncompleteAnswer(text, partial=said)
 
 
 class TokenStream:
@@ -114,9 +112,12 @@ class TokenStream:
     Blank pieces are held back until one shows something: up to then another provider can answer.
     """
 
-    def __init__(self, guard: Guard, start: Callable[[], AsyncIterator[str | Completion]]) -> None:
+    def __init__(
+        self, guard: Guard, start: Callable[[], AsyncIterator[str | Completion]], deadline_s: float
+    ) -> None:
         self._guard = guard
         self._start = start
+        self._deadline_s = deadline_s
         self._source: AsyncIterator[str | Completion] | None = None
         self._completion: Completion | None = None
         self._said: list[str] = []
@@ -141,22 +142,17 @@ class TokenStream:
                 case _:
                     raise self._guard.bad("gave an empty answer")
 
-    async def read(self) -> str | Completion:
+    async def following(self) -> str | Completion:
         """The next piece; at last the completion, whose content is the pieces joined."""
-        while self._completion is None:
-            match await self._item():
-                case None:
-                    raise self._guard.incomplete(self.text)
-                case Completion() as completion:
-                    self._completion = completion
-                case str(piece) if piece:
-                    self._said.append(piece)
-                    return piece
-        return replace(self._completion, content=self.text)
-
-    async def finish(self) -> None:
-        """Let the provider run to its end after the completion: it may free its connection."""
-        await self._item()
+        item: str | Completion | None = self._completion
+        if item is None:
+            item = await self._guard.following(self._piece, self._deadline_s)
+        if isinstance(item, str):
+            return item
+        # The provider runs to its end: it may free its connection.
+        with suppress(ProviderError):
+            await self._guard.step(self._item, END_LIMIT_S, "does not end its answer")
+        return item._replace(content=self.text)
 
     async def aclose(self) -> None:
         """Stop the provider's work on it. Its failure to stop is logged, never raised."""
@@ -165,12 +161,24 @@ class TokenStream:
             with suppress(ProviderError):
                 await self._guard.step(close, CLOSE_LIMIT_S, "does not close its answer")
 
+    async def _piece(self) -> str | Completion:
+        while True:
+            item = await self._item()
+            if item is None:
+                raise self._guard.incomplete(self.text)
+            if isinstance(item, Completion):
+                return item
+            if item:
+                self._said.append(item)
+                return item
+
     async def _item(self) -> str | Completion | None:
         assert self._source is not None  # noqa: S101 -- `begin` comes first
         try:
             item: object = await anext(self._source)
         except StopAsyncIteration:
+            self._source = None
             return None
-        if isinstance(item, str | Completion):
+        if isinstance(item, (str, Completion)):
             return item
         raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")

@@ -8,15 +8,18 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.circuit import Circuit, CircuitStatistics
 from providers.errors import ProviderError, ProviderUnavailable
-from providers.guard import CLOSE_LIMIT_S, Guard, TokenStream
+from providers.guard import CLOSE_LIMIT_S, Guard
 from providers.retry import Limits, Retry
 from providers.slots import Slots, SlotsStatistics
 from providers.tally import Tally
 
+T = TypeVar("T")
 Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
 
 STATUS_LIMIT_S = 5.0
@@ -79,20 +82,11 @@ class Link:
         self, ask: Ask, options: Options, effort: Effort, *, alternative: bool
     ) -> Completion:
         """What `ask` gets from the provider."""
-
-        async def attempt() -> Completion:
-            effort.attempts += 1
-            with self._tally.call():
-                if not self._started:
-                    await self.start()
-                return await self._guard.whole(ask, options, limits.deadline_s)
-
-        came_s = self._let_in()
-        await self._slots.take(effort.channel)
+        limits = await self._let_in(effort, alternative)
         try:
-            limits = self._limits(effort, came_s, alternative)
-            with self._circuit.call():
-                return await self._retry.run(attempt, limits, self._tally.note_retry)
+            with self._tally, self._circuit.call():
+                attempt = partial(self._guard.whole, ask, options, limits.deadline_s)
+                return await self._tried(attempt, limits, effort)
         finally:
             self._slots.free()
 
@@ -100,26 +94,15 @@ class Link:
         self, messages: Sequence[Message], options: Options, effort: Effort, *, alternative: bool
     ) -> AsyncGenerator[str | Completion, None]:
         """The answer as it grows, then its completion; tried again only before the first piece."""
-
-        async def attempt() -> TokenStream:
-            effort.attempts += 1
-            with self._tally.call(whole=False):
-                if not self._started:
-                    await self.start()
-                return await self._guard.begun(messages, options, limits.deadline_s)
-
-        came_s = self._let_in()
-        await self._slots.take(effort.channel)
+        limits = await self._let_in(effort, alternative)
         try:
-            limits = self._limits(effort, came_s, alternative)
-            with self._circuit.call():
-                stream = await self._retry.run(attempt, limits, self._tally.note_retry)
-                async with aclosing(stream):
+            with self._tally, self._circuit.call():
+                attempt = partial(self._guard.begun, messages, options, limits.deadline_s)
+                async with aclosing(await self._tried(attempt, limits, effort)) as stream:
                     item: str | Completion = stream.text
-                    with self._tally.call():
-                        while isinstance(item, str):
-                            yield item
-                            item = await self._guard.following(stream, limits.deadline_s)
+                    while isinstance(item, str):
+                        yield item
+                        item = await stream.following()
         finally:
             self._slots.free()
         yield item
@@ -137,19 +120,43 @@ class Link:
         except ProviderError as error:
             log.warning("%s", error)
 
-    def _let_in(self) -> float:
-        """When the call came; an error while the provider is to be left alone."""
+    async def _let_in(self, effort: Effort, alternative: bool) -> Limits:
+        """Wait for a place; gives what bounds the call that has it now."""
         self._refuse_while_open()
-        return self._retry.clock()
-
-    def _limits(self, effort: Effort, came_s: float, alternative: bool) -> Limits:
-        """What bounds a call that has got its place."""
-        now_s = self._retry.clock()
-        effort.waited_s += now_s - came_s
-        # While this call waited, others may have found the provider dead.
-        self._refuse_while_open()
+        if not self._slots.take_free():
+            await self._wait_for_place(effort)
+        effort.attempts += 1
         config = self.provider.config
-        return Limits(config.max_retries, now_s + config.total_timeout, alternative)
+        deadline_s = self._retry.clock() + config.total_timeout
+        return Limits(config.max_retries, deadline_s, alternative)
+
+    async def _wait_for_place(self, effort: Effort) -> None:
+        came_s = self._retry.clock()
+        await self._slots.take(effort.channel)
+        effort.waited_s += self._retry.clock() - came_s
+        try:
+            # While this call waited, others may have found the provider dead.
+            self._refuse_while_open()
+        except ProviderError:
+            self._slots.free()
+            raise
+
+    def _tried(
+        self, attempt: Callable[[], Awaitable[T]], limits: Limits, effort: Effort
+    ) -> Awaitable[T]:
+        """What `attempt` gives, made again where that may help."""
+
+        def again(error: ProviderError) -> None:
+            effort.attempts += 1
+            self._tally.note_retry(error)
+
+        if not self._started:
+            attempt = partial(self._after_start, attempt)
+        return self._retry.run(attempt, limits, again)
+
+    async def _after_start(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        await self.start()
+        return await attempt()
 
     def _refuse_while_open(self) -> None:
         wait_s = self._circuit.wait_s()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from orjson import JSONDecodeError
 
 from providers.base import Completion, Message, Options, Status
 from providers.errors import ConnectionLost, ProviderError
 from providers.http import HttpConfig, HttpProvider
+from providers.prompt import Prompt
 from providers.reasoning import Draft, usage_of
 from providers.records import Count, Seconds
 from providers.refusal import as_dict
@@ -55,7 +58,7 @@ class OllamaProvider(HttpProvider):
         return "Ollama"
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        return await self._whole_answer("chat", {"messages": list(messages)}, options)
+        return await self._whole_answer("chat", {"messages": Prompt.of(messages).fragment}, options)
 
     async def complete(self, prompt: str, options: Options) -> Completion:
         return await self._whole_answer("generate", {"prompt": prompt}, options)
@@ -63,19 +66,22 @@ class OllamaProvider(HttpProvider):
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        body = await self._body({"messages": list(messages), "stream": True}, options)
+        body = await self._body({"messages": Prompt.of(messages).fragment, "stream": True}, options)
         draft = Draft(self.label, body["model"])
         try:
-            async with await self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
-                async with aclosing(reply.items(JsonLines(), parsed)) as batches:
-                    async for lines in batches:
-                        try:
-                            self._take_all(lines, draft)
-                        finally:  # what came before an error comes out before it
-                            if piece := draft.news():
-                                yield piece
-                        if draft.done:
-                            break
+            with await self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
+                lines = JsonLines()
+                async for block in reply.blocks():
+                    try:
+                        self._take_all(lines.feed(block), draft)
+                    finally:  # what came before an error comes out before it
+                        if piece := draft.news():
+                            yield piece
+                    if draft.done:
+                        break
+                else:
+                    with suppress(JSONDecodeError):  # it was cut within a line
+                        self._take_all(lines.finish(), draft)
                 if rest := draft.rest():
                     yield rest
                 yield draft.completion()
@@ -139,9 +145,9 @@ class OllamaProvider(HttpProvider):
             self._thinks[model] = isinstance(capabilities, list) and "thinking" in capabilities
         return self._thinks[model]
 
-    def _take_all(self, lines: Iterable[object], draft: Draft) -> None:
+    def _take_all(self, lines: Iterable[bytes], draft: Draft) -> None:
         for line in lines:
-            self._take(as_dict(line), draft)
+            self._take(as_dict(parsed(line)), draft)
             if draft.done:
                 return
 

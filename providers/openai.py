@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
+
+from orjson import JSONDecodeError
 
 from providers.base import Completion, Message, Options, Status
 from providers.errors import (
@@ -18,7 +20,9 @@ from providers.errors import (
     ModelNotFound,
 )
 from providers.http import HttpConfig, HttpProvider
+from providers.prompt import Prompt
 from providers.reasoning import Draft, usage_of
+from providers.refrain import Refrain
 from providers.refusal import as_dict
 from providers.sse import Event, Events, parsed
 
@@ -66,7 +70,7 @@ class OpenAIProvider(HttpProvider):
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         draft = self._draft(options)
         said = await self._asked(self.session.post_json, messages, options, stream=False)
-        self._take_whole(as_dict(said), draft)
+        self._take_whole(said, draft)
         draft.rest()
         return draft.completion()
 
@@ -76,19 +80,22 @@ class OpenAIProvider(HttpProvider):
         draft = self._draft(options)
         send = self.session.post_stream
         try:
-            async with await self._asked(send, messages, options, stream=True) as reply:
+            with await self._asked(send, messages, options, stream=True) as reply:
                 if reply.is_json:  # an error, or a server that knows no token streams
-                    self._take_whole(as_dict(await reply.json()), draft)
+                    self._take_whole(await reply.json(), draft)
                 else:
-                    async with aclosing(reply.items(Events(), _chunk)) as batches:
-                        async for chunks in batches:
-                            try:
-                                self._take_all(chunks, draft)
-                            finally:  # what came before an error comes out before it
-                                if piece := draft.news():
-                                    yield piece
-                            if draft.done:
-                                break
+                    events, refrain = Events(), Refrain(_text_in)
+                    async for block in reply.blocks():
+                        try:
+                            self._take_all(events.feed(block), draft, refrain)
+                        finally:  # what came before an error comes out before it
+                            if piece := draft.news():
+                                yield piece
+                        if draft.done:
+                            break
+                    else:
+                        with suppress(JSONDecodeError):  # it was cut within an event
+                            self._take_all(events.finish(), draft, refrain)
                 if rest := draft.rest():
                     yield rest
                 yield draft.completion()
@@ -169,7 +176,7 @@ class OpenAIProvider(HttpProvider):
         model, temperature, max_tokens = self.settled(options)
         body: dict[str, Any] = {
             "model": model,
-            "messages": list(messages),
+            "messages": Prompt.of(messages).fragment,
             "stream": stream,
         }
         if stream:
@@ -200,32 +207,41 @@ class OpenAIProvider(HttpProvider):
                 return parameter
         return None
 
-    def _take_whole(self, said: dict[str, Any], draft: Draft) -> None:
+    def _take_whole(self, said: object, draft: Draft) -> None:
         """A body that came in one piece is whole, also where its finish reason is missing."""
         draft.done = True
         self._take(said, draft)
 
-    def _take_all(self, chunks: Iterable[dict[str, Any] | None], draft: Draft) -> None:
-        for chunk in chunks:
-            if chunk is None:
+    def _take_all(self, events: Iterable[bytes | Event], draft: Draft, refrain: Refrain) -> None:
+        for event in events:
+            if isinstance(event, Event):
+                self._take(_of_its_kind(event), draft)
+            elif (text := refrain.text(event)) is not None:
+                draft.add(text)
+            elif event.strip() == b"[DONE]":
                 draft.done = True
                 return
-            self._take(chunk, draft)
+            else:
+                chunk = parsed(event)
+                self._take(chunk, draft)
+                refrain.learn(event, chunk)
 
-    def _take(self, said: dict[str, Any], draft: Draft) -> None:
+    def _take(self, said: object, draft: Draft) -> None:
         """A chunk, or a whole answer."""
+        if not isinstance(said, dict):
+            return
         choices = said.get("choices")
         choice = as_dict(choices[0]) if choices and isinstance(choices, list) else {}
         if error := said.get("error") or choice.get("error"):
             raise self.session.failure({"error": error})
         if reason := choice.get("finish_reason"):
             self._take_reason(reason, draft)
-        if model := said.get("model"):
-            draft.model = model if isinstance(model, str) else draft.model
-        if usage := as_dict(said.get("usage")):
+        if (model := said.get("model")) and isinstance(model, str):
+            draft.model = model
+        if (usage := said.get("usage")) and isinstance(usage, dict):
             draft.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        part = as_dict(choice.get("delta") or choice.get("message"))
-        if content := part.get("content"):
+        part = choice.get("delta") or choice.get("message")
+        if isinstance(part, dict) and (content := part.get("content")):
             draft.add(content if isinstance(content, str) else _text(content))
 
     def _take_reason(self, reason: object, draft: Draft) -> None:
@@ -235,12 +251,17 @@ class OpenAIProvider(HttpProvider):
             draft.finish_reason = reason
 
 
-def _chunk(event: bytes | Event) -> dict[str, Any] | None:
-    """A chunk of an answer; None for the end."""
-    if isinstance(event, Event):
-        chunk = as_dict(parsed(event.data))
-        return {"error": chunk} if event.kind == "error" and "error" not in chunk else chunk
-    return None if event.strip() == b"[DONE]" else as_dict(parsed(event))
+def _of_its_kind(event: Event) -> dict[str, Any]:
+    said = as_dict(parsed(event.data))
+    return {"error": said} if event.kind == "error" and "error" not in said else said
+
+
+def _text_in(chunk: Any) -> object:
+    """The text of a chunk that is as nearly all are."""
+    try:
+        return chunk["choices"][0]["delta"]["content"]
+    except (LookupError, TypeError):
+        return None
 
 
 def _text(content: object) -> str:

@@ -8,6 +8,7 @@ limit, and only when it rings it looks who still waits.
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,21 +20,22 @@ class Patience:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waits: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_s = 0.0
+        self._rings_s = math.inf
 
     def within(self, limit_s: float) -> Wait:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
+        loop = self._loop
+        # Before Python 3.12 it takes a call into the kernel to learn which loop is running.
+        if loop is None or loop.is_closed():
+            loop = self._loop = asyncio.get_running_loop()
             # The timer of a loop that has ended never rings.
-            self._loop, self._timer, self._waits = loop, None, set()
+            self._timer, self._rings_s, self._waits = None, math.inf, set()
         return Wait(self, loop, limit_s)
 
     def begin(self, wait: Wait) -> None:
         self._waits.add(wait)
-        if self._timer is None:
-            self._set(wait.until_s)
-        elif wait.until_s < self._rings_s:
-            self._timer.cancel()
+        if wait.until_s < self._rings_s:
+            if self._timer is not None:
+                self._timer.cancel()
             self._set(wait.until_s)
 
     def end(self, wait: Wait) -> None:
@@ -45,8 +47,8 @@ class Patience:
         self._timer = self._loop.call_at(when_s, self._ring)
 
     def _ring(self) -> None:
-        self._timer = None
-        for wait in [wait for wait in self._waits if wait.until_s <= self._rings_s]:
+        rang_s, self._rings_s, self._timer = self._rings_s, math.inf, None
+        for wait in [wait for wait in self._waits if wait.until_s <= rang_s]:
             self._waits.discard(wait)
             wait.expire()
         if self._waits:

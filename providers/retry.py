@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from providers.errors import ProviderError, ProviderUnavailable
 
@@ -19,8 +19,7 @@ LONGEST_RETRY_AFTER_S = 60.0
 JITTER = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What bounds the attempts of one call.
 
     deadline_s: by the clock, when the whole call must be over.
@@ -65,22 +64,23 @@ class Retry:
         self,
         attempt: Callable[[], Awaitable[T]],
         limits: Limits,
-        again: Callable[[], None] = lambda: None,
+        again: Callable[[ProviderError], None] = lambda error: None,
     ) -> T:
         """What `attempt` gives in the end; it must fail only while nothing was shown to anybody.
 
-        `again` is told of each attempt but the first.
+        `again` is told of each error that another attempt follows.
         """
         made = 0
         while True:
             made += 1
             try:
                 return await attempt()
-            except ProviderError as error:
+            except ProviderError as exc:
+                error = exc
                 wait_s = delay_s(
                     error, attempt=made, now_s=self.clock(), limits=limits, chance=self.chance()
                 )
                 if wait_s is None:
                     raise
             await self.sleep(wait_s)
-            again()
+            again(error)

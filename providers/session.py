@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -47,18 +47,6 @@ FOREIGN = (
     orjson.JSONDecodeError,
 )
 
-Item = TypeVar("Item")
-Read = TypeVar("Read", covariant=True)
-Made = TypeVar("Made")
-
-
-class Reader(Protocol[Read]):
-    """`sse.Events` and `sse.JsonLines`."""
-
-    def feed(self, block: bytes) -> Sequence[Read]: ...
-
-    def finish(self) -> Sequence[Read]: ...
-
 
 class Reply:
     """A 200 answer whose body is still to be read; leaving its block before the end closes it.
@@ -70,17 +58,17 @@ class Reply:
         self._session = session
         self._response = response
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Its connection is back among the free ones already where the body was read to its end.
-        self._response.close()
+        if not self._response.closed:  # its body was not read to its end
+            self._response.close()
         if isinstance(exc, FOREIGN):
             raise self._session.translated(exc, str(self._response.url)) from exc
 
@@ -88,23 +76,17 @@ class Reply:
     def is_json(self) -> bool:
         return self._response.content_type == "application/json"
 
-    async def items(
-        self, reader: Reader[Item], make: Callable[[Item], Made]
-    ) -> AsyncGenerator[Iterable[Made], None]:
-        """What `make` (which parses JSON) gives for each item that `reader` finds in the body.
-
-        What came in together comes out together.
-        """
-        while block := await self._response.content.readany():
-            yield map(make, reader.feed(block))
-        yield _readable(make, reader.finish())
+    def blocks(self) -> AsyncIterator[bytes]:
+        """The body as it comes in."""
+        return self._response.content.iter_any()
 
     async def json(self) -> Any:
+        content = self._response.content
         blocks: list[bytes] = []
         size_bytes = 0
-        while block := await self._response.content.readany():
-            blocks.append(block)
-            size_bytes += len(block)
+        while not content.at_eof():
+            blocks.append(await content.readany())
+            size_bytes += len(blocks[-1])
             if size_bytes > REPLY_LIMIT_BYTES:
                 raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
         return orjson.loads(b"".join(blocks))
@@ -148,15 +130,15 @@ class Session:
         self._closed = False
 
     async def get_json(self, url: str) -> Any:
-        async with await self._reply("GET", url, None) as reply:
+        with await self._reply("GET", url, None) as reply:
             return await reply.json()
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
-        async with await self._reply("POST", url, orjson.dumps(body)) as reply:
+        with await self._reply("POST", url, orjson.dumps(body)) as reply:
             return await reply.json()
 
     async def post_stream(self, url: str, body: Mapping[str, Any]) -> Reply:
-        """The reply, once its status is known: `async with await session.post_stream(...)`."""
+        """The reply, once its status is known: `with await session.post_stream(...)`."""
         return await self._reply("POST", url, orjson.dumps(body), stream=True)
 
     async def aclose(self) -> None:
@@ -255,13 +237,6 @@ class Session:
         # Not the error itself: it may quote what was asked.
         logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
         return error
-
-
-def _readable(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-    # A body that was cut may end within an item; the caller sees that its end is missing.
-    for item in items:
-        with suppress(orjson.JSONDecodeError):
-            yield make(item)
 
 
 def _why(exc: Exception) -> str:

@@ -27,10 +27,16 @@ class Slots:
         # While anybody waits, every place is taken: a freed place is handed on, never put back.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
+    def take_free(self) -> bool:
+        """Take a place where one is free."""
+        if self._running == self._limit:
+            return False
+        self._running += 1
+        return True
+
     async def take(self, channel: str) -> None:
         """Wait for a place; one that is cancelled has none."""
-        if self._running < self._limit:
-            self._running += 1
+        if self.take_free():
             return
         granted = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(channel, deque()).append(granted)

@@ -16,7 +16,7 @@ class Tally:
     questions that were not put because the circuit was open, `opened` how often it did open.
     """
 
-    __slots__ = ("_begin", "_call", "calls", "fallbacks", "opened", "retries", "skipped")
+    __slots__ = ("calls", "fallbacks", "opened", "retries", "skipped")
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
@@ -24,33 +24,9 @@ class Tally:
         self.fallbacks = 0
         self.skipped = 0
         self.opened = 0
-        self._call = _Call(self, whole=True)
-        self._begin = _Call(self, whole=False)
 
-    def call(self, *, whole: bool = True) -> _Call:
-        """Around a call, to its end; where it is not `whole`, only its failure is its end."""
-        return self._call if whole else self._begin
-
-    def note_call(self, result: str) -> None:
-        self.calls[result] = self.calls.get(result, 0) + 1
-
-    def note_retry(self) -> None:
-        self.retries += 1
-
-    def note_opened(self) -> None:
-        self.opened += 1
-
-
-class _Call:
-    """Any call on its way into a tally."""
-
-    __slots__ = ("_tally", "_whole")
-
-    def __init__(self, tally: Tally, *, whole: bool) -> None:
-        self._tally = tally
-        self._whole = whole
-
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        """Around a call, with all its attempts."""
 
     def __exit__(
         self,
@@ -59,12 +35,22 @@ class _Call:
         traceback: TracebackType | None,
     ) -> None:
         if exc is None:
-            if self._whole:
-                self._tally.note_call("ok")
+            self._note("ok")
         elif isinstance(exc, ProviderError):
-            self._tally.note_call(exc.code)
+            self._note(exc.code)
         elif isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
-            self._tally.note_call("cut")
+            self._note("cut")
+
+    def note_retry(self, error: ProviderError) -> None:
+        """A call that failed is made again."""
+        self._note(error.code)
+        self.retries += 1
+
+    def note_opened(self) -> None:
+        self.opened += 1
+
+    def _note(self, result: str) -> None:
+        self.calls[result] = self.calls.get(result, 0) + 1
 
 
 class Tallies:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from engine.actors import prompt
 from engine.actors.account import Account
 from engine.actors.answer import AnswerText
-from engine.actors.conversation import Exchange
+from engine.actors.conversation import Encoded
 from engine.actors.deltas import Deltas
 from engine.actors.fence import Cut, Fenced, Overdue
 from engine.actors.personas import Persona
@@ -22,6 +22,7 @@ from engine.outcomes import Answer, Failure
 from providers.base import Completion, Message, Options, Usage
 from providers.chain import Answered
 from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
+from providers.prompt import Prompt
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -42,7 +43,7 @@ class Asking:
         request: Request,
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
-        exchanges: Sequence[Exchange] | None,
+        exchanges: Sequence[Encoded] | None,
     ) -> None:
         self._outlet = around.outlet
         self._counts = around.counts
@@ -52,10 +53,11 @@ class Asking:
         self._command = command
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
+        self._options = _options(command, self._persona)
         self._exchanges = exchanges
-        speakers = {request.username, *(exchange.username for exchange in exchanges or ())}
-        bot_name = terms.service.bot_name if exchanges and len(speakers) > 1 else ""
-        self._account = Account(self._persona.prompt if exchanges is not None else None)
+        several = prompt.several_speak(exchanges or (), request.username)
+        bot_name = terms.service.bot_name if several else ""
+        self._account = Account(self._persona if exchanges is not None else None)
         self._answer = AnswerText(bot_name, terms.conversation.max_reply_bytes)
         self._deltas: Deltas | None = None
         self._writer = ("", "")
@@ -72,7 +74,7 @@ class Asking:
     @property
     def asks_for(self) -> tuple[str, float, int | None]:
         """Model, temperature and token cap that the first provider is asked for."""
-        return self._terms.chain.primary.settled(self._options())
+        return self._terms.chain.primary.settled(self._options)
 
     async def run(self) -> Turn:
         """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
@@ -115,22 +117,22 @@ class Asking:
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
 
     async def _complete(self) -> Answered:
-        messages = [Message("user", self._command.text)]
+        messages = Prompt.of([Message("user", self._command.text)])
         self._account.note_prompt(messages, exchanges=0)
         if self._command.stream:
             return await self._stream(messages)
         answered = await self._terms.chain.complete(
-            self._command.text, self._options(), channel=self._request.channel_id
+            self._command.text, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
         return answered
 
-    async def _chat(self, exchanges: Sequence[Exchange]) -> Answered:
+    async def _chat(self, exchanges: Sequence[Encoded]) -> Answered:
         messages = self._prompt(exchanges)
         if self._command.stream:
             return await self._stream(messages)
         answered = await self._terms.chain.chat(
-            messages, self._options(), channel=self._request.channel_id
+            messages, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
         return answered
@@ -139,7 +141,7 @@ class Asking:
         self._answer.feed(answered.completion.content)
         self._answer.finish()
 
-    async def _stream(self, messages: list[Message]) -> Answered:
+    async def _stream(self, messages: Prompt) -> Answered:
         deltas = self._deltas = Deltas(
             self._outlet,
             self._request.channel_id,
@@ -151,9 +153,9 @@ class Asking:
         deltas.finish()
         return answered
 
-    async def _gather(self, messages: list[Message], deltas: Deltas) -> Answered:
+    async def _gather(self, messages: Prompt, deltas: Deltas) -> Answered:
         stream = self._terms.chain.stream(
-            messages, self._options(), channel=self._request.channel_id, began=self._note_writer
+            messages, self._options, channel=self._request.channel_id, began=self._note_writer
         )
         async with aclosing(stream) as pieces:
             async for piece in pieces:
@@ -170,8 +172,8 @@ class Asking:
         self._writer = (provider, model)
         self._counts.began(provider, time.monotonic() - self._began_s)
 
-    def _prompt(self, exchanges: Sequence[Exchange]) -> list[Message]:
-        options = self._options()
+    def _prompt(self, exchanges: Sequence[Encoded]) -> Prompt:
+        options = self._options
         context_tokens = self._terms.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
         system = self._persona.prompt
@@ -185,15 +187,6 @@ class Asking:
         )
         self._account.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
         return messages
-
-    def _options(self) -> Options:
-        command, persona = self._command, self._persona
-        temperature = command.temperature
-        return Options(
-            model=command.model or persona.model,
-            temperature=persona.temperature if temperature is None else temperature,
-            max_tokens=command.max_tokens or persona.max_tokens,
-        )
 
     def _answered(self, answered: Answered, latency_ms: int) -> Turn:
         completion, content = answered.completion, self._answer.content
@@ -244,3 +237,12 @@ class Asking:
             details=self._account.details,
         )
         return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))
+
+
+def _options(command: Chat | Complete, persona: Persona) -> Options:
+    temperature = command.temperature
+    return Options(
+        model=command.model or persona.model,
+        temperature=persona.temperature if temperature is None else temperature,
+        max_tokens=command.max_tokens or persona.max_tokens,
+    )

@@ -39,6 +39,21 @@ class ChannelActor:
     `suspendable` speaks for one completion, and its crashes are not its channel's.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_around",
+        "_draining",
+        "_mailbox",
+        "_memory",
+        "_on_done",
+        "_pausing",
+        "_restarts",
+        "_task",
+        "_turns",
+        "_work",
+        "channel_id",
+    )
+
     def __init__(
         self,
         channel_id: str,
@@ -155,7 +170,8 @@ class ChannelActor:
     # One turn after the other.
 
     async def _run(self) -> None:
-        await self._pause(self._restarts.suspended_for_s())
+        if wait_s := self._restarts.suspended_for_s():
+            await self._pause(wait_s)
         while self._work is not None:
             await self._carry_through(self._work)
             self._turns += 1
@@ -238,7 +254,7 @@ class ChannelActor:
         """The mailbox row's id; None where there is nothing (more) to do."""
         request = envelope.request
         try:
-            acceptance = await asyncio.shield(envelope.accepted)
+            acceptance = await envelope.accepted
         except StorageUnavailable as exc:
             failure = Failure(
                 request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0

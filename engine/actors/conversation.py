@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
 from storage.history import Kind
+
+Encoded = tuple[bytes, bytes, bytes]
+"""An exchange as a prompt takes it: username, message and answer, each a JSON string."""
 
 
 class SmallerWindow(ValueError):
@@ -23,31 +25,47 @@ class Exchange:
     message: str
     answer: str
 
+    @property
+    def encoded(self) -> Encoded:
+        return _encoded(self.username, self.message, self.answer)
+
 
 @dataclass(slots=True)
 class Conversation:
     """State as history gives it up to row `upto`; it changes only by what history has committed.
 
-    `persona` is None until the channel switches for the first time.
+    `persona` is None until the channel switches for the first time. The `messages` of its window
+    are packed: thousands of channels are in memory, few of them speak at a time, and a prompt is
+    made of JSON anyway. Username, message and answer are a line each: JSON strings have no breaks.
     """
 
     window: int
     persona: str | None = None
-    exchanges: deque[Exchange] = field(default_factory=deque)
     upto: int = 0
+    messages: int = 0
+    _packed: bytes = b""
 
     @property
-    def messages(self) -> int:
-        return 2 * len(self.exchanges)
+    def encoded(self) -> list[Encoded]:
+        """The exchanges, oldest first, ready for a prompt."""
+        lines = iter(self._packed.split(b"\n"))
+        return list(zip(lines, lines, lines, strict=False))
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """For whoever reads them, oldest first."""
+        return [Exchange(*map(orjson.loads, exchange)) for exchange in self.encoded]
 
     def answered(self, username: str, message: str, answer: str) -> None:
         """A turn ended with an answer. The window holds whole pairs, the newest ones."""
-        self.exchanges.append(Exchange(username, message, answer))
-        while self.messages > self.window:
-            self.exchanges.popleft()
+        self._packed += b"%b\n%b\n%b\n" % _encoded(username, message, answer)
+        self.messages += 2
+        if (surplus := (self.messages - self.window + 1) // 2) > 0:
+            self._packed = self._packed.split(b"\n", 3 * surplus)[-1]
+            self.messages -= 2 * surplus
 
     def reset(self) -> None:
-        self.exchanges.clear()
+        self._packed, self.messages = b"", 0
 
     def replay(self, rows: Iterable[tuple[Kind, str | None, str, str | None]]) -> None:
         """Apply history rows (kind, username, content, persona), oldest first.
@@ -72,10 +90,9 @@ class Conversation:
 
     def encode(self) -> bytes:
         """The body of a snapshot."""
-        exchanges = [(e.username, e.message, e.answer) for e in self.exchanges]
-        return orjson.dumps(
-            {"window": self.window, "persona": self.persona, "exchanges": exchanges}
-        )
+        exchanges = b",".join([b"[%b]" % b",".join(exchange) for exchange in self.encoded])
+        persona = orjson.dumps(self.persona)
+        return b'{"window":%d,"persona":%b,"exchanges":[%b]}' % (self.window, persona, exchanges)
 
     @classmethod
     def decode(cls, body: bytes, window: int) -> Conversation:
@@ -87,9 +104,19 @@ class Conversation:
             values = orjson.loads(body)
             conversation = cls(window, values["persona"])
             for username, message, answer in values["exchanges"]:
-                conversation.answered(username, message, answer)
+                conversation.answered(_text(username), _text(message), _text(answer))
         except (TypeError, KeyError, ValueError) as exc:
             raise ValueError(f"its snapshot is damaged ({exc})") from exc
         if values.get("window", 0) < window:
             raise SmallerWindow("its snapshot was taken with a smaller window")
         return conversation
+
+
+def _encoded(username: str, message: str, answer: str) -> Encoded:
+    return orjson.dumps(username), orjson.dumps(message), orjson.dumps(answer)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value

@@ -33,11 +33,6 @@ class Crashes:
         # Jitter, so that channels that crashed together do not come back together.
         return float(0.05 * 2 ** len(self._times) * random.uniform(0.75, 1.25))  # noqa: S311
 
-    def clear(self) -> None:
-        """A turn succeeded."""
-        self._times.clear()
-        self.suspended_until_ms = 0
-
     def suspended_for_s(self) -> float:
         """Seconds until the next attempt of a suspended actor; 0.0 where it is not suspended."""
         return min(REST_S, max(0.0, round(self.suspended_until_ms / 1000 - time.time(), 1)))

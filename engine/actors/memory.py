@@ -21,6 +21,8 @@ log = logging.getLogger("rosey_llm.channel")
 class Memory:
     """Belongs to one actor."""
 
+    __slots__ = ("_channel_id", "_conversation", "_database", "_forgotten", "_snapshot_upto")
+
     def __init__(self, channel_id: str, database: Database) -> None:
         self._channel_id = channel_id
         self._database = database

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from engine.errors import UnknownPersona
 from providers.records import Count, Temperature
+from storage import persona_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,11 @@ class Persona:
     model: str | None = None
     temperature: Temperature | None = None
     max_tokens: Count | None = None
+
+    @cached_property
+    def version(self) -> str:
+        """By which history names the text."""
+        return persona_versions.version(self.prompt)
 
 
 BUILT_IN: Mapping[str, Persona] = {

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 
 import orjson
 
-from engine.actors.conversation import Exchange
-from providers.base import Message
+from engine.actors.conversation import Encoded
+from providers.prompt import Prompt
 
-MESSAGE_OVERHEAD_TOKENS = 4
+SYSTEM = b'{"role":"system","content":'
+USER = b'{"role":"user","content":'
+ASSISTANT = b'{"role":"assistant","content":'
+# Real counts lie between 3 and 5 bytes a token, and 4 tokens or so more for each message. An
+# estimate on the safe side needs no tables, which the exact counters load from the network.
 BYTES_PER_TOKEN = 3.5
+MESSAGE_OVERHEAD_BYTES = 12  # and the quotes of its JSON string are two more
 # Pieces of 2 KiB and more are hashed without the interpreter's lock: the writer thread would take
 # it, and the event loop would wait for it longer than the hash takes.
 HASHED_BYTES = 2047
@@ -19,60 +24,68 @@ HASHED_BYTES = 2047
 
 def build(
     system: str,
-    exchanges: Sequence[Exchange],
+    exchanges: Sequence[Encoded],
     username: str,
     text: str,
     *,
     max_messages: int,
     budget_tokens: int,
-) -> list[Message]:
+) -> Prompt:
     """System prompt, then whole exchanges, newest kept first, then the new message.
 
     At most `max_messages` messages beside the system prompt, the new one counted, and about
     `budget_tokens` tokens in all. The new message is always there. Where more than one person
     speaks in what is shown, messages carry the speaker's name.
     """
-    kept = _fitting(system, exchanges, text, max_messages, budget_tokens)
-    named = len({username, *(exchange.username for exchange in kept)}) > 1
-    messages = [Message("system", system)] if system else []
-    for exchange in kept:
-        messages.append(Message("user", _said(exchange.username, exchange.message, named)))
-        messages.append(Message("assistant", exchange.answer))
-    messages.append(Message("user", _said(username, text, named)))
-    return messages
+    told, asked = orjson.dumps(system), orjson.dumps(text)
+    room_bytes = budget_tokens * BYTES_PER_TOKEN - _weight(told, asked)
+    kept = _fitting(exchanges, max_messages - 1, room_bytes)
+    several = several_speak(kept, username)
+    parts = [SYSTEM, told, b"},"] if system else []
+    for speaker, message, answer in kept:
+        said = _named(orjson.loads(speaker), message) if several else message
+        parts += USER, said, b"},", ASSISTANT, answer, b"},"
+    said = _named(username, asked) if several else asked
+    parts += USER, said, b"}"
+    return Prompt(b"[%b]" % b"".join(parts), bool(system) + 2 * len(kept) + 1)
 
 
-def digest(messages: Sequence[Message]) -> str:
+def several_speak(exchanges: Sequence[Encoded], username: str) -> bool:
+    """Whether somebody else than this user speaks in these exchanges."""
+    name = orjson.dumps(username)
+    for speaker, _, _ in exchanges:  # noqa: SIM110 - twice as fast as any()
+        if speaker != name:
+            return True
+    return False
+
+
+def digest(prompt: Prompt) -> str:
     """By which history knows a prompt: SHA-256 of its JSON, in hexadecimal digits."""
-    data, found = orjson.dumps(messages), hashlib.sha256()
+    data, found = prompt.encoded, hashlib.sha256()
     for start in range(0, len(data), HASHED_BYTES):
         found.update(data[start : start + HASHED_BYTES])
     return found.hexdigest()
 
 
-def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has: real counts lie between 3 and 5 bytes a token.
-
-    An estimate on the safe side needs no tables, which the exact counters load from the network.
-    """
-    return int(len(text.encode()) / BYTES_PER_TOKEN) + MESSAGE_OVERHEAD_TOKENS
+def _weight(one: bytes, other: bytes) -> int:
+    """Bytes that count against the budget: of two messages, whose JSON strings these are."""
+    return len(one) + len(other) + 2 * MESSAGE_OVERHEAD_BYTES
 
 
-def _fitting(
-    system: str, exchanges: Sequence[Exchange], text: str, max_messages: int, budget_tokens: int
-) -> list[Exchange]:
-    room_messages = max_messages - 1
-    room_tokens = budget_tokens - estimated_tokens(system) - estimated_tokens(text)
-    kept: list[Exchange] = []
+def _fitting(exchanges: Sequence[Encoded], room_messages: int, room_bytes: float) -> list[Encoded]:
+    kept: list[Encoded] = []
     for exchange in reversed(exchanges):
+        _, message, answer = exchange
         room_messages -= 2
-        room_tokens -= estimated_tokens(exchange.message) + estimated_tokens(exchange.answer)
-        if room_messages < 0 or room_tokens < 0:
+        room_bytes -= _weight(message, answer)
+        if room_messages < 0 or room_bytes < 0:
             break
         kept.append(exchange)
     kept.reverse()
     return kept
 
 
-def _said(username: str, text: str, named: bool) -> str:
-    return f"{' '.join(username.split())[:64]}: {text}" if named else text
+def _named(username: str, text: bytes) -> bytes:
+    """JSON of a text with its speaker's name in front of it."""
+    name = orjson.dumps(f"{' '.join(username.split())[:64]}: ")
+    return name[:-1] + text[1:]

@@ -114,7 +114,7 @@ class Work:
             persona = terms.personas.get(command.persona or _persona_name(conversation, terms))
         except UnknownPersona as exc:
             return turns.failed(request, exc)
-        exchanges = tuple(conversation.exchanges)
+        exchanges = conversation.encoded
         return await self._ask(Asking(self._around, terms, request, command, persona, exchanges))
 
     async def _ask(self, asking: Asking) -> Turn:

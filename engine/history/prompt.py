@@ -11,6 +11,7 @@ from engine.history.moments import iso, shown
 from engine.history.paper import Paper, indented, number, visible
 from engine.settings import ServiceSettings
 from providers.base import Message
+from providers.prompt import Prompt
 from storage import persona_versions
 from storage.audit import turns
 from storage.audit.entries import Entry
@@ -61,7 +62,7 @@ def rebuild(connection: Reader, turn: Turn) -> Rebuilt:
         ended = "the turn ended before a model was asked" if begun else "it is too old"
         rebuilt.doubts.append(f"No digest was kept: {ended}.")
         return rebuilt
-    rebuilt.matches = prompt.digest(rebuilt.messages) == kept
+    rebuilt.matches = prompt.digest(Prompt.of(rebuilt.messages)) == kept
     if not rebuilt.matches and not rebuilt.doubts:
         rebuilt.doubts.append(
             "Rows of this channel may have been changed; `rosey-llm history verify` tells."
@@ -81,10 +82,10 @@ def _chat(connection: Reader, asked: Entry, rebuilt: Rebuilt) -> list[Message]:
     if len(found) < rebuilt.details.get("exchanges", 0):
         rebuilt.doubts.append(f"Only {len(found)} of {pairs} pairs that were shown are there.")
     exchanges = [
-        Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt))
+        Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt)).encoded
         for message, answer in found
     ]
-    return prompt.build(
+    built = prompt.build(
         _system(connection, rebuilt),
         exchanges,
         asked.username if asked.username is not None else _name(asked),
@@ -92,6 +93,7 @@ def _chat(connection: Reader, asked: Entry, rebuilt: Rebuilt) -> list[Message]:
         max_messages=2 * len(exchanges) + 1,
         budget_tokens=NO_LIMIT,
     )
+    return list(built)
 
 
 def _system(connection: Reader, rebuilt: Rebuilt) -> str:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation, Exchange
+
+TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\r\t\0",\\[]\u2028')))
+EXCHANGES = st.lists(st.builds(Exchange, TEXTS, TEXTS, TEXTS), max_size=8)
 
 
 def test_the_window_holds_whole_exchanges_and_the_newest_ones() -> None:
@@ -37,7 +43,7 @@ def test_only_a_message_with_its_answer_right_behind_it_counts() -> None:
             ("stop", "bob", "", None),
         ]
     )
-    assert list(conversation.exchanges) == [Exchange("User", "good", "fine")]
+    assert conversation.exchanges == [Exchange("User", "good", "fine")]
 
 
 def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
@@ -57,10 +63,33 @@ def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
     assert [e.message for e in conversation.exchanges] == ["after"]
 
 
-def test_a_snapshot_gives_the_same_state() -> None:
-    conversation = Conversation(10, persona="technical")
-    conversation.answered("älice", "q", "a")
+@given(said=EXCHANGES, window=st.integers(0, 12))
+def test_what_was_said_is_given_back_whatever_it_was(said: list[Exchange], window: int) -> None:
+    conversation = Conversation(window)
+    for each in said:
+        conversation.answered(each.username, each.message, each.answer)
+    kept = said[-(window // 2) :] if window // 2 else []
+    assert conversation.exchanges == kept
+    assert conversation.encoded == [each.encoded for each in kept]
+    assert conversation.messages == 2 * len(kept)
+
+
+@given(said=EXCHANGES, persona=st.one_of(st.none(), TEXTS))
+def test_a_snapshot_gives_the_same_state(said: list[Exchange], persona: str | None) -> None:
+    conversation = Conversation(10, persona)
+    for each in said:
+        conversation.answered(each.username, each.message, each.answer)
     assert Conversation.decode(conversation.encode(), 10) == conversation
+
+
+def test_a_snapshot_is_json_for_whoever_looks_at_it() -> None:
+    conversation = Conversation(10, persona="technical")
+    conversation.answered("älice", 'a "q"', "a\nb")
+    assert orjson.loads(conversation.encode()) == {
+        "window": 10,
+        "persona": "technical",
+        "exchanges": [["älice", 'a "q"', "a\nb"]],
+    }
 
 
 def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
@@ -72,7 +101,16 @@ def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"{}", b'{"persona": null, "exchanges": [["x"]]}', b"\xff"]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"persona": null, "exchanges": [["x"]]}',
+        b'{"persona": null, "exchanges": [["x", 1, "y"]]}',
+        b"\xff",
+    ],
 )
 def test_a_damaged_snapshot_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match="damaged"):

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import hashlib
+
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.actors import prompt
 from engine.actors.conversation import Exchange
 from providers.base import Message
+from providers.prompt import Prompt
+
+TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\0",\\{}')))
+NAMES = st.one_of(st.sampled_from(["alice", "bob"]), TEXTS)
 
 
 def build(
@@ -15,14 +24,15 @@ def build(
     budget_tokens: int = 100_000,
     system: str = "Be kind.",
 ) -> list[Message]:
-    return prompt.build(
+    built = prompt.build(
         system,
-        exchanges,
+        [exchange.encoded for exchange in exchanges],
         username,
         "new",
         max_messages=max_messages,
         budget_tokens=budget_tokens,
     )
+    return list(built)
 
 
 def exchanges(count: int, username: str = "alice") -> list[Exchange]:
@@ -83,3 +93,41 @@ def test_a_name_cannot_start_a_line_of_its_own_or_fill_the_prompt() -> None:
 
 def test_without_a_system_prompt_there_is_no_system_message() -> None:
     assert build([], system="") == [Message("user", "new")]
+
+
+@given(
+    system=TEXTS,
+    said=st.lists(st.builds(Exchange, NAMES, TEXTS, TEXTS), max_size=5),
+    username=NAMES,
+    text=TEXTS,
+)
+def test_a_prompt_is_the_json_of_its_messages(
+    system: str, said: list[Exchange], username: str, text: str
+) -> None:
+    several = {username} != {username, *(each.username for each in said)}
+
+    def spoken(name: str, words: str) -> str:
+        return f"{' '.join(name.split())[:64]}: {words}" if several else words
+
+    expected = [Message("system", system)] if system else []
+    for each in said:
+        expected.append(Message("user", spoken(each.username, each.message)))
+        expected.append(Message("assistant", each.answer))
+    expected.append(Message("user", spoken(username, text)))
+    built = prompt.build(
+        system,
+        [each.encoded for each in said],
+        username,
+        text,
+        max_messages=100,
+        budget_tokens=100_000,
+    )
+    assert (list(built), len(built)) == (expected, len(expected))
+    assert built.encoded == orjson.dumps(expected)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2000, 2047, 2048, 4094, 100_000])
+def test_the_digest_is_that_of_the_whole_json(length: int) -> None:
+    messages = [Message("user", "ä" * length)]
+    whole = hashlib.sha256(orjson.dumps(messages)).hexdigest()
+    assert prompt.digest(Prompt.of(messages)) == whole

@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,14 @@ def _die_at(point: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return cursor
 
-    sqlite3.connect = partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
+    connect = sqlite3.connect
+
+    def mortal(
+        *args: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **more: Any
+    ) -> sqlite3.Connection:
+        return connect(*args, factory=type("Mortal", (Connection, factory), {}), **more)
+
+    sqlite3.connect = mortal  # type: ignore[assignment]
 
 
 def main(template: Path, folder: Path) -> None:

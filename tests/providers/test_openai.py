@@ -231,6 +231,7 @@ WHOLE_STREAMS: dict[str, Sequence[dict[str, Any] | str]] = {
     "a finish reason and the end": [delta("Hi", "stop"), "[DONE]"],
     "a finish reason alone": [delta("Hi"), delta(None, "stop")],
     "the end alone": [delta("Hi"), "[DONE]"],
+    "the end among blanks": [delta("Hi"), " [DONE] "],
     "an empty finish reason": [delta("Hi", ""), "[DONE]"],
     "no choices first": [{"choices": []}, delta("Hi"), "[DONE]"],
     "choices that are null": [{"choices": None}, {}, delta("Hi"), "[DONE]"],

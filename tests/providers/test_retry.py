@@ -120,6 +120,15 @@ async def test_a_call_is_made_again_until_it_answers() -> None:
     assert (call.made, call.slept) == (4, [0.5, 20, 2])
 
 
+async def test_each_error_that_another_attempt_follows_is_told() -> None:
+    slow, last = RateLimited("429"), BadAnswer("odd")
+    call = Attempts(DOWN, slow, last)
+    told: list[ProviderError] = []
+    with pytest.raises(BadAnswer):
+        await call.retry.run(call, limits(), told.append)
+    assert told == [DOWN, slow]
+
+
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
 async def test_there_is_one_attempt_more_than_retries(retries: int) -> None:
     call = Attempts(*(ProviderUnavailable(str(number)) for number in range(9)))

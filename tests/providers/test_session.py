@@ -243,7 +243,7 @@ async def test_a_drained_reply_leaves_its_connection_to_the_next_call(
     counted = []
     try:
         for _ in range(3):
-            async with await session.post_stream(url, body) as reply:
+            with await session.post_stream(url, body) as reply:
                 await reply.drain()
             counted.append(server.connections)
     finally:
@@ -258,7 +258,7 @@ async def test_a_reply_that_is_left_half_way_takes_its_connection_with_it(
     server.plan(Behaviour(hang_after=1))
     url = f"{server.url}/v1/chat/completions"
     try:
-        async with await session.post_stream(url, {"stream": True, "messages": []}):
+        with await session.post_stream(url, {"stream": True, "messages": []}):
             pass
         await server.wait_for_disconnects(1)
         await session.post_json(url, {"messages": []})

@@ -1,0 +1,55 @@
+"""A prompt: the messages that a provider is sent, as the JSON in which it is sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import orjson
+
+from providers.base import Message
+
+
+class Prompt(Sequence[Message]):
+    """Messages that are JSON already; they are read only where somebody looks at them.
+
+    `encoded` is an array of `count` objects with `role` and `content`, without white space.
+    """
+
+    __slots__ = ("_count", "_messages", "encoded")
+
+    def __init__(self, encoded: bytes, count: int) -> None:
+        self.encoded = encoded
+        self._count = count
+        self._messages: list[Message] | None = None
+
+    @classmethod
+    def of(cls, messages: Sequence[Message]) -> Prompt:
+        if isinstance(messages, Prompt):
+            return messages
+        return cls(orjson.dumps(list(messages)), len(messages))
+
+    @property
+    def fragment(self) -> orjson.Fragment:
+        """For a body that orjson writes: it goes in as it is."""
+        return orjson.Fragment(self.encoded)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._read())
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        return self._read()[index]
+
+    def _read(self) -> list[Message]:
+        if self._messages is None:
+            self._messages = [Message(**message) for message in orjson.loads(self.encoded)]
+        return self._messages

@@ -1,0 +1,85 @@
+"""A mailbox is a queue that knows what waits in it, and an empty one keeps nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.commands.kinds import Chat, Erased
+from engine.errors import Busy
+from engine.mailbox import Acceptance, Envelope, Mailbox, Request
+
+LOOP = asyncio.new_event_loop()
+LOOP.close()  # a mailbox does not look at what it is for
+ACCEPTED: asyncio.Future[Acceptance] = asyncio.Future(loop=LOOP)
+
+
+def envelope(request_id: str, size_bytes: int = 10, accepted_ms: int = 0) -> Envelope:
+    request = Request("#lobby", request_id, "alice", Chat("Hello"))
+    return Envelope(request, ACCEPTED, size_bytes, accepted_ms)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=40))
+def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
+    """A number puts an envelope of that size, None takes one."""
+    mailbox, model = Mailbox(100, 10_000), deque[Envelope]()
+    for number, size_bytes in enumerate(sizes):
+        if size_bytes is not None:
+            model.append(envelope(f"r{number}", size_bytes, accepted_ms=number))
+            mailbox.put(model[-1])
+        elif model:
+            assert mailbox.take() is model.popleft()
+        waiting = mailbox.statistics()
+        assert (waiting.waiting, len(mailbox)) == (len(model), len(model))
+        assert waiting.waiting_bytes == sum(each.size_bytes for each in model)
+        assert mailbox.oldest_ms == (model[0].accepted_ms if model else None)
+        ids = {each.request.request_id for each in model}
+        assert all((f"r{n}" in mailbox) == (f"r{n}" in ids) for n in range(len(sizes)))
+
+
+def test_nothing_can_be_taken_from_an_empty_mailbox() -> None:
+    mailbox = Mailbox(1, 100)
+    mailbox.put(envelope("r"))
+    mailbox.take()
+    with pytest.raises(IndexError):
+        mailbox.take()
+
+
+def test_what_waits_in_one_mailbox_does_not_wait_in_another() -> None:
+    one, other = Mailbox(2, 100), Mailbox(2, 100)
+    one.put(envelope("r"))
+    assert [len(other), "r" in other, other.oldest_ms] == [0, False, None]
+
+
+def test_a_full_mailbox_says_how_many_are_ahead() -> None:
+    mailbox = Mailbox(2, 100)
+    for request_id in ("r1", "r2"):
+        mailbox.check_room(10)
+        mailbox.put(envelope(request_id))
+    with pytest.raises(Busy) as refused:
+        mailbox.check_room(10)
+    assert refused.value.ahead == 2
+
+
+def test_a_large_command_fits_only_where_nothing_waits() -> None:
+    mailbox = Mailbox(10, 100)
+    mailbox.check_room(1000)
+    mailbox.put(envelope("r1", size_bytes=60))
+    mailbox.check_room(40)
+    with pytest.raises(Busy):
+        mailbox.check_room(41)
+
+
+def test_what_is_voided_keeps_its_place_and_nothing_else() -> None:
+    mailbox = Mailbox(10, 100)
+    for request_id in ("r1", "r2", "r3"):
+        mailbox.put(envelope(request_id))
+    mailbox.void({"r2"})
+    taken = [mailbox.take().request for _ in range(3)]
+    assert [each.request_id for each in taken] == ["r1", "r2", "r3"]
+    assert [each.command for each in taken] == [Chat("Hello"), Erased(), Chat("Hello")]
+    assert taken[1].username == ""

@@ -1,0 +1,109 @@
+"""What a channel weighs that is in memory and has nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from engine.commands.kinds import Chat
+from engine.engine import Engine
+from engine.mailbox import Request
+from engine.outcomes import Failure
+from engine.settings import parse
+from providers.base import Completion, LLMProvider, Message, Options
+from storage.mailboxes import Settled
+
+CHANNELS = 300
+GROUP = 20
+TURNS = 5
+TEXT_BYTES = 200
+WINDOW_BYTES = 2 * TURNS * TEXT_BYTES
+ACTOR_BYTES = 900
+
+
+class Echo(LLMProvider):
+    """Answers with what it was told. One that remembers its calls would be weighed, too."""
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        return Completion(messages[-1].content.swapcase(), "echo")
+
+    async def is_available(self) -> bool:
+        return True
+
+
+class Awaited:
+    """An outlet that knows when as many outcomes have left as are awaited."""
+
+    def __init__(self) -> None:
+        self._missing = 0
+        self._done = asyncio.Event()
+
+    async def outcomes(self, count: int) -> None:
+        self._missing += count
+        self._done.clear()
+        await self._done.wait()
+
+    def publish(self, outcome: Settled) -> None:
+        assert outcome.kind == "response"
+        self._missing -= 1
+        if not self._missing:
+            self._done.set()
+
+    def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        raise AssertionError(failure)
+
+    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+        return True
+
+
+@pytest.fixture
+def outlet() -> Awaited:
+    return Awaited()
+
+
+@pytest.fixture
+async def engine(outlet: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
+    tables = {"service": {"max_context_messages": 2 * TURNS}, "channels": {"resident_limit": 1}}
+    settings = parse(tables, tmp_path)
+    engine = Engine([Echo()], settings, None, outlet)
+    await engine.start()
+    yield engine
+    await engine.drain()
+    await engine.aclose()
+
+
+async def talk(engine: Engine, outlet: Awaited, channels: Iterable[int]) -> None:
+    names = [f"#channel-{number}" for number in channels]
+    for turn in range(TURNS):
+        for name in names:
+            text = f"{name} {turn} ".ljust(TEXT_BYTES, "x")
+            engine.supervisor.tell(Request(name, f"r{turn}", "alice", Chat(text)))
+        await outlet.outcomes(len(names))
+    await engine.database.write(lambda _: None)  # the writer lets go of the commit before
+
+
+def traced_bytes() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+async def test_an_idle_channel_weighs_little_more_than_what_was_said(
+    engine: Engine, outlet: Awaited
+) -> None:
+    tracemalloc.start()
+    try:
+        for first in range(0, CHANNELS, GROUP):
+            await talk(engine, outlet, range(first, first + GROUP))
+        resident_bytes = traced_bytes()
+        assert engine.supervisor.statistics().actors == CHANNELS
+        await engine.supervisor.passivate_idle()
+        assert engine.supervisor.statistics().actors == 1
+        weight_bytes = (resident_bytes - traced_bytes()) / (CHANNELS - 1)
+    finally:
+        tracemalloc.stop()
+    assert WINDOW_BYTES < weight_bytes < WINDOW_BYTES + ACTOR_BYTES
