@@ -4,95 +4,133 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import signal
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from tests.bench import channels, machine, profiles, throughput
+from tests.bench import goals, machine, profiles, publishing, record, throughput
 from tests.bench.children import ChildFailed
+from tests.bench.plan import QUICK, Plan
+from tests.bench.record import Record
+from tests.bench.sections import ENGINE, NAMES, STORE
 from tests.bench.stage import stage
 
-DATA = Path("data")
-RUN_LIMIT_S = 600.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured: rounds of bursts, rounds of slices, and a slice's seconds."""
-
-    bursts: int
-    rounds: int
-    slice_s: float
+RUN_LIMIT_S = 3600.0
 
 
 def main() -> int:
     arguments = _arguments()
-    plan = Plan(2, 5, 0.4) if arguments.quick else Plan(5, 15, 0.5)
-    if arguments.rounds:
-        plan = Plan(plan.bursts, arguments.rounds, plan.slice_s)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # children are ended as by Ctrl-C
-    DATA.mkdir(exist_ok=True)
-    # In a folder of the project, since /tmp may be memory, and then a commit would cost nothing.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=DATA) as folder:
-        try:
-            if arguments.profile:
-                asyncio.run(_profile(Path(folder).absolute(), plan))
-                return 0
-            results = asyncio.run(_measure(Path(folder).absolute(), plan))
-        except ChildFailed as exc:
-            print(f"The benchmark failed: {exc}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            return 130
-    if arguments.json:
-        arguments.json.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2) + b"\n")
-        print(f"\nWritten to {arguments.json}.")
+    record.DATA.mkdir(exist_ok=True)
+    try:
+        if arguments.profile:
+            asyncio.run(_profile(_plan(arguments)))
+        elif arguments.publish:
+            publishing.publish(Record.read(arguments.json))
+        else:
+            _measure_and_tell(arguments)
+    except ChildFailed as exc:
+        print(f"The benchmark failed: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-async def _measure(folder: Path, plan: Plan) -> dict[str, Any]:
-    facts = await asyncio.to_thread(machine.facts, folder)
+def _measure_and_tell(arguments: argparse.Namespace) -> None:
+    kept, sections = Record.read(arguments.json), arguments.sections or NAMES
+    asyncio.run(_measure(sections, _plan(arguments), kept))
+    found = list(goals.verdicts({name: kept.results[name] for name in sections}))
+    _show(goals.table(found))
+    print(f"Written to {kept.path}.")
+    if not arguments.sections and not arguments.quick:
+        publishing.publish(kept)
+
+
+async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
+    """The engine's sections on one stage, then those of the store, which need quiet."""
+    with _folder() as folder:
+        facts = await asyncio.to_thread(machine.facts, folder)
+    kept.measured_on(facts)
     _show([f"{name:12} {fact}" for name, fact in facts.items()])
-    async with asyncio.timeout(RUN_LIMIT_S), stage(folder) as everybody:
-        rows = await channels.measure(everybody, plan.bursts)
-        _show(channels.table(rows, plan.bursts))
-        answers = await throughput.measure(everybody, plan.rounds, plan.slice_s)
-        _show(throughput.table(answers, plan.rounds, plan.slice_s))
-    return {
-        "machine": facts,
-        "plan": asdict(plan),
-        "channels_against_time": [asdict(row) | {"gain": row.gain} for row in rows],
-        "answers_a_second": asdict(answers),
-    }
+    async with asyncio.timeout(RUN_LIMIT_S):
+        if of_the_engine := [name for name in sections if name in ENGINE]:
+            await _measure_on_stage(of_the_engine, plan, kept)
+        for name in (name for name in sections if name in STORE):
+            part = STORE[name]
+            with _folder() as folder:
+                result = await part.measure(folder, plan)
+            _keep(kept, name, result, part.table(result), plan)
 
 
-async def _profile(folder: Path, plan: Plan) -> None:
-    profile = folder / "engine.profile"
-    async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as everybody:
-        await throughput.measure(everybody, plan.rounds, plan.slice_s)
-    _show(profiles.table(profile))
+async def _measure_on_stage(sections: Sequence[str], plan: Plan, kept: Record) -> None:
+    with _folder() as folder:
+        async with stage(folder) as everybody:
+            for name in sections:
+                part = ENGINE[name]
+                result = await part.measure(everybody, plan)
+                _keep(kept, name, result, part.table(result), plan)
+
+
+def _keep(kept: Record, name: str, result: object, lines: list[str], plan: Plan) -> None:
+    kept.add(name, result, lines, plan)
+    # The sections of the store tell their goals themselves.
+    found = list(goals.verdicts(kept.results, section=name)) if name in ENGINE else []
+    _show([*lines, *goals.table(found)])
+
+
+async def _profile(plan: Plan) -> None:
+    with _folder() as folder:
+        profile = folder / "engine.profile"
+        async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as everybody:
+            await throughput.measure(everybody, plan)
+        _show(profiles.table(profile))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """In the project, since /tmp may be memory, and then a commit would cost nothing."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=record.DATA) as folder:
+        yield Path(folder).absolute()
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    plan = dataclasses.replace(QUICK if arguments.quick else Plan(), full=arguments.full)
+    return dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Measure the engine beside its yardsticks and print the ratios.",
+        description="Measure the engine beside its yardsticks and print the ratios. Everything "
+        "is measured where no section is named; then docs/bench.svg and the results in "
+        "docs/performance.md are written anew.",
+        epilog=f"Sections: {', '.join(NAMES)}.",
     )
-    parser.add_argument("--rounds", type=_count, help="rounds of answers a second (15)")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
+    parser.add_argument("--rounds", type=_count, help=f"rounds of slices ({Plan().rounds})")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, wider quartiles")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument(
+    parser.add_argument("--full", action="store_true", help="also ten million rows of history")
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"the figures ({record.FILE})")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--profile",
         action="store_true",
         help="measure nothing, but say where the engine's time goes while it answers",
     )
+    other.add_argument(
+        "--publish", action="store_true", help="measure nothing, but draw and tell what FILE holds"
+    )
     arguments = parser.parse_args()
-    if arguments.json and not arguments.json.parent.is_dir():
+    if strange := [name for name in arguments.sections if name not in NAMES]:
+        parser.error(f"unknown section {strange[0]}; there are {', '.join(NAMES)}")
+    if arguments.json is None:
+        arguments.json = record.QUICK_FILE if arguments.quick else record.FILE
+    elif not arguments.json.parent.is_dir():
         parser.error(f"--json: there is no folder {arguments.json.parent}")
     return arguments
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from tests.bench.stage import MAX_CONCURRENCY, SLOW_MODEL, SLOW_MS, Contestant, Stage
+from tests.bench.engines import MAX_CONCURRENCY, SLOW_MODEL, SLOW_MS, Contestant
+from tests.bench.plan import Plan
+from tests.bench.stage import Stage
 
 COUNTS = (10, 100, 1000)
-ONE_AT_A_TIME_CHANNELS = 10
 BURST_LIMIT_S = 90.0
 
 
@@ -16,7 +17,7 @@ BURST_LIMIT_S = 90.0
 class ChannelsRow:
     """Seconds until all of `channels` were answered, medians of the rounds.
 
-    `one_at_a_time_s` is measured for 10 channels; above that it is calculated from there.
+    `one_at_a_time_s` is measured up to `Channels.measured` channels; above, it is calculated.
     """
 
     channels: int
@@ -24,17 +25,22 @@ class ChannelsRow:
     whole_s: float
     bare_s: float
     one_at_a_time_s: float
-    calculated: bool
-
-    @property
-    def gain(self) -> float:
-        """How many times sooner than one at a time."""
-        return self.one_at_a_time_s / self.streamed_s
+    gain: float
 
 
-async def measure(stage: Stage, rounds: int) -> list[ChannelsRow]:
-    streamed = stage.streamed()
-    whole = stage.whole(SLOW_MODEL)
+@dataclass(frozen=True)
+class Channels:
+    """rows: by the number of channels. gain: how many times sooner than one at a time."""
+
+    rounds: int
+    measured: int
+    rows: dict[str, ChannelsRow]
+
+
+async def measure(stage: Stage, plan: Plan) -> Channels:
+    rounds, measured = (2, 10) if plan.quick else (5, 100)
+    streamed = stage.engine.chatted()
+    whole = stage.engine.asked(SLOW_MODEL)
     bare = stage.bare(SLOW_MODEL)
     one = stage.one_at_a_time(SLOW_MODEL)
     contestants = [streamed, whole, bare]
@@ -44,47 +50,42 @@ async def measure(stage: Stage, rounds: int) -> list[ChannelsRow]:
             for each in contestants:
                 seconds.setdefault((each.name, count), []).append(await _burst(stage, each, count))
         contestants.reverse()
-    # Two seconds each, and nothing in them that varies.
-    one_seconds = [await _burst(stage, one, ONE_AT_A_TIME_CHANNELS) for _ in range(min(rounds, 3))]
-    for_each_s = statistics.median(one_seconds) / ONE_AT_A_TIME_CHANNELS
-    return [
-        ChannelsRow(
+    # Nothing in it varies: once is enough.
+    for_each_s = await _burst(stage, one, measured) / measured
+
+    def row(count: int) -> ChannelsRow:
+        streamed_s = statistics.median(seconds[streamed.name, count])
+        return ChannelsRow(
             channels=count,
-            streamed_s=statistics.median(seconds[streamed.name, count]),
+            streamed_s=streamed_s,
             whole_s=statistics.median(seconds[whole.name, count]),
             bare_s=statistics.median(seconds[bare.name, count]),
             one_at_a_time_s=for_each_s * count,
-            calculated=count != ONE_AT_A_TIME_CHANNELS,
+            gain=for_each_s * count / streamed_s,
         )
-        for count in COUNTS
-    ]
+
+    return Channels(rounds, measured, {str(count): row(count) for count in COUNTS})
 
 
 async def _burst(stage: Stage, contestant: Contestant, channels: int) -> float:
-    question = {
-        "do": "burst",
-        "subject": contestant.subject,
-        "body": contestant.body,
-        "channels": channels,
-    }
-    answer = await stage.load.ask(question, BURST_LIMIT_S)
+    answer = await stage.ask("burst", contestant, channels=channels, limit_s=BURST_LIMIT_S)
     return float(answer["seconds"])
 
 
-def table(rows: list[ChannelsRow], rounds: int) -> list[str]:
+def table(result: Channels) -> list[str]:
     lines = [
         f"Channels against time: one message on each channel at once, a provider that takes "
         f"{SLOW_MS} ms,",
-        f"seconds until all are answered (median of {rounds} rounds). Engine: durability full, "
-        f"max_concurrency {MAX_CONCURRENCY:,}",
+        f"seconds until all are answered (median of {result.rounds} rounds). Engine: durability "
+        f"full, max_concurrency {MAX_CONCURRENCY:,}",
         "(by default 64 calls at once go to a provider, and more wait for a place).",
         "",
         "channels   engine: !chat,    engine:          bare loop   one at a time   one at a time",
         "           streamed          llm.request,                                 / engine,",
         "                             whole                                        streamed",
     ]
-    for row in rows:
-        mark = "*" if row.calculated else " "
+    for row in result.rows.values():
+        mark = "*" if row.channels > result.measured else " "
         lines.append(
             f"{row.channels:8,}   {row.streamed_s:8.3f} s   {row.whole_s:13.3f} s   "
             f"{row.bare_s:10.3f} s   {row.one_at_a_time_s:10.2f} s{mark}   {row.gain:9.1f}"

@@ -1,14 +1,17 @@
 """A provider that costs next to nothing: OpenAI's chat completions on a raw protocol.
 
-The model's name says how long an answer takes: `ms-200` answers after 200 ms, `ms-0` at once.
-Says `{"url": ...}` once it listens, and ends with its standard input.
+The model's name says how it answers: `ms-200` after 200 ms, `ms-0` at once. Asked for a token
+stream, it writes 10 chunks together; `ms-0-chunks-50` writes 50, and `ms-0-chunks-50-each-10`
+writes one every 10 ms. Says `{"url": ...}` once it listens, and ends with its standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import orjson
@@ -16,12 +19,21 @@ import uvloop
 
 from tests.bench.children import say, until_told_to_end
 
-PIECES = ["twenty bytes a piece"] * 10
+PIECE = "twenty bytes a piece"
+CHUNKS = 10
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_MODEL = re.compile(rb'"model":"ms-(\d+)"')
+_MODEL = re.compile(rb'"model":"ms-(\d+)(?:-chunks-(\d+))?(?:-each-(\d+))?"')
 _CLOSE = b"\r\nconnection: close"
 _USAGE = {"prompt_tokens": 600, "completion_tokens": 50, "total_tokens": 650}
 _CHAT_PATH = b"POST /v1/chat/completions "
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def model(*, after_ms: int = 0, chunks: int = CHUNKS, each_ms: int = 0) -> str:
+    """The name of the model that answers so."""
+    return f"ms-{after_ms}-chunks-{chunks}" + (f"-each-{each_ms}" if each_ms else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,8 @@ class Asked:
     """What of a request matters here."""
 
     latency_s: float
+    chunks: int
+    each_s: float
     stream: bool
     close: bool
 
@@ -68,7 +82,24 @@ class Connection(asyncio.Protocol):
     def _write(self, asked: Asked) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(STREAMED if asked.stream else WHOLE)
+        if asked.stream and asked.each_s:
+            self._transport.write(_STREAM_HEAD)
+            self._write_next(stream(asked.chunks), 0, asked)
+            return
+        self._transport.write(streamed(asked.chunks) if asked.stream else whole(asked.chunks))
+        self._end(asked)
+
+    def _write_next(self, chunks: Sequence[bytes], number: int, asked: Asked) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(chunks[number])
+        if number + 1 == len(chunks):
+            self._end(asked)
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(asked.each_s, self._write_next, chunks, number + 1, asked)
+
+    def _end(self, asked: Asked) -> None:
         if asked.close:
             self._transport.close()
 
@@ -76,9 +107,16 @@ class Connection(asyncio.Protocol):
 def _read(head: bytes, body: bytes) -> Asked:
     # Searched, not parsed: within a JSON string these quotes would be escaped, so that no message
     # can be taken for them, and the fake must stay far from being the limit.
-    model = _MODEL.search(body)
-    assert model is not None, "the model's name says the latency: ms-200"
-    return Asked(int(model[1]) / 1000, b'"stream":true' in body, _CLOSE in head.lower())
+    named = _MODEL.search(body)
+    assert named is not None, "the model's name says the latency: ms-200"
+    latency_ms, chunks, each_ms = named.groups()
+    return Asked(
+        int(latency_ms) / 1000,
+        int(chunks or CHUNKS),
+        int(each_ms or 0) / 1000,
+        b'"stream":true' in body,
+        _CLOSE in head.lower(),
+    )
 
 
 def _http(body: bytes) -> bytes:
@@ -88,34 +126,43 @@ def _http(body: bytes) -> bytes:
     )
 
 
-def _whole() -> bytes:
+@lru_cache
+def whole(chunks: int) -> bytes:
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": "".join(PIECES)},
+        "message": {"role": "assistant", "content": PIECE * chunks},
         "finish_reason": "stop",
     }
     reply = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "fake"}
     return _http(orjson.dumps({**reply, "choices": [choice], "usage": _USAGE}))
 
 
-def _streamed() -> bytes:
-    """A token stream: its text in pieces, the finish reason, the usage, the end."""
-    deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)]
-    deltas += [({"content": piece}, None) for piece in PIECES]
-    deltas += [({}, "stop")]
-    choices = [[{"index": 0, "delta": delta, "finish_reason": end}] for delta, end in deltas]
+@lru_cache
+def streamed(chunks: int) -> bytes:
+    return _STREAM_HEAD + b"".join(stream(chunks))
+
+
+@lru_cache
+def stream(chunks: int) -> tuple[bytes, ...]:
+    """A token stream as it goes over the wire: one part for each chunk, and the end in the last."""
+    texts = [orjson.dumps(_chunk({"content": PIECE})) for _ in range(chunks)]
+    first = _event(orjson.dumps(_chunk({"role": "assistant", "content": ""})))
+    usage = {**_chunk({}), "choices": [], "usage": _USAGE}
+    last = [orjson.dumps(_chunk({}, "stop")), orjson.dumps(usage), b"[DONE]"]
+    parts = [_event(text) for text in texts]
+    parts[0] = first + parts[0]
+    parts[-1] += b"".join(_event(each) for each in last) + b"0\r\n\r\n"
+    return tuple(parts)
+
+
+def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, object]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake"}
-    chunks = [orjson.dumps({**chunk, "choices": each}) for each in choices]
-    chunks += [orjson.dumps({**chunk, "choices": [], "usage": _USAGE}), b"[DONE]"]
-    blocks = [b"data: %b\n\n" % each for each in chunks]
-    head = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
-    return head + b"".join(b"%x\r\n%b\r\n" % (len(b), b) for b in blocks) + b"0\r\n\r\n"
+    return {**chunk, "choices": [choice]}
 
 
-WHOLE = _whole()
-STREAMED = _streamed()
+def _event(data: bytes) -> bytes:
+    return b"%x\r\ndata: %b\n\n\r\n" % (len(data) + 8, data)
 
 
 async def main() -> None:

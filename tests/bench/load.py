@@ -4,130 +4,97 @@
 answers questions, one line of JSON each:
 
 burst        one message on each of `channels` channels at once; how long until all are answered
-closed_loop  one message in flight on each channel for `seconds`; how many were answered
+fill         `each` messages one after the other in every channel, `in_flight` of them at once
+closed_loop  `in_flight` messages at once for `seconds`; how many were answered
+open_loop    `rate` messages a second for `seconds`, whatever comes back; how long each took
+flood        `waiting` commands always wait in one channel, until the next `flood` with none
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-import orjson
 import uvloop
 
+from tests.bench import closed_loop
+from tests.bench.asker import Asker, LoadFailed, Question
 from tests.bench.children import questions, say
+from tests.bench.closed_loop import ClosedLoop
+from tests.bench.flood import Flood
 from tests.bench.nats_wire import NatsWire
+from tests.bench.open_loop import OpenLoop
+from tests.bench.pace import schedule
 
 BURST_LIMIT_S = 60.0
-TAIL_LIMIT_S = 20.0
-
-OnAnswer = Callable[[str, float, float], None]  # channel, when it was asked, when answered
-
-
-class LoadFailed(Exception):
-    """Something was not answered, or not with an answer; the measurement is void."""
 
 
 class Load:
-    """Messages out, their answers in. A wrong answer ends the measurement."""
+    """What can be asked for, by its name."""
 
-    def __init__(self) -> None:
-        self.wire: NatsWire
-        self._sent: dict[str, tuple[str, float]] = {}
-        self._count = 0
-        self._on_answer: OnAnswer
-        self._done: asyncio.Future[None]
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._flood = Flood(asker)
 
-    async def burst(self, *, subject: str, body: dict[str, Any], channels: int) -> dict[str, Any]:
-        began = latest = perf_counter()
-
-        def on_answer(_: str, asked: float, now: float) -> None:
-            nonlocal latest
-            latest = now
-
-        self._begin(on_answer)
+    async def burst(
+        self, *, subject: str, body: Mapping[str, Any], channels: int
+    ) -> dict[str, Any]:
+        answers: list[float] = []
+        question, began = Question(subject, body), perf_counter()
         for number in range(channels):
-            self._ask(subject.encode(), body, f"burst-{number}")
-        await self._finish(BURST_LIMIT_S)
-        return {"seconds": latest - began}
+            self._asker.ask(question, f"burst-{number}", lambda each: answers.append(each.now))
+        await self._asker.until(
+            lambda: len(answers) == channels, BURST_LIMIT_S, f"{channels} channels answered"
+        )
+        return {"seconds": answers[-1] - began}
+
+    async def fill(
+        self, *, subject: str, body: Mapping[str, Any], channels: int, in_flight: int, each: int
+    ) -> dict[str, Any]:
+        await closed_loop.fill(self._asker, Question(subject, body), channels, in_flight, each)
+        return {}
 
     async def closed_loop(
-        self, *, subject: str, body: dict[str, Any], channels: int, seconds: float
+        self,
+        *,
+        subject: str,
+        body: Mapping[str, Any],
+        channels: int,
+        in_flight: int,
+        seconds: float,
     ) -> dict[str, Any]:
-        latencies: list[float] = []
-        began = latest = perf_counter()
-        ends = began + seconds
+        loop = ClosedLoop(self._asker, Question(subject, body), channels, in_flight, seconds)
+        return await loop.run()
 
-        def on_answer(channel: str, asked: float, now: float) -> None:
-            nonlocal latest
-            if now < ends:
-                latest = now
-                latencies.append(now - asked)
-                self._ask(subject.encode(), body, channel)
+    async def open_loop(
+        self,
+        *,
+        subject: str,
+        body: Mapping[str, Any],
+        channels: int,
+        rate: float,
+        seconds: float,
+        seed: int,
+        counted_from_s: float = 0.0,
+    ) -> dict[str, Any]:
+        loop = OpenLoop(self._asker, Question(subject, body), channels, counted_from_s, seconds)
+        return await loop.run(schedule(rate, seconds, seed))
 
-        self._begin(on_answer)
-        for number in range(channels):
-            self._ask(subject.encode(), body, f"loop-{number}")
-        await self._finish(seconds + TAIL_LIMIT_S)
-        if len(latencies) < channels:
-            raise LoadFailed(f"only {len(latencies)} answers in {seconds:g} s")
-        hundredths = statistics.quantiles(latencies, n=100)
-        return {
-            "answers": len(latencies),
-            # Up to the last one counted: a group commit answers many at once, and the time in which
-            # the next group would have come must not count as idle.
-            "answers_a_second": len(latencies) / (latest - began),
-            "p50_ms": hundredths[49] * 1000,
-            "p99_ms": hundredths[98] * 1000,
-        }
-
-    def on_msg(self, _: str, data: bytes) -> None:
-        now = perf_counter()
-        answer = orjson.loads(data)
-        channel, asked = self._sent.pop(answer["request_id"])
-        if answer["type"] != "llm_response":
-            self._fail(f"not an answer: {data.decode()[:300]}")
-            return
-        self._on_answer(channel, asked, now)
-        if not self._sent and not self._done.done():
-            self._done.set_result(None)
-
-    def _begin(self, on_answer: OnAnswer) -> None:
-        self._on_answer = on_answer
-        self._done = asyncio.get_running_loop().create_future()
-
-    def _ask(self, subject: bytes, body: Mapping[str, Any], channel: str) -> None:
-        self._count += 1
-        request_id = f"r{self._count}"
-        message = {**body, "channel_id": channel, "request_id": request_id}
-        self._sent[request_id] = channel, perf_counter()
-        self.wire.publish(subject, orjson.dumps(message))
-
-    async def _finish(self, limit_s: float) -> None:
-        self.wire.send()
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._done
-        except TimeoutError:
-            raise LoadFailed(f"{len(self._sent)} not answered in {limit_s:g} s") from None
-        if self.wire.trouble:
-            raise LoadFailed(self.wire.trouble)
-
-    def _fail(self, problem: str) -> None:
-        if not self._done.done():
-            self._done.set_exception(LoadFailed(problem))
+    async def flood(self, *, subject: str, body: Mapping[str, Any], waiting: int) -> dict[str, Any]:
+        self._flood.keep(Question(subject, body), waiting)
+        return {}
 
 
 async def main(url: str, *subjects: str) -> None:
-    load = Load()
-    load.wire = await NatsWire.connect(url, load.on_msg)
+    asker = Asker()
+    asker.wire = await NatsWire.connect(url, asker.on_msg)
     for subject in subjects:
-        load.wire.subscribe(subject)
-    await load.wire.flush()
+        asker.wire.subscribe(subject)
+    await asker.wire.flush()
+    load = Load(asker)
     say({})
     async for question in questions():
         measure = getattr(load, question.pop("do"))

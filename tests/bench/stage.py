@@ -1,4 +1,4 @@
-"""All that takes part, alive at once: NATS, fake provider, engine, yardsticks, load.
+"""All that takes part, alive at once: NATS, fake provider, engines, yardsticks, load.
 
 Each is a process of its own.
 """
@@ -6,7 +6,7 @@ Each is a process of its own.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,89 +15,61 @@ import orjson
 
 from engine.settings import SubjectSettings
 from engine.traffic.embedded import EmbeddedNats
-from tests.bench import machine, yardsticks
-from tests.bench.children import Child, installed, module, running
+from tests.bench import engines, machine, yardsticks
+from tests.bench.children import Child, module, running
+from tests.bench.engines import Contestant, Engine, Surroundings, Variant
 
 SUBJECTS = SubjectSettings()
-TEXT = "m" * yardsticks.MESSAGE_BYTES
-SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
-SLOW_MS = 200
-MAX_CONCURRENCY = 4096
-PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
-
-# What differs from the defaults is what would be measured in place of the engine: the limit on
-# calls at once, which is meant to spare a provider.
-CONFIG = """\
-default_provider = "bench"
-fallback_providers = []
-
-[http]
-port = 0
-
-[log]
-level = "warning"
-
-[storage]
-path = "engine.db"
-durability = "full"
-
-[nats]
-url = {nats_url}
-user = "engine"
-password = "${{{password_variable}}}"
-
-[providers.bench]
-kind = "openai"
-base_url = {provider_url}
-default_model = "{slow_model}"
-max_concurrency = {max_concurrency}
-max_retries = 0
-"""
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """Who answers, and how it is asked: on `subject`, with `body` and the channel added."""
-
-    name: str
-    process: Child
-    subject: str
-    body: dict[str, Any]
+ANSWER_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Stage:
+    """engine: as users run it; plain: the same with the plain store."""
+
+    around: Surroundings
     nats_pid: int
     provider: Child
-    engine: Child
+    engine: Engine
+    plain: Engine
     yardsticks: Child
+    direct: Child
     load: Child
 
-    def streamed(self) -> Contestant:
-        """As people use it: `!chat`, the answer growing on `llm.stream`."""
-        body = {"command": "chat", "args": TEXT, "username": "alice"}
-        return Contestant("engine, streamed", self.engine, SUBJECTS.chat, body)
-
-    def whole(self, model: str) -> Contestant:
-        return Contestant("engine", self.engine, SUBJECTS.request, _request(model))
-
     def bare(self, model: str) -> Contestant:
-        return Contestant("bare loop", self.yardsticks, yardsticks.BARE, _request(model))
+        return self._yardstick("bare loop", yardsticks.BARE, model)
 
     def one_at_a_time(self, model: str) -> Contestant:
-        subject = yardsticks.ONE_AT_A_TIME
-        return Contestant("one at a time", self.yardsticks, subject, _request(model))
+        return self._yardstick("one at a time", yardsticks.ONE_AT_A_TIME, model)
+
+    def bare_relay(self, model: str) -> Contestant:
+        return self._yardstick("bare relay", yardsticks.RELAY, model)
+
+    def another(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
+        """One more engine beside the others, for as long as it is needed."""
+        return engines.engine(self.around, variant)
+
+    async def ask(
+        self, do: str, contestant: Contestant, *, limit_s: float = ANSWER_LIMIT_S, **more: Any
+    ) -> dict[str, Any]:
+        """Put a load on a contestant and hear how it went. Raises ChildFailed."""
+        question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
+        return await self.load.ask(question, limit_s)
 
     def cpu_s(self) -> dict[str, float]:
         """Processor time used so far, by name."""
         pids = {
             "nats-server": self.nats_pid,
             "fake provider": self.provider.pid,
-            "engine": self.engine.pid,
+            "engine": self.engine.process.pid,
+            "plain way": self.plain.process.pid,
             "yardsticks": self.yardsticks.pid,
             "load": self.load.pid,
         }
         return {name: machine.cpu_s(pid) for name, pid in pids.items()}
+
+    def _yardstick(self, name: str, subject: str, model: str) -> Contestant:
+        return Contestant(name, self.yardsticks, subject, engines.request(model))
 
 
 @asynccontextmanager
@@ -107,57 +79,30 @@ async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stag
         folder / "nats",
         port=0,
         bot_publish=[SUBJECTS.chat, SUBJECTS.request, "bench.>"],
-        bot_subscribe=[SUBJECTS.response, SUBJECTS.error, "bench.>"],
+        bot_subscribe=[SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.>"],
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(nats)
         assert nats.pid is not None
-        provider = await stack.enter_async_context(
-            running("fake provider", module("fake_provider"))
-        )
+
+        async def child(name: str, *arguments: str) -> Child:
+            command = module(name.replace(" ", "_"), *arguments)
+            return await stack.enter_async_context(running(name, command))
+
+        provider = await child("fake provider")
         provider_url = orjson.loads(provider.ready)["url"]
-        engine = await stack.enter_async_context(
-            running(
-                "engine",
-                _engine_command(_write_config(folder, nats.url, provider_url), profile),
-                {PASSWORD_VARIABLE: nats.engine_password},
-            )
+        around = Surroundings(folder, nats.url, nats.engine_password, provider_url)
+        real = Variant("engine", SUBJECTS, profile=profile)
+        heard = (SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.out.>")
+        yield Stage(
+            around=around,
+            nats_pid=nats.pid,
+            provider=provider,
+            engine=await stack.enter_async_context(engines.engine(around, real)),
+            plain=await stack.enter_async_context(
+                engines.engine(around, Variant("plain way", plain=True))
+            ),
+            yardsticks=await child("yardsticks", nats.url, provider_url),
+            direct=await child("direct", provider_url),
+            load=await child("load", nats.url, *heard),
         )
-        others = await stack.enter_async_context(
-            running("yardsticks", module("yardsticks", nats.url, provider_url))
-        )
-        heard = (SUBJECTS.response, SUBJECTS.error, yardsticks.ANSWER)
-        load = await stack.enter_async_context(running("load", module("load", nats.url, *heard)))
-        yield Stage(nats.pid, provider, engine, others, load)
-
-
-def _engine_command(config: Path, profile: Path | None) -> list[str]:
-    """What users run."""
-    command = [installed("rosey-llm"), "run", "--config", str(config)]
-    if profile is None:
-        return command
-    return [installed("python"), "-m", "cProfile", "-o", str(profile), *command]
-
-
-def _write_config(folder: Path, nats_url: str, provider_url: str) -> Path:
-    path = folder / "rosey-llm.toml"
-    path.write_text(
-        CONFIG.format(
-            nats_url=orjson.dumps(nats_url).decode(),
-            password_variable=PASSWORD_VARIABLE,
-            provider_url=orjson.dumps(f"{provider_url}/v1").decode(),
-            slow_model=SLOW_MODEL,
-            max_concurrency=MAX_CONCURRENCY,
-        )
-    )
-    return path
-
-
-def _request(model: str) -> dict[str, Any]:
-    return {
-        "action": "chat",
-        "message": TEXT,
-        "username": "alice",
-        "model": model,
-        "stream": False,
-    }

@@ -2,6 +2,7 @@
 
 The *bare loop*: NATS in, orjson, one tuned POST, NATS out, all messages side by side.
 *One at a time*: the same, but awaited in the NATS callback, as the plugin before this engine did.
+The *bare relay*: the bare loop with a token stream, its pieces joined for 50 ms and sent on.
 
 `python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` says `{}` once it takes messages.
 """
@@ -11,88 +12,104 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
-import aiohttp
 import nats
 import orjson
 import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from yarl import URL
 
+from tests.bench import token_stream
 from tests.bench.children import say, until_told_to_end
+from tests.bench.model_call import ModelCall, tuned_session
 
-BARE = "bench.bare"
-ONE_AT_A_TIME = "bench.one"
-ANSWER = "bench.answer"
-CONTEXT_MESSAGES = 10
-MESSAGE_BYTES = 200
+BARE = "bench.in.bare"
+ONE_AT_A_TIME = "bench.in.one"
+RELAY = "bench.in.relay"
+ANSWER = "bench.out.bare.response"
+DELTA = "bench.out.bare.stream"
+JOINED_S = 0.05
+
+Answering = Callable[[Msg], Awaitable[None]]
 
 
 class Yardsticks:
-    def __init__(self, client: Client, session: aiohttp.ClientSession, url: URL) -> None:
+    def __init__(self, client: Client, call: ModelCall) -> None:
         self._client = client
-        self._session = session
-        self._url = url
+        self._call = call
         self._tasks: set[asyncio.Task[None]] = set()
-        # What a channel remembers, as the engine's prompt has it: encoded once, joined each time.
-        text = "c" * MESSAGE_BYTES
-        roles = ["system", *["user", "assistant"] * CONTEXT_MESSAGES][: CONTEXT_MESSAGES - 1]
-        self._context = [orjson.dumps({"role": role, "content": text}) for role in roles]
 
-    async def on_bare(self, msg: Msg) -> None:
-        task = asyncio.create_task(self._answer(msg))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def subscribe(self) -> None:
+        await self._client.subscribe(BARE, cb=self._side_by_side(self._answer))
+        await self._client.subscribe(ONE_AT_A_TIME, cb=self._answer)
+        await self._client.subscribe(RELAY, cb=self._side_by_side(self._relay))
+        await asyncio.sleep(0)  # or the PING of the flush would overtake the subscriptions
+        await self._client.flush()
 
-    async def on_one_at_a_time(self, msg: Msg) -> None:
-        await self._answer(msg)
+    def _side_by_side(self, answering: Answering) -> Answering:
+        async def on_msg(msg: Msg) -> None:
+            task = asyncio.ensure_future(answering(msg))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return on_msg
 
     async def _answer(self, msg: Msg) -> None:
         asked = orjson.loads(msg.data)
-        async with self._session.post(self._url, data=self._prompt(asked)) as response:
-            reply = orjson.loads(await response.read())
-        answer = {
-            "type": "llm_response",
-            "channel_id": asked["channel_id"],
-            "content": reply["choices"][0]["message"]["content"],
-            "request_id": asked["request_id"],
-            "username": asked["username"],
-            "action": "chat",
-            "model": reply["model"],
-            "finish_reason": reply["choices"][0]["finish_reason"],
-            "usage": reply["usage"],
-        }
+        reply = await self._call.whole(asked["model"], asked["message"])
+        choice = reply["choices"][0]
+        answer = _answer(asked, choice["message"]["content"], reply["model"])
+        answer["finish_reason"] = choice["finish_reason"]
+        answer["usage"] = reply["usage"]
         await self._client.publish(ANSWER, orjson.dumps(answer))
 
-    def _prompt(self, asked: dict[str, Any]) -> bytes:
-        message = orjson.dumps({"role": "user", "content": asked["message"]})
-        return b'{"model":"%b","messages":[%b],"stream":false,"temperature":0.7}' % (
-            asked["model"].encode(),
-            b",".join([*self._context, message]),
-        )
+    async def _relay(self, msg: Msg) -> None:
+        asked = orjson.loads(msg.data)
+        pieces: list[str] = []
+        held: list[str] = []
+        index, send_at = 0, monotonic() + JOINED_S
+        async with self._call.stream(asked["model"], asked["message"]) as response:
+            async for found in token_stream.texts(response):
+                pieces += found
+                held += found
+                if monotonic() >= send_at:
+                    await self._delta(asked, index, "".join(held))
+                    held, index, send_at = [], index + 1, monotonic() + JOINED_S
+        if held:
+            await self._delta(asked, index, "".join(held))
+        answer = _answer(asked, "".join(pieces), asked["model"])
+        await self._client.publish(ANSWER, orjson.dumps(answer))
+
+    async def _delta(self, asked: dict[str, Any], index: int, text: str) -> None:
+        delta = {
+            "type": "llm_delta",
+            "channel_id": asked["channel_id"],
+            "request_id": asked["request_id"],
+            "index": index,
+            "delta": text,
+        }
+        await self._client.publish(DELTA, orjson.dumps(delta))
 
 
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
-        skip_auto_headers=["User-Agent"],
-        auto_decompress=False,
-    )
+def _answer(asked: dict[str, Any], content: str, model: str) -> dict[str, Any]:
+    return {
+        "type": "llm_response",
+        "channel_id": asked["channel_id"],
+        "content": content,
+        "request_id": asked["request_id"],
+        "username": asked["username"],
+        "action": "chat",
+        "model": model,
+    }
 
 
 async def main(nats_url: str, provider_url: str) -> None:
     client = await nats.connect(nats_url)
-    async with _session() as session:
-        yardsticks = Yardsticks(client, session, URL(f"{provider_url}/v1/chat/completions"))
-        await client.subscribe(BARE, cb=yardsticks.on_bare)
-        await client.subscribe(ONE_AT_A_TIME, cb=yardsticks.on_one_at_a_time)
-        await asyncio.sleep(0)  # or the PING of the flush would overtake the subscriptions
-        await client.flush()
+    async with tuned_session() as session:
+        await Yardsticks(client, ModelCall(session, provider_url)).subscribe()
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)

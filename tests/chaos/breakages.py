@@ -14,7 +14,7 @@ from engine.actors.work import Work
 from engine.mailbox import Envelope, Mailbox
 from storage import mailboxes, snapshots
 from storage.history import Past
-from storage.mailboxes import Settled
+from storage.mailboxes import Acceptance, Settled
 from storage.snapshots import Loaded
 from tests.chaos.kill_points import replace
 
@@ -42,17 +42,19 @@ def publish_before_commit() -> None:
 
 def no_dedupe() -> None:
     """A request that is sent again is a new one."""
-    to_outbox = mailboxes._to_outbox
+    put = mailboxes.put
 
     def forgetful(
-        connection: sqlite3.Connection, channel_id: int, channel: str, request_id: str, *more: Any
-    ) -> Settled:
+        connection: sqlite3.Connection, channel: str, request_id: str, **more: Any
+    ) -> Acceptance:
         connection.execute(
-            "DELETE FROM outbox WHERE channel_id = ? AND request_id = ?", (channel_id, request_id)
+            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+            " (SELECT id FROM channel WHERE name = ?)",
+            (request_id, channel),
         )
-        return to_outbox(connection, channel_id, channel, request_id, *more)
+        return put(connection, channel, request_id, **more)
 
-    replace(mailboxes, "_to_outbox", forgetful)
+    replace(mailboxes, "put", forgetful)
     replace(mailboxes, "find_settled", lambda *_, **__: None)
 
 

@@ -21,8 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from engine.traffic.publisher import Parcel, Publisher
-from storage import mailboxes, snapshots
+from storage import mailboxes, snapshots, together
 from storage.mailboxes import Settled
+from storage.together import Kind
 
 VARIABLE = "ROSEY_LLM_CHAOS_KILL_AT"
 _WRITES: dict[str, tuple[ModuleType, str]] = {
@@ -76,7 +77,8 @@ def replace(owner: object, name: str, new: object) -> Any:
 def _install(point: KillPoint) -> None:
     for write, (module, name) in _WRITES.items():
         replace(module, name, _noting(point, write, getattr(module, name)))
-    replace(sqlite3, "connect", partial(sqlite3.connect, factory=_connection_class(point)))
+    together.KINDS[:] = [_noting_kind(point, kind) for kind in together.KINDS]
+    replace(sqlite3, "connect", partial(_connect, sqlite3.connect, point))
     _install_in_publisher(point)
 
 
@@ -88,16 +90,34 @@ def _noting(point: KillPoint, write: str, work: Callable[..., Any]) -> Callable[
     return noted
 
 
+def _noting_kind(point: KillPoint, kind: Kind) -> Kind:
+    """The same writes, where several are done in one go."""
+    name = kind.one.__name__
+    write = next(write for write, place in _WRITES.items() if place == (mailboxes, name))
+    return kind._replace(one=getattr(mailboxes, name), all=_noting(point, write, kind.all))
+
+
+def _connect(
+    connect: Callable[..., sqlite3.Connection],
+    point: KillPoint,
+    *args: Any,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+    **more: Any,
+) -> sqlite3.Connection:
+    both = type("Mortal", (_connection_class(point), factory), {})
+    return connect(*args, factory=both, **more)
+
+
 def _connection_class(point: KillPoint) -> type[sqlite3.Connection]:
     class Connection(sqlite3.Connection):
         def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             if sql.startswith("BEGIN"):
                 point.inside.clear()
-            if sql != "COMMIT":
-                return super().execute(sql, *parameters)
-            point.pass_commit("before")
-            cursor = super().execute(sql, *parameters)
-            point.pass_commit("after")
+            if sql == "COMMIT":
+                point.pass_commit("before")
+            cursor: sqlite3.Cursor = super().execute(sql, *parameters)
+            if sql == "COMMIT":
+                point.pass_commit("after")
             return cursor
 
     return Connection

@@ -1,0 +1,109 @@
+"""A closed loop: each answer asks the next question, for a while."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import perf_counter
+from typing import Any
+
+from tests.bench.asker import Answered, Asker, LoadFailed, Question
+from tests.bench.figures import percentile
+
+FILL_LIMIT_S = 300.0
+TAIL_LIMIT_S = 30.0
+LONGEST_SLICE = 20  # times what it should take, where the machine is too slow for a figure
+
+
+class ClosedLoop:
+    """Counts once all in flight were answered, so that the beginning is not in the figure."""
+
+    def __init__(
+        self, asker: Asker, question: Question, channels: int, in_flight: int, seconds: float
+    ) -> None:
+        self._asker = asker
+        self._question = question
+        self._in_flight = min(in_flight, channels)
+        self._resting = deque(f"loop-{number}" for number in range(channels))
+        self._seconds = seconds
+        self._began = 0.0
+        self._answers = 0
+        self._latencies: list[float] = []
+        self._first = self._latest = 0.0
+        self._closing = False
+
+    async def run(self) -> dict[str, Any]:
+        self._began, deltas = perf_counter(), self._asker.deltas
+        sent = self._in_flight
+        for _ in range(sent):
+            self._ask()
+        limit_s = self._seconds * LONGEST_SLICE + TAIL_LIMIT_S
+        await self._asker.until(
+            lambda: self._closing and self._in_flight == 0, limit_s, f"{sent} at once answered"
+        )
+        if len(self._latencies) < sent:
+            raise LoadFailed(
+                f"only {len(self._latencies)} answers in {self._seconds * LONGEST_SLICE:g} s"
+            )
+        return {
+            "answers": self._answers,
+            "answers_a_second": len(self._latencies) / (self._latest - self._first),
+            "deltas": self._asker.deltas - deltas,
+            "p50_ms": percentile(self._latencies, 50) * 1000,
+            "p99_ms": percentile(self._latencies, 99) * 1000,
+        }
+
+    def _ask(self) -> None:
+        self._asker.ask(self._question, self._resting.popleft(), self._on_answered)
+
+    def _on_answered(self, answered: Answered) -> None:
+        self._answers += 1
+        self._resting.append(answered.channel)
+        if answered.busy:
+            self._asker.trouble = "busy in a closed loop"
+        if self._closing:
+            self._in_flight -= 1
+            return
+        if self._answers == self._in_flight:
+            self._first = answered.now
+        elif self._answers > self._in_flight:
+            self._latest = answered.now
+            self._latencies.append(answered.now - answered.asked)
+        if self._is_over(answered.now):
+            self._closing = True
+            self._in_flight -= 1
+        else:
+            self._ask()
+
+    def _is_over(self, now: float) -> bool:
+        """At the end of a round of all in flight: where a group commit answers many at once, the
+        wait for the next group must be in the figure with that group, or not at all."""
+        passed_s = now - self._began
+        if passed_s >= self._seconds * LONGEST_SLICE:
+            return True
+        rounds, more = divmod(self._answers, self._in_flight)
+        return passed_s >= self._seconds and rounds > 1 and not more
+
+
+async def fill(asker: Asker, question: Question, channels: int, in_flight: int, each: int) -> None:
+    """`each` answers in every channel. Raises LoadFailed."""
+    resting = deque(f"loop-{number}" for number in range(channels))
+    to_ask = wanted = channels * each
+    answers = 0
+
+    def ask() -> None:
+        nonlocal to_ask
+        if to_ask:
+            to_ask -= 1
+            asker.ask(question, resting.popleft(), on_answered)
+
+    def on_answered(answered: Answered) -> None:
+        nonlocal answers
+        answers += 1
+        resting.append(answered.channel)
+        if answered.busy:
+            asker.trouble = "busy in a closed loop"
+        ask()
+
+    for _ in range(min(in_flight, channels)):
+        ask()
+    await asker.until(lambda: answers == wanted, FILL_LIMIT_S, f"{channels} channels filled")

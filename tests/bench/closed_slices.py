@@ -1,0 +1,90 @@
+"""Slices of a closed loop, one contestant after the other, round by round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import machine
+from tests.bench.engines import Contestant
+from tests.bench.figures import Spread, ratios
+from tests.bench.stage import Stage
+
+WARM_UP_S = 2.0
+SLICE_LIMIT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Slice:
+    """cpu_us: processor time of the contestant for each answer, all its threads and children."""
+
+    answers_a_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    deltas_an_answer: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of a contestant's slices; ratio: of each round's rate to the yardstick's.
+
+    cpu_ratio: of the yardstick's processor time to this one's. It is what the ratio would be where
+    only the processor counted, and stays true on a machine that has something else to do.
+    """
+
+    name: str
+    answers_a_second: float
+    ratio: Spread
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    cpu_ratio: Spread
+    deltas_an_answer: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """A contestant, and how it is asked: `in_flight` at once over `channels`."""
+
+    contestant: Contestant
+    channels: int
+    in_flight: int
+
+    async def slice(self, stage: Stage, seconds: float) -> Slice:
+        pid = self.contestant.process.pid
+        before = machine.cpu_s(pid)
+        said: dict[str, Any] = await stage.ask(
+            "closed_loop",
+            self.contestant,
+            channels=self.channels,
+            in_flight=self.in_flight,
+            seconds=seconds,
+            limit_s=SLICE_LIMIT_S,
+        )
+        used_s = machine.cpu_s(pid) - before
+        return Slice(
+            said["answers_a_second"],
+            said["p50_ms"],
+            said["p99_ms"],
+            used_s / said["answers"] * 1e6,
+            said["deltas"] / said["answers"],
+        )
+
+
+def row(name: str, slices: Sequence[Slice], yardstick: Sequence[Slice]) -> Row:
+    return Row(
+        name=name,
+        answers_a_second=statistics.median(each.answers_a_second for each in slices),
+        ratio=ratios(
+            [each.answers_a_second for each in slices],
+            [each.answers_a_second for each in yardstick],
+        ),
+        p50_ms=statistics.median(each.p50_ms for each in slices),
+        p99_ms=statistics.median(each.p99_ms for each in slices),
+        cpu_us=statistics.median(each.cpu_us for each in slices),
+        cpu_ratio=ratios([each.cpu_us for each in yardstick], [each.cpu_us for each in slices]),
+        deltas_an_answer=statistics.median(each.deltas_an_answer for each in slices),
+    )

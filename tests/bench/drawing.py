@@ -1,0 +1,78 @@
+"""The picture of what was measured: one panel for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench import goals, panels
+from tests.bench.record import Record
+
+Panel = Callable[[Any, Any], None]
+
+# Title, section, and how its results are drawn.
+PANELS: tuple[tuple[str, str, Panel], ...] = (
+    ("Turns a second, over the bare loop", "throughput", panels.throughput),
+    ("A message on each channel at once, a model of 200 ms", "channels", panels.channels),
+    ("500 messages a second, a model of 50 ms", "latency", panels.latency),
+    ("Overload: more than the model can answer", "overload", panels.overload),
+    ("How it grows with the channels", "growth", panels.growth),
+    ("How it grows with the history", "rows", panels.rows),
+)
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "svg.fonttype": "none",  # text stays text: a third of the size, and it can be searched
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "svg.hashsalt": "rosey-llm",
+}
+
+
+def draw(file: Path, kept: Record) -> None:
+    """Write the picture as SVG, on white, so that it can be read on any page."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 15.5), layout="constrained", facecolor="white")
+        parts = figure.subfigures(2, 1, height_ratios=(1, 1.9), hspace=0.02, squeeze=False)
+        above, below = parts.flat
+        top = above.subplots()
+        top.set_title("How far each goal is reached; further right is better")
+        panels.goals(top, list(goals.verdicts(kept.results)))
+        every = below.subplots(3, 2).flat
+        for axes, (title, section, panel) in zip(every, PANELS, strict=True):
+            axes.set_title(title)
+            if section in kept.results:
+                panel(axes, kept.results[section])
+            else:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+        below.supxlabel(_foot(kept), fontsize=7.5, color="#555555")
+        # Without the moment of the drawing, so that equal figures give an equal file.
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _foot(kept: Record) -> str:
+    machine = kept.machine
+    days = sorted({each["measured"][:10] for each in kept.sections.values()})
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    versions = f"Python {machine['Python'].split()[-1]}, SQLite {machine['SQLite']}"
+    return "\n".join(
+        (
+            f"{when}, {machine['machine']}, {machine['system']}; medians, with quartiles",
+            f"{machine['packages']}, {versions}, nats-server {machine['nats-server']}",
+        )
+    )

@@ -1,0 +1,180 @@
+"""Engines with a configuration of their own, each a process, as users run it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.settings import SubjectSettings
+from tests.bench.children import Child, installed, module, running
+from tests.bench.model_call import MESSAGE_BYTES
+
+TEXT = "m" * MESSAGE_BYTES
+SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
+SLOW_MS = 200
+MAX_CONCURRENCY = 4096
+PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
+
+# What differs from the defaults is what would be measured in place of the engine: the limit on
+# calls at once, which is meant to spare a provider.
+CONFIG = """\
+default_provider = "bench"
+fallback_providers = []
+
+[http]
+port = 0
+
+[log]
+level = "warning"
+
+[storage]
+{storage}
+
+[nats]
+url = {nats_url}
+user = "engine"
+password = "${{{password_variable}}}"
+
+[nats.subjects]
+{subjects}
+
+[channels]
+{channels}
+
+[providers.bench]
+kind = "openai"
+base_url = {provider_url}
+default_model = "{slow_model}"
+max_concurrency = {max_concurrency}
+max_retries = 0
+"""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who answers, and how it is asked: on `subject`, with `body` and the channel added."""
+
+    name: str
+    process: Child
+    subject: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine and where it listens."""
+
+    name: str
+    process: Child
+    subjects: SubjectSettings
+
+    def asked(self, model: str, *, stream: bool = False) -> Contestant:
+        """As another plugin asks it: `llm.request`."""
+        return Contestant(self.name, self.process, self.subjects.request, request(model, stream))
+
+    def chatted(self) -> Contestant:
+        """As people use it: `!chat`, the answer growing on `llm.stream`."""
+        body = {"command": "chat", "args": TEXT, "username": "alice"}
+        return Contestant(f"{self.name}, streamed", self.process, self.subjects.chat, body)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every engine of a stage needs to know."""
+
+    folder: Path
+    nats_url: str
+    nats_password: str
+    provider_url: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is particular about an engine; its name is that of its folder and its subjects.
+
+    plain: with the plain store; profile: where to write a profile; channels: its [channels];
+    storage: what its [storage] has beside or in place of a new database and durability full.
+    """
+
+    name: str
+    subjects: SubjectSettings | None = None
+    channels: Mapping[str, int] = field(default_factory=dict)
+    storage: Mapping[str, object] = field(default_factory=dict)
+    max_concurrency: int = MAX_CONCURRENCY
+    plain: bool = False
+    profile: Path | None = None
+
+
+def request(model: str, stream: bool = False) -> dict[str, Any]:
+    return {
+        "action": "chat",
+        "message": TEXT,
+        "username": "alice",
+        "model": model,
+        "stream": stream,
+    }
+
+
+@asynccontextmanager
+async def engine(around: Surroundings, variant: Variant) -> AsyncIterator[Engine]:
+    subjects = variant.subjects or own_subjects(variant.name)
+    config = write_config(around, variant, subjects)
+    environment = {PASSWORD_VARIABLE: around.nats_password}
+    async with running(variant.name, _command(config, variant), environment) as process:
+        yield Engine(variant.name, process, subjects)
+
+
+def own_subjects(name: str) -> SubjectSettings:
+    name = name.replace(" ", "-")
+    comes, goes = f"bench.in.{name}", f"bench.out.{name}"
+    return SubjectSettings(
+        chat=f"{comes}.chat",
+        request=f"{comes}.request",
+        response=f"{goes}.response",
+        error=f"{goes}.error",
+        stream=f"{goes}.stream",
+    )
+
+
+def _command(config: Path, variant: Variant) -> list[str]:
+    arguments = ["run", "--config", str(config)]
+    if variant.plain:
+        return module("plain", *arguments)
+    command = [installed("rosey-llm"), *arguments]
+    if variant.profile is None:
+        return command
+    return [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
+
+
+def write_config(around: Surroundings, variant: Variant, subjects: SubjectSettings) -> Path:
+    """What it is started with, in a folder of its own."""
+    folder = around.folder / variant.name.replace(" ", "-")
+    folder.mkdir()
+    path = folder / "rosey-llm.toml"
+    path.write_text(
+        CONFIG.format(
+            nats_url=_quoted(around.nats_url),
+            password_variable=PASSWORD_VARIABLE,
+            subjects=_lines(vars(subjects)),
+            channels=_lines(variant.channels),
+            storage=_lines({"path": "engine.db", "durability": "full", **variant.storage}),
+            provider_url=_quoted(f"{around.provider_url}/v1"),
+            slow_model=SLOW_MODEL,
+            max_concurrency=variant.max_concurrency,
+        )
+    )
+    return path
+
+
+def _lines(table: Mapping[str, object]) -> str:
+    return "\n".join(f"{key} = {_quoted(value)}" for key, value in table.items())
+
+
+def _quoted(value: object) -> str:
+    """As TOML and JSON both write it."""
+    return orjson.dumps(value).decode()

@@ -1,0 +1,170 @@
+"""What is to be reached, and whether it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.store import checkpoints, footprint, indexing, searching, startup, waking
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of a section: `path` leads to it in the section's results, as in "rows.100.bare_s".
+
+    less: the path of what is taken off first; unit_size: how much of the figure is one `unit`;
+    at_least: more is better; otherwise less is.
+    """
+
+    section: str
+    name: str
+    path: str
+    limit: float
+    unit: str = ""
+    less: str = ""
+    unit_size: float = 1.0
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured beside its goal; `quartiles` where it is a median of rounds."""
+
+    goal: Goal
+    figure: float
+    quartiles: tuple[float, float] | None
+
+    @property
+    def is_met(self) -> bool:
+        limit = self.goal.limit
+        return self.figure >= limit if self.goal.at_least else self.figure <= limit
+
+    @property
+    def reached(self) -> float:
+        """How far it got: 1.0 is the goal, more is better."""
+        if self.goal.at_least:
+            return self.figure / self.goal.limit
+        return self.goal.limit / max(self.figure, 1e-9)
+
+    @property
+    def wanted(self) -> str:
+        sign = ">=" if self.goal.at_least else "<="
+        return f"{sign} {self.goal.limit:g}{self.goal.unit}"
+
+    @property
+    def measured(self) -> str:
+        text = f"{_short(self.figure)}{self.goal.unit}"
+        if self.quartiles is not None:
+            low, high = self.quartiles
+            text += f" [{_short(low)}-{_short(high)}]"
+        return text
+
+    @property
+    def word(self) -> str:
+        return "met" if self.is_met else "MISSED"
+
+
+GOALS = (
+    Goal("channels", "100 channels at 200 ms, all answered", "rows.100.streamed_s", 0.25, " s"),
+    Goal("channels", "1,000 channels at 200 ms, all answered", "rows.1000.streamed_s", 0.45, " s"),
+    Goal(
+        "throughput",
+        "durable turns/s over the bare loop",
+        "rows.engine.ratio",
+        0.85,
+        at_least=True,
+    ),
+    Goal("latency", "added p50 at 500/s, in fdatasyncs", "added_syncs", 4.0),
+    Goal("latency", "p99 at 500/s over the direct call's", "p99_over_direct", 1.05),
+    Goal("streams", "chunks/s put together over iter_any", "assembled", 0.85, at_least=True),
+    Goal("streams", "chunks/s relayed over the bare relay", "relayed", 0.80, at_least=True),
+    Goal("fairness", "quiet channels' p99, with a busy one over without", "p99_ratio", 1.2),
+    Goal("overload", "busy at 3x, p99", "longest.busy_p99_ms", 50.0, " ms"),
+    Goal("overload", "memory gained at 3x", "rss_growth_mib", 16.0, " MiB"),
+    Goal("overload", "answers/s at 3x over the capacity", "over_capacity", 0.9, at_least=True),
+    Goal("checkpoints", "commit p99.9, own checkpoints over SQLite's", "ratio", checkpoints.GOAL),
+    Goal("waking", "waking a channel, p99", "cold.p99_ms", waking.GOAL_MS, " ms"),
+    Goal("startup", "start to ready", "ready_s", startup.GOAL_S, " s"),
+    Goal("startup", "rosey-llm --help", "help_s", startup.HELP_GOAL_S, " s"),
+    Goal(
+        "footprint",
+        "an idle resident channel",
+        "bytes_a_channel",
+        footprint.GOAL_KB,
+        " KB",
+        unit_size=1000,
+    ),
+    Goal(
+        "footprint",
+        "1,000,000 known and 10,000 resident channels",
+        "resident_bytes",
+        footprint.GOAL_MB,
+        " MB",
+        less="empty_bytes",
+        unit_size=1_000_000,
+    ),
+    Goal(
+        "indexing",
+        "turns/s with the search index over without",
+        "ratio",
+        indexing.GOAL,
+        at_least=True,
+    ),
+    *(
+        Goal(
+            "searching",
+            f"a search, {kind}, p99",
+            f"by_kind.{kind}.p99_ms",
+            searching.GOAL_MS,
+            " ms",
+        )
+        for kind in searching.KINDS
+    ),
+)
+
+
+def verdicts(
+    results: Mapping[str, Any], goals: Sequence[Goal] = GOALS, section: str | None = None
+) -> Iterator[Verdict]:
+    """Of what was measured; `results` by section, as in the JSON."""
+    for goal in goals:
+        if goal.section in results and section in (None, goal.section):
+            result = results[goal.section]
+            figure = _at(result, goal.path)
+            if figure is not None:
+                yield _verdict(goal, figure, _at(result, goal.less) if goal.less else 0.0)
+
+
+def table(found: Sequence[Verdict]) -> list[str]:
+    if not found:
+        return []
+    wide = max(len(each.goal.name) for each in found)
+    return [
+        f"goal: {each.goal.name:{wide}}  {each.wanted:>11}   {each.measured:24} {each.word}"
+        for each in found
+    ]
+
+
+def _verdict(goal: Goal, figure: Any, less: float) -> Verdict:
+    size = goal.unit_size
+    if isinstance(figure, Mapping):
+        low, median, high = (figure[key] / size for key in ("low", "median", "high"))
+        return Verdict(goal, median, (low, high))
+    return Verdict(goal, (figure - less) / size, None)
+
+
+def _at(result: Any, path: str) -> Any:
+    """None where it was not measured this time."""
+    for step in path.split("."):
+        if isinstance(result, Mapping):
+            result = result.get(step)
+        elif isinstance(result, Sequence) and int(step) < len(result):
+            result = result[int(step)]
+        else:
+            return None
+    return result
+
+
+def _short(figure: float) -> str:
+    return f"{figure:.0f}" if abs(figure) >= 100 else f"{figure:.3g}"

@@ -1,0 +1,134 @@
+"""Overload: more is asked than the provider can answer. What comes back, and how fast?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import machine
+from tests.bench.engines import Contestant, Variant
+from tests.bench.plan import Plan
+from tests.bench.stage import Stage
+
+SLOTS = 40
+MODEL, MODEL_MS = "ms-100", 100
+CAPACITY = SLOTS * 1000 / MODEL_MS  # answers a second
+CHANNELS = 200
+# As many as the provider answers in a second: who has to wait longer had better hear `busy`.
+WAITING_LIMIT = int(CAPACITY)
+LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+SETTLING_S = 1.0
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class OverloadRow:
+    """load: times the capacity. The rates are those once the queue is full or settled."""
+
+    load: float
+    seconds: float
+    offered: int
+    answered: int
+    busy: int
+    answered_a_second: float
+    busy_a_second: float
+    p50_ms: float
+    p99_ms: float
+    busy_p50_ms: float
+    busy_p99_ms: float
+    late_p99_ms: float
+    rss_mib: float
+
+
+@dataclass(frozen=True)
+class Overload:
+    """capacity: what the provider can answer a second. Every message came to one outcome.
+
+    longest: at the highest load for a long time; rss_mib: memory each second of that time;
+    over_capacity: its answers a second over the capacity.
+    """
+
+    capacity: float
+    rows: list[OverloadRow]
+    longest: OverloadRow
+    rss_mib: list[float]
+    rss_growth_mib: float
+    over_capacity: float
+
+
+async def measure(stage: Stage, plan: Plan) -> Overload:
+    seconds, long_s = (2.5, 10.0) if plan.quick else (3.0, 60.0)
+    limits = {"commands_limit": WAITING_LIMIT}
+    variant = Variant("overloaded", channels=limits, max_concurrency=SLOTS)
+    async with stage.another(variant) as engine:
+        contestant = engine.asked(MODEL)
+        await _offer(stage, contestant, 0.5, 2.0)
+        rows = [await _offer(stage, contestant, load, seconds) for load in LOADS]
+        watching = asyncio.create_task(_watch(contestant.process.pid))
+        longest = await _offer(stage, contestant, LOADS[-1], long_s)
+        watching.cancel()
+        rss_mib = await watching
+    # From when the queue was full: what fills it may cost memory, what flows through it may not.
+    settled = rss_mib[min(2, len(rss_mib) - 1) :]
+    return Overload(
+        capacity=CAPACITY,
+        rows=rows,
+        longest=longest,
+        rss_mib=rss_mib,
+        rss_growth_mib=settled[-1] - settled[0],
+        over_capacity=longest.answered_a_second / CAPACITY,
+    )
+
+
+async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: float) -> OverloadRow:
+    said: dict[str, Any] = await stage.ask(
+        "open_loop",
+        contestant,
+        channels=CHANNELS,
+        rate=load * CAPACITY,
+        seconds=seconds,
+        seed=round(load * 100),
+        counted_from_s=SETTLING_S,
+        limit_s=seconds + 60.0,
+    )
+    sent = said.pop("sent")
+    rss_mib = machine.rss_bytes(contestant.process.pid) / MIB
+    return OverloadRow(load=load, seconds=seconds, offered=sent, rss_mib=rss_mib, **said)
+
+
+async def _watch(pid: int) -> list[float]:
+    """Memory each second, until cancelled."""
+    found = [machine.rss_bytes(pid) / MIB]
+    try:
+        while True:
+            await asyncio.sleep(1)
+            found.append(machine.rss_bytes(pid) / MIB)
+    except asyncio.CancelledError:
+        return found
+
+
+def table(result: Overload) -> list[str]:
+    lines = [
+        f"Overload: a provider of {SLOTS} slots and {MODEL_MS} ms, so {result.capacity:g} answers "
+        f"a second; {CHANNELS} channels, commands_limit {WAITING_LIMIT}.",
+        "Every message came to one outcome: an answer, or `busy`.",
+        "",
+        "   load   seconds   answered/s   busy/s     answered p50 / p99          busy p50 / p99   "
+        "memory",
+    ]
+    for row in (*result.rows, result.longest):
+        busy = f"{row.busy_p50_ms:7.1f} / {row.busy_p99_ms:5.1f} ms" if row.busy else f"{'-':>18}"
+        lines.append(
+            f"{row.load:6.2f}x {row.seconds:8g}   {row.answered_a_second:10.0f} "
+            f"{row.busy_a_second:8.0f}   {row.p50_ms:8.0f} / {row.p99_ms:6.0f} ms  {busy}   "
+            f"{row.rss_mib:4.0f} MiB"
+        )
+    return [
+        *lines,
+        f"At {result.longest.load:g}x for {result.longest.seconds:g} s: "
+        f"{result.longest.offered:,} sent = {result.longest.answered:,} answered + "
+        f"{result.longest.busy:,} busy; {result.over_capacity:.2f} of the capacity;",
+        f"memory from {result.rss_mib[0]:.0f} MiB to {result.rss_mib[-1]:.0f} MiB, "
+        f"{result.rss_growth_mib:+.1f} MiB once the queue was full.",
+    ]

@@ -1,0 +1,68 @@
+"""The plain way: the same engine, but every write goes through aiosqlite and is a commit alone.
+
+`python -m tests.bench.plain run --config FILE` is `rosey-llm run` with that store. Each write is
+one hop to aiosqlite's thread for its BEGIN, one for its statements and one for its COMMIT; the
+usual hop for each statement would be slower still. Checkpoints are SQLite's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+import storage.database
+from storage.database import Database, Durability, Write
+
+T = TypeVar("T")
+
+
+class PlainDatabase(Database):
+    """Reserved, opened and migrated by the real one, which then has nothing more to do."""
+
+    def __init__(self, path: Path, durability: Durability = "full", **more: Any) -> None:
+        super().__init__(path, durability, **more)
+        self._plain = aiosqlite.connect(path, isolation_level=None)
+        self._pragmas = (f"synchronous={durability}", "foreign_keys=ON", "secure_delete=ON")
+        self._turn = asyncio.Lock()
+        self._writes: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        await super().open()
+        await self._plain
+        for pragma in self._pragmas:
+            await self._plain.execute(f"PRAGMA {pragma}")
+
+    def write_soon(self, work: Write[T]) -> asyncio.Future[T]:
+        task = asyncio.ensure_future(self._write_alone(work))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return asyncio.shield(task)  # who stops waiting does not stop the write
+
+    async def _write_alone(self, work: Write[T]) -> T:
+        async with self._turn:  # first come, first served, as the engine relies on
+            await self._plain.execute("BEGIN IMMEDIATE")
+            try:
+                result: T = await self._plain._execute(work, self._plain._conn)  # type: ignore[no-untyped-call]
+            except BaseException:
+                await self._plain.rollback()
+                raise
+            await self._plain.commit()
+            return result
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._plain.close()
+        await super().close()
+
+
+if __name__ == "__main__":
+    storage.database.Database = PlainDatabase  # type: ignore[misc,assignment]
+
+    import engine.engine
+    from engine.cli import main
+
+    assert vars(engine.engine)["Database"] is PlainDatabase, "the engine has another store by now"
+    main()

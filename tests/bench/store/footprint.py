@@ -1,0 +1,111 @@
+"""How much memory channels take: each that is resident, and a whole engine that knows many."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from tests.bench import machine
+from tests.bench.children import module, running
+from tests.bench.engines import Engine, Variant
+from tests.bench.figures import Spread, spread
+from tests.bench.plan import Plan
+from tests.bench.store import page_cache, verdict
+from tests.bench.store.ground import Ground, ground
+from tests.bench.store.grown import WINDOW, Size, channel
+from tests.bench.store.kept import copied
+
+RESIDENT_SIZE = Size(channels=20_000, exchanges=5)
+KNOWN_SIZE = Size(channels=1_000_000, exchanges=1)
+WARM = 5000  # more than there is room for in caches that are bounded
+COUNTED, QUICK_COUNTED = 10_000, 5000
+RESIDENT = 10_000
+PROCESSES = 3
+AT_ONCE = 64
+CHILD_LIMIT_S = 300.0
+CALM_S = 7.0  # longer than until the next snapshots are taken, and less than until one is idle
+GOAL_KB, GOAL_MB = 3.2, 60
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """bytes_a_channel: of an idle one with a full window, by so many processes.
+
+    The rest is of whole engines: fresh, without a channel; with those `known` on disk; with
+    `resident` of them in memory as well, when their turns were done and when they had come to rest.
+    """
+
+    bytes_a_channel: Spread
+    processes: int
+    known: int
+    resident: int
+    empty_bytes: int
+    known_bytes: int
+    busy_bytes: int
+    resident_bytes: int
+
+    @property
+    def above_bytes(self) -> int:
+        return self.resident_bytes - self.empty_bytes
+
+
+async def measure(folder: Path, plan: Plan) -> Footprint:
+    processes = 1 if plan.quick else PROCESSES
+    counted = QUICK_COUNTED if plan.quick else COUNTED
+    database = await copied(RESIDENT_SIZE, folder / "residents")
+    each = [await _bytes_a_channel(database, counted) for _ in range(processes)]
+    async with ground(folder) as here, here.engine(Variant("empty")) as empty:
+        known = await copied(KNOWN_SIZE, folder / "known-channels")
+        page_cache.forget(known)
+        async with here.engine(Variant("known", storage={"path": str(known)})) as engine:
+            whole = await _whole(here, empty, engine)
+    return Footprint(
+        bytes_a_channel=spread(each),
+        processes=processes,
+        known=KNOWN_SIZE.channels,
+        resident=RESIDENT,
+        **whole,
+    )
+
+
+async def _bytes_a_channel(database: Path, counted: int) -> float:
+    arguments = (str(database), "0", str(WARM), str(counted))
+    async with running("an engine", module("store.residents", *arguments)) as child:
+        said = orjson.loads(await child.line(CHILD_LIMIT_S))
+    return float(said["bytes_a_channel"])
+
+
+async def _whole(here: Ground, empty: Engine, engine: Engine) -> dict[str, int]:
+    pid, found = engine.process.pid, {"empty_bytes": machine.rss_bytes(empty.process.pid)}
+    found["known_bytes"] = machine.rss_bytes(pid)
+    step = KNOWN_SIZE.channels // RESIDENT
+    names = [channel(number) for number in range(0, KNOWN_SIZE.channels, step)]
+    for _ in range(WINDOW // 2):
+        await here.visit(engine, names, at_once=AT_ONCE)
+    found["busy_bytes"] = machine.rss_bytes(pid)
+    await asyncio.sleep(CALM_S)
+    found["resident_bytes"] = machine.rss_bytes(pid)
+    return found
+
+
+def table(result: Footprint) -> list[str]:
+    kb = result.bytes_a_channel.median / 1000
+    megabytes = {
+        "an engine without a channel": result.empty_bytes,
+        f"with {result.known:,} channels known": result.known_bytes,
+        f"{result.resident:,} of them resident, their turns just done": result.busy_bytes,
+        "the same, at rest": result.resident_bytes,
+    }
+    above = result.above_bytes / 1e6
+    return [
+        f"Memory, channels with {WINDOW} messages of 200 bytes in their window:",
+        "",
+        f"an idle resident channel: {result.bytes_a_channel:,.0f} bytes, "
+        f"{result.processes} processes   ({verdict.at_most(kb, GOAL_KB, ' KB')})",
+        *(f"{size / 1e6:7.1f} MB   {what}" for what, size in megabytes.items()),
+        f"{above:7.1f} MB   above the engine without a channel   "
+        f"({verdict.at_most(above, GOAL_MB, ' MB')})",
+    ]

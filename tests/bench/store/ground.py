@@ -1,0 +1,76 @@
+"""NATS, a provider that answers at once, and the engines that are to be measured on them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from engine.traffic.embedded import EmbeddedNats
+from tests.bench import engines
+from tests.bench.asker import Answered, Asker, LoadFailed, Question
+from tests.bench.children import ChildFailed, module, running
+from tests.bench.engines import FAST_MODEL, Engine, Surroundings, Variant
+from tests.bench.nats_wire import NatsWire
+
+COMES, GOES = "bench.in.>", "bench.out.>"
+VISIT_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    around: Surroundings
+    asker: Asker
+
+    def engine(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
+        """An engine as users run it, until the block ends."""
+        return engines.engine(self.around, variant)
+
+    async def visit(
+        self, engine: Engine, channels: Sequence[str], *, at_once: int = 1
+    ) -> list[float]:
+        """A message in each of the channels, answered; how long each took, in microseconds.
+
+        Raises ChildFailed.
+        """
+        asker, contestant = self.asker, engine.asked(FAST_MODEL)
+        question, left = Question(contestant.subject, contestant.body), deque(channels)
+        taken_us: list[float] = []
+
+        def ask() -> None:
+            if left:
+                asker.ask(question, left.popleft(), on_answered)
+
+        def on_answered(answered: Answered) -> None:
+            if answered.busy:
+                asker.trouble = "busy where few ask at once"
+            taken_us.append((answered.now - answered.asked) * 1e6)
+            ask()
+
+        for _ in range(at_once):
+            ask()
+        try:
+            await asker.until(
+                lambda: len(taken_us) == len(channels), VISIT_LIMIT_S, "the channels answered"
+            )
+        except LoadFailed as exc:
+            raise ChildFailed(f"{engine.name}: {exc}") from exc
+        return taken_us
+
+
+@asynccontextmanager
+async def ground(folder: Path) -> AsyncIterator[Ground]:
+    nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[COMES], bot_subscribe=[GOES])
+    command = module("fake_provider")
+    async with nats, running("fake provider", command) as provider:
+        provider_url = orjson.loads(provider.ready)["url"]
+        around = Surroundings(folder, nats.url, nats.engine_password, provider_url)
+        asker = Asker()
+        asker.wire = await NatsWire.connect(nats.url, asker.on_msg)
+        asker.wire.subscribe(GOES)
+        await asker.wire.flush()
+        yield Ground(around, asker)

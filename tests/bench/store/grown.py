@@ -1,0 +1,142 @@
+"""A database that has grown: so many channels, each with so many exchanges, and their snapshots.
+
+Written by the engine's own schema, chain of digests and snapshots, in few large transactions.
+`python -m tests.bench.store.grown PATH CHANNELS EXCHANGES` makes one; it says `{}` when it begins,
+and once more when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.actors.conversation import Conversation
+from storage import digest
+from storage.database import Database
+from storage.history import Kind
+from tests.bench.children import say
+from tests.bench.store import page_cache
+from tests.bench.store.texts import text
+
+WINDOW = 10
+DAY_MS = 24 * 60 * 60 * 1000
+YEAR_MS = 365 * DAY_MS
+BATCH = 50_000
+USERS = 500
+FACTS = ", ".join(digest.FACTS)
+INSERT = (
+    "INSERT INTO history (id, channel_id, username, content, salt, digest, published_ms,"  # noqa: S608
+    f" {FACTS}) VALUES (?, ?, ?, ?, ?, ?, ?{', ?' * len(digest.FACTS)})"
+)
+HistoryRow = tuple[str | int | bytes | None, ...]
+
+
+@dataclass(frozen=True)
+class Size:
+    channels: int
+    exchanges: int
+
+    @property
+    def rows(self) -> int:
+        return 2 * self.channels * self.exchanges
+
+
+def channel(number: int) -> str:
+    return f"channel-{number:07}"
+
+
+def user(number: int) -> str:
+    return f"user-{number % USERS}"
+
+
+def message_number(size: Size, channel_number: int, exchange: int) -> int:
+    """Which text is the message; its answer has the next one."""
+    return 2 * (exchange * size.channels + channel_number)
+
+
+async def grow(path: Path, size: Size) -> None:
+    """Write it to `path`, where there is nothing yet."""
+    database = Database(path)
+    await database.open()
+    await database.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        # A crash spoils the file, which then is not taken into use.
+        for pragma in ("journal_mode=DELETE", "journal_mode=OFF", "synchronous=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA cache_size=-1000000")
+        _fill(connection, size, time.time_ns() // 1_000_000)
+        connection.execute("PRAGMA journal_mode=WAL")
+    page_cache.write_back(path)
+
+
+def _fill(connection: sqlite3.Connection, size: Size, now_ms: int) -> None:
+    began_ms = now_ms - YEAR_MS
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO channel (id, name, created_ms) VALUES (?, ?, ?)",
+        ((n + 1, channel(n), began_ms) for n in range(size.channels)),
+    )
+    connection.execute("COMMIT")
+    heads = [digest.of_channel(channel(n)) for n in range(size.channels)]
+    # One round after the other, so that a channel's rows lie apart, as they do where all talk.
+    for exchange in range(size.exchanges):
+        at_ms = began_ms + exchange * (YEAR_MS - 3 * DAY_MS) // size.exchanges
+        for first in range(0, size.channels, BATCH):
+            numbers = range(first, min(first + BATCH, size.channels))
+            connection.execute("BEGIN")
+            connection.executemany(INSERT, _rows(size, exchange, numbers, heads, at_ms))
+            connection.execute("COMMIT")
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO snapshot (channel_id, upto, ts_ms, body) VALUES (?, ?, ?, ?)",
+        _snapshots(size, now_ms),
+    )
+    connection.execute("COMMIT")
+
+
+def _rows(
+    size: Size, exchange: int, numbers: range, heads: list[bytes], at_ms: int
+) -> Iterator[HistoryRow]:
+    for n in numbers:
+        asked = message_number(size, n, exchange)
+        ts_ms, request_id, name = at_ms + n // 20, f"{asked:08x}-{n:07}", user(n)
+        message: HistoryRow = (2 * exchange + 1, ts_ms, "message", request_id, "default")
+        answer: HistoryRow = (2 * exchange + 2, ts_ms, "answer", request_id, "default")
+        told = (
+            f'{{"accepted_ms":{ts_ms},"started_ms":{ts_ms + 1},"persona_version":"3f1c5a09b2d7",'
+            f'"exchanges":{min(exchange, 4)},"prompt_digest":"{heads[n].hex()}","waited_ms":0,'
+            '"attempts":1,"temperature":0.7}'
+        )
+        by: HistoryRow = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, told)
+        for number, facts in ((asked, message + (None,) * 8), (asked + 1, answer + by)):
+            content, salt = text(number), digest.new_salt()
+            private = digest.of_private(salt, name, content)
+            heads[n] = digest.of_row(heads[n], private, facts)  # type: ignore[arg-type]
+            published_ms = ts_ms + 1201 if number != asked else None
+            yield (number + 1, n + 1, name, content, salt, heads[n], published_ms, *facts)
+
+
+def _snapshots(size: Size, now_ms: int) -> Iterator[HistoryRow]:
+    newest = range(max(0, size.exchanges - WINDOW // 2), size.exchanges)
+    for n in range(size.channels):
+        conversation = Conversation(WINDOW)
+        asked = [message_number(size, n, exchange) for exchange in newest]
+        conversation.replay(row for number in asked for row in _past(number, user(n)))
+        yield n + 1, asked[-1] + 2, now_ms, conversation.encode()
+
+
+def _past(number: int, name: str) -> Iterator[tuple[Kind, str, str, None]]:
+    yield "message", name, text(number), None
+    yield "answer", name, text(number + 1), None
+
+
+if __name__ == "__main__":
+    say({})
+    asyncio.run(grow(Path(sys.argv[1]), Size(int(sys.argv[2]), int(sys.argv[3]))))
+    say({})

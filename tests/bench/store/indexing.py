@@ -1,0 +1,149 @@
+"""What the full-text index costs while it is kept up to date: live turns with it and without."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import statistics
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage import search_index
+from tests.bench import machine
+from tests.bench.children import Child, module, running
+from tests.bench.engines import FAST_MODEL, Engine, Variant
+from tests.bench.figures import Spread, ratios
+from tests.bench.plan import Plan
+from tests.bench.store import verdict
+from tests.bench.store.ground import GOES, ground
+
+CHANNELS = 200
+WARM_UP_S = 6.0  # longer than until the index is fed for the first time
+SLICE_S = 2.0
+QUICK_SLICE_S = 1.0
+LIMIT_S = 180.0
+GOAL = 0.9
+WITH, WITHOUT = "with the index", "without"
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    turns_a_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """indexed: rows that were taken into the index by the end, of so many `rows`."""
+
+    sides: list[Side]
+    ratio: Spread
+    rounds: int
+    slice_s: float
+    indexed: int
+    rows: int
+
+
+async def measure(folder: Path, plan: Plan) -> Indexing:
+    seconds = QUICK_SLICE_S if plan.quick else SLICE_S
+    slices: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(ground(folder))
+        command = module("load", here.around.nats_url, GOES)
+        load = await stack.enter_async_context(running("load", command))
+        variants = [
+            Variant(name, storage={"search_index": name == WITH}) for name in (WITH, WITHOUT)
+        ]
+        sides = [await stack.enter_async_context(here.engine(each)) for each in variants]
+        for each in sides:
+            await _slice(load, each, WARM_UP_S)
+        for _ in range(plan.rounds):
+            for each, other in (sides, sides[::-1]):
+                # The index is fed all the time: it must not take from the one that has none.
+                with _paused(other.process):
+                    slices[each.name].append(await _slice(load, each, seconds))
+            sides.reverse()
+    indexed, rows = _indexed(folder / WITH.replace(" ", "-") / "engine.db")
+    return Indexing(
+        sides=[_side(name, slices[name]) for name in (WITH, WITHOUT)],
+        ratio=ratios(_rates(slices[WITH]), _rates(slices[WITHOUT])),
+        rounds=plan.rounds,
+        slice_s=seconds,
+        indexed=indexed,
+        rows=rows,
+    )
+
+
+async def _slice(load: Child, engine: Engine, seconds: float) -> dict[str, Any]:
+    contestant = engine.asked(FAST_MODEL)
+    question = {
+        "do": "closed_loop",
+        "subject": contestant.subject,
+        "body": contestant.body,
+        "channels": CHANNELS,
+        "in_flight": CHANNELS,
+        "seconds": seconds,
+    }
+    before_s = machine.cpu_s(engine.process.pid)
+    said = await load.ask(question, LIMIT_S)
+    used_s = machine.cpu_s(engine.process.pid) - before_s
+    return {**said, "cpu_us": used_s / said["answers"] * 1e6}
+
+
+@contextmanager
+def _paused(child: Child) -> Iterator[None]:
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+
+
+def _indexed(database: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(search_index.path_of(database))) as connection:
+        (upto,) = connection.execute("SELECT upto FROM state").fetchone()
+    with closing(sqlite3.connect(database)) as connection:
+        (rows,) = connection.execute("SELECT max(id) FROM history").fetchone()
+    return int(upto), int(rows)
+
+
+def _rates(slices: list[dict[str, Any]]) -> list[float]:
+    return [each["answers_a_second"] for each in slices]
+
+
+def _side(name: str, slices: list[dict[str, Any]]) -> Side:
+    median = {
+        key: statistics.median(each[key] for each in slices)
+        for key in ("answers_a_second", "p50_ms", "p99_ms", "cpu_us")
+    }
+    return Side(
+        name, median["answers_a_second"], median["p50_ms"], median["p99_ms"], median["cpu_us"]
+    )
+
+
+def table(result: Indexing) -> list[str]:
+    lines = [
+        f"Live turns while the full-text index is fed: {CHANNELS} channels, a provider that "
+        "answers at once;",
+        f"{result.rounds} rounds of {result.slice_s:g} s each in turn, the other one paused.",
+        "",
+        "                  turns/s        p50       p99   processor time/turn",
+    ]
+    lines += [
+        f"{side.name:15} {side.turns_a_second:9,.0f}   {side.p50_ms:5.1f} ms {side.p99_ms:6.1f} ms"
+        f"   {side.cpu_us:8.0f} us"
+        for side in result.sides
+    ]
+    reached = verdict.at_least(result.ratio.median, GOAL)
+    return [
+        *lines,
+        f"with, over without: {result.ratio:.2f}   ({reached})",
+        f"{result.indexed:,} of {result.rows:,} rows were in the index when the engine ended.",
+    ]

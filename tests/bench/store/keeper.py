@@ -1,0 +1,125 @@
+"""A process that has one grown database open, as the engine has it, and is asked to use it.
+
+`python -m tests.bench.store.keeper DATABASE CHANNELS [checkpoints-by-sqlite]` says `{}` once it is
+open, and then answers questions, one line of JSON each:
+
+paced  turns at a fixed rate, GROUP at once; how long each write waited for its commit
+turns  so many turns, one after the other; how long each took until its outcome was on disk
+wake   the conversations of these channels, one after the other; how long each took
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import uvloop
+
+from engine.actors.memory import Memory
+from storage.database import Database
+from storage.mailboxes import Accepted, Settled
+from tests.bench.children import questions, say
+from tests.bench.store import grown
+from tests.bench.store.turn import Turn, new_turn, published
+
+GROUP = 8
+BY_SQLITE = "checkpoints-by-sqlite"
+FINISH_LIMIT_S = 30.0
+
+
+class Keeper:
+    def __init__(self, database: Database, channels: int) -> None:
+        assert database.path is not None
+        self._database = database
+        self._journal = database.path.with_name(f"{database.path.name}-wal")
+        self._channels = channels
+        self._chance = random.Random(7)
+        self._numbers = count(2**30, 2)  # texts that are not in the history yet
+
+    async def paced(self, *, rate: float, seconds: float) -> dict[str, Any]:
+        """`rate` turns a second; what comes late does not hold up what comes after it."""
+        waits_us: list[int] = []
+        journal_bytes, ticks = 0, int(rate * seconds / GROUP)
+        began = perf_counter()
+        async with asyncio.timeout(seconds + FINISH_LIMIT_S), asyncio.TaskGroup() as tasks:
+            for tick in range(ticks):
+                await asyncio.sleep(max(0.0, began + tick * GROUP / rate - perf_counter()))
+                tasks.create_task(self._group(waits_us))
+                journal_bytes = max(journal_bytes, self._journal.stat().st_size)
+        return {
+            "turns_a_second": GROUP * ticks / (perf_counter() - began),
+            "waits_us": waits_us,
+            "journal_bytes": journal_bytes,
+        }
+
+    async def _group(self, waits_us: list[int]) -> None:
+        group = [self._turn() for _ in range(GROUP)]
+        accepted = await self._timed([turn.put() for turn in group], waits_us)
+        settle = [turn.settle(_row_id(each)) for turn, each in zip(group, accepted, strict=True)]
+        settled = await self._timed(settle, waits_us)
+        await self._database.write(published(settled))
+
+    async def _timed(self, writes: list[Any], waits_us: list[int]) -> list[Any]:
+        began = perf_counter()
+        done = [self._database.write_soon(write) for write in writes]
+        for each in done:
+            each.add_done_callback(lambda _: waits_us.append(_us_since(began)))
+        return await asyncio.gather(*done)
+
+    async def turns(self, *, count: int) -> dict[str, Any]:
+        taken_us = []
+        for _ in range(count):
+            turn, began = self._turn(), perf_counter()
+            accepted = await self._database.write(turn.put())
+            settled = await self._database.write(turn.settle(_row_id(accepted)))
+            taken_us.append(_us_since(began))
+            assert isinstance(settled, Settled)
+            self._database.write_soon(published([settled]))
+        return {"taken_us": taken_us}
+
+    async def wake(self, *, numbers: list[int]) -> dict[str, Any]:
+        taken_us = []
+        for number in numbers:
+            memory, began = Memory(grown.channel(number), self._database), perf_counter()
+            conversation = await memory.conversation(grown.WINDOW)
+            taken_us.append(_us_since(began))
+            assert conversation.messages == grown.WINDOW, conversation.messages
+        return {"taken_us": taken_us}
+
+    def _turn(self) -> Turn:
+        number = self._chance.randrange(self._channels)
+        return new_turn(grown.channel(number), grown.user(number), next(self._numbers))
+
+
+def _row_id(accepted: object) -> int:
+    assert isinstance(accepted, Accepted)
+    return accepted.id
+
+
+def _us_since(began: float) -> int:
+    return round((perf_counter() - began) * 1e6)
+
+
+async def main(path: str, channels: str, *options: str) -> None:
+    database = Database(Path(path), own_checkpoints=BY_SQLITE not in options)
+    await database.open()
+    keeper = Keeper(database, int(channels))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    say({})
+    async for question in questions():
+        measure = getattr(keeper, question.pop("do"))
+        say(await measure(**question))
+    await database.close()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(*sys.argv[1:]))

@@ -1,0 +1,40 @@
+"""What the system keeps of files in memory, and how to make it forget.
+
+Not in a process that has the file open in SQLite: closing it would free the locks it has there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CAN_FORGET = hasattr(os, "posix_fadvise")
+
+
+def write_back(path: Path) -> None:
+    """Returns once the file is on disk; it also stays in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_in(path: Path) -> None:
+    """All of the file is in memory then, as far as the system leaves it there."""
+    chunk = bytearray(2**20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(chunk):
+            pass
+
+
+def forget(path: Path) -> None:
+    """The next read of the file comes from the disk (which may have a cache of its own)."""
+    for file in path.parent.glob(f"{path.name}*"):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # what is not on disk yet is never let go
+            if CAN_FORGET:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,111 @@
+"""How long `history search` takes, newest first: what it does within the process, and in all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from engine.history.search import search
+from storage.audit.selection import Selection
+from storage.audit.words import to_match
+from storage.search_index import path_of
+from tests.bench.children import installed
+from tests.bench.figures import Spread, spread
+from tests.bench.plan import Plan
+from tests.bench.store import page_cache, verdict
+from tests.bench.store.commanded import ended
+from tests.bench.store.grown import Size
+from tests.bench.store.kept import kept
+from tests.bench.store.latencies import HEADING, Latencies, latencies
+from tests.bench.store.texts import tag, word
+
+SIZE = Size(channels=100_000, exchanges=5)
+SEARCHES, QUICK_SEARCHES = 400, 150
+COMMANDS = 5
+HITS = 20
+GOAL_MS = 10.0
+Draw = Callable[[random.Random, Size], str]
+KINDS: dict[str, Draw] = {
+    "common words": lambda chance, _: word(chance.randrange(30)),
+    "rare words": lambda chance, size: tag(chance.randrange(size.rows)),
+    "two words": lambda chance, _: (
+        f"{word(chance.randrange(60))} {word(chance.randrange(60, 400))}"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Searching:
+    """By kind of words, where all is in the system's memory and where nothing is at first.
+
+    Each search opens the index anew. command_s: a whole command.
+    """
+
+    rows: int
+    by_kind: dict[str, Latencies]
+    cold_by_kind: dict[str, Latencies]
+    command_s: Spread
+
+
+async def measure(folder: Path, plan: Plan) -> Searching:
+    database = await kept(SIZE)
+    searches = QUICK_SEARCHES if plan.quick else SEARCHES
+    by_kind = await asyncio.to_thread(warm_times, database, SIZE, searches)
+    command = [installed("rosey-llm"), "history", "search", "--database", str(database), word(20)]
+    command_s = [await ended(command) for _ in range(COMMANDS)]
+    for file in (database, path_of(database)):
+        page_cache.forget(file)
+    cold = await asyncio.to_thread(_times, database, SIZE, searches // 4)
+    return Searching(SIZE.rows, by_kind, cold, spread(command_s))
+
+
+def warm_times(database: Path, size: Size, searches: int) -> dict[str, Latencies]:
+    """`searches` of each kind, once the index is up to date and all is in memory."""
+    _search(database, "once")
+    for file in (database, path_of(database)):
+        page_cache.read_in(file)
+    return _times(database, size, searches)
+
+
+def _times(database: Path, size: Size, searches: int) -> dict[str, Latencies]:
+    chance = random.Random(5)
+    taken_us: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(searches):
+        for kind, draw in KINDS.items():
+            words = draw(chance, size)
+            began = perf_counter()
+            found = _search(database, words)
+            taken_us[kind].append((perf_counter() - began) * 1e6)
+            assert found or kind == "two words", words
+    return {kind: latencies(each) for kind, each in taken_us.items()}
+
+
+def _search(database: Path, words: str) -> int:
+    found = search(
+        database,
+        to_match(words),
+        Selection(),
+        HITS,
+        best=False,
+        say=print,
+        on_progress=lambda done, behind: None,
+    )
+    return len(found)
+
+
+def table(result: Searching) -> list[str]:
+    lines = [
+        f"Searching in {result.rows:,} rows, the newest {HITS} hits, the index opened each time:",
+        "",
+        f"                          {HEADING}",
+    ]
+    lines += [
+        f"{kind:14} in memory  {each}   (p99: {verdict.at_most(each.p99_ms, GOAL_MS, ' ms')})"
+        for kind, each in result.by_kind.items()
+    ]
+    lines += [f"{kind:14} from disk  {each}" for kind, each in result.cold_by_kind.items()]
+    return [*lines, f"rosey-llm history search, the whole command: {result.command_s:.2f} s"]

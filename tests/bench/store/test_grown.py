@@ -1,0 +1,49 @@
+"""A grown database is what the engine would have written, or its figures mean nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from engine.actors.memory import Memory
+from storage import proof, snapshots
+from storage.database import Database
+from storage.reader import open_reader
+from tests.bench.store import grown, texts
+from tests.bench.store.grown import WINDOW, Size, channel
+
+SIZE = Size(channels=30, exchanges=7)
+
+
+async def test_a_grown_history_is_proved_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "grown.db"
+    await grown.grow(path, SIZE)
+    with closing(open_reader(path)) as connection:
+        assert proof.verify(connection).rows == SIZE.rows
+
+
+async def test_a_grown_channel_wakes_from_its_snapshot_as_from_its_history(tmp_path: Path) -> None:
+    path = tmp_path / "grown.db"
+    await grown.grow(path, SIZE)
+    database = Database(path)
+    await database.open()
+    memory = Memory(channel(11), database)
+    from_snapshot = await memory.conversation(WINDOW)
+    assert from_snapshot.messages == WINDOW
+    found = await database.write(partial(snapshots.load, name=channel(11), max_messages=WINDOW))
+    assert found.body is not None
+    assert found.rows == []  # nothing is newer than the snapshot
+    without = partial(
+        snapshots.save, name=channel(11), upto=found.upto, ts_ms=0, body=b"not a snapshot"
+    )
+    await database.write(without)
+    memory.forget()
+    assert await memory.conversation(WINDOW) == from_snapshot
+    await database.close()
+
+
+def test_all_texts_differ_and_have_the_length_that_the_goals_speak_of() -> None:
+    said = [texts.text(number) for number in range(20_000)]
+    assert {len(each.encode()) for each in said} == {texts.BYTES}
+    assert len(set(said)) == len(said)

@@ -1,0 +1,209 @@
+"""What the benchmark makes of its measurements; nothing here is timed."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import fairness, growth, latency, overload, streams, throughput
+from tests.bench.asker import Answered, Asker, LoadFailed, Question
+from tests.bench.closed_slices import Slice, row
+from tests.bench.drawing import draw
+from tests.bench.figures import percentile, ratios, spread
+from tests.bench.goals import GOALS, Goal, verdicts
+from tests.bench.nats_wire import NatsWire
+from tests.bench.pace import Pace, schedule
+from tests.bench.plan import Plan
+from tests.bench.publishing import BEGIN, END, PAGE, filled
+from tests.bench.record import Record
+from tests.bench.sections import NAMES
+
+MACHINE = {
+    "machine": "a machine",
+    "system": "a system",
+    "Python": "CPython 3.11",
+    "packages": "some",
+    "SQLite": "3.40",
+    "nats-server": "2.15",
+}
+SLICES = [Slice(100.0 * number, 5.0, 9.0, 200.0, 0.0) for number in (1, 2, 3)]
+ROW = row("engine", SLICES, [Slice(400.0, 1.0, 2.0, 90.0, 0.0)] * 3)
+
+
+def a_throughput() -> throughput.Throughput:
+    rows = {"bare loop": ROW, "engine": ROW}
+    return throughput.Throughput(3, 0.5, rows, spread([5.0]), {"engine": {"engine": 0.9}})
+
+
+def an_overload() -> overload.Overload:
+    at = overload.OverloadRow(3.0, 4.0, 4800, 1600, 3200, 400, 800, 900, 2000, 2, 20, 0.1, 70)
+    return overload.Overload(400.0, [at], at, [70.0, 71.0], 1.0, 1.0)
+
+
+RESULTS: dict[str, tuple[Any, Callable[[Any], list[str]]]] = {
+    "throughput": (a_throughput(), throughput.table),
+    "latency": (
+        latency.Latency(
+            3,
+            1.0,
+            {"500": {"engine": latency.LatencyRow("engine", 51.0, 55.0, 0.1)}},
+            0.2,
+            spread([0.5]),
+            spread([2.5]),
+            spread([1.01]),
+        ),
+        latency.table,
+    ),
+    "streams": (
+        streams.Streams(
+            3,
+            0.5,
+            dict.fromkeys(("bare reading", "providers", "bare relay", "engine"), 1000.0),
+            spread([0.9]),
+            spread([0.8]),
+            spread([0.6]),
+            1.0,
+            {"bare relay": 20.0, "engine": 30.0},
+        ),
+        streams.table,
+    ),
+    "fairness": (
+        fairness.Fairness(3, {"with": 20, "without": 20}, {"with": 30, "without": 30}, spread([1])),
+        fairness.table,
+    ),
+    "overload": (an_overload(), overload.table),
+    "growth": (
+        growth.Growth(3, 0.5, {"10": growth.GrowthRow(10, 10, 70.0, ROW, ROW)}),
+        growth.table,
+    ),
+}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Record:
+    record = Record.read(tmp_path / "bench.json")
+    record.measured_on(MACHINE)
+    for section, (result, table) in RESULTS.items():
+        record.add(section, result, table(result), Plan())
+    return record
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    assert ratios([10, 40, 90], [10, 20, 30]).median == 2.0
+
+
+def test_one_round_has_no_quartiles_but_itself() -> None:
+    assert spread([3.0]) == spread([3.0, 3.0, 3.0])
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    assert percentile(list(range(100)), 99) == 99
+    assert percentile([5.0, 1.0, 3.0], 50) == 3.0
+    assert percentile([], 50) == 0.0
+
+
+def test_a_schedule_has_one_moment_in_each_interval_and_is_the_same_for_each_contestant() -> None:
+    moments = schedule(100, 2.0, seed=1)
+    assert [int(moment * 100) for moment in moments] == list(range(200))
+    assert moments == schedule(100, 2.0, seed=1) != schedule(100, 2.0, seed=2)
+
+
+async def test_every_moment_of_a_schedule_is_kept_in_order_and_not_before_it_is_due() -> None:
+    kept: list[int] = []
+    pace = Pace(schedule(2000, 0.05, seed=3), lambda number, _: kept.append(number))
+    await pace.keep()
+    assert kept == list(range(100))
+    assert min(pace.lateness_s) >= 0
+
+
+async def test_what_fails_on_a_schedule_fails_whoever_keeps_it() -> None:
+    def fail(number: int, due: float) -> None:
+        raise LoadFailed("gone")
+
+    with pytest.raises(LoadFailed, match="gone"):
+        await Pace([0.0, 0.001, 3600.0], fail).keep()
+
+
+def test_a_question_is_the_body_with_a_channel_and_an_id_of_its_own() -> None:
+    question = Question("llm.request", {"action": "chat"})
+    assert question.message("a", "r1") == b'{"action":"chat","channel_id":"a","request_id":"r1"}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"type":"llm_error","code":"internal","request_id":"r1"}',
+        b'{"type":"llm_response","request_id":"r2"}',
+    ],
+)
+def test_an_answer_that_is_none_or_that_nobody_asked_for_ends_the_measurement(
+    answer: bytes,
+) -> None:
+    asker, answers = Asker(), list[Answered]()
+    asker.wire = NatsWire(asker.on_msg)
+    asker.ask(Question("llm.request", {"action": "chat"}), "a", answers.append)
+    asker.on_msg("llm.response", answer)
+    assert asker.trouble
+    assert not answers
+
+
+def test_a_goal_is_met_on_its_own_side() -> None:
+    results = {"s": {"few": 3.0, "many": {"low": 0.7, "median": 0.8, "high": 0.9}}}
+    few = Goal("s", "few", "few", 4.0)
+    many = Goal("s", "many", "many", 0.85, at_least=True)
+    assert [each.word for each in verdicts(results, [few, many])] == ["met", "MISSED"]
+    assert [each.measured for each in verdicts(results, [few, many])] == ["3", "0.8 [0.7-0.9]"]
+
+
+def test_a_figure_can_be_less_another_and_in_a_unit() -> None:
+    results = {"s": {"all": 70_000_000, "base": 30_000_000}}
+    goal = Goal("s", "memory", "all", 60, " MB", less="base", unit_size=1_000_000)
+    (found,) = verdicts(results, [goal])
+    assert (found.measured, found.word) == ("40 MB", "met")
+
+
+def test_what_was_not_measured_has_no_verdict() -> None:
+    assert not list(verdicts({}, GOALS))
+    assert {goal.section for goal in GOALS} <= set(NAMES)
+
+
+def test_every_goal_of_the_measured_sections_finds_its_figure(kept: Record) -> None:
+    found = [each.goal for each in verdicts(kept.results)]
+    assert found == [goal for goal in GOALS if goal.section in RESULTS]
+
+
+def test_a_section_measured_again_replaces_what_it_was_and_nothing_else(kept: Record) -> None:
+    again = Record.read(kept.path)
+    again.add("overload", an_overload(), ["measured again"], Plan())
+    read = Record.read(kept.path)
+    assert read.tables["overload"] == ["measured again"]
+    assert read.tables["growth"] == kept.tables["growth"]
+
+
+def test_the_picture_shows_every_goal_that_was_measured(kept: Record, tmp_path: Path) -> None:
+    picture = tmp_path / "bench.svg"
+    draw(picture, kept)
+    shown = " ".join(ElementTree.fromstring(picture.read_text()).itertext())  # noqa: S314 - our own
+    for each in verdicts(kept.results):
+        assert each.goal.name in shown
+    assert "not measured" in shown
+
+
+def test_the_page_has_a_place_for_the_results_and_keeps_everything_around_it(kept: Record) -> None:
+    page = f"above\n{BEGIN}\nold\n{END}\nbelow"
+    told = filled(page, kept)
+    assert told.startswith(f"above\n{BEGIN}\n")
+    assert told.endswith(f"{END}\nbelow")
+    assert "old" not in told
+    assert filled(told, kept) == told
+    assert BEGIN in PAGE.read_text()
+    assert END in PAGE.read_text()
+
+
+def test_a_page_without_that_place_is_refused(kept: Record) -> None:
+    with pytest.raises(ValueError, match="lacks the line"):
+        filled("a page", kept)
