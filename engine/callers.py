@@ -51,7 +51,7 @@ class Callers:
         if self._database is not None:
             mark = partial(mailboxes.published, outbox_ids=[outcome.id], now_ms=now_ms())
             # Not awaited: where it fails, the outcome is handed out once more after a restart.
-            self._database.write_soon(mark).add_done_callback(_ignore_storage_errors)
+            self._database.write_at_leisure(mark).add_done_callback(_ignore_storage_errors)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._hand_out(failure)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 
 import orjson
 
@@ -36,6 +37,12 @@ Fact = str | int | None
 
 def new_salt() -> bytes:
     return os.urandom(SALT_BYTES)
+
+
+def new_salts(count: int) -> Iterator[bytes]:
+    """So many of them, for one call of the kernel."""
+    salts = os.urandom(SALT_BYTES * count)
+    return (salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES))
 
 
 def of_channel(name: str) -> bytes:

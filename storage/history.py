@@ -33,13 +33,14 @@ prompt_digest    SHA-256 of the prompt, in hexadecimal digits
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from storage import digest
+from storage.connection import Head, known
+from storage.many import Insert, Values
 
 Kind = Literal[
     "message",
@@ -54,14 +55,13 @@ Kind = Literal[
     "help",
     "stop",
 ]
-INSERT = (
-    "INSERT INTO history (channel_id, username, content, salt, digest,"  # noqa: S608
-    f" {', '.join(digest.FACTS)}) VALUES (?, ?, ?, ?, ?{', ?' * len(digest.FACTS)})"
+INSERT = Insert(
+    f"INSERT INTO history (channel_id, username, content, salt, digest, {', '.join(digest.FACTS)})",
+    columns=5 + len(digest.FACTS),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One thing that happened. Tokens as the provider counted them, `latency_ms` of the answer.
 
     `details` say how an outcome came about.
@@ -82,8 +82,19 @@ class Row:
     details: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Turn(NamedTuple):
+    """What is appended together. The last of the rows is the turn's outcome.
+
+    `accepted_ms` is added to the outcome's details.
+    """
+
+    channel_id: int
+    ts_ms: int
+    rows: Sequence[Row]
+    accepted_ms: int | None = None
+
+
+class Past(NamedTuple):
     """A row as the conversation needs it."""
 
     id: int
@@ -100,51 +111,72 @@ def append(
     rows: Iterable[Row],
     accepted_ms: int | None = None,
 ) -> int:
-    """Append a turn's rows, numbered and chained within their channel; the last one's id.
+    """`append_all` of one turn."""
+    return append_all(connection, (Turn(channel_id, ts_ms, tuple(rows), accepted_ms),))[0]
 
-    The last one is the turn's outcome; `accepted_ms` is added to its details.
+
+def append_all(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
+    """Append turns, each row numbered and chained within its channel; the ids of their outcomes.
+
+    Of a turn without rows it is the id of its channel's newest row.
     """
-    rows = tuple(rows)
-    last_id, seq, link = _head(connection, channel_id)
-    for row in rows:
-        seq += 1
-        facts = (
-            seq,
-            ts_ms,
-            row.kind,
-            row.request_id,
-            row.persona,
-            row.provider,
-            row.model,
-            row.finish_reason,
-            row.prompt_tokens,
-            row.completion_tokens,
-            row.latency_ms,
-            row.code,
-            _details(row, accepted_ms if row is rows[-1] else None),
-        )
-        salt = digest.new_salt()
-        private = digest.of_private(salt, row.username, row.content)
-        link = digest.of_row(link, private, facts)
-        inserted = connection.execute(
-            INSERT, (channel_id, row.username, row.content, salt, link, *facts)
-        )
-        last_id = int(inserted.lastrowid or 0)
-    return last_id
+    heads = known(connection).heads
+    ahead: dict[int, Head] = {}
+    rows: list[Values] = []
+    ends: list[int] = []
+    salts = digest.new_salts(sum(len(turn.rows) for turn in turns))
+    for turn in turns:
+        channel_id = turn.channel_id
+        head = ahead.get(channel_id) or heads.get(channel_id) or _head(connection, channel_id)
+        for row in turn.rows:
+            values, head = _chained(turn, row, head, next(salts))
+            rows.append(values)
+        ahead[channel_id] = head
+        ends.append(len(rows))
+    ids = INSERT.ids(connection, rows)
+    for channel_id, head in ahead.items():
+        heads.put(channel_id, head)
+    return [
+        ids[end - 1] if turn.rows else newest(connection, turn.channel_id)
+        for turn, end in zip(turns, ends, strict=True)
+    ]
 
 
-def _head(connection: sqlite3.Connection, channel_id: int) -> tuple[int, int, bytes]:
-    """Id, number and digest of a channel's newest row; what the first row follows."""
-    found: tuple[int, int, bytes] | None = connection.execute(
-        "SELECT id, seq, digest FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1",
+def _chained(turn: Turn, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
+    """What is inserted for a row that follows `head`; and the head that it is itself."""
+    seq = head.seq + 1
+    facts = (
+        seq,
+        turn.ts_ms,
+        row.kind,
+        row.request_id,
+        row.persona,
+        row.provider,
+        row.model,
+        row.finish_reason,
+        row.prompt_tokens,
+        row.completion_tokens,
+        row.latency_ms,
+        row.code,
+        _details(row, turn.accepted_ms if row is turn.rows[-1] else None),
+    )
+    private = digest.of_private(salt, row.username, row.content)
+    link = digest.of_row(head.digest, private, facts)
+    return (turn.channel_id, row.username, row.content, salt, link, *facts), Head(seq, link)
+
+
+def _head(connection: sqlite3.Connection, channel_id: int) -> Head:
+    """What the next row of the channel follows."""
+    found = connection.execute(
+        "SELECT seq, digest FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1",
         (channel_id,),
     ).fetchone()
     if found is not None:
-        return found
+        return Head(*found)
     name = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
     if name is None:
         raise sqlite3.IntegrityError(f"there is no channel {channel_id}")
-    return 0, 0, digest.of_channel(name[0])
+    return Head(0, digest.of_channel(name[0]))
 
 
 def _details(row: Row, accepted_ms: int | None) -> str | None:

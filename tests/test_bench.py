@@ -52,6 +52,7 @@ RESULTS: dict[str, tuple[Any, Callable[[Any], list[str]]]] = {
             1.0,
             {"500": {"engine": latency.LatencyRow("engine", 51.0, 55.0, 0.1)}},
             0.2,
+            0.4,
             spread([0.5]),
             spread([2.5]),
             spread([1.01]),

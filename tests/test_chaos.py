@@ -37,8 +37,15 @@ async def test_engines_that_are_killed_lose_nothing_and_repeat_nothing(tmp_path:
 async def test_an_engine_broken_on_purpose_is_found_out(
     tmp_path: Path, breakage: str, kinds: set[str]
 ) -> None:
-    plan = Plan(seed=SEED, kills=8, seconds=60, channels=5, patience_s=5, breakage=breakage)
-    outcome = await run(plan, tmp_path)
-    found = {kind for kind, faults in outcome.verdict.faults.items() if faults}
+    # Whether a kill meets the weak moment is chance, and less likely where the machine is busy.
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        seed = SEED + attempt
+        plan = Plan(seed=seed, kills=8, seconds=60, channels=5, patience_s=5, breakage=breakage)
+        outcome = await run(plan, folder)
+        found = {kind for kind, faults in outcome.verdict.faults.items() if faults}
+        if kinds <= found:
+            break
     assert kinds <= found, told(outcome)
     assert not outcome.good

@@ -167,7 +167,7 @@ class Publisher:
         if outbox_ids and self._database is not None:
             mark = partial(mailboxes.published, outbox_ids=outbox_ids, now_ms=now_ms())
             try:
-                self._database.write_soon(mark).add_done_callback(_say_failed)
+                self._database.write_at_leisure(mark).add_done_callback(_say_failed)
             except StorageError:
                 log.debug("The database closed before an outcome was marked as published.")
 

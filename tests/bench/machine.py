@@ -48,13 +48,17 @@ def rss_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def sync_ms(folder: Path) -> float:
-    """Median milliseconds of an fdatasync after 4 KiB were written to a file in `folder`."""
+def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
+    """Median milliseconds of an fdatasync after 4 KiB were written to a file in `folder`.
+
+    With a pause before each: a disk that has just synced is quicker to do it again.
+    """
     path = folder / "sync"
     times = []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         for number in range(SYNCS):
+            time.sleep(pause_s)
             os.pwrite(descriptor, bytes(4096), number * 4096)
             began = time.perf_counter()
             _sync(descriptor)

@@ -41,6 +41,8 @@ class PlainDatabase(Database):
         task.add_done_callback(self._writes.discard)
         return asyncio.shield(task)  # who stops waiting does not stop the write
 
+    write_at_leisure = write_soon
+
     async def _write_alone(self, work: Write[T]) -> T:
         async with self._turn:  # first come, first served, as the engine relies on
             await self._plain.execute("BEGIN IMMEDIATE")

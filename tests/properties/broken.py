@@ -24,7 +24,7 @@ from engine.supervisor import Supervisor
 from providers.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
 from storage.history import Kind
-from storage.mailboxes import Settled
+from storage.mailboxes import Acceptance, Settled
 from storage.snapshots import Loaded
 
 patch = mock.patch.object
@@ -78,7 +78,17 @@ def silent_drop() -> AbstractContextManager[object]:
 
 
 def dedupe_forgotten() -> AbstractContextManager[object]:
-    return patch(mailboxes, "find_settled", lambda *_: None)
+    put = mailboxes.put
+
+    def forgetful(connection: Any, channel: str, request_id: str, **more: Any) -> Acceptance:
+        connection.execute(
+            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+            " (SELECT id FROM channel WHERE name = ?)",
+            (request_id, channel),
+        )
+        return put(connection, channel, request_id, **more)
+
+    return patch(mailboxes, "put", forgetful)
 
 
 def snapshot_ahead_of_history() -> AbstractContextManager[object]:
@@ -151,7 +161,7 @@ def outcome_twice_with_other_bytes() -> AbstractContextManager[object]:
     unpublished = mailboxes.unpublished
 
     def said_anew(connection: Any) -> list[Settled]:
-        return [replace(each, body=each.body + b" ") for each in unpublished(connection)]
+        return [each._replace(body=each.body + b" ") for each in unpublished(connection)]
 
     return patch(mailboxes, "unpublished", said_anew)
 

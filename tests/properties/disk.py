@@ -22,7 +22,7 @@ class Disk:
         self._held: deque[Any] = deque()
         self._let = 0
         self._idle = False
-        self._lost = False
+        self._lost = self._ended = False
 
     # For the test.
 
@@ -55,31 +55,31 @@ class Disk:
             self._held.clear()
             self._changed.notify_all()
 
-    # What the Database calls: `put` in the loop, the rest in its thread.
+    # What the Database calls: `put` and `end` in the loop, the rest in its thread.
 
     def put(self, job: Any) -> None:
         with self._changed:
-            if self._lost:
-                return
-            self._held.append(job)
-            if job is None:  # the end, with all that stands before it
-                self._let = len(self._held)
-                self._changed.notify_all()
+            if not self._lost:
+                self._held.append(job)
 
-    def get(self) -> Any:
+    def end(self) -> None:
+        """With all that stands before it."""
+        with self._changed:
+            self._ended = True
+            self._let = len(self._held)
+            self._changed.notify_all()
+
+    def next_group(self, timeout_s: float | None = None) -> list[Any] | None:
         with self._changed:
             self._idle = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._let or self._lost)
+            self._changed.wait_for(lambda: self._let or self._lost or self._ended)
             self._idle = False
-            if self._lost:
+            if self._lost or not self._let:
                 return None
-            self._let -= 1
-            return self._held.popleft()
-
-    def empty(self) -> bool:
-        with self._changed:
-            return not self._let
+            group = [self._held.popleft() for _ in range(self._let)]
+            self._let = 0
+            return group
 
     def _thread_waits(self) -> bool:
         return self._idle and not self._let

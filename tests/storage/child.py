@@ -2,12 +2,15 @@
 
 python -m tests.storage.child write PATH      says each number once it is committed
 python -m tests.storage.child full PATH       says what was written, refused, written again
+python -m tests.storage.child crowded PATH    says what was written, and logged, where the journal
+                                              may still grow, but not the file
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import resource
 import sys
 from pathlib import Path
@@ -54,10 +57,38 @@ async def full(database: Database) -> None:
     print(json.dumps([written, refused, again, failing]))  # noqa: T201 - the parent listens
 
 
+async def crowded(database: Database) -> None:
+    piece = "x" * 1_000_000  # twice: in the table, and in its index
+    logged = Logged()
+    logging.getLogger("rosey_llm.storage").addHandler(logged)
+    written = [await database.write(add(f"{number} {piece}")) for number in range(8)]
+    await database.empty_journal()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (14 * len(piece), hard))
+    written += [await database.write(add(f"more {number} {piece}")) for number in range(5)]
+    failing = [database.failing]
+    while len(logged.said) < 2:
+        written.append(await database.write(add(f"small {len(written)}")))
+        if logged.said:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await asyncio.sleep(0.1)  # a moment without work
+    await database.close()
+    print(json.dumps([written, failing, logged.said]))  # noqa: T201 - the parent listens
+
+
+class Logged(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append((record.levelname, record.getMessage()))
+
+
 async def main(what: str, path: str) -> None:
     database = Database(Path(path))
     await database.open()
-    await {"write": write, "full": full}[what](database)
+    await {"write": write, "full": full, "crowded": crowded}[what](database)
 
 
 if __name__ == "__main__":

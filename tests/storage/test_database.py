@@ -160,6 +160,29 @@ async def test_a_cancelled_waiter_harms_neither_its_write_nor_its_neighbours(
     assert await database.write(names) == ["a", "b", "c"]
 
 
+async def test_what_is_written_at_leisure_goes_with_the_next_write(database: Database) -> None:
+    async with held(database):
+        statements = traced_soon(database)
+        at_leisure = database.write_at_leisure(add("at leisure"))
+        soon = database.write_soon(add("soon"))
+    assert await asyncio.gather(at_leisure, soon) == ["at leisure", "soon"]
+    assert Counter(statements)["COMMIT"] == 1
+    assert await database.write(names) == ["at leisure", "soon"]
+
+
+async def test_what_is_written_at_leisure_needs_no_other_write(database: Database) -> None:
+    assert await database.write_at_leisure(add("alone")) == "alone"
+
+
+async def test_closing_commits_what_was_written_at_leisure(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    written = database.write_at_leisure(add("at leisure"))
+    await database.close()
+    assert await written == "at leisure"
+    assert seen_by_others(path) == ["at leisure"]
+
+
 async def test_closing_commits_what_waits(path: Path) -> None:
     database = Database(path)
     await database.open()

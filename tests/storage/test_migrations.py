@@ -1,4 +1,7 @@
+import asyncio
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from sqlite_utils.cli import cli
 from storage.database import Database
 from storage.errors import CannotOpen
 from storage.migrations import migrate, migrations
+from storage.schema import STEPS, is_current
 from tests.storage.writing import add
 
 TABLES = {
@@ -22,7 +26,6 @@ TABLES = {
     "snapshot",
     "suspension",
 }
-STEPS = ["m001_first_schema", "m002_chain_of_digests"]
 
 
 def schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -53,9 +56,41 @@ def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None
     assert connection.execute("SELECT name FROM channel").fetchall() == [("#lobby",)]
 
 
+def test_a_schema_is_current_with_these_steps_and_no_others(
+    connection: sqlite3.Connection,
+) -> None:
+    assert is_current(connection)
+    with closing(sqlite3.connect(":memory:")) as nothing:
+        assert not is_current(nothing)
+    connection.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+        " VALUES ('rosey-llm', 'm999_of_a_newer_version', '')"
+    )
+    assert not is_current(connection)
+
+
+async def test_a_file_whose_schema_is_current_is_opened_without_sqlite_utils(path: Path) -> None:
+    await made(path)
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from storage.database import Database
+
+async def main():
+    database = Database(Path({str(path)!r}))
+    await database.open()
+    await database.close()
+
+asyncio.run(main())
+sys.exit("sqlite_utils" in sys.modules)
+"""
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], timeout=60)
+    assert done.returncode == 0
+
+
 def test_every_step_is_recorded(connection: sqlite3.Connection) -> None:
     db = sqlite_utils.Database(connection)
-    assert [step.name for step in migrations.applied(db)] == STEPS
+    assert [step.name for step in migrations.applied(db)] == list(STEPS)
     assert migrations.pending(db) == []
 
 

@@ -29,7 +29,9 @@ def read_in(path: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """The next read of the file comes from the disk (which may have a cache of its own)."""
+    """The next read of the file, and of those beside it whose names begin with its name, comes from
+    the disk (which may have a cache of its own).
+    """
     for file in path.parent.glob(f"{path.name}*"):
         descriptor = os.open(file, os.O_RDONLY)
         try:

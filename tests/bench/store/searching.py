@@ -57,8 +57,7 @@ async def measure(folder: Path, plan: Plan) -> Searching:
     by_kind = await asyncio.to_thread(warm_times, database, SIZE, searches)
     command = [installed("rosey-llm"), "history", "search", "--database", str(database), word(20)]
     command_s = [await ended(command) for _ in range(COMMANDS)]
-    for file in (database, path_of(database)):
-        page_cache.forget(file)
+    page_cache.forget(database)
     cold = await asyncio.to_thread(_times, database, SIZE, searches // 4)
     return Searching(SIZE.rows, by_kind, cold, spread(command_s))
 

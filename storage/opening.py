@@ -1,0 +1,65 @@
+"""Opening the database for its writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from storage import schema
+from storage.checkpoints import Checkpoints
+from storage.connection import Connection
+from storage.journal import Journal
+
+Durability = Literal["full", "normal"]
+
+
+@contextmanager
+def opened(
+    path: Path | None, durability: Durability, busy_timeout_s: float, own_checkpoints: bool
+) -> Iterator[tuple[Connection, Checkpoints | None]]:
+    """The writer's connection, and its checkpoints where it is to make them.
+
+    Raises OSError, sqlite3.Error, CannotOpen.
+    """
+    if path is None:
+        with closing(_connect(":memory:", durability, busy_timeout_s)) as connection:
+            yield connection, None
+        return
+    # The journal is the first to come and the last to go: it says why.
+    with (
+        closing(Journal(path)) as journal,
+        closing(_connect(str(path), durability, busy_timeout_s)) as connection,
+    ):
+        if not own_checkpoints:
+            yield connection, None
+            return
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        with closing(Checkpoints(connection, path, journal)) as checkpoints:
+            yield connection, checkpoints
+
+
+def _connect(name: str, durability: Durability, busy_timeout_s: float) -> Connection:
+    connection = sqlite3.connect(
+        name,
+        isolation_level=None,
+        timeout=busy_timeout_s,
+        cached_statements=256,
+        factory=Connection,
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={durability}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+        if not schema.is_current(connection):
+            from storage.migrations import migrate  # see `storage/schema.py`
+
+            migrate(connection, name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

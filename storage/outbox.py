@@ -1,0 +1,111 @@
+"""Committed outcomes: some still have to be published, all can be told again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import orjson
+
+from storage.many import ByIds, Insert, Values
+
+OutcomeKind = Literal["response", "error"]
+INSERT = Insert(
+    "INSERT INTO outbox (channel_id, request_id, kind, replies, body, created_ms, history_id)",
+    columns=7,
+)
+PUBLISH = ByIds("UPDATE outbox SET published_ms = ? WHERE published_ms IS NULL AND id IN {ids}")
+NOBODY = "[]"
+
+
+class Settled(NamedTuple):
+    """A committed outcome: the only thing that may be published. `id` is its outbox row."""
+
+    id: int
+    channel: str
+    request_id: str
+    kind: OutcomeKind
+    body: bytes
+    replies: tuple[str, ...]
+    upto: int = 0
+
+
+class Publication(NamedTuple):
+    """Outcomes that were taken at that time by whoever carries them."""
+
+    outbox_ids: Sequence[int]
+    now_ms: int
+
+
+def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
+    """Their ids. A row is (channel_id, request_id, kind, replies, body, created_ms, history_id)."""
+    return INSERT.ids(connection, rows)
+
+
+def find_settled(
+    connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
+) -> Settled | None:
+    """The outcome that this request has had already, to be sent to `replies` now."""
+    found = connection.execute(
+        "SELECT o.id, o.kind, o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
+        " WHERE c.name = ? AND o.request_id = ?",
+        (channel, request_id),
+    ).fetchone()
+    if found is None:
+        return None
+    row_id, kind, body = found
+    return Settled(row_id, channel, request_id, kind, body, tuple(replies))
+
+
+def published(connection: sqlite3.Connection, outbox_ids: Sequence[int], now_ms: int) -> None:
+    """Note that these outcomes have been taken by whoever carries them."""
+    published_all(connection, (Publication(outbox_ids, now_ms),))
+
+
+def published_all(connection: sqlite3.Connection, publications: Sequence[Publication]) -> None:
+    by_time: dict[int, list[int]] = {}
+    for publication in publications:
+        by_time.setdefault(publication.now_ms, []).extend(publication.outbox_ids)
+    for now_ms, outbox_ids in by_time.items():
+        PUBLISH.execute(connection, outbox_ids, (now_ms,))
+
+
+def unpublished(connection: sqlite3.Connection) -> list[Settled]:
+    """All outcomes that were committed and may not have been published, oldest first."""
+    return [
+        Settled(row_id, channel, request_id, kind, body, decoded(replies))
+        for row_id, channel, request_id, kind, body, replies in connection.execute(
+            "SELECT o.id, c.name, o.request_id, o.kind, o.body, o.replies FROM outbox o"
+            " JOIN channel c ON c.id = o.channel_id WHERE o.published_ms IS NULL ORDER BY o.id"
+        )
+    ]
+
+
+def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> int:
+    """Forget published outcomes older than `before_ms`, at most `limit` of them; how many.
+
+    When they were published is kept in the history.
+    """
+    gone = connection.execute(
+        "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
+        " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)"
+        " RETURNING published_ms, history_id",
+        (before_ms, limit),
+    ).fetchall()
+    connection.executemany("UPDATE history SET published_ms = ? WHERE id = ?", gone)
+    return len(gone)
+
+
+def encoded(replies: Sequence[str]) -> str:
+    """Reply subjects as they stand in the database."""
+    return orjson.dumps(replies).decode() if replies else NOBODY
+
+
+def decoded(replies: str) -> tuple[str, ...]:
+    return () if replies == NOBODY else tuple(orjson.loads(replies))
+
+
+def merged(replies: str, more: Sequence[str]) -> str:
+    """`replies` as they stand in the database, and those of `more` that are not among them."""
+    return encoded(list(dict.fromkeys([*decoded(replies), *more])))
