@@ -165,7 +165,7 @@ async def test_what_is_written_at_leisure_goes_with_the_next_write(database: Dat
         statements = traced_soon(database)
         at_leisure = database.write_at_leisure(add("at leisure"))
         soon = database.write_soon(add("soon"))
-    assert await asyncio.gather(at_leisure, soon) == ["at leisure", "soon"]
+    assert (await at_leisure, await soon) == ("at leisure", "soon")
     assert Counter(statements)["COMMIT"] == 1
     assert await database.write(names) == ["at leisure", "soon"]
 
