@@ -59,6 +59,7 @@ class Checkpointer(threading.Thread):
                 self.problem = None
             except (sqlite3.Error, OSError) as exc:
                 self.problem = exc
-            self._resting.set()
+            finally:  # whatever happens, the commits must not wait for ever
+                self._resting.set()
         if connection is not None:
             connection.close()

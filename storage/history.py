@@ -33,7 +33,7 @@ prompt_digest    SHA-256 of the prompt, in hexadecimal digits
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -104,18 +104,7 @@ class Past(NamedTuple):
     persona: str | None
 
 
-def append(
-    connection: sqlite3.Connection,
-    channel_id: int,
-    ts_ms: int,
-    rows: Iterable[Row],
-    accepted_ms: int | None = None,
-) -> int:
-    """`append_all` of one turn."""
-    return append_all(connection, (Turn(channel_id, ts_ms, tuple(rows), accepted_ms),))[0]
-
-
-def append_all(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
+def append(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
     """Append turns, each row numbered and chained within its channel; the ids of their outcomes.
 
     Of a turn without rows it is the id of its channel's newest row.

@@ -122,7 +122,7 @@ def _keep(
         Turn(wait.channel_id, outcome.now_ms, outcome.rows, wait.accepted_ms)
         for outcome, wait in outcomes
     ]
-    uptos = history.append_all(connection, turns)
+    uptos = history.append(connection, turns)
     rows: list[Values] = [
         (
             wait.channel_id,

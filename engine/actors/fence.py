@@ -34,7 +34,7 @@ class Fenced(Generic[T]):
         self._over = loop.create_future()
         self._task.add_done_callback(self._let_go)
         self._timer = loop.call_later(deadline_s, self._end, Overdue)
-        self._why: type[Cut | Overdue] = Cut
+        self._why: type[Cut | Overdue] | None = None
 
     def cut(self) -> bool:
         """End the work; False where it has ended already."""
@@ -51,11 +51,13 @@ class Fenced(Generic[T]):
             self._leave()
         if self._task.done() and not self._task.cancelled():
             return self._task.result()
-        raise self._why
+        raise self._why or Cut
 
     def _end(self, why: type[Cut | Overdue]) -> None:
-        self._why = why
         self._task.cancel()
+        if self._why is not None:  # who asks again does not give it more time
+            return
+        self._why = why
         self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._let_go)
 

@@ -55,6 +55,22 @@ async def test_work_that_heeds_nothing_is_left_behind(
     let_go.set()
 
 
+async def test_who_cuts_again_and_again_does_not_keep_the_work_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fence, "GRACE_S", 0.01)
+    let_go = asyncio.Event()
+    fenced = Fenced(stubborn(let_go), 60)
+    result = asyncio.create_task(fenced.result())
+    async with asyncio.timeout(10):
+        while not result.done():
+            await asyncio.sleep(0)
+            fenced.cut()
+    with pytest.raises(Cut):
+        await result
+    let_go.set()
+
+
 async def test_the_callers_own_cancellation_ends_the_work_and_is_not_swallowed() -> None:
     ended = asyncio.Event()
 

@@ -25,7 +25,9 @@ async def test_a_search_answers_at_once_and_the_rest_is_indexed_behind_it(
         migrate(database, path.name)
         database.execute("INSERT INTO channel VALUES (1, '#lobby', 0)")
         for number in range(12):
-            history.append(database, 1, 0, [Row("message", str(number), "alice", "Good soil")])
+            history.append(
+                database, [history.Turn(1, 0, [Row("message", str(number), "alice", "Good soil")])]
+            )
     monkeypatch.setattr(finder, "BATCH_ROWS", 2)
     monkeypatch.setattr(finder, "FEEDING_S", -1.0)
     searching = Finder(path)

@@ -35,7 +35,7 @@ def say(
     **facts: object,
 ) -> int:
     rows = [Row("message", "r", user, "Hello"), Row(kind, "r", user, "Hi", **facts)]  # type: ignore[arg-type]
-    return history.append(connection, channel_id, ts_ms, rows)
+    return history.append(connection, [history.Turn(channel_id, ts_ms, rows)])[0]
 
 
 def all_rooms(connection: sqlite3.Connection, limit: int) -> list[int]:
@@ -76,7 +76,7 @@ def test_a_channel_is_found_by_a_part_of_its_name_in_any_case(rooms: sqlite3.Con
 def test_a_line_of_a_channel_says_what_went_on_there(rooms: sqlite3.Connection) -> None:
     say(rooms, 1, 10, prompt_tokens=3, completion_tokens=4)
     say(rooms, 1, 20, "error", "bob", code="busy")
-    history.append(rooms, 1, 30, [Row("persona", "r", "bob", persona="poet")])
+    history.append(rooms, [history.Turn(1, 30, [Row("persona", "r", "bob", persona="poet")])])
     (line,) = lately.lately(rooms, before=None, limit=5).channels
     assert (line.messages, line.speakers, line.tokens) == (2, 2, 7)
     assert (line.persona, line.newest_ms, line.rows, line.partly) == ("poet", 30, 5, False)

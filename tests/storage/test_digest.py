@@ -42,7 +42,7 @@ def test_each_row_is_chained_to_the_one_before_it_in_its_channel(
     add("#a")(connection)
     add("#b")(connection)
     for ts_ms, channel_id in enumerate([1, 2, 1, 1, 2]):
-        history.append(connection, channel_id, ts_ms, TURN, accepted_ms=ts_ms)
+        history.append(connection, [history.Turn(channel_id, ts_ms, TURN, accepted_ms=ts_ms)])
     for channel_id, rows in ((1, 6), (2, 4)):
         assert len(set(kept(connection, channel_id))) == rows
         assert kept(connection, channel_id) == links(connection, channel_id)
@@ -69,7 +69,7 @@ def test_the_outcome_alone_says_when_its_command_was_accepted(
 ) -> None:
     add("#a")(connection)
     outcome = Row("answer", "r1", "alice", "Hi.", details={"attempts": 1})
-    history.append(connection, 1, 2000, (TURN[0], outcome), accepted_ms=1000)
+    history.append(connection, [history.Turn(1, 2000, (TURN[0], outcome), accepted_ms=1000)])
     details = [row[0] for row in connection.execute("SELECT details FROM history ORDER BY id")]
     assert details == [None, '{"accepted_ms":1000,"attempts":1}']
 
@@ -92,7 +92,7 @@ def test_a_history_from_before_the_chain_is_chained_once(tmp_path: Path) -> None
     ]
     for channel_id in (1, 2):
         assert kept(connection, channel_id) == links(connection, channel_id)
-    history.append(connection, 1, 2000, TURN)
+    history.append(connection, [history.Turn(1, 2000, TURN)])
     assert kept(connection, 1) == links(connection, 1)
     assert connection.execute("SELECT max(id), max(seq) FROM history").fetchone() == (5, 4)
     connection.close()

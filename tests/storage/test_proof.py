@@ -399,7 +399,7 @@ def test_any_history_is_proven_and_any_change_to_it_found(
     with channels("#a", "#b", "#c") as connection:
         for channel_id, turns in told:
             for turn in turns:
-                history.append(connection, channel_id, 0, turn)
+                history.append(connection, [history.Turn(channel_id, 0, turn)])
         found = proof.verify(connection)
         rows = connection.execute("SELECT count(*) FROM history").fetchone()[0]
         assert found.rows == rows

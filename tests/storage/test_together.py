@@ -233,3 +233,16 @@ def _contents(connection: sqlite3.Connection) -> list[str]:
 
 def _published_ms(connection: sqlite3.Connection) -> list[int]:
     return [row[0] for row in connection.execute("SELECT published_ms FROM outbox")]
+
+
+@pytest.mark.parametrize("request_id", ["a\0b", 'q"uo\\te', "\u2028 \x1f é 😀", "null", "[]"])
+async def test_a_request_id_of_any_characters_is_settled_under_its_own_name(
+    database: Database, request_id: str
+) -> None:
+    replies = ("_INBOX.1", 'with "quotes"')
+    waiting = await database.write(put(request_id, replies=replies))
+    assert isinstance(waiting, Accepted)
+    settled = await database.write(settle(waiting.id, request_id))
+    assert settled is not None
+    assert (settled.request_id, settled.replies) == (request_id, replies)
+    assert await database.write(put(request_id)) == settled._replace(replies=(), upto=0)

@@ -81,7 +81,8 @@ def channels(*names: str) -> Iterator[sqlite3.Connection]:
 
 def append(connection: sqlite3.Connection, turns: Iterable[Turn], channel_id: int = 1) -> int:
     """The last row's id."""
-    return max((history.append(connection, channel_id, 0, turn) for turn in turns), default=0)
+    told = [history.Turn(channel_id, 0, rows) for rows in turns]
+    return max(history.append(connection, told), default=0)
 
 
 def replayed(conversation: Conversation, rows: Iterable[Past | Row]) -> Conversation:
