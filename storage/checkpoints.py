@@ -4,9 +4,11 @@ SQLite would do it within a commit, each time that the journal has 4 MB, and tha
 ten to a hundred times as long. Here, from that size on:
 
 - Another thread does most of it beside the commits, and syncs the file; then the writer only has to
-  do the rest, and the journal begins anew.
-- Where nothing is asked of the writer for a moment, it also cuts the journal to nothing.
+  do the rest, and the journal begins anew. So it does where nothing is asked of the writer for a
+  moment.
 - At 64 MB the commits wait for it.
+
+The journal's file keeps its size: a commit that overwrites costs less than one that appends.
 
 Whoever reads what stands in the journal keeps it from beginning anew, and nobody waits for them.
 """
@@ -19,7 +21,7 @@ import time
 from pathlib import Path
 
 from storage.checkpointer import Checkpointer
-from storage.journal import How, Journal, checkpoint
+from storage.journal import Journal, checkpoint
 
 log = logging.getLogger("rosey_llm.storage")
 DUE_BYTES = 4 * 1024 * 1024
@@ -38,13 +40,13 @@ class Checkpoints:
         self._beside = Checkpointer(path, journal)
         self._begun = False
         self._next_bytes = DUE_BYTES
-        self._uncut = False
+        self._pending = False
         self._not_before_s = 0.0
         self._trouble: str | None = None
 
     def patience_s(self) -> float | None:
         """How long the writer may be idle before `idle` is to be called; None for any time."""
-        return max(IDLE_S, self._not_before_s - time.monotonic()) if self._uncut else None
+        return max(IDLE_S, self._not_before_s - time.monotonic()) if self._pending else None
 
     def look(self) -> None:
         """After each commit."""
@@ -55,20 +57,20 @@ class Checkpoints:
             return
         if size_bytes < self._next_bytes:
             return
-        self._uncut = True
+        self._pending = True
         if size_bytes >= MOST_BYTES:
             self._beside.wait()
-            self._end_journal("RESTART", size_bytes)
+            self._end_journal(size_bytes)
         elif not self._begun:
             self._begin_beside()
         elif self._beside.resting:
-            self._end_journal("RESTART", size_bytes)
+            self._end_journal(size_bytes)
 
     def idle(self) -> None:
         if not self._begun:
             self._begin_beside()
-        elif self._beside.resting and self._end_journal("TRUNCATE", 0):
-            self._uncut = False
+        elif self._beside.resting and self._end_journal(0):
+            self._pending = False
 
     def wait(self) -> None:
         """Until nobody but the writer is at work on the file."""
@@ -88,12 +90,12 @@ class Checkpoints:
         self._begun = True
         self._beside.ask()
 
-    def _end_journal(self, how: How, size_bytes: int) -> bool:
+    def _end_journal(self, size_bytes: int) -> bool:
         """The writer's part. Where it cannot be done, all begins again after the next 4 MB."""
         self._begun = False
         problem = self._beside.problem
         try:
-            done = checkpoint(self._connection, how)
+            done = checkpoint(self._connection, "RESTART")
         except sqlite3.Error as exc:
             done, problem = False, exc
         if done:
