@@ -34,7 +34,9 @@ class Authority:
         self._key = folder / f"{name}.key"
         _openssl(
             *f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-            f" -subj /CN={name} -keyout {self._key} -out {self.file}".split()
+            f" -subj /CN={name} -keyout {self._key} -out {self.file}"
+            # From Python 3.13 on nothing less is trusted.
+            f" -addext keyUsage=critical,keyCertSign,cRLSign".split()
         )
 
     def certificate(self, name: str, *alternative: str) -> tuple[Path, Path]:
@@ -42,7 +44,9 @@ class Authority:
         path = self._folder / name
         request, key, file = (path.with_suffix(each) for each in (".csr", ".key", ".pem"))
         extensions = path.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName={','.join(alternative)}\n")
+        extensions.write_text(
+            f"subjectAltName={','.join(alternative)}\nauthorityKeyIdentifier=keyid\n"
+        )
         _openssl(
             *f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name}"
             f" -keyout {key} -out {request}".split()
