@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,19 +212,25 @@ class OpenAIProvider(HttpProvider):
         draft.done = True
         self._take(said, draft)
 
-    def _take_all(self, events: Iterable[bytes | Event], draft: Draft, refrain: Refrain) -> None:
-        for event in events:
-            if isinstance(event, Event):
-                self._take(_of_its_kind(event), draft)
-            elif (text := refrain.text(event)) is not None:
-                draft.add(text)
-            elif event.strip() == b"[DONE]":
-                draft.done = True
-                return
+    def _take_all(self, events: Sequence[bytes | Event], draft: Draft, refrain: Refrain) -> None:
+        taken = 0
+        while taken < len(events) and not draft.done:
+            if texts := refrain.texts(events, taken):
+                draft.add("".join(texts))
+                taken += len(texts)
             else:
-                chunk = parsed(event)
-                self._take(chunk, draft)
-                refrain.learn(event, chunk)
+                self._take_event(events[taken], draft, refrain)
+                taken += 1
+
+    def _take_event(self, event: bytes | Event, draft: Draft, refrain: Refrain) -> None:
+        if isinstance(event, Event):
+            self._take(_of_its_kind(event), draft)
+        elif event.strip() == b"[DONE]":
+            draft.done = True
+        else:
+            chunk = parsed(event)
+            self._take(chunk, draft)
+            refrain.learn(event, chunk)
 
     def _take(self, said: object, draft: Draft) -> None:
         """A chunk, or a whole answer."""

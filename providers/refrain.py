@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 
 TRIES = 3
+MOST_CHUNKS = 64
 
 
 class Refrain:
-    """Finds the text of a chunk that is like one before in all but its text, as most of them are.
+    """Finds the texts of chunks that are like one before in all but their text, as most are.
 
-    Reading what lies between known bytes takes a third of the time that it takes to parse a chunk.
-    `text_in` gives the text of a parsed chunk, None where it has none.
+    To read at once what lies between known bytes takes a tenth of the time that it takes to parse
+    chunk by chunk. `text_in` gives the text of a parsed chunk, None where it has none.
     """
 
     def __init__(self, text_in: Callable[[object], object]) -> None:
@@ -21,17 +22,29 @@ class Refrain:
         self._before = self._after = b""
         self._tries = 0
 
-    def text(self, chunk: bytes) -> str | None:
-        """The text; None where the chunk must be parsed."""
+    def texts(self, chunks: Sequence[object], begin: int = 0) -> list[str]:
+        """The texts of the chunks from `begin` on, up to one that must be parsed, or to a limit.
+
+        What is not bytes must be.
+        """
         before, after = self._before, self._after
-        if not before or not (chunk.startswith(before) and chunk.endswith(after)):
-            return None
-        try:
-            text = orjson.loads(chunk[len(before) : len(chunk) - len(after)])
-        except orjson.JSONDecodeError:
-            return None
-        self._tries = 0
-        return text if isinstance(text, str) else None
+        if not before:
+            return []
+        told: list[bytes] = []
+        for chunk in chunks[begin : begin + MOST_CHUNKS]:
+            if not isinstance(chunk, bytes):
+                break
+            if not (chunk.startswith(before) and chunk.endswith(after)):
+                break
+            told.append(chunk[len(before) : len(chunk) - len(after)])
+        while told:
+            # A string of JSON has no line breaks, so that each of them is one or none.
+            texts = _read(b"[%b]" % b",\n".join(told))
+            if isinstance(texts, list) and len(texts) == len(told) and {*map(type, texts)} == {str}:
+                self._tries = 0
+                return texts
+            told = told[: len(told) // 2]
+        return []
 
     def learn(self, chunk: bytes, parsed: object) -> None:
         """A chunk that had to be parsed may be what the next ones are like."""
