@@ -38,7 +38,6 @@ def see_through(
             result = _wait(database, errand, say, grace_s)
         if result is not None:
             return result
-        # Its connection is closed by now: opening the database below would take its locks away.
         asyncio.run(_do(database, kind, order_id, doer, say))
 
 

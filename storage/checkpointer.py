@@ -34,7 +34,9 @@ class Checkpointer(threading.Thread):
         return self._resting.is_set()
 
     def ask(self) -> None:
-        """Bring most of the journal into the file."""
+        """Bring most of the journal into the file. Raises RuntimeError where that cannot be."""
+        if not self.is_alive():
+            self.start()
         self._resting.clear()
         self._asked.put(True)
 

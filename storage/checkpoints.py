@@ -1,16 +1,18 @@
 """When the journal is brought into the database's file, and by whom.
 
 SQLite would do it within a commit, each time that the journal has 4 MB, and that commit would take
-ten to a hundred times as long. Here, from that size on:
+ten to a hundred times as long. Here the writer's thread goes through these states:
 
-- Another thread does most of it beside the commits, and syncs the file; then the writer only has to
-  do the rest, and the journal begins anew. So it does where nothing is asked of the writer for a
-  moment.
-- At 64 MB the commits wait for it.
+growing   until the journal has 4 MB: nothing
+due       the checkpointer is asked: in a thread of its own it brings most of the journal into the
+          file, beside the commits, and syncs the file; then -> beside
+beside    once the checkpointer rests, the writer does the rest, and the journal begins anew; then
+          -> growing. Where somebody reads what stands in the journal, nobody waits for them:
+          -> due, after 4 MB more, or in a moment without work a second later
+
+At 64 MB the commits wait for the checkpointer, and the journal is ended in any state.
 
 The journal's file keeps its size: a commit that overwrites costs less than one that appends.
-
-Whoever reads what stands in the journal keeps it from beginning anew, and nobody waits for them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import time
 from pathlib import Path
 
 from storage.checkpointer import Checkpointer
-from storage.journal import Journal, checkpoint
+from storage.journal import Journal
 
 log = logging.getLogger("rosey_llm.storage")
 DUE_BYTES = 4 * 1024 * 1024
@@ -37,78 +39,81 @@ class Checkpoints:
         self._connection = connection
         self._path = path
         self._journal = journal
-        self._beside = Checkpointer(path, journal)
-        self._begun = False
-        self._next_bytes = DUE_BYTES
-        self._pending = False
+        self._checkpointer = Checkpointer(path, journal)
+        self._growing = True
+        self._beside = False
+        self._due_bytes = DUE_BYTES
         self._not_before_s = 0.0
         self._trouble: str | None = None
 
     def patience_s(self) -> float | None:
         """How long the writer may be idle before `idle` is to be called; None for any time."""
-        return max(IDLE_S, self._not_before_s - time.monotonic()) if self._pending else None
+        return None if self._growing else max(IDLE_S, self._not_before_s - time.monotonic())
 
     def look(self) -> None:
         """After each commit."""
         try:
-            size_bytes = self._journal.size_bytes()
+            if not self._journal.reaches(self._due_bytes):
+                return
+            full = self._journal.reaches(MOST_BYTES)
         except OSError as exc:
             self._say(f"cannot be measured: {exc}")
+            # Better within commits than never.
+            self._connection.execute("PRAGMA wal_autocheckpoint=1000")
             return
-        if size_bytes < self._next_bytes:
-            return
-        self._pending = True
-        if size_bytes >= MOST_BYTES:
-            self._beside.wait()
-            self._end_journal(size_bytes)
-        elif not self._begun:
-            self._begin_beside()
-        elif self._beside.resting:
-            self._end_journal(size_bytes)
+        self._growing = False
+        if full:
+            self._checkpointer.wait()
+            self._end_journal()
+        else:
+            self._go_on()
 
     def idle(self) -> None:
-        if not self._begun:
-            self._begin_beside()
-        elif self._beside.resting and self._end_journal(0):
-            self._pending = False
+        """In a moment without work."""
+        self._go_on()
 
     def wait(self) -> None:
         """Until nobody but the writer is at work on the file."""
-        self._beside.wait()
+        self._checkpointer.wait()
 
     def close(self) -> None:
         """On return, nobody but the writer has the file open."""
-        self._beside.end()
+        self._checkpointer.end()
 
-    def _begin_beside(self) -> None:
-        try:
-            if not self._beside.is_alive():
-                self._beside.start()
-        except RuntimeError as exc:  # no more threads
-            self._say(f"cannot be brought into it: {exc}")
+    def _go_on(self) -> None:
+        if not self._beside and self._ask():
             return
-        self._begun = True
-        self._beside.ask()
+        if self._checkpointer.resting:
+            self._end_journal()
 
-    def _end_journal(self, size_bytes: int) -> bool:
-        """The writer's part. Where it cannot be done, all begins again after the next 4 MB."""
-        self._begun = False
-        problem = self._beside.problem
+    def _ask(self) -> bool:
+        """False where there is no checkpointer: the writer then does all of it."""
         try:
-            done = checkpoint(self._connection, "RESTART")
-        except sqlite3.Error as exc:
-            done, problem = False, exc
-        if done:
-            self._next_bytes = DUE_BYTES
+            self._checkpointer.ask()
+        except RuntimeError:  # no more threads
+            return False
+        self._beside = True
+        return True
+
+    def _end_journal(self) -> None:
+        self._beside = False
+        problem = self._checkpointer.problem
+        try:
+            ended = self._journal.end(self._connection)
+            while not ended and self._journal.reaches(self._due_bytes):
+                self._due_bytes += DUE_BYTES
+        except (sqlite3.Error, OSError) as exc:
+            ended, problem = False, exc
+        if ended:
+            self._growing = True
+            self._due_bytes = DUE_BYTES
             self._say_well()
-            return True
-        self._next_bytes = max(self._next_bytes, size_bytes + DUE_BYTES)
+            return
         self._not_before_s = time.monotonic() + PAUSE_S
         if problem is not None:
             self._say(f"cannot be brought into it: {problem}")
-        elif size_bytes >= MOST_BYTES:
+        elif self._due_bytes > MOST_BYTES:
             self._say("grows as long as somebody reads what stands in it.")
-        return False
 
     def _say(self, trouble: str) -> None:
         if self._trouble is None:

@@ -125,7 +125,7 @@ class Database:
 
         False where somebody reads what still stands in it; nothing waits for them.
         """
-        return await self._ask(partial(checkpoint, how="TRUNCATE"), alone=True)
+        return await self._ask(_empty_journal, alone=True)
 
     async def compact(self) -> None:
         """Write the file anew, without the remains of what once stood in its pages.
@@ -161,6 +161,10 @@ class Database:
             f"{self.path} cannot be used: {reason}. "
             "Set [storage] path to another file, in a folder that can be written."
         )
+
+
+def _empty_journal(connection: sqlite3.Connection) -> bool:
+    return checkpoint(connection, "TRUNCATE") is not None
 
 
 def _compact(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from storage.beside import beside
 from storage.errors import CannotOpen, DatabaseInUse
 
 LOOK_S = 0.02  # `owner`, which has a look, has a free lock for a moment itself
@@ -17,7 +18,7 @@ def owner(database: Path) -> str | None:
 
     CannotOpen where only another user may know.
     """
-    file = _beside(database)
+    file = beside(database, ".lock")
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -35,7 +36,7 @@ class Lock:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._file = _beside(database)
+        self._file = beside(database, ".lock")
         self._fd: int | None = None
 
     def take(self) -> None:
@@ -69,10 +70,6 @@ class Lock:
                 time.sleep(LOOK_S)
         os.ftruncate(fd, 0)
         os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
-
-
-def _beside(database: Path) -> Path:
-    return database.with_name(database.name + ".lock")
 
 
 def _said(fd: int) -> str:

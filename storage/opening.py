@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,10 +30,10 @@ def opened(
         with closing(_connect(":memory:", durability, busy_timeout_s)) as connection:
             yield connection, None
         return
-    # The journal is the first to come and the last to go: it says why.
+    _create(path.resolve())
     with (
-        closing(Journal(path)) as journal,
         closing(_connect(str(path), durability, busy_timeout_s)) as connection,
+        closing(Journal(path)) as journal,
     ):
         if not own_checkpoints:
             yield connection, None
@@ -39,6 +41,18 @@ def opened(
         connection.execute("PRAGMA wal_autocheckpoint=0")
         with closing(Checkpoints(connection, path, journal)) as checkpoints:
             yield connection, checkpoints
+
+
+def _create(path: Path) -> None:
+    """For its owner alone; SQLite gives its -wal and -shm files the same mode.
+
+    Only where there is none: to close a file that SQLite has open would free its locks.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
 
 
 def _connect(name: str, durability: Durability, busy_timeout_s: float) -> Connection:

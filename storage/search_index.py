@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from storage.beside import beside
 from storage.errors import IndexDamaged, StorageUnavailable
 
 VERSION = 1
@@ -159,9 +160,7 @@ class SearchIndex:
 
 
 def path_of(database: Path) -> Path:
-    """Beside the database itself, also where that is reached by a link: it has one index."""
-    database = database.resolve()
-    return database.with_name(f"{database.name}-search")
+    return beside(database, "-search")
 
 
 def open_index(database: Path) -> SearchIndex:

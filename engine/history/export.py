@@ -23,6 +23,7 @@ from storage.audit import channels, entries
 from storage.audit.entries import Entry
 from storage.audit.reading import Reader
 from storage.audit.selection import Selection
+from storage.beside import beside
 
 Format = Literal["jsonl", "csv", "markdown"]
 
@@ -109,7 +110,7 @@ def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     file = file.resolve()
-    if file in _files_of(database.resolve()):
+    if file in _files_of(database):
         raise FileExistsError(errno.EEXIST, "it belongs to the database", str(file))
     if file.exists() and not file.is_file():  # a device or a pipe is no file to be replaced
         with file.open("wb") as device:
@@ -129,8 +130,8 @@ def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
 
 
 def _files_of(database: Path) -> set[Path]:
-    beside = ("", "-wal", "-shm", "-search", ".lock", ".http")
-    return {database.with_name(database.name + each) for each in beside}
+    suffixes = ("", "-wal", "-shm", "-search", ".lock", ".http")
+    return {beside(database, suffix) for suffix in suffixes}
 
 
 def shown_safely(line: bytes) -> bytes:

@@ -6,9 +6,11 @@ import contextlib
 import os
 from pathlib import Path
 
+from storage.beside import beside
+
 
 def file(database: Path) -> Path:
-    return database.with_name(database.name + ".http")
+    return beside(database, ".http")
 
 
 def write(database: Path, url: str) -> None:

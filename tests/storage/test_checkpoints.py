@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
-from storage.checkpoints import DUE_BYTES, MOST_BYTES
+from storage import lock
+from storage.checkpoints import DUE_BYTES, IDLE_S, MOST_BYTES, Checkpoints
 from storage.database import Database
+from storage.errors import DatabaseInUse
 from storage.journal import Journal, checkpoint
 from tests.storage import child
-from tests.storage.writing import WAIT_S, add, names, seen_by_others
+from tests.storage.writing import WAIT_S, add, names, seen_by_others, traced_soon
 
 PIECE = 2_000_000  # of the journal: a channel's name stands in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
@@ -38,8 +42,13 @@ async def grow(database: Database, pieces: int, name: str) -> list[str]:
 
 async def until_in_file(path: Path, written: list[str]) -> None:
     """Until the database's file has it all by itself."""
+    await until(lambda: _in_file(path) == written)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
     async with asyncio.timeout(WAIT_S):
-        while _in_file(path) != written:  # noqa: ASYNC110 - another thread brings it there
+        while not reached():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -74,11 +83,19 @@ async def test_a_moment_without_work_is_used_to_begin_the_journal_anew_in_its_pl
     on_file: Database, path: Path
 ) -> None:
     written: list[str] = []
+    statements = traced_soon(on_file)
     for name in "abc":
         written += await grow(on_file, DUE, name)
         await until_in_file(path, written)
+        await until(lambda: _ended_by_the_writer(statements))  # the file has it a little before
         assert journal(path) < 2 * DUE_BYTES
     assert seen_by_others(path) == written
+
+
+def _ended_by_the_writer(statements: list[str]) -> bool:
+    """Since its last commit."""
+    ends = [each for each in statements if each in ("COMMIT", "PRAGMA wal_checkpoint(RESTART)")]
+    return ends[-1] != "COMMIT"
 
 
 async def test_while_commits_go_on_the_journal_begins_anew_before_it_is_large(
@@ -112,6 +129,7 @@ async def test_a_journal_that_a_reader_lets_grow_without_end_is_said_once(
         assert journal(path) > MOST_BYTES
         assert on_file.failing is None
     await until_in_file(path, written)
+    await until(lambda: len(said(caplog)) > 1)  # the file has it a little before the writer knows
     assert seen_by_others(path) == written
     assert [level for level, _ in said(caplog)] == [logging.ERROR, logging.WARNING]
     assert "as long as somebody reads" in said(caplog)[0][1]
@@ -141,6 +159,7 @@ async def test_closing_brings_everything_into_the_file(path: Path) -> None:
 
 
 async def test_a_closed_database_holds_no_file_open(path: Path) -> None:
+    gc.collect()  # or what earlier tests have left would be closed in between
     before = len(os.listdir("/dev/fd"))
     for _ in range(3):
         database = Database(path)
@@ -164,20 +183,112 @@ async def test_checkpoints_may_be_left_to_sqlite(path: Path) -> None:
 
 
 async def test_what_is_in_use_of_the_journal_is_not_its_size(path: Path) -> None:
-    path.parent.mkdir()
+    database = Database(path)
+    await database.open()
     with closing(Journal(path)) as measured:
-        database = Database(path)
-        await database.open()
         await grow(database, 1, "a")
-        size = measured.size_bytes()
-        assert PIECE < size <= journal(path)
+        assert measured.reaches(PIECE)
+        assert not measured.reaches(journal(path))
         assert await asyncio.to_thread(_restarted, path)
         await database.write(add("b"))
-        assert measured.size_bytes() < size / 10
-        assert journal(path) >= size
-        await database.close()
+        assert not measured.reaches(PIECE // 10)
+        assert journal(path) > PIECE
+    await database.close()
 
 
 def _restarted(path: Path) -> bool:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        return checkpoint(other, "RESTART")
+        return checkpoint(other, "RESTART") is not None
+
+
+async def test_what_is_added_to_an_ended_journal_counts_anew(path: Path) -> None:
+    with closing(database(path)) as connection, closing(Journal(path)) as measured:
+        connection.execute("INSERT INTO channel VALUES (?)", ("a" * PIECE,))
+        assert measured.reaches(PIECE)
+        assert measured.end(connection)
+        assert not measured.reaches(1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM channel").fetchone()
+            connection.execute("INSERT INTO channel VALUES (?)", ("b" * PIECE,))
+            connection.execute("INSERT INTO channel VALUES (?)", ("c" * PIECE,))
+            assert not measured.end(connection)
+            assert measured.reaches(2 * PIECE)
+            assert not measured.reaches(3 * PIECE)
+
+
+def database(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute("CREATE TABLE channel (name)")
+    return connection
+
+
+async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path: Path) -> None:
+    statements = traced_soon(on_file)
+    await until_in_file(path, await grow(on_file, DUE, "a"))
+    await until(lambda: _ended_by_the_writer(statements))
+    statements.clear()
+    for _ in range(20):
+        await on_file.write(names)
+        await asyncio.sleep(IDLE_S / 2)
+    assert [each for each in statements if "checkpoint" in each] == []
+
+
+def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -> None:
+    with (
+        closing(database(path)) as connection,
+        closing(Journal(path)) as measured,
+    ):
+        checkpoints = Checkpoints(connection, path, measured)
+        for name in "ab":
+            connection.execute("INSERT INTO channel VALUES (?)", (name * 2 * DUE_BYTES,))
+            checkpoints.look()
+            checkpoints.close()  # its thread has ended, and a thread begins only once
+            checkpoints.idle()
+            assert not measured.reaches(1)
+            assert checkpoints.patience_s() is None
+
+
+async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
+    path: Path, tmp_path: Path
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    link = tmp_path / "linked" / "other.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    by_link = Database(link)
+    await by_link.open()
+    written = await grow(by_link, DUE, "a")
+    await until_in_file(path, written)
+    with pytest.raises(DatabaseInUse):
+        Database(path).reserve()
+    assert lock.owner(path) == lock.owner(link) != None  # noqa: E711
+    assert [file.name for file in link.parent.iterdir()] == [link.name]
+    await by_link.close()
+    assert seen_by_others(path) == written
+
+
+UNLOG = """
+import sqlite3, sys
+try:
+    sqlite3.connect(sys.argv[1], timeout=0).execute("PRAGMA journal_mode=delete")
+except sqlite3.OperationalError as exc:
+    print(exc)
+"""
+
+
+async def test_closing_leaves_the_locks_of_others_in_this_process_alone(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    await grow(database, DUE, "a")
+    async with read(path):
+        await database.close()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", UNLOG, str(path)), stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(WAIT_S):
+            output, _ = await process.communicate()
+        assert output == b"database is locked\n"
