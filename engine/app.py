@@ -9,11 +9,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from engine import changes, erasing, reloading
+from engine import changes, reloading
 from engine.changes import Changes
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
-from engine.orders import Orders
 from engine.reloading import Reloading
 from engine.settings import DEFAULT_FILE, Settings
 from engine.telemetry import logs
@@ -71,6 +70,7 @@ class App:
             settings,
             Path(settings.storage.path),
             self._endpoints,
+            {reloading.ORDER: self.reloading.carry_out},
         )
         self._publisher.connect(self._engine.database)
         self._listener = Listener(
@@ -143,20 +143,10 @@ class App:
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
         self._tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
-        orders = Orders(
-            self._engine.database,
-            {
-                reloading.ORDER: self.reloading.carry_out,
-                erasing.ORDER: self._engine.eraser.carry_out,
-            },
-        )
-        # Before anything of what is to be erased is shown to a model.
-        await orders.catch_up(erasing.ORDER)
         await self._engine.resume()
         await self._connection.take_in()
         self._telemetry.enter("running")
         self._tasks.append(asyncio.create_task(self.reloading.run(), name="reload"))
-        self._tasks.append(asyncio.create_task(orders.run(), name="orders"))
 
     def take_up(self, read: Settings) -> Changes:
         """Put a changed configuration into effect; no message is dropped, no turn is disturbed.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from engine import erasing
 from engine.actors.personas import Personas
 from engine.actors.surroundings import Surroundings, Terms, now_ms
 from engine.erasing import Eraser
 from engine.indexer import Indexer
+from engine.orders import Handler, Orders
 from engine.outlet import Outlet
 from engine.retention import Retention
 from engine.settings import Settings
@@ -30,7 +32,10 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 
 class Engine:
-    """Everything but the way in and out. `database` None keeps all in memory."""
+    """Everything but the way in and out. `database` None keeps all in memory.
+
+    orders: what it is to carry out for other processes beside erasing, by the orders' kinds.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Engine:
         settings: Settings,
         database: Path | None,
         outlet: Outlet,
+        orders: Mapping[str, Handler] | None = None,
     ) -> None:
         self._settings = settings
         self.counts = Counts()
@@ -51,6 +57,8 @@ class Engine:
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(self.database, self.supervisor)
         self._retention = Retention(self.eraser, lambda: self._settings.storage)
+        handlers = {**(orders or {}), erasing.ORDER: self.eraser.carry_out}
+        self._orders = Orders(self.database, handlers) if database is not None else None
         self._indexer: Indexer | None = None
         if database is not None and settings.storage.search_index:
             self._indexer = Indexer(database)
@@ -98,6 +106,10 @@ class Engine:
 
     async def resume(self) -> None:
         """Go on with what an earlier run left, and begin the background work."""
+        if self._orders is not None:
+            # Before anything of what is to be erased is shown to a model.
+            await self._orders.catch_up(erasing.ORDER)
+            self._tasks.append(asyncio.create_task(self._orders.run(), name="orders"))
         await self.supervisor.recover()
         self._tasks += [
             asyncio.create_task(self.supervisor.run(), name="supervisor"),

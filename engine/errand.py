@@ -18,7 +18,7 @@ from storage.errors import DatabaseInUse
 
 POLL_S = 0.1
 # As long as nobody has the database, a service may be about to start again.
-GRACE_S = 3.0
+GRACE_S = 10.0
 Say = Callable[[Mapping[str, Any]], object]
 Doer = Callable[[Database], AbstractAsyncContextManager[Handler]]
 

@@ -73,7 +73,10 @@ class Orders:
     async def _result(self, order: Order) -> Mapping[str, Any]:
         handler = self._handlers.get(order.kind)
         if handler is None:
-            error = f'This service does not know the order "{order.kind}"; is it an older version?'
+            error = (
+                f'This service does not carry out the order "{order.kind}": it is of another '
+                "version, or part of a program of its own."
+            )
             return {"ok": False, "error": error}
         try:
             return {"ok": True, **await handler(order)}

@@ -34,7 +34,7 @@ class LLMService:
 
     provider: one provider, or several in the order in which they are asked.
     settings: as from `rosey-llm.toml`; the defaults where it is None.
-    database: a SQLite file; in memory where it is None, and then nothing survives.
+    database: a SQLite file; in memory where it is None or ":memory:", and then nothing survives.
 
     A call that does not end in an answer raises LLMError with the code of `llm.error`: also one
     with wrong arguments, code "invalid_request", of which nothing is kept. Apart from these:
@@ -52,7 +52,7 @@ class LLMService:
         settings = settings or parse({}, Path.cwd())
         self._callers = Callers()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
-        self._database = Path(database) if database else None
+        self._database = Path(database) if database and str(database) != ":memory:" else None
         self._settings = settings
         self._engine = self._new_engine()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -5,6 +5,7 @@ Whatever it does, a call ends in time, with an answer that is not empty, or in a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 CLOSE_LIMIT_S = 10.0
 END_LIMIT_S = 2.0
+NO_TEXT = "failed: what it said is no text that can be written"
 
 log = logging.getLogger("rosey_llm.providers")
 
@@ -53,6 +55,8 @@ class Guard:
         )
         if not isinstance(completion, Completion):
             raise self.bad(f"failed: it answered with {type(completion).__name__}")
+        if not _is_text(completion):
+            raise self.bad(NO_TEXT)
         if not completion.content.strip():
             raise self.bad("gave an empty answer")
         return completion
@@ -90,7 +94,9 @@ class Guard:
         try:
             with wait:
                 return await ask()
-        except Exception as exc:  # a stranger's provider may raise anything
+        except (Exception, asyncio.CancelledError) as exc:  # a stranger's may raise anything
+            if wait.cancelled and isinstance(exc, asyncio.CancelledError):
+                raise
             if wait.expired:
                 raise ProviderTimeout(f"{self._provider.label} {problem}") from exc
             if isinstance(exc, ProviderError):
@@ -179,6 +185,17 @@ class TokenStream:
         except StopAsyncIteration:
             self._source = None
             return None
-        if isinstance(item, (str, Completion)):
-            return item
-        raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")
+        if not isinstance(item, (str, Completion)):
+            raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")
+        if not _is_text(item):
+            raise self._guard.bad(NO_TEXT)
+        return item
+
+
+def _is_text(item: str | Completion) -> bool:
+    """Whether what is said can be written: half a surrogate pair cannot."""
+    try:
+        "".join((item,) if isinstance(item, str) else item[:3]).encode()
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True

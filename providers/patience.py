@@ -56,17 +56,26 @@ class Patience:
 
 
 class Wait:
-    """One wait of the task that enters it. `expired` tells whether it took too long.
+    """One wait of the task that enters it. `expired` tells whether it took too long, `cancelled`,
+    once it is over, whether somebody has cancelled the task.
 
     Stricter than `asyncio.timeout` in one thing: a cancellation of the task by somebody else comes
     out of it, whatever became of it within.
     """
 
-    __slots__ = ("_cancels", "_loop", "_patience", "_task", "expired", "until_s")
+    __slots__ = (
+        "_cancels",
+        "_loop",
+        "_patience",
+        "_task",
+        "cancelled",
+        "expired",
+        "until_s",
+    )
 
     def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
         self.until_s = loop.time() + limit_s
-        self.expired = False
+        self.expired = self.cancelled = False
         self._patience = patience
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
@@ -94,6 +103,7 @@ class Wait:
         assert task is not None  # noqa: S101 -- `__enter__` comes first
         self._patience.end(self)
         cancels = task.uncancel() if self.expired else task.cancelling()
+        self.cancelled = cancels > 0
         if cancels > self._cancels:
             if exc is None or isinstance(exc, Exception):
                 raise asyncio.CancelledError

@@ -42,4 +42,4 @@ class Account:
 
     @property
     def details(self) -> Mapping[str, Any]:
-        return self._details
+        return dict(self._details)  # work that was left behind may still take notes

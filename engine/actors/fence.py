@@ -45,11 +45,17 @@ class Fenced(Generic[T]):
 
     async def result(self) -> T:
         """What the work gives or raises; Cut or Overdue where it was ended."""
+        ended = False
         try:
             await self._over
+            ended = self._task.done()
         finally:
-            self._leave()
-        if self._task.done() and not self._task.cancelled():
+            self._timer.cancel()
+            if not ended:
+                # Reached on our own cancellation, too: the work must not outlive its turn.
+                self._task.cancel()
+                self._task.add_done_callback(_forget)
+        if ended and not self._task.cancelled():
             return self._task.result()
         raise self._why or Cut
 
@@ -64,14 +70,6 @@ class Fenced(Generic[T]):
     def _let_go(self, _: object = None) -> None:
         if not self._over.done():
             self._over.set_result(None)
-
-    def _leave(self) -> None:
-        self._timer.cancel()
-        if self._task.done():
-            return
-        # Reached on our own cancellation, too: the work must not outlive its turn.
-        self._task.cancel()
-        self._task.add_done_callback(_forget)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_who_cuts_again_and_again_does_not_keep_the_work_alive(
     let_go = asyncio.Event()
     fenced = Fenced(stubborn(let_go), 60)
     result = asyncio.create_task(fenced.result())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not result.done():
             await asyncio.sleep(0)
             fenced.cut()
@@ -86,4 +87,27 @@ async def test_the_callers_own_cancellation_ends_the_work_and_is_not_swallowed()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(ended.wait(), 10)
+    async with asyncio.timeout(20):
+        await ended.wait()
+
+
+async def test_work_that_fails_as_its_caller_is_cancelled_is_not_said_to_be_unheard_of() -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    go_on = asyncio.Event()
+
+    async def work() -> None:
+        await go_on.wait()
+        raise ValueError("no")
+
+    task = asyncio.create_task(Fenced(work(), 60).result())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    go_on.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    assert said == []

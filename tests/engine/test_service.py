@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import sys
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -344,7 +345,8 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
 async def test_more_channels_than_may_be_resident_leave_memory_the_longest_idle_first(
     tmp_path: Path,
 ) -> None:
-    settings = parse({"channels": {"resident_limit": 2, "passivate_after_s": 3600.0}}, tmp_path)
+    limits = {"resident_limit": 2, "passivate_after_s": 3600.0, "snapshot_interval_s": 3600.0}
+    settings = parse({"channels": limits}, tmp_path)
     provider = ScriptedProvider()
     async with LLMService(provider, settings=settings) as service:
         for channel in ("a", "b", "c", "a"):
@@ -384,7 +386,8 @@ async def test_a_full_engine_answers_busy_and_drops_nothing(
 async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
     tmp_path: Path,
 ) -> None:
-    settings = parse({"channels": {"resident_limit": 1, "passivate_after_s": 3600.0}}, tmp_path)
+    limits = {"resident_limit": 1, "passivate_after_s": 3600.0, "snapshot_interval_s": 3600.0}
+    settings = parse({"channels": limits}, tmp_path)
     async with LLMService(ScriptedProvider(), settings=settings) as service:
         await service.start()
         supervisor = service._engine.supervisor
@@ -403,7 +406,7 @@ async def test_a_stop_while_the_channel_rests_holds_for_the_turn_that_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crashes, "TOO_MANY", 0)
-    monkeypatch.setattr(crashes, "REST_S", 0.5)
+    monkeypatch.setattr(crashes, "REST_S", 3.0)
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider(), database=path) as service:
         defect(path, "new.content = 'poison'")
@@ -438,3 +441,29 @@ async def test_a_waiting_command_of_another_version_ends_as_internal_and_the_res
         assert (await service.chat("Hi")).content == "You said: Hi"
         with pytest.raises(LLMError, match="another version"):
             await service.chat("again", request_id="new")
+
+
+async def test_orders_of_commands_are_carried_out(tmp_path: Path) -> None:
+    path = tmp_path / "rosey-llm.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        await service.chat("my secret is 42", username="mallory")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "engine.cli", "history", "erase", "--user", "mallory", "--yes"),
+            *("--database", str(path)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(50):
+            output, _ = await process.communicate()
+        assert process.returncode == 0
+        assert b"Erased: 2 rows" in output
+        await service.chat("Hello")
+    assert b"secret" not in path.read_bytes()
+
+
+async def test_in_memory_nothing_is_left_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with LLMService(ScriptedProvider(), database=":memory:") as service:
+        assert (await service.chat("Hello")).content
+    assert list(tmp_path.iterdir()) == []

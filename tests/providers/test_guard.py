@@ -41,6 +41,8 @@ def time() -> MadeUpTime:
     return MadeUpTime()
 
 
+NO_TEXT = "stranger failed: what it said is no text that can be written"
+
 # Strangers
 
 
@@ -54,6 +56,10 @@ def time() -> MadeUpTime:
         (3, "stranger failed: TypeError"),
         (giving(Completion("", "m")), "stranger gave an empty answer"),
         (giving(Completion(" \n", "m")), "stranger gave an empty answer"),
+        (giving(asyncio.CancelledError()), "stranger failed: CancelledError"),
+        (giving(Completion("Hi \ud83d", "m")), NO_TEXT),
+        (giving(Completion("Hi", "\udc80")), NO_TEXT),
+        (giving(Completion(None, "m")), NO_TEXT),  # type: ignore[arg-type]
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -65,7 +71,7 @@ async def test_a_strangers_failure_is_a_bad_answer(
         await way(chain)
     assert str(caught.value) == text
     traces = [record for record in caplog.records if record.exc_info]
-    assert len(traces) == (1 if "failed" in text else 0)
+    assert len(traces) == (1 if "failed" in text and text != NO_TEXT else 0)
     assert idle(chain)
 
 
@@ -106,6 +112,8 @@ def odd(*items: Any) -> Odd:
         ([Completion("", "m")], BadAnswer, "stranger gave an empty answer"),
         (["a", "b"], IncompleteAnswer, "stranger broke off in the middle of its answer"),
         (["a", 3], BadAnswer, "stranger failed: its token stream gave int"),
+        (["a", "\ud83d"], BadAnswer, NO_TEXT),
+        (["a", Completion("a", 3)], BadAnswer, NO_TEXT),  # type: ignore[arg-type]
     ],
 )
 async def test_a_token_stream_is_held_to_its_promise(
