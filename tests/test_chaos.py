@@ -16,16 +16,16 @@ def told(outcome: Outcome) -> str:
     return "\n".join(outcome.lines())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_engines_that_are_killed_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    outcome = await run(Plan(seed=SEED, kills=24, seconds=120), tmp_path)
+    outcome = await run(Plan(seed=SEED, kills=24, seconds=300), tmp_path)
     assert outcome.good, told(outcome)
     assert outcome.evidence.damage.killed >= 20, told(outcome)
     assert outcome.verdict.accepted > 100, told(outcome)
     assert sum(map(len, outcome.evidence.prompts.values())) > 100, told(outcome)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("breakage", "kinds"),
     [
@@ -38,7 +38,7 @@ async def test_an_engine_broken_on_purpose_is_found_out(
     tmp_path: Path, breakage: str, kinds: set[str]
 ) -> None:
     # Whether a kill meets the weak moment is chance, and less likely where the machine is busy.
-    for attempt in range(3):
+    for attempt in range(6):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         seed = SEED + attempt

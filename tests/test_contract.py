@@ -401,6 +401,9 @@ async def test_reset_by_request_is_like_reset_by_command(house: House) -> None:
 async def test_the_deltas_joined_are_the_answer_and_their_numbers_have_no_gap(
     house: House,
 ) -> None:
+    # Long enough for some of them to come in one, also where the machine is slow.
+    house.config["conversation"] = {"stream_interval_ms": 200}
+    await house.restart()
     house.llm.plan(Behaviour(pieces=[f"word{i} " for i in range(40)], gap_s=0.01))
     await house.bot.chat("go", request_id="r")
     (answer,) = await house.bot.outcomes(1)

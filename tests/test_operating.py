@@ -14,7 +14,7 @@ from tests.walk.walker import Walker
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_walk_of_the_operators_prints_what_the_document_says(tmp_path: Path) -> None:
     recorded = [step for _, _, steps in script.blocks(DOCUMENT) for step in steps]
     with Walker(tmp_path) as walker:

@@ -105,7 +105,7 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: N
     ground, ledger, diary, damage = Ground(folder), Ledger(), Diary(), Damage()
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(Model(random.Random(rng.random())))
-        nats = await stack.enter_async_context(server(folder, rng))
+        nats = await stack.enter_async_context(server(folder))
         ground.prepare(_config(model, nats))
         await _listening(stack, ledger, ground, nats)
         bots = [await _bot(stack, n, ledger, diary, nats, plan, rng) for n in range(plan.bots)]
@@ -159,11 +159,12 @@ async def _until_empty(ground: Ground, limit_s: float) -> None:
 
 
 @asynccontextmanager
-async def server(folder: Path, rng: random.Random) -> AsyncIterator[EmbeddedNats]:
-    # Below the ports that outgoing connections get: it must get the same one after each kill.
+async def server(folder: Path) -> AsyncIterator[EmbeddedNats]:
+    # Below the ports that outgoing connections get, and no other run's: it must get the same one
+    # after each kill.
     nats = EmbeddedNats(
         folder / "nats",
-        rng.randrange(15_000, 30_000),
+        random.SystemRandom().randrange(15_000, 30_000),
         bot_publish=["rosey.command.chat", "llm.request"],
         bot_subscribe=["llm.response", "llm.error", "llm.stream"],
     )

@@ -82,7 +82,7 @@ def main(minutes: float, rate: int) -> None:
 async def soak(folder: Path, seconds: float, rate: int) -> bool:
     ground, traffic = Ground(folder), Traffic()
     async with (
-        server(folder, random.Random()) as nats_server,
+        server(folder) as nats_server,
         running("provider", module("fake_provider")) as provider,
     ):
         config = _config(orjson.loads(provider.ready)["url"])

@@ -59,6 +59,13 @@ class Visitor:
         chosen.click()
         self._waits_for_another_page(before)
 
+    def looks_again_until_it_finds(self, css: str) -> None:
+        """Datasette leaves out what takes it longer than half a second."""
+        for _ in range(20):
+            if self.finds(css):
+                return
+            self.browser.refresh()
+
     def types(self, css: str, text: str) -> None:
         before = self.browser.find_element(By.TAG_NAME, "html")
         self.finds(css)[0].send_keys(text + "\n")
@@ -199,7 +206,9 @@ def test_facets_narrow_the_turns_down(visitor: Visitor) -> None:
 def test_datasettes_own_table_counts_facets_by_the_names_of_channels(visitor: Visitor) -> None:
     visitor.opens("/turns")
     visitor.follows("main a", "As a table")
+    visitor.looks_again_until_it_finds("#facet-channel_id")
     assert "#garden" in visitor.finds("#facet-channel_id")[0].text
+    visitor.looks_again_until_it_finds("#facet-provider a")
     visitor.follows("#facet-provider a", "vllm")
     assert visitor.sees("qwen3-8b")
 

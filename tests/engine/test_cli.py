@@ -211,7 +211,7 @@ def read_until(terminal: int, text: str) -> str:
 
 def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:
     (folder / "rosey-llm.toml").write_text(
-        SCRIPTED + '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.05\n'
+        SCRIPTED + '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.2\n'
     )
     pid, terminal = pty.fork()
     if pid == 0:
@@ -338,7 +338,7 @@ def test_a_chat_says_that_the_service_died_before_it_answered(folder: Path) -> N
 def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
     folder: Path, presses: int, code: int
 ) -> None:
-    slow(folder, 60)
+    slow(folder, 160)  # some seconds, in which all of this happens
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -371,9 +371,7 @@ def test_check_tries_the_embedded_nats(folder: Path) -> None:
     assert re.search(r"^NATS +FAILS +.*/proc.*Set \[nats\] store_dir", done.stdout, re.MULTILINE)
 
 
-def test_check_survives_a_provider_that_raises(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_survives_a_provider_that_raises(folder: Path) -> None:
     (folder / "strangers.py").write_text(
         "from providers.scripted import ScriptedProvider\n"
         "class Stranger(ScriptedProvider):\n"
@@ -383,7 +381,76 @@ def test_check_survives_a_provider_that_raises(
     (folder / "rosey-llm.toml").write_text(
         SCRIPTED.replace('"scripted"', '"odd"') + '[providers.odd]\nkind = "strangers:Stranger"\n'
     )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
     done = rosey(folder, "check")
     assert done.returncode == 1
     assert re.search(r"^provider odd +FAILS +.*ZeroDivisionError", done.stdout, re.MULTILINE)
+
+
+def test_check_starts_a_provider_before_it_asks_how_it_is_and_closes_it(folder: Path) -> None:
+    (folder / "strangers.py").write_text(
+        "from providers.base import Status\n"
+        "from providers.scripted import ScriptedProvider\n"
+        "class Stranger(ScriptedProvider):\n"
+        "    async def start(self):\n"
+        "        self.file = open('session', 'w')\n"
+        "    async def status(self):\n"
+        "        return Status(not self.file.closed)\n"
+        "    async def aclose(self):\n"
+        "        self.file.write('closed')\n"
+        "        self.file.close()\n"
+    )
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"odd"')
+        + '[providers.odd]\nkind = "strangers:Stranger"\n'
+        '[providers.spare]\nkind = "scripted"\nfail = "provider_auth"\n'
+    )
+    done = rosey(folder, "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^provider odd +ok", done.stdout, re.MULTILINE)
+    assert re.search(r"^provider spare +off", done.stdout, re.MULTILINE)
+    assert (folder / "session").read_text() == "closed"
+
+
+def test_check_says_of_a_provider_that_it_does_not_start(folder: Path) -> None:
+    (folder / "strangers.py").write_text(
+        "import asyncio\n"
+        "from providers.scripted import ScriptedProvider\n"
+        "class Stranger(ScriptedProvider):\n"
+        "    async def start(self):\n"
+        "        await asyncio.Event().wait()\n"
+    )
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"odd"')
+        + '[providers.odd]\nkind = "strangers:Stranger"\ntotal_timeout = 0.2\n'
+    )
+    done = rosey(folder, "check")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "does not start within 0.2 s" in done.stdout
+
+
+def test_a_providers_module_that_is_not_there_is_said_with_where_it_was_looked_for(
+    folder: Path,
+) -> None:
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"mine"') + '[providers.mine]\nkind = "my.shout:Shout"\n'
+    )
+    done = rosey(folder, "run")
+    assert done.returncode == 3
+    assert done.stderr == (
+        "rosey-llm cannot start: rosey-llm.toml: providers.mine.kind: cannot import "
+        f'"my.shout:Shout": no module "my" is installed or stands in {folder}; '
+        "put my/shout.py there\n"
+    )
+
+
+def test_a_file_beside_the_configuration_hides_no_module_of_anybody_else(folder: Path) -> None:
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"mine"') + '[providers.mine]\nkind = "mine:Mine"\n'
+    )
+    (folder / "mine.py").write_text(
+        "from providers.scripted import ScriptedProvider\nclass Mine(ScriptedProvider):\n    pass\n"
+    )
+    for name in ("storage", "datetime", "nats"):
+        (folder / f"{name}.py").write_text("1 / 0\n")
+    done = rosey(folder, "chat", said="Hello")
+    assert (done.stdout, done.stderr) == ("You said: Hello\n", "")

@@ -13,7 +13,7 @@ import tomlkit
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import Heard, House
+from tests.house import WAIT_S, Heard, House
 
 CHANNELS = [f"#{number}" for number in range(20)]
 
@@ -34,7 +34,7 @@ def point_to(house: House, llm: LLMServer) -> None:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not reached():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 

@@ -262,12 +262,28 @@ def stop_between_two_commits(service: Service, folder: Path) -> None:
     """SIGSTOP, where it does not keep everybody else from writing."""
     for _ in range(100):
         service.signal(signal.SIGSTOP)
+        until_stopped(service.process.pid)
         with contextlib.suppress(sqlite3.OperationalError), database(folder) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
             return
         service.signal(signal.SIGCONT)
     raise AssertionError("it is always at a commit")
+
+
+def until_stopped(pid: int) -> None:
+    """The signal takes its time, and each thread stops by itself."""
+    deadline_s = time.monotonic() + 20
+    while {_state(task) for task in Path(f"/proc/{pid}/task").iterdir()} != {"T"}:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
+def _state(task: Path) -> str:
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return "T"
 
 
 def until_placed(folder: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -149,6 +150,17 @@ def test_a_wrong_address_is_said(folder: Path, url: str) -> None:
     assert re.match(r"Error: .+\.\n$", done.stderr)
 
 
+def test_an_address_where_another_protocol_is_spoken_is_said_without_what_it_says(
+    served: Path,
+) -> None:
+    nats = (served / "data" / "nats" / "url").read_text().removeprefix("nats://")
+    done = rosey(served, "top", "--url", nats)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: {nats} is not a rosey-llm's address, as http://127.0.0.1:9464 is.\n"
+    )
+
+
 def test_http_that_is_off_is_said(folder: Path) -> None:
     (folder / "rosey-llm.toml").write_text(CONFIG.replace("[http]", "[http]\nenabled = false"))
     done = rosey(folder, "top")
@@ -165,12 +177,12 @@ class Terminal:
     """`rosey-llm top` in a terminal of 80 by 24."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
+        self.before = _as_it_is_at_first()
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
             os.environ |= {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
             os.execv(COMMAND, [COMMAND, "top", "--interval", "0.1", *arguments])
-        self.before = termios.tcgetattr(self._terminal)
         self.shown = ""
 
     def read_until(self, text: str) -> None:
@@ -199,6 +211,16 @@ class Terminal:
 
     def close(self) -> None:
         os.close(self._terminal)
+
+
+def _as_it_is_at_first() -> list[Any]:
+    """The modes of a terminal; of the one itself they may be changed already when one looks."""
+    ends = pty.openpty()
+    try:
+        return termios.tcgetattr(ends[0])
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 @contextmanager

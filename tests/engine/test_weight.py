@@ -68,7 +68,11 @@ def outlet() -> Awaited:
 
 @pytest.fixture
 async def engine(outlet: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
-    tables = {"service": {"max_context_messages": 2 * TURNS}, "channels": {"resident_limit": 1}}
+    tables = {
+        "service": {"max_context_messages": 2 * TURNS},
+        # Nobody leaves memory before the test says so, however long it takes.
+        "channels": {"resident_limit": 1, "snapshot_interval_s": 3600.0},
+    }
     settings = parse(tables, tmp_path)
     engine = Engine([Echo()], settings, None, outlet)
     await engine.start()

@@ -72,7 +72,8 @@ async def test_systemd_hears_of_each_state_of_a_service(
 ) -> None:
     name = f"rosey-llm-test-{os.getpid()}"
     address = f"@{name}" if kind == "abstract" else str(tmp_path / name)
-    environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
+    # Not more often: the socket holds but ten datagrams that have not been read.
+    environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
     async with (
         Ear.at(address) as ear,
         running(tmp_path, configuration(llm), environment) as service,
@@ -188,19 +189,18 @@ async def test_the_health_check_of_the_container_tells_whether_the_service_is_we
     text = re.sub(r"\\\n\s*", "", (DOCS / "Containerfile").read_text())
     found = re.search(r'HEALTHCHECK .*CMD \["python", "-c", "(.*)"\]', text)
     assert found
-    port = 9464
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        free_port = free.getsockname()[1]
-    code = found[1].replace(str(port), str(free_port))
-    http = {"enabled": True, "port": free_port}
 
-    async def healthy() -> bool:
+    async def healthy(port: int) -> bool:
+        code = found[1].replace(str(HttpSettings().port), str(port))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", code, stderr=subprocess.DEVNULL
         )
         async with asyncio.timeout(WAIT_S):
             return await process.wait() == 0
 
-    assert not await healthy()
-    async with running(tmp_path, configuration(llm, http=http)):
-        assert await healthy()
+    with socket.socket() as nobody:  # has the port, and does not listen there
+        nobody.bind(("127.0.0.1", 0))
+        assert not await healthy(nobody.getsockname()[1])
+    async with running(tmp_path, configuration(llm, http={"port": 0})):
+        url = (tmp_path / "data" / "rosey-llm.db.http").read_text().strip()
+        assert await healthy(int(url.rpartition(":")[2]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,8 +17,13 @@ import orjson
 import pytest
 
 from engine.app import App
-from engine.traffic.nats_process import NatsProcess, Plan, find_binary
-from tests.house import House
+from engine.traffic.nats_process import NatsProcess, NatsServerFailed, Plan, find_binary
+from tests.house import WAIT_S, House
+
+
+def lasting_port() -> int:
+    """Below those that the system gives away: it is still free when a server comes back to it."""
+    return random.SystemRandom().randrange(15_000, 30_000)
 
 
 class Server:
@@ -28,7 +34,7 @@ class Server:
     ) -> None:
         self.folder = folder / "server"
         self.config = config
-        self.port = -1
+        self.port = lasting_port()
         self.scheme = "nats"
         self._environment = environment or {}
         self._process: NatsProcess | None = None
@@ -49,9 +55,20 @@ class Server:
 
     async def start(self) -> Self:
         self.folder.mkdir(exist_ok=True)
+        for _ in range(10):
+            try:
+                self._process = await self._launched()
+                break
+            except NatsServerFailed as exc:
+                if self._process is not None or "address already in use" not in str(exc):
+                    raise
+                self.port = lasting_port()
+        return self
+
+    async def _launched(self) -> NatsProcess:
         kept_open = os.open(os.devnull, os.O_RDONLY)
         try:
-            self._process = await NatsProcess.launch(
+            return await NatsProcess.launch(
                 Plan(
                     find_binary(),
                     self._write_config(),
@@ -63,8 +80,6 @@ class Server:
             )
         finally:
             os.close(kept_open)
-        self.port = self._process.port
-        return self
 
     async def stop(self) -> None:
         if self._process is not None:
@@ -72,7 +87,7 @@ class Server:
 
     async def ended(self) -> None:
         assert self._process is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             await self._process.ended()
 
     def signal(self, number: int) -> None:
@@ -140,7 +155,7 @@ class RawClient:
         """Returns once the server has read all that was sent; the errors that it answered."""
         self._writer.write(b"PING\r\n")
         errors: list[bytes] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while (line := await self._reader.readline()) != b"PONG\r\n":
                 if not line:
                     raise ConnectionError(f"The server closed the connection: {errors}")
@@ -177,7 +192,7 @@ async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[a
         await house.close()
 
 
-async def until(reached: Callable[[], bool], limit_s: float = 10.0) -> None:
+async def until(reached: Callable[[], bool], limit_s: float = WAIT_S) -> None:
     """Wait for what nobody tells of: a line in a log, a byte on a socket."""
     async with asyncio.timeout(limit_s):
         while not reached():  # noqa: ASYNC110 - there is no event to wait for

@@ -16,6 +16,7 @@ from engine.traffic.connection import Connection, NotConnected
 from engine.traffic.embedded import EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import Bot, House
+from tests.traffic.servers import lasting_port
 
 
 def nats_of(folder: Path, port: int = 0) -> EmbeddedNats:
@@ -25,7 +26,7 @@ def nats_of(folder: Path, port: int = 0) -> EmbeddedNats:
 async def test_the_engine_waits_for_a_server_that_is_down_at_start(
     tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nats = nats_of(tmp_path)
+    nats = nats_of(tmp_path, lasting_port())
     await nats.start()
     await nats.stop()
     house = House(tmp_path, llm)

@@ -31,6 +31,7 @@ from engine.traffic.nats_process import find_binary
 
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
+WAIT_S = 20.0
 
 
 def embedded(store_dir: Path, port: int = 0) -> EmbeddedNats:
@@ -49,7 +50,7 @@ async def connected(
 ) -> AsyncIterator[tuple[Client, asyncio.Queue[Exception]]]:
     """A client, and the errors that it was told of."""
     errors: asyncio.Queue[Exception] = asyncio.Queue()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         client = await nats.connect(
             server.url,
             user=user,
@@ -72,13 +73,13 @@ async def engine(server: EmbeddedNats) -> AsyncIterator[Client]:
 
 
 async def next_of(errors: asyncio.Queue[Exception]) -> Exception:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         return await errors.get()
 
 
 async def gone(pid: int) -> bool:
     """Whether the process ends, or has ended, within some seconds."""
-    for _ in range(500):
+    for _ in range(2000):
         if not alive(pid):
             return True
         await asyncio.sleep(0.01)
@@ -109,7 +110,7 @@ def running(server: EmbeddedNats) -> int:
 async def settled(client: Client) -> None:
     # nats-py writes a flush ahead of what is queued: let the queue go first.
     await asyncio.sleep(0)
-    await client.flush(5)
+    await client.flush(int(WAIT_S))
 
 
 async def test_a_bot_without_credentials_asks_and_the_engine_answers(server: EmbeddedNats) -> None:
@@ -120,7 +121,7 @@ async def test_a_bot_without_credentials_asks_and_the_engine_answers(server: Emb
 
         await nc.subscribe("llm.request", cb=answer)
         await settled(nc)
-        reply = await bot.request("llm.request", b"Alice", timeout=5)
+        reply = await bot.request("llm.request", b"Alice", timeout=WAIT_S)
 
         assert reply.data == b"Hi Alice"
         assert errors.empty()
@@ -133,7 +134,7 @@ async def test_a_bot_hears_what_the_engine_says(server: EmbeddedNats) -> None:
         for subject in OUTPUTS:
             await nc.publish(subject, subject.encode())
 
-        assert [(await sub.next_msg(5)).data.decode() for sub in heard] == list(OUTPUTS)
+        assert [(await sub.next_msg(WAIT_S)).data.decode() for sub in heard] == list(OUTPUTS)
 
 
 @pytest.mark.parametrize("subject", [*OUTPUTS, "_INBOX.someone.else", "$SYS.REQ.SERVER.PING"])
@@ -146,7 +147,7 @@ async def test_a_bot_cannot_speak_in_the_engines_name(server: EmbeddedNats, subj
         await nc.publish(subject, b"genuine")
 
         assert "permissions violation for publish" in str(refusal).lower()
-        assert (await heard.next_msg(5)).data == b"genuine"
+        assert (await heard.next_msg(WAIT_S)).data == b"genuine"
 
 
 @pytest.mark.parametrize("subject", ["llm.request", "rosey.command.chat", ">"])
@@ -164,7 +165,7 @@ async def test_a_bot_cannot_listen_to_what_others_ask(server: EmbeddedNats, subj
 async def test_a_wrong_password_is_refused(server: EmbeddedNats, user: str, password: str) -> None:
     # By hand, because nats-py leaves its sockets open when it is refused.
     login = orjson.dumps({"user": user, "pass": password, "verbose": False})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         await reader.readline()
         writer.write(b"CONNECT " + login + b"\r\nPING\r\n")
@@ -198,11 +199,16 @@ async def test_a_taken_port_is_left_for_the_next_free_one(
 
 
 async def test_a_free_port_is_had_as_asked(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    async with embedded(tmp_path, port) as server:
-        assert server.port == port
+    got: list[bool] = []
+    for _ in range(5):  # somebody else may take it in between
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        async with embedded(tmp_path, port) as server:
+            got.append(server.port == port)
+        if got[-1]:
+            break
+    assert got[-1]
 
 
 async def test_two_servers_never_share_a_directory(tmp_path: Path) -> None:
@@ -341,7 +347,7 @@ async def test_keeping_it_running_ends_with_its_stop(tmp_path: Path) -> None:
     keeper = asyncio.create_task(server.keep_running())
     await asyncio.sleep(0)
     await server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         await keeper
 
 

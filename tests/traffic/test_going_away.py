@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from engine.traffic.connection import Connection
 from tests.fakes.llm_server import Behaviour
 from tests.house import Bot, House
 from tests.traffic.servers import RawClient, Server, said, service, until
+
+ROUTES = re.compile(r"Listening for route connections on (\S+)")
 
 
 async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
@@ -44,32 +47,40 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
 async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ports = [free_port() for _ in range(2)]
-    first, second = (
-        Server(
-            tmp_path / str(port),
-            f'server_name: "s{port}"\ncluster {{ name: c, host: "127.0.0.1", port: {port},'
-            f' routes: ["nats://127.0.0.1:{ports[0]}", "nats://127.0.0.1:{ports[1]}"] }}\n'
-            'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"',
+    first = clustered(tmp_path / "first", [])
+    async with first:
+        await until(lambda: ROUTES.search(first.log) is not None)
+        second = clustered(
+            tmp_path / "second", [f"nats://{each}" for each in ROUTES.findall(first.log)]
         )
-        for port in ports
-    )
-    for port in ports:
-        (tmp_path / str(port)).mkdir()
-    async with first, second:
-        await until(lambda: "Route connection created" in second.log)
-        async with service(house, first) as app:
-            client = app._connection._client
-            assert client is not None
-            await until(lambda: len(client.servers) == 2)
-            first.signal(signal.SIGUSR2)
-            await until(lambda: app._connection.losses == 1)
-            await app._connection.connected.wait()
-            async with asyncio.timeout(10):
-                bot = await Bot.connect(second.url)
-                house.bots.append(bot)
-                assert (await bot.ask_until_answered("Hi"))["content"] == "You said: Hi"
+        async with second:
+            await until(lambda: "Route connection created" in second.log)
+            await left_for_another(house, first, second)
     assert said(caplog) == ["is not there", "is back"]
+
+
+def clustered(folder: Path, routes: list[str]) -> Server:
+    folder.mkdir()
+    return Server(
+        folder,
+        f'server_name: {folder.name}\ncluster {{ name: c, host: "127.0.0.1", port: -1,'
+        f" routes: {routes} }}\n"
+        'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"',
+    )
+
+
+async def left_for_another(house: House, first: Server, second: Server) -> None:
+    async with service(house, first) as app:
+        client = app._connection._client
+        assert client is not None
+        await until(lambda: len(client.servers) == 2)
+        first.signal(signal.SIGUSR2)
+        await until(lambda: app._connection.losses == 1)
+        await app._connection.connected.wait()
+        bot = await Bot.connect(second.url)
+        house.bots.append(bot)
+        answer = await bot.ask_until_answered("Hi", request_id="r")
+        assert answer["content"] == "You said: Hi"
 
 
 async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
@@ -82,7 +93,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
 
     server = Server(tmp_path, "")
     async with server:
-        connection = Connection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=0.2)
+        connection = Connection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=1.0)
         connection.start()
         await connection.take_in()
         server.signal(signal.SIGSTOP)
@@ -92,7 +103,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
             server.signal(signal.SIGCONT)
         await connection.connected.wait()
         async with RawClient.connected(server.port) as bot:
-            for number in range(200):
+            for number in range(2000):
                 await bot.publish("in", str(number).encode())
                 await bot.settle()
                 if heard:
@@ -201,9 +212,3 @@ async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_sur
         assert answer["content"] == "You said: Hi"
         assert app._connection._client is not client
     assert said(caplog) == ["is not there", "is back"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import Bot, House
+from tests.house import WAIT_S, Bot, House
 from tests.traffic.servers import Server, service, until
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -26,7 +26,7 @@ VERBS = ("PING", "INFO", "STATS")
 
 
 async def asked(client: Client, subject: str) -> dict[str, Any]:
-    reply = await client.request(subject, b"", timeout=10)
+    reply = await client.request(subject, b"", timeout=WAIT_S)
     answer: dict[str, Any] = orjson.loads(reply.data)
     return answer
 
@@ -51,7 +51,7 @@ async def test_it_answers_to_all_to_its_kind_and_to_itself_alone(house: House, v
         assert answer["id"] == to_all["id"]
         check_identity(answer, verb)
     with pytest.raises(nats.errors.NoRespondersError):
-        await client.request(f"$SRV.{verb}.rosey-llm.another", b"", timeout=10)
+        await client.request(f"$SRV.{verb}.rosey-llm.another", b"", timeout=WAIT_S)
 
 
 async def test_the_responses_are_such_as_other_clients_read(house: House) -> None:
@@ -144,10 +144,10 @@ async def test_whoever_connects_may_ask_but_cannot_pose_as_the_service(house: Ho
     try:
         for subject in ("$SRV.PING", "$SRV.*.rosey-llm", "$SRV.>"):
             await client.subscribe(subject)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 assert "permissions violation for sub" in str(await refusals.get()).lower()
         await client.publish("$SRV.PING.another", b"")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             assert "permissions violation for publish" in str(await refusals.get()).lower()
     finally:
         await client.close()

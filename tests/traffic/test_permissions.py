@@ -17,8 +17,8 @@ from nats.aio.client import Client
 
 from engine.traffic.bot import Bot
 from providers.records import Secret
-from tests.house import House
-from tests.traffic.servers import RawClient, Server, service
+from tests.house import WAIT_S, House
+from tests.traffic.servers import RawClient, Server, service, until
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ENVIRONMENT = {f"{name}_PASSWORD": f"{name.lower()}-secret" for name in ("ENGINE", "ALPHA", "BETA")}
@@ -41,7 +41,7 @@ class Guest:
         self._refusals = refusals
 
     async def refusal(self) -> str:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             return str(await self._refusals.get()).lower()
 
     @property
@@ -96,10 +96,10 @@ async def test_a_bot_asks_and_hears_the_answer_and_its_pieces(
     async with guest(permissions, "alpha") as alpha:
         heard = [await alpha.client.subscribe(each) for each in ("llm.response", "llm.stream")]
         await alpha.settle()
-        reply = await alpha.client.request(subject, orjson.dumps(question), timeout=10)
+        reply = await alpha.client.request(subject, orjson.dumps(question), timeout=WAIT_S)
         assert orjson.loads(reply.data)["content"] == "You said: Hi"
-        assert (await heard[0].next_msg(5)).data == reply.data
-        assert orjson.loads((await heard[1].next_msg(5)).data)["type"] == "llm_delta"
+        assert (await heard[0].next_msg(WAIT_S)).data == reply.data
+        assert orjson.loads((await heard[1].next_msg(WAIT_S)).data)["type"] == "llm_delta"
         assert not alpha.refused
 
 
@@ -134,9 +134,10 @@ async def test_the_engine_cannot_be_made_to_write_where_it_should_not(
 ) -> None:
     async with guest(permissions, "alpha") as alpha:
         await alpha.client.publish("rosey.command.chat", QUESTION, reply=reply)
-        answer = await alpha.client.request("rosey.command.chat", QUESTION, timeout=10)
+        answer = await alpha.client.request("rosey.command.chat", QUESTION, timeout=WAIT_S)
         assert orjson.loads(answer.data)["type"] == "llm_response"
-    assert f'permissions violation for publish to "{reply.lower()}"' in caplog.text.lower()
+    refused = f'permissions violation for publish to "{reply.lower()}"'
+    await until(lambda: refused in caplog.text.lower())
     assert house.app is not None
     assert house.app._connection.losses == 0
 
@@ -146,15 +147,15 @@ async def test_the_engine_needs_no_more_than_the_permissions_it_has(
 ) -> None:
     async with guest(permissions, "alpha") as alpha:
         for line in ("Hi", "help", "persona", "stop", "reset", ""):
-            await alpha.client.request("rosey.command.chat", ask(line), timeout=10)
-        await alpha.client.request("llm.request", b"not json", timeout=10)
+            await alpha.client.request("rosey.command.chat", ask(line), timeout=WAIT_S)
+        await alpha.client.request("llm.request", b"not json", timeout=WAIT_S)
     assert "NATS does not allow it" not in caplog.text
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
 async def test_a_bot_may_ask_how_the_engine_is(permissions: Server, verb: str) -> None:
     async with guest(permissions, "alpha") as alpha:
-        reply = await alpha.client.request(f"$SRV.{verb}.rosey-llm", b"", timeout=10)
+        reply = await alpha.client.request(f"$SRV.{verb}.rosey-llm", b"", timeout=WAIT_S)
         assert orjson.loads(reply.data)["name"] == "rosey-llm"
 
 
@@ -165,7 +166,7 @@ async def test_a_bot_alone_in_its_account_gets_its_answers(accounts: Server) -> 
                 ("rosey.command.chat", ask("Hi")),
                 ("llm.request", b'{"action":"chat","channel_id":"c","message":"Hi"}'),
             ):
-                reply = await bot.client.request(subject, body, timeout=10)
+                reply = await bot.client.request(subject, body, timeout=WAIT_S)
                 assert orjson.loads(reply.data)["content"] == "You said: Hi"
             assert not bot.refused
 
@@ -174,13 +175,13 @@ async def test_bots_in_accounts_of_their_own_hear_nothing_of_each_other(accounts
     async with guest(accounts, "alpha") as alpha, guest(accounts, "beta") as beta:
         heard = await beta.client.subscribe(">")
         await beta.settle()
-        reply = await alpha.client.request("rosey.command.chat", QUESTION, timeout=10)
+        reply = await alpha.client.request("rosey.command.chat", QUESTION, timeout=WAIT_S)
         for subject in OUTPUTS:
             await alpha.client.publish(subject, b"forged")
         await alpha.settle()
         await beta.client.publish("end", b"")
         assert reply.data
-        assert (await heard.next_msg(5)).subject == "end"
+        assert (await heard.next_msg(WAIT_S)).subject == "end"
 
 
 async def test_a_forged_answer_of_a_bot_reaches_nobody_in_the_engines_account(
@@ -190,10 +191,11 @@ async def test_a_forged_answer_of_a_bot_reaches_nobody_in_the_engines_account(
         heard = await listener.client.subscribe("llm.*")
         await listener.settle()
         await alpha.client.publish("llm.response", b"forged")
-        reply = await alpha.client.request("rosey.command.chat", QUESTION, timeout=10)
-        subjects = {(await heard.next_msg(5)).data for _ in range(2)}
-        assert reply.data in subjects
-        assert b"forged" not in subjects
+        reply = await alpha.client.request("rosey.command.chat", QUESTION, timeout=WAIT_S)
+        bodies = [(await heard.next_msg(WAIT_S)).data]
+        while bodies[-1] != reply.data:  # the pieces come before it, as many as there are
+            bodies.append((await heard.next_msg(WAIT_S)).data)
+        assert b"forged" not in bodies
 
 
 async def test_a_reply_subject_stays_within_the_account_of_its_sender(accounts: Server) -> None:
@@ -201,9 +203,9 @@ async def test_a_reply_subject_stays_within_the_account_of_its_sender(accounts: 
         heard = await beta.client.subscribe("_INBOX.beta.x")
         await beta.settle()
         await alpha.client.publish("rosey.command.chat", QUESTION, reply="_INBOX.beta.x")
-        await alpha.client.request("rosey.command.chat", QUESTION, timeout=10)
+        await alpha.client.request("rosey.command.chat", QUESTION, timeout=WAIT_S)
         await beta.client.publish("_INBOX.beta.x", b"own")
-        assert (await heard.next_msg(5)).data == b"own"
+        assert (await heard.next_msg(WAIT_S)).data == b"own"
 
 
 async def test_without_a_login_nobody_gets_in(permissions: Server) -> None:
