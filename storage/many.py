@@ -1,8 +1,8 @@
 """Statements about many rows at a time.
 
 Each statement gives the interpreter's lock away and takes it back several times, which costs more
-than the statement itself where the event loop is busy. Their sizes are powers of two: so few, that
-all of them stay prepared.
+than the statement itself where the event loop is busy. Their sizes are powers of two, and what is
+short of one is filled up: they are so few that all of them stay prepared.
 """
 
 from __future__ import annotations
@@ -17,17 +17,33 @@ NO_ID = -1
 Values = tuple[object, ...]
 
 
+def _size(count: int) -> int:
+    """The power of two that has room for so many."""
+    return 1 << (count - 1).bit_length()
+
+
 def _sizes(most: int) -> list[int]:
     return [1 << power for power in range(most.bit_length())]
 
 
+def _rows(row: str, count: int) -> str:
+    if count == 1:
+        return f"VALUES {row}"
+    rows = ", ".join([row] * count)
+    return f"SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL"  # noqa: S608 - no values
+
+
 class Insert:
-    """An INSERT of any number of rows; `before` and `after` stand around the rows' VALUES."""
+    """An INSERT of any number of rows, whose first value is not NULL.
+
+    `before` and `after` stand around the rows' VALUES.
+    """
 
     def __init__(self, before: str, columns: int, after: str = "") -> None:
+        self._padding = (None,) * columns
         row = f"({', '.join('?' * columns)})"
         self._statements = {
-            size: f"{before} VALUES {', '.join([row] * size)}{after}" for size in _sizes(MOST_ROWS)
+            size: " ".join((before, _rows(row, size), after)) for size in _sizes(MOST_ROWS)
         }
 
     def ids(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
@@ -41,13 +57,13 @@ class Insert:
         self, connection: sqlite3.Connection, rows: Sequence[Values]
     ) -> Iterator[tuple[range, sqlite3.Cursor]]:
         """Put them in; which of the rows each statement was about."""
-        begin = 0
-        while left := len(rows) - begin:
-            size = min(1 << left.bit_length() - 1, MOST_ROWS)
-            portion = range(begin, begin + size)
-            values = tuple(chain.from_iterable(rows[begin : begin + size]))
-            yield portion, connection.execute(self._statements[size], values)
-            begin += size
+        for begin in range(0, len(rows), MOST_ROWS):
+            portion = rows[begin : begin + MOST_ROWS]
+            size = _size(len(portion))
+            padding = self._padding * (size - len(portion))
+            values = (*chain.from_iterable(portion), *padding)
+            done = connection.execute(self._statements[size], values)
+            yield range(begin, begin + len(portion)), done
 
 
 class ByIds:
@@ -64,7 +80,7 @@ class ByIds:
         """What each statement gives; `values` stand before the ids."""
         for begin in range(0, len(ids), MOST_IDS):
             portion = ids[begin : begin + MOST_IDS]
-            size = 1 << (len(portion) - 1).bit_length()
+            size = _size(len(portion))
             padding = [NO_ID] * (size - len(portion))
             yield connection.execute(self._statements[size], (*values, *portion, *padding))
 

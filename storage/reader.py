@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -18,13 +20,18 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     try:
         is_there = path.is_file()
-    except OSError as exc:  # before Python 3.14, where its folder may not be entered
+    except PermissionError as exc:  # before Python 3.14, where its folder may not be entered
+        raise CannotOpen(_forbidden(path)) from exc
+    except OSError as exc:
         raise CannotOpen(f"{path} cannot be read: {exc.strerror}.") from exc
     if not is_there:
         raise CannotOpen(
             f"There is no database at {path}. Start the service once, or name another with "
             "--database or [storage] path."
         )
+    # Not opened to see: to close it again would free the locks that this process may have on it.
+    if not os.access(path, os.R_OK):
+        raise CannotOpen(_forbidden(path))
     problem: sqlite3.Error | None = None
     for options in ("mode=ro", "mode=ro&immutable=1"):
         connection = sqlite3.connect(
@@ -48,6 +55,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
             connection.row_factory = sqlite3.Row
             return connection
     raise CannotOpen(_reason(path, problem)) from problem
+
+
+def _forbidden(path: Path) -> str:
+    return f"{path} cannot be read: {os.strerror(errno.EACCES)}. Be the service's user."
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
