@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 from tests.bench import goals, machine, profiles, publishing, record, throughput
 from tests.bench.children import ChildFailed
 from tests.bench.plan import QUICK, Plan
-from tests.bench.record import Record
-from tests.bench.sections import ENGINE, NAMES, STORE
+from tests.bench.publishing import NotPublished
+from tests.bench.record import Record, Run
+from tests.bench.sections import ENGINE, NAMES, STORE, Section
 from tests.bench.stage import stage
 
 RUN_LIMIT_S = 3600.0
@@ -30,11 +33,14 @@ def main() -> int:
         if arguments.profile:
             asyncio.run(_profile(_plan(arguments)))
         elif arguments.publish:
-            publishing.publish(Record.read(arguments.json))
+            publishing.publish(Record(arguments.json))
         else:
             _measure_and_tell(arguments)
     except ChildFailed as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
+        return 1
+    except NotPublished as exc:
+        print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -42,7 +48,7 @@ def main() -> int:
 
 
 def _measure_and_tell(arguments: argparse.Namespace) -> None:
-    kept, sections = Record.read(arguments.json), arguments.sections or NAMES
+    kept, sections = Record(arguments.json), arguments.sections or NAMES
     asyncio.run(_measure(sections, _plan(arguments), kept))
     found = list(goals.verdicts({name: kept.results[name] for name in sections}))
     _show(goals.table(found))
@@ -55,32 +61,25 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     """The engine's sections on one stage, then those of the store, which need quiet."""
     with _folder() as folder:
         facts = await asyncio.to_thread(machine.facts, folder)
-    kept.measured_on(facts)
+    run = Run(plan, facts)
     _show([f"{name:12} {fact}" for name, fact in facts.items()])
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:
-            await _measure_on_stage(of_the_engine, plan, kept)
-        for name in (name for name in sections if name in STORE):
-            part = STORE[name]
             with _folder() as folder:
-                result = await part.measure(folder, plan)
-            _keep(kept, name, result, part.table(result), plan)
+                async with stage(folder) as everybody:
+                    for name in of_the_engine:
+                        await _keep(kept, run, name, ENGINE[name], everybody)
+        for name in (name for name in sections if name in STORE):
+            with _folder() as folder:
+                await _keep(kept, run, name, STORE[name], folder)
 
 
-async def _measure_on_stage(sections: Sequence[str], plan: Plan, kept: Record) -> None:
-    with _folder() as folder:
-        async with stage(folder) as everybody:
-            for name in sections:
-                part = ENGINE[name]
-                result = await part.measure(everybody, plan)
-                _keep(kept, name, result, part.table(result), plan)
-
-
-def _keep(kept: Record, name: str, result: object, lines: list[str], plan: Plan) -> None:
-    kept.add(name, result, lines, plan)
-    # The sections of the store tell their goals themselves.
-    found = list(goals.verdicts(kept.results, section=name)) if name in ENGINE else []
-    _show([*lines, *goals.table(found)])
+async def _keep(kept: Record, run: Run, name: str, section: Section, place: Any) -> None:
+    began = perf_counter()
+    result = await section.measure(place, run.plan)
+    lines = section.table(result)
+    kept.add(name, result, lines, run, perf_counter() - began)
+    _show([*lines, *goals.table(list(goals.verdicts(kept.results, section=name)))])
 
 
 async def _profile(plan: Plan) -> None:

@@ -17,7 +17,7 @@ BURST_LIMIT_S = 90.0
 class ChannelsRow:
     """Seconds until all of `channels` were answered, medians of the rounds.
 
-    `one_at_a_time_s` is measured up to `Channels.measured` channels; above, it is calculated.
+    `one_at_a_time_s` is measured with `Channels.measured` channels; otherwise it is calculated.
     """
 
     channels: int
@@ -85,7 +85,7 @@ def table(result: Channels) -> list[str]:
         "                             whole                                        streamed",
     ]
     for row in result.rows.values():
-        mark = "*" if row.channels > result.measured else " "
+        mark = "*" if row.channels != result.measured else " "
         lines.append(
             f"{row.channels:8,}   {row.streamed_s:8.3f} s   {row.whole_s:13.3f} s   "
             f"{row.bare_s:10.3f} s   {row.one_at_a_time_s:10.2f} s{mark}   {row.gain:9.1f}"

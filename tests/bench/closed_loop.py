@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from tests.bench import machine
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
 from tests.bench.figures import percentile
 
@@ -15,16 +17,28 @@ LONGEST_SLICE = 20  # times what it should take, where the machine is too slow f
 
 
 class ClosedLoop:
-    """Counts once all in flight were answered, so that the beginning is not in the figure."""
+    """Counts once all in flight were answered, so that the beginning is not in the figure.
+
+    Answers and the processor time of the processes `pids` are counted over the same moments.
+    """
 
     def __init__(
-        self, asker: Asker, question: Question, channels: int, in_flight: int, seconds: float
+        self,
+        asker: Asker,
+        question: Question,
+        channels: int,
+        in_flight: int,
+        seconds: float,
+        pids: Mapping[str, int],
     ) -> None:
         self._asker = asker
         self._question = question
         self._in_flight = min(in_flight, channels)
         self._resting = deque(f"loop-{number}" for number in range(channels))
         self._seconds = seconds
+        self._pids = pids
+        self._began_cpu_s: dict[str, float] = {}
+        self._used_s: dict[str, float] = {}
         self._began = 0.0
         self._answers = 0
         self._latencies: list[float] = []
@@ -44,9 +58,11 @@ class ClosedLoop:
             raise LoadFailed(
                 f"only {len(self._latencies)} answers in {self._seconds * LONGEST_SLICE:g} s"
             )
+        counted_s = self._latest - self._first
         return {
             "answers": self._answers,
-            "answers_a_second": len(self._latencies) / (self._latest - self._first),
+            "answers_a_second": len(self._latencies) / counted_s,
+            "busy": {name: used_s / counted_s for name, used_s in self._used_s.items()},
             "deltas": self._asker.deltas - deltas,
             "p50_ms": percentile(self._latencies, 50) * 1000,
             "p99_ms": percentile(self._latencies, 99) * 1000,
@@ -64,15 +80,21 @@ class ClosedLoop:
             self._in_flight -= 1
             return
         if self._answers == self._in_flight:
-            self._first = answered.now
+            self._first, self._began_cpu_s = answered.now, self._cpu_s()
         elif self._answers > self._in_flight:
             self._latest = answered.now
             self._latencies.append(answered.now - answered.asked)
         if self._is_over(answered.now):
             self._closing = True
+            self._used_s = {
+                name: now_s - self._began_cpu_s[name] for name, now_s in self._cpu_s().items()
+            }
             self._in_flight -= 1
         else:
             self._ask()
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
 
     def _is_over(self, now: float) -> bool:
         """At the end of a round of all in flight: where a group commit answers many at once, the

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench import machine
 from tests.bench.engines import Contestant
 from tests.bench.figures import Spread, ratios
 from tests.bench.stage import Stage
@@ -18,13 +17,18 @@ SLICE_LIMIT_S = 180.0
 
 @dataclass(frozen=True)
 class Slice:
-    """cpu_us: processor time of the contestant for each answer, all its threads and children."""
+    """cpu_us: processor time of the contestant for each answer, all its threads and children.
+
+    busy: how much of one core each process used meanwhile; the contestant's is the answers a
+    second times `cpu_us`.
+    """
 
     answers_a_second: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
     deltas_an_answer: float
+    busy: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,23 +58,23 @@ class Load:
     in_flight: int
 
     async def slice(self, stage: Stage, seconds: float) -> Slice:
-        pid = self.contestant.process.pid
-        before = machine.cpu_s(pid)
         said: dict[str, Any] = await stage.ask(
             "closed_loop",
             self.contestant,
             channels=self.channels,
             in_flight=self.in_flight,
             seconds=seconds,
+            pids={**stage.pids, "asked": self.contestant.process.pid},
             limit_s=SLICE_LIMIT_S,
         )
-        used_s = machine.cpu_s(pid) - before
+        busy = said["busy"]
         return Slice(
-            said["answers_a_second"],
-            said["p50_ms"],
-            said["p99_ms"],
-            used_s / said["answers"] * 1e6,
-            said["deltas"] / said["answers"],
+            answers_a_second=said["answers_a_second"],
+            p50_ms=said["p50_ms"],
+            p99_ms=said["p99_ms"],
+            cpu_us=busy.pop("asked") / said["answers_a_second"] * 1e6,
+            deltas_an_answer=said["deltas"] / said["answers"],
+            busy=busy,
         )
 
 

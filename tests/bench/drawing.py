@@ -41,7 +41,10 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(file: Path, kept: Record) -> None:
-    """Write the picture as SVG, on white, so that it can be read on any page."""
+    """Write the picture as SVG, on white, so that it can be read on any page.
+
+    All sections of PANELS must have been measured.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -50,29 +53,27 @@ def draw(file: Path, kept: Record) -> None:
         parts = figure.subfigures(2, 1, height_ratios=(1, 1.9), hspace=0.02, squeeze=False)
         above, below = parts.flat
         top = above.subplots()
-        top.set_title("How far each goal is reached; further right is better")
+        top.set_title("How far each goal is reached; right is better (arrow: off the scale)")
         panels.goals(top, list(goals.verdicts(kept.results)))
         every = below.subplots(3, 2).flat
         for axes, (title, section, panel) in zip(every, PANELS, strict=True):
             axes.set_title(title)
-            if section in kept.results:
-                panel(axes, kept.results[section])
-            else:
-                axes.set_axis_off()
-                axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+            panel(axes, kept.results[section])
         below.supxlabel(_foot(kept), fontsize=7.5, color="#555555")
         # Without the moment of the drawing, so that equal figures give an equal file.
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _foot(kept: Record) -> str:
-    machine = kept.machine
     days = sorted({each["measured"][:10] for each in kept.sections.values()})
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
-    versions = f"Python {machine['Python'].split()[-1]}, SQLite {machine['SQLite']}"
-    return "\n".join(
-        (
-            f"{when}, {machine['machine']}, {machine['system']}; medians, with quartiles",
-            f"{machine['packages']}, {versions}, nats-server {machine['nats-server']}",
-        )
+    places = dict.fromkeys(_place(each["facts"]) for each in kept.sections.values())
+    return "\n".join((f"{when}; medians, with quartiles", *places))
+
+
+def _place(facts: dict[str, str]) -> str:
+    versions = f"Python {facts['Python'].split()[-1]}, SQLite {facts['SQLite']}"
+    return (
+        f"{facts['machine']}, {facts['system']}\n"
+        f"{facts['packages']}, {versions}, nats-server {facts['nats-server']}"
     )

@@ -5,7 +5,8 @@ answers questions, one line of JSON each:
 
 burst        one message on each of `channels` channels at once; how long until all are answered
 fill         `each` messages one after the other in every channel, `in_flight` of them at once
-closed_loop  `in_flight` messages at once for `seconds`; how many were answered
+closed_loop  `in_flight` messages at once for `seconds`; how many were answered, and how much of
+             one core each of the processes `pids` used
 open_loop    `rate` messages a second for `seconds`, whatever comes back; how long each took
 flood        `waiting` commands always wait in one channel, until the next `flood` with none
 """
@@ -65,8 +66,10 @@ class Load:
         channels: int,
         in_flight: int,
         seconds: float,
+        pids: Mapping[str, int],
     ) -> dict[str, Any]:
-        loop = ClosedLoop(self._asker, Question(subject, body), channels, in_flight, seconds)
+        question = Question(subject, body)
+        loop = ClosedLoop(self._asker, question, channels, in_flight, seconds, pids)
         return await loop.run()
 
     async def open_loop(

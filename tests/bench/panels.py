@@ -21,11 +21,15 @@ def goals(axes: Axes, verdicts: Sequence[Verdict]) -> None:
         reached = min(max(each.reached, 1 / FURTHEST), FURTHEST)
         color = GREEN if each.is_met else MISSED
         axes.barh(place, reached - 1, left=1, color=color, height=0.62)
+        is_cut = reached != each.reached
+        if is_cut:
+            arrow = ">" if each.is_met else "<"
+            axes.plot(reached, place, arrow, color=color, markersize=11, clip_on=False)
         text = f"{each.measured}   (goal {each.wanted}){'' if each.is_met else '   missed'}"
         axes.annotate(
             text,
             (max(reached, 1.0), place),
-            xytext=(5, 0),
+            xytext=(11 if is_cut and each.is_met else 5, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,
@@ -36,7 +40,7 @@ def goals(axes: Axes, verdicts: Sequence[Verdict]) -> None:
     axes.set_xlim(1 / FURTHEST, FURTHEST * 3)
     ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
     axes.set_xticks(ticks, ["1/8", "1/4", "1/2", "goal", "2x", "4x", "8x"])
-    axes.set_yticks(range(len(verdicts)), [each.goal.name for each in verdicts])
+    axes.set_yticks(range(len(verdicts)), [each.name for each in verdicts])
     axes.grid(visible=False)
     axes.invert_yaxis()
 
@@ -54,7 +58,7 @@ def throughput(axes: Axes, result: Any) -> None:
     axes.bar(names, heights, yerr=errors, color=colors, width=0.6, ecolor="#333333", capsize=3)
     for place, row in enumerate(rows):
         text = f"{row['answers_a_second']:,.0f}/s\n{row['cpu_us']:.0f} us"
-        _above(axes, place, heights[place], text)
+        _above(axes, place, ratios[place]["high"], text)
     axes.axhline(0.85, color=ORANGE, linestyle="--", linewidth=1)
     axes.annotate("goal", (3.45, 0.85), va="bottom", ha="right", fontsize=8, color=ORANGE)
     axes.set_ylim(0, 1.3)
@@ -64,7 +68,7 @@ def channels(axes: Axes, result: Any) -> None:
     rows = list(result["rows"].values())
     counts = [row["channels"] for row in rows]
     lines = {
-        "one at a time (calculated)": ("one_at_a_time_s", GRAY, "--"),
+        "one at a time (hollow: calculated)": ("one_at_a_time_s", GRAY, "--"),
         "engine, !chat, streamed": ("streamed_s", ENGINE, "-"),
         "engine, whole answers": ("whole_s", PURPLE, "-"),
         "bare loop": ("bare_s", "#444444", ":"),
@@ -72,6 +76,9 @@ def channels(axes: Axes, result: Any) -> None:
     for name, (figure, color, style) in lines.items():
         seconds = [row[figure] for row in rows]
         axes.plot(counts, seconds, style, color=color, marker="o", markersize=3.5, label=name)
+    for row in (row for row in rows if row["channels"] != result["measured"]):
+        at = row["channels"], row["one_at_a_time_s"]
+        axes.plot(*at, "o", color=GRAY, markersize=3.5, markerfacecolor="white")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
@@ -153,13 +160,13 @@ def rows(axes: Axes, result: Any) -> None:
     found = list(result["rows"].values())
     counts = [row["rows"] for row in found]
     kinds = {
-        "a turn committed": ("turn", ENGINE),
-        "a channel woken": ("wake", GREEN),
-        "a search of two words": ("search", ORANGE),
+        "a turn committed": ([row["turn"] for row in found], ENGINE),
+        "a channel woken": ([row["wake"] for row in found], GREEN),
+        "a search of two words": ([row["search"]["two words"] for row in found], ORANGE),
     }
-    for name, (figure, color) in kinds.items():
-        p50 = [row[figure]["p50_ms"] for row in found]
-        p99 = [row[figure]["p99_ms"] for row in found]
+    for name, (taken, color) in kinds.items():
+        p50 = [each["p50_ms"] for each in taken]
+        p99 = [each["p99_ms"] for each in taken]
         axes.plot(counts, p50, "-o", color=color, markersize=3.5, label=name)
         axes.plot(counts, p99, ":", color=color)
     start = [row["start_s"]["median"] * 1000 for row in found]

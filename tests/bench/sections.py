@@ -1,17 +1,16 @@
 """What there is to measure, in the order in which it is done.
 
 A section is a module with `measure`, which gives a frozen record, and `table`, which tells it in
-lines. Those of the engine share one stage; those of the store get an empty folder each.
+lines. The place of those of the engine is the stage that they share; of those of the store, an
+empty folder each.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 from tests.bench import channels, fairness, growth, latency, overload, streams, throughput
 from tests.bench.plan import Plan
-from tests.bench.stage import Stage
 from tests.bench.store import (
     checkpoints,
     footprint,
@@ -23,19 +22,13 @@ from tests.bench.store import (
 )
 
 
-class OfTheEngine(Protocol):
-    async def measure(self, stage: Stage, plan: Plan) -> Any: ...
+class Section(Protocol):
+    async def measure(self, place: Any, plan: Plan, /) -> Any: ...
 
     def table(self, result: Any) -> list[str]: ...
 
 
-class OfTheStore(Protocol):
-    async def measure(self, folder: Path, plan: Plan) -> Any: ...
-
-    def table(self, result: Any) -> list[str]: ...
-
-
-ENGINE: dict[str, OfTheEngine] = {
+ENGINE: dict[str, Section] = {
     "channels": channels,
     "throughput": throughput,
     "latency": latency,
@@ -44,7 +37,7 @@ ENGINE: dict[str, OfTheEngine] = {
     "overload": overload,
     "growth": growth,
 }
-STORE: dict[str, OfTheStore] = {
+STORE: dict[str, Section] = {
     "checkpoints": checkpoints,
     "waking": waking,
     "startup": startup,

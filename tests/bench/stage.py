@@ -15,7 +15,7 @@ import orjson
 
 from engine.settings import SubjectSettings
 from engine.traffic.embedded import EmbeddedNats
-from tests.bench import engines, machine, yardsticks
+from tests.bench import engines, yardsticks
 from tests.bench.children import Child, module, running
 from tests.bench.engines import Contestant, Engine, Surroundings, Variant
 
@@ -56,9 +56,10 @@ class Stage:
         question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
         return await self.load.ask(question, limit_s)
 
-    def cpu_s(self) -> dict[str, float]:
-        """Processor time used so far, by name."""
-        pids = {
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of all that take part all the time, by name."""
+        return {
             "nats-server": self.nats_pid,
             "fake provider": self.provider.pid,
             "engine": self.engine.process.pid,
@@ -66,7 +67,6 @@ class Stage:
             "yardsticks": self.yardsticks.pid,
             "load": self.load.pid,
         }
-        return {name: machine.cpu_s(pid) for name, pid in pids.items()}
 
     def _yardstick(self, name: str, subject: str, model: str) -> Contestant:
         return Contestant(name, self.yardsticks, subject, engines.request(model))

@@ -110,7 +110,7 @@ async def _assembled(child: Child, seconds: float) -> float:
 
 
 def table(result: Streams) -> list[str]:
-    rate = result.chunks_a_second
+    rate, answer_s = result.chunks_a_second, result.paced_cpu_us["engine"] * CHUNKS / 1e6
     return [
         f"Token streams: {STREAMS} at once, {CHUNKS} chunks of 20 bytes each, as fast as they "
         f"come. {result.rounds} rounds of {result.slice_s:g} s in turn; medians.",
@@ -128,4 +128,6 @@ def table(result: Streams) -> list[str]:
         f"Processor time for a chunk, where each comes alone every {EACH_MS} ms (all of a turn's "
         "work in it):",
         ", ".join(f"{name} {cpu_us:.0f} us" for name, cpu_us in result.paced_cpu_us.items()),
+        f"So a streamed answer costs the engine {answer_s * 1000:.1f} ms, and one core carries "
+        f"{1 / answer_s:,.0f} of them a second.",
     ]

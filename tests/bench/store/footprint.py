@@ -13,7 +13,7 @@ from tests.bench.children import module, running
 from tests.bench.engines import Engine, Variant
 from tests.bench.figures import Spread, spread
 from tests.bench.plan import Plan
-from tests.bench.store import page_cache, verdict
+from tests.bench.store import grown, page_cache
 from tests.bench.store.ground import Ground, ground
 from tests.bench.store.grown import WINDOW, Size, channel
 from tests.bench.store.kept import copied
@@ -27,14 +27,13 @@ PROCESSES = 3
 AT_ONCE = 64
 CHILD_LIMIT_S = 300.0
 CALM_S = 7.0  # longer than until the next snapshots are taken, and less than until one is idle
-GOAL_KB, GOAL_MB = 3.2, 60
 
 
 @dataclass(frozen=True)
 class Footprint:
     """bytes_a_channel: of an idle one with a full window, by so many processes.
 
-    The rest is of whole engines: fresh, without a channel; with those `known` on disk; with
+    The rest is of whole engines: without a channel; with those `known` on disk; with
     `resident` of them in memory as well, when their turns were done and when they had come to rest.
     """
 
@@ -57,7 +56,11 @@ async def measure(folder: Path, plan: Plan) -> Footprint:
     counted = QUICK_COUNTED if plan.quick else COUNTED
     database = await copied(RESIDENT_SIZE, folder / "residents")
     each = [await _bytes_a_channel(database, counted) for _ in range(processes)]
-    async with ground(folder) as here, here.engine(Variant("empty")) as empty:
+    # Not a new one: bringing its schema into being takes memory that no later start takes.
+    nothing = folder / "nothing.db"
+    await grown.grow(nothing, Size(channels=0, exchanges=0))
+    without = Variant("empty", storage={"path": str(nothing)})
+    async with ground(folder) as here, here.engine(without) as empty:
         known = await copied(KNOWN_SIZE, folder / "known-channels")
         page_cache.forget(known)
         async with here.engine(Variant("known", storage={"path": str(known)})) as engine:
@@ -92,20 +95,17 @@ async def _whole(here: Ground, empty: Engine, engine: Engine) -> dict[str, int]:
 
 
 def table(result: Footprint) -> list[str]:
-    kb = result.bytes_a_channel.median / 1000
     megabytes = {
         "an engine without a channel": result.empty_bytes,
         f"with {result.known:,} channels known": result.known_bytes,
         f"{result.resident:,} of them resident, their turns just done": result.busy_bytes,
         "the same, at rest": result.resident_bytes,
     }
-    above = result.above_bytes / 1e6
     return [
         f"Memory, channels with {WINDOW} messages of 200 bytes in their window:",
         "",
         f"an idle resident channel: {result.bytes_a_channel:,.0f} bytes, "
-        f"{result.processes} processes   ({verdict.at_most(kb, GOAL_KB, ' KB')})",
+        f"{result.processes} processes",
         *(f"{size / 1e6:7.1f} MB   {what}" for what, size in megabytes.items()),
-        f"{above:7.1f} MB   above the engine without a channel   "
-        f"({verdict.at_most(above, GOAL_MB, ' MB')})",
+        f"{result.above_bytes / 1e6:7.1f} MB   above the engine without a channel",
     ]

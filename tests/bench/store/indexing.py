@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from storage import search_index
-from tests.bench import machine
 from tests.bench.children import Child, module, running
 from tests.bench.engines import FAST_MODEL, Engine, Variant
 from tests.bench.figures import Spread, ratios
 from tests.bench.plan import Plan
-from tests.bench.store import verdict
 from tests.bench.store.ground import GOES, ground
 
 CHANNELS = 200
@@ -26,7 +24,6 @@ WARM_UP_S = 6.0  # longer than until the index is fed for the first time
 SLICE_S = 2.0
 QUICK_SLICE_S = 1.0
 LIMIT_S = 180.0
-GOAL = 0.9
 WITH, WITHOUT = "with the index", "without"
 
 
@@ -90,11 +87,10 @@ async def _slice(load: Child, engine: Engine, seconds: float) -> dict[str, Any]:
         "channels": CHANNELS,
         "in_flight": CHANNELS,
         "seconds": seconds,
+        "pids": {"engine": engine.process.pid},
     }
-    before_s = machine.cpu_s(engine.process.pid)
     said = await load.ask(question, LIMIT_S)
-    used_s = machine.cpu_s(engine.process.pid) - before_s
-    return {**said, "cpu_us": used_s / said["answers"] * 1e6}
+    return {**said, "cpu_us": said["busy"]["engine"] / said["answers_a_second"] * 1e6}
 
 
 @contextmanager
@@ -141,9 +137,8 @@ def table(result: Indexing) -> list[str]:
         f"   {side.cpu_us:8.0f} us"
         for side in result.sides
     ]
-    reached = verdict.at_least(result.ratio.median, GOAL)
     return [
         *lines,
-        f"with, over without: {result.ratio:.2f}   ({reached})",
+        f"with, over without: {result.ratio:.2f}",
         f"{result.indexed:,} of {result.rows:,} rows were in the index when the engine ended.",
     ]

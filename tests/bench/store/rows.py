@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.search_index import path_of
 from tests.bench.children import Child, module, running
 from tests.bench.figures import Spread, spread
 from tests.bench.plan import Plan
@@ -17,28 +18,33 @@ from tests.bench.store.ground import ground
 from tests.bench.store.grown import Size
 from tests.bench.store.kept import copied, kept
 from tests.bench.store.latencies import Latencies, latencies
-from tests.bench.store.startup import Start
+from tests.bench.store.starting import Start
 
 SIZES = (Size(1_000, 5), Size(100_000, 5))
 FULL_SIZES = (*SIZES, Size(1_000_000, 5))
 TURNS, WOKEN = 200, 200  # in each round
-SEARCHES, QUICK_SEARCHES = 200, 100
-STARTS = 5
+SEARCHES, QUICK_SEARCHES = 400, 100
+STARTS, QUICK_STARTS = 11, 5
 LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
 class RowsRow:
     """turn: until its outcome is on disk, one turn at a time. wake: from the file, after it was
-    let go from memory once. search: two words. bytes_a_row: of the whole file, snapshots and all.
+    let go from memory once, nothing else to do; wake_amid_turns: the same, but right after TURNS
+    turns, whose journal may have to be brought into the database then. search: by kind of words,
+    in memory. bytes_a_row: of the whole file, snapshots and all; indexed_bytes_a_row: of the
+    full-text index.
     """
 
     channels: int
     rows: int
     turn: Latencies
     wake: Latencies
-    search: Latencies
+    wake_amid_turns: Latencies
+    search: dict[str, Latencies]
     bytes_a_row: float
+    indexed_bytes_a_row: float
     start_s: Spread
 
 
@@ -53,15 +59,21 @@ async def measure(folder: Path, plan: Plan) -> Rows:
     sizes = FULL_SIZES if plan.full else SIZES
     turns_us: dict[Size, list[float]] = {size: [] for size in sizes}
     wakes_us: dict[Size, list[float]] = {size: [] for size in sizes}
+    amid_us: dict[Size, list[float]] = {size: [] for size in sizes}
     chance = random.Random(11)
-    async with _keepers(folder, sizes) as keepers:
+    databases = {size: await copied(size, folder / str(size.rows)) for size in sizes}
+    async with _keepers(databases) as keepers:
+        await _forget(databases)
+        for _ in range(plan.rounds):
+            for size, keeper in keepers.items():
+                wakes_us[size] += await _woken(keeper, size, chance)
+        await _forget(databases)
         for _ in range(plan.rounds):
             for size, keeper in keepers.items():
                 turns_us[size] += await _asked(keeper, {"do": "turns", "count": TURNS})
-                numbers = chance.sample(range(size.channels), WOKEN)
-                wakes_us[size] += await _asked(keeper, {"do": "wake", "numbers": numbers})
+                amid_us[size] += await _woken(keeper, size, chance)
     searches = QUICK_SEARCHES if plan.quick else SEARCHES
-    starts = await _starts(folder, sizes)
+    starts = await _starts(folder, sizes, QUICK_STARTS if plan.quick else STARTS)
     rows = {}
     for size in sizes:
         database = await kept(size)
@@ -71,25 +83,35 @@ async def measure(folder: Path, plan: Plan) -> Rows:
             rows=size.rows,
             turn=latencies(turns_us[size]),
             wake=latencies(wakes_us[size]),
-            search=found["two words"],
+            wake_amid_turns=latencies(amid_us[size]),
+            search=found,
             bytes_a_row=database.stat().st_size / size.rows,
+            indexed_bytes_a_row=path_of(database).stat().st_size / size.rows,
             start_s=spread(starts[size]),
         )
     return Rows(rows)
 
 
 @asynccontextmanager
-async def _keepers(folder: Path, sizes: tuple[Size, ...]) -> AsyncIterator[dict[Size, Child]]:
-    """A process for each size, alive at once, with a copy of its own."""
+async def _keepers(databases: dict[Size, Path]) -> AsyncIterator[dict[Size, Child]]:
+    """A process for each database, alive at once."""
     async with AsyncExitStack() as stack:
         keepers = {}
-        for size in sizes:
-            database = await copied(size, folder / str(size.rows))
-            await asyncio.to_thread(page_cache.forget, database)
+        for size, database in databases.items():
             command = module("store.keeper", str(database), str(size.channels))
             name = f"the store of {size.rows:,} rows"
             keepers[size] = await stack.enter_async_context(running(name, command))
         yield keepers
+
+
+async def _forget(databases: dict[Size, Path]) -> None:
+    for database in databases.values():
+        await asyncio.to_thread(page_cache.forget, database)
+
+
+async def _woken(keeper: Child, size: Size, chance: random.Random) -> list[float]:
+    numbers = chance.sample(range(size.channels), WOKEN)
+    return await _asked(keeper, {"do": "wake", "numbers": numbers})
 
 
 async def _asked(keeper: Child, question: dict[str, object]) -> list[float]:
@@ -97,28 +119,46 @@ async def _asked(keeper: Child, question: dict[str, object]) -> list[float]:
     return taken_us
 
 
-async def _starts(folder: Path, sizes: tuple[Size, ...]) -> dict[Size, list[float]]:
+async def _starts(folder: Path, sizes: tuple[Size, ...], count: int) -> dict[Size, list[float]]:
     seconds: dict[Size, list[float]] = {size: [] for size in sizes}
     async with ground(folder) as here:
         starts = {size: Start(here, f"rows-{size.rows}", await kept(size)) for size in sizes}
-        for _ in range(STARTS):
+        for _ in range(count):
             for size, start in starts.items():
-                await start.measure(seconds[size], [])
+                seconds[size].append(await start.measure())
     return seconds
 
 
 def table(result: Rows) -> list[str]:
+    kinds = list(searching.KINDS)
     lines = [
         "How the store grows with its history; p50 / p99 in ms, durability full:",
         "",
-        "      rows   channels   a turn committed   a channel woken   a search   bytes/row   start",
+        "      rows   channels   a turn committed   a channel woken      woken amid turns   "
+        "bytes/row, index   start to ready",
     ]
     lines += [
         f"{row.rows:10,} {row.channels:10,}   {_pair(row.turn):>16}   {_pair(row.wake):>15}   "
-        f"{_pair(row.search):>8} {row.bytes_a_row:9.0f}   {row.start_s.median:.2f} s"
+        f"{_pair(row.wake_amid_turns):>19} {row.bytes_a_row:9.0f} "
+        f"{row.indexed_bytes_a_row:+8.0f}   {row.start_s:.2f} s"
         for row in result.rows.values()
     ]
-    return lines
+    lines += ["", f"a search of {'':10}{''.join(f'{kind:>18}' for kind in kinds)}"]
+    lines += [
+        f"{row.rows:10,} rows       {''.join(f'{_pair(row.search[kind]):>18}' for kind in kinds)}"
+        for row in result.rows.values()
+    ]
+    if not page_cache.CAN_FORGET:
+        lines += ["", "This system cannot be told to forget a file: all of it was in memory."]
+    return [
+        *lines,
+        "",
+        "Woken: from the disk, the files let go from memory before the first, and nothing else to "
+        "do. Amid turns: the same,",
+        f"but right after {TURNS} turns, whose journal may have to be brought into the database "
+        "then. A search: the newest",
+        f"{searching.HITS} hits, all in memory, the index opened each time.",
+    ]
 
 
 def _pair(taken: Latencies) -> str:
