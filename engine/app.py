@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import changes, reloading
+from engine.background import Background
 from engine.changes import Changes
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
@@ -20,7 +21,7 @@ from engine.telemetry.health import Part
 from engine.telemetry.look import TrafficStatistics
 from engine.telemetry.telemetry import Telemetry
 from engine.traffic import micro
-from engine.traffic.client import without_login
+from engine.traffic.client import LoginError, check_tls, without_login
 from engine.traffic.connection import Connection
 from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.endpoints import Endpoints
@@ -81,7 +82,7 @@ class App:
         )
         self._connection.also_take_in(self._micro.subjects)
         self._telemetry = Telemetry(settings, self._engine, self._nats_part, self._traffic)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     def _nats_part(self) -> Part:
         url = without_login(self._connection.url)
@@ -123,6 +124,9 @@ class App:
         except (DatabaseInUse, StoreInUse) as exc:
             await self.drain()
             raise AlreadyRunning(str(exc)) from exc
+        except LoginError as exc:
+            await self.drain()
+            raise CannotStart(f"{exc}. Correct [nats] tls_ca, tls_cert and tls_key.") from exc
         except (StorageError, EmbeddedNatsError, OSError) as exc:
             await self.drain()
             raise CannotStart(str(exc)) from exc
@@ -131,22 +135,23 @@ class App:
             raise
 
     async def _start_in_order(self) -> None:
+        check_tls(self._settings.nats)
         self._engine.database.reserve()
         await self._telemetry.start()
         await self._engine.start()
         if self._embedded is not None:
             await self._embedded.start()
-            self._tasks.append(asyncio.create_task(self._embedded.keep_running()))
+            self._background.keep("embedded NATS", self._embedded.keep_running)
             self._connection.url = self._embedded.url
             # So that `rosey-llm chat` finds a running service on whatever port was free.
             url_file(self._settings).touch(mode=0o600)
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
-        self._tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
+        self._background.keep("publisher", self._publisher.run)
         await self._engine.resume()
         await self._connection.take_in()
         self._telemetry.enter("running")
-        self._tasks.append(asyncio.create_task(self.reloading.run(), name="reload"))
+        self._background.keep("reload", self.reloading.run)
 
     def take_up(self, read: Settings) -> Changes:
         """Put a changed configuration into effect; no message is dropped, no turn is disturbed.
@@ -176,7 +181,7 @@ class App:
                 steps.push_async_callback(_logged, self._embedded.stop)
             steps.push_async_callback(_logged, self._engine.aclose)
             steps.push_async_callback(_logged, self._connection.close)
-            steps.push_async_callback(_logged, self._end_tasks)
+            steps.push_async_callback(_logged, self._background.end)
             steps.push_async_callback(_logged, self._say_the_rest)
             steps.push_async_callback(_logged, self._engine.drain)
             steps.push_async_callback(_logged, self._connection.stop_intake)
@@ -187,13 +192,6 @@ class App:
             if self._embedded is not None:
                 # The server cuts its clients off without waiting until they have read everything.
                 await asyncio.sleep(LAST_WORDS_S)
-
-    async def _end_tasks(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.error("A background task had ended: %r", result)
 
 
 async def _logged(step: Callable[[], Awaitable[None]]) -> None:

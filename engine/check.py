@@ -49,7 +49,7 @@ async def _nats(settings: Settings) -> Finding:
     try:
         bot = await Bot.connect(nats, nats.url, "check", "check")
     except ConnectionError as exc:
-        return Finding("NATS", False, f"{exc}. Start the server, or set [nats] url.")
+        return Finding("NATS", False, str(exc))
     await bot.close()
     return Finding("NATS", True, without_login(nats.url))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine import erasing
 from engine.actors.personas import Personas
 from engine.actors.surroundings import Surroundings, Terms, now_ms
+from engine.background import Background
 from engine.erasing import Eraser
 from engine.indexer import Indexer
 from engine.orders import Handler, Orders
@@ -53,7 +54,7 @@ class Engine:
         terms = _terms(ProviderChain(providers), settings)
         self._around = Surroundings(self.database, outlet, terms, counts=self.counts)
         self.supervisor = Supervisor(self._around, settings.channels)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(self.database, self.supervisor)
         self._retention = Retention(self.eraser, lambda: self._settings.storage)
@@ -84,9 +85,8 @@ class Engine:
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
             self._following_up.cancel()  # nobody needs a model any more that is still being loaded
-        self._following_up = asyncio.create_task(self._follow_up(self.chain), name="after a reload")
-        self._tasks.append(self._following_up)
-        self._following_up.add_done_callback(self._tasks.remove)
+        follow_up = partial(self._follow_up, self.chain)
+        self._following_up = self._background.keep("after a reload", follow_up)
 
     async def _follow_up(self, chain: ProviderChain) -> None:
         """What a reload need not wait for: a model may take its time to load."""
@@ -109,23 +109,17 @@ class Engine:
         if self._orders is not None:
             # Before anything of what is to be erased is shown to a model.
             await self._orders.catch_up(erasing.ORDER)
-            self._tasks.append(asyncio.create_task(self._orders.run(), name="orders"))
+            self._background.keep("orders", self._orders.run)
         await self.supervisor.recover()
-        self._tasks += [
-            asyncio.create_task(self.supervisor.run(), name="supervisor"),
-            asyncio.create_task(self._prune(), name="prune"),
-            asyncio.create_task(self._retention.run(), name="retention"),
-        ]
+        self._background.keep("supervisor", self.supervisor.run)
+        self._background.keep("prune", self._prune)
+        self._background.keep("retention", self._retention.run)
         if self._indexer is not None:
             self._indexer.start()
 
     async def drain(self) -> None:
         """Let running turns finish; what waits stays in the store."""
-        for task in self._tasks:
-            task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.error("A background task had ended: %r", result)
+        await self._background.end()
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 
     async def aclose(self) -> None:

@@ -129,7 +129,8 @@ class TracingSettings:
 class Settings:
     """The whole configuration. `providers` holds each provider's own table, checked but raw.
 
-    Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
+    Paths, also those in "${file:...}", start at the configuration file's folder or at "~". A
+    provider's module is looked for in that folder, too.
     """
 
     name: str = "rosey-llm"
@@ -183,13 +184,25 @@ def database_of(path: Path | None) -> Path:
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """A configuration's values as settings, with paths made absolute. Raises RecordError."""
     folder = folder.absolute()
-    settings = records.read(expand(values, "", folder), Settings)
+    settings = _structured(expand(values, "", folder))
     _check_personas(settings)
     settings = _with_absolute_paths(settings, folder)
-    _check_providers(settings)
+    _check_providers(settings, folder)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
     return replace(settings, personas={**BUILT_IN, **settings.personas})
+
+
+def _structured(values: object) -> Settings:
+    try:
+        return records.read(values, Settings)
+    except RecordError as exc:
+        section, _, rest = exc.path.partition(".")
+        name = rest.removesuffix(".prompt")
+        if section != "personas" or exc.problem != "missing" or name.lower() not in BUILT_IN:
+            raise
+        problem = "missing; a built-in persona is replaced as a whole, so write its prompt, too"
+        raise RecordError(exc.path, problem) from exc
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -240,7 +253,7 @@ def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mappin
     if not isinstance(model_path, str) or not model_path:
         return values
     # A provider of somebody else may mean no file by this name, if it has it at all.
-    config = type(table.build(name, values)).Config
+    config = type(table.build(name, values, folder)).Config
     if "model_path" not in {each.name for each in fields(config)}:
         return values
     path = absolute(model_path, folder, f"providers.{name}.model_path")
@@ -280,16 +293,16 @@ def _check_personas(settings: Settings) -> None:
         raise RecordError("service.default_persona", f'unknown persona "{default}"{hint}')
 
 
-def _check_providers(settings: Settings) -> None:
+def _check_providers(settings: Settings, folder: Path) -> None:
     keyed = [name for name in settings.provider_names if name in KEYED]
     for name in dict.fromkeys([*settings.providers, *keyed]):
-        table.build(name, settings.provider_table(name))
-    _check_provider_name("default_provider", settings.default_provider, settings)
+        table.build(name, settings.provider_table(name), folder)
+    _check_provider_name("default_provider", settings.default_provider, settings, folder)
     for index, name in enumerate(settings.fallback_providers):
-        _check_provider_name(f"fallback_providers[{index}]", name, settings)
+        _check_provider_name(f"fallback_providers[{index}]", name, settings, folder)
 
 
-def _check_provider_name(path: str, name: str, settings: Settings) -> None:
+def _check_provider_name(path: str, name: str, settings: Settings, folder: Path) -> None:
     if name in settings.providers or name in table.KINDS:
         return
     known = sorted({*settings.providers, *table.known()})
@@ -297,7 +310,7 @@ def _check_provider_name(path: str, name: str, settings: Settings) -> None:
         hint = records.suggestion(name, known) or f"; there are {', '.join(known)}"
         raise RecordError(path, f'unknown provider "{name}"{hint}')
     try:
-        table.find(name)
+        table.find(name, folder)
     except RecordError as exc:
         raise RecordError(path, exc.problem) from exc
 

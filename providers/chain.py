@@ -181,7 +181,10 @@ class ProviderChain:
         await self._lifetimes.aclose()
 
     async def statuses(self) -> dict[str, Status]:
-        """Each provider's status by its name, all asked at once, within 5 s."""
+        """Each provider's status by its name, all started at need and asked at once.
+
+        A provider has 60 s to start, and then 5 s to answer.
+        """
         self.hold()
         try:
             async with asyncio.TaskGroup() as group:

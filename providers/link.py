@@ -22,6 +22,7 @@ from providers.tally import Tally
 T = TypeVar("T")
 Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
 
+START_LIMIT_S = 60.0  # where only the status is asked for
 STATUS_LIMIT_S = 5.0
 
 log = logging.getLogger("rosey_llm.providers")
@@ -72,11 +73,7 @@ class Link:
 
     async def start(self) -> None:
         """Start the provider, once; where that fails, the next call tries again."""
-        async with self._starting:
-            if not self._started:
-                limit_s = self.provider.config.total_timeout
-                await self._guard.step(self.provider.start, limit_s, "does not start")
-                self._started = True
+        await self._start_within(self.provider.config.total_timeout)
 
     async def whole(
         self, ask: Ask, options: Options, effort: Effort, *, alternative: bool
@@ -108,8 +105,10 @@ class Link:
         yield item
 
     async def status(self) -> Status:
+        """Of the provider once it is started, which it is for this if need be."""
         problem = f"says nothing for {STATUS_LIMIT_S:g} s"
         try:
+            await self._start_within(min(START_LIMIT_S, self.provider.config.total_timeout))
             return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
         except ProviderError as error:
             return Status(False, str(error))
@@ -119,6 +118,13 @@ class Link:
             await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, "does not close")
         except ProviderError as error:
             log.warning("%s", error)
+
+    async def _start_within(self, limit_s: float) -> None:
+        async with self._starting:
+            if not self._started:
+                problem = f"does not start within {limit_s:g} s"
+                await self._guard.step(self.provider.start, limit_s, problem)
+                self._started = True
 
     async def _let_in(self, effort: Effort, alternative: bool) -> Limits:
         """Wait for a place; gives what bounds the call that has it now."""

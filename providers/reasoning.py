@@ -17,7 +17,7 @@ _OPENING = re.compile(rf"\s{{0,{_PRELUDE}}}<({'|'.join(_TAGS)})>", re.IGNORECASE
 _OPENINGS = tuple(f"<{tag}>" for tag in _TAGS)
 _LONGEST_OPENING = max(map(len, _OPENINGS))
 
-_FINISH_REASONS = {
+FINISH_REASONS = {
     "stop": "stop",
     "eos": "stop",
     "end_turn": "stop",
@@ -128,7 +128,7 @@ class Draft:
         if not content.strip():
             reason = f" (finish reason: {self.finish_reason})" if self.finish_reason else ""
             raise BadAnswer(f"{self.label} gave an empty answer{reason}")
-        finish_reason = _FINISH_REASONS.get((self.finish_reason or "stop").lower(), "other")
+        finish_reason = FINISH_REASONS.get((self.finish_reason or "stop").lower(), "other")
         return Completion(content, self.model, finish_reason, self.usage)
 
     def cut_off(self, lost: ConnectionLost | None = None) -> ProviderError:

@@ -125,7 +125,10 @@ def suggestion(name: str, known: list[str]) -> str:
 
 def _problems(exc: BaseException, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(exc, BaseValidationError):
-        for inner in exc.exceptions:
+        # What is written wrong before what is not written: it may be the same.
+        unknown = (each for each in exc.exceptions if isinstance(each, ForbiddenExtraKeysError))
+        others = (each for each in exc.exceptions if not isinstance(each, ForbiddenExtraKeysError))
+        for inner in (*unknown, *others):
             yield from _problems(inner, path + _step(inner))
     elif isinstance(exc, ForbiddenExtraKeysError):
         names = sorted(exc.extra_fields)

@@ -28,6 +28,7 @@ __all__ = ["GROUP_LIMIT", "Database", "Durability", "Write"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 5.0
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class Database:
@@ -157,10 +158,10 @@ class Database:
         if isinstance(exc, CannotOpen):
             return exc
         reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
-        return CannotOpen(
-            f"{self.path} cannot be used: {reason}. "
-            "Set [storage] path to another file, in a folder that can be written."
-        )
+        todo = "Set [storage] path to another file, in a folder that can be written."
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+            todo = "Move it away, put a copy by `rosey-llm backup` there, or set [storage] path."
+        return CannotOpen(f"{self.path} cannot be used: {reason}. {todo}")
 
 
 def _empty_journal(connection: sqlite3.Connection) -> bool:

@@ -53,7 +53,7 @@ def config() -> None:
 
 
 @config.command(short_help="Turn the JSON of the plugin that this replaces into ours.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--output",
     "-o",

@@ -22,16 +22,20 @@ def write(database: Path, url: str) -> None:
 
 
 def read(database: Path) -> str | None:
-    """None where no service has said it. One that was killed leaves its file behind."""
+    """None where no service has said it. One that was killed leaves its file behind.
+
+    Raises PermissionError where only another user may know.
+    """
     try:
         return file(database).read_text(encoding="ascii").strip() or None
+    except PermissionError:
+        raise
     except (OSError, ValueError):
         return None
 
 
 def remove(database: Path, url: str) -> None:
     """Unless another service has said by now where it is."""
-    if read(database) != url:
-        return
     with contextlib.suppress(OSError):
-        file(database).unlink()
+        if read(database) == url:
+            file(database).unlink()

@@ -33,7 +33,13 @@ def of(settings: Settings) -> Callable[[], Overview]:
     database = Path(settings.storage.path)
 
     def look() -> Overview:
-        url = address.read(database)
+        try:
+            url = address.read(database)
+        except PermissionError as exc:
+            raise NotThere(
+                f"{address.file(database)} cannot be read: {exc.strerror}. "
+                "Be the service's user, or say where it is with --url."
+            ) from exc
         if url is None:
             raise NotThere(_not_running(settings))
         try:
@@ -52,10 +58,10 @@ def fetch(url: str) -> Overview:
     """What the service at `url` says of itself. Raises NotThere."""
     try:
         seen = orjson.loads(_get(url))
-    except (OSError, http.client.HTTPException) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    except OSError as exc:
+        reason = exc.strerror or str(exc) or type(exc).__name__
         raise NotThere(f"Nothing answers at {url} ({reason}).") from exc
-    except ValueError as exc:  # not JSON, or no URL
+    except (ValueError, http.client.HTTPException) as exc:  # not JSON, no HTTP, or no URL
         raise NotThere(f"{url} is not a rosey-llm's address, as http://127.0.0.1:9464 is.") from exc
     if not isinstance(seen, dict) or "rosey-llm" not in seen:
         raise NotThere(f"What answers at {url} is no rosey-llm of this version.")

@@ -14,8 +14,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.settings import NatsSettings, SubjectSettings
-from engine.traffic.client import LoginError, NatsClient, client_options, without_login
+from engine.traffic.client import LoginError, NatsClient, client_options
 from engine.traffic.connection import CONNECT_TIMEOUT_S
+from engine.traffic.unreached import Unreached
 
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0
@@ -51,11 +52,11 @@ class Bot:
         user: str,
         limit_s: float = CONNECT_TIMEOUT_S,
     ) -> Self:
-        """Raises ConnectionError where there is no server at `url`."""
+        """Raises Unreached where there is no server at `url`, or it does not let us in."""
         try:
             options = client_options(settings, url)
         except LoginError as exc:
-            raise ConnectionError(f"NATS at {without_login(url)} is not asked: {exc}") from exc
+            raise Unreached(url, exc) from exc
         client = NatsClient()
         bot = cls(client, settings.subjects, channel, user)
         try:
@@ -68,15 +69,17 @@ class Bot:
             await client.flush()
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             await bot.close()
-            reason = client.last_error or exc  # nats-py tries again until the time is up
-            at = without_login(url)
-            raise ConnectionError(f"NATS at {at} cannot be reached: {reason!r}") from exc
+            # nats-py tries again until the time is up.
+            raise Unreached(url, client.last_error or exc) from exc
         return bot
 
     async def anybody_there(self) -> bool:
-        """Whether an engine listens. It is asked nothing: an empty request changes nothing."""
+        """Whether an engine listens. It is asked nothing: an empty request is heard of by us alone.
+
+        Not by `$SRV.PING`: engines with other subjects answer that, too.
+        """
         try:
-            await self._client.request(self._subjects.request, b"{}", timeout=PROBE_TIMEOUT_S)
+            await self._client.request(self._subjects.request, b"", timeout=PROBE_TIMEOUT_S)
         except nats.errors.Error:  # nobody listens, nobody answers, or the server left meanwhile
             return False
         return True

@@ -51,7 +51,14 @@ class NatsClient(Client):
     def _connect_command(self) -> bytes:
         if "tls" in self.options and not self._is_encrypted():
             raise LoginError("the server offers no TLS, and TLS is asked for; nothing was sent")
+        self._tell_stream_of_tls()
         return super()._connect_command()
+
+    def _tell_stream_of_tls(self) -> None:
+        """As asyncio does for connections that it makes; or it complains where they end."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            writer.transport.get_protocol()._over_ssl = True
 
     def _is_encrypted(self) -> bool:
         if self._current_server is not None and self._current_server.uri.scheme == "wss":
@@ -126,6 +133,11 @@ def _read_credentials(path: str) -> tuple[str, str]:
     return found, jwt[1] if jwt else ""
 
 
+def check_tls(settings: NatsSettings) -> None:
+    """Raises LoginError where the files of [nats] tls_... are of no use."""
+    _tls_context(settings, settings.url)
+
+
 def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
     """The TLS settings as a context; None where no TLS is asked for."""
     if not (url.startswith("tls://") or settings.tls_ca or settings.tls_cert):
@@ -136,5 +148,6 @@ def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
             context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
     except OSError as exc:
         files = ", ".join(filter(None, (settings.tls_ca, settings.tls_cert, settings.tls_key)))
-        raise LoginError(f"TLS cannot be set up with {files}: {exc}") from exc
+        why = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise LoginError(f"TLS cannot be set up with {files}: {why or exc}") from exc
     return context

@@ -143,7 +143,8 @@ class Connection:
                 await self._keeper
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            # RuntimeError is uvloop's word for a socket that has gone.
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
                     await client.close()
 

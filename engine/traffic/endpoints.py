@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from engine.outcomes import Failure, decode
-from engine.outlet import Outlet
 from engine.settings import SubjectSettings
+from engine.traffic.publisher import Publisher
 from storage.mailboxes import Settled
 
 
@@ -40,12 +40,13 @@ class Endpoint:
 class Endpoints:
     """An outlet before the outlet: what leaves through it is counted where it came in."""
 
-    def __init__(self, outlet: Outlet, subjects: SubjectSettings) -> None:
+    def __init__(self, outlet: Publisher, subjects: SubjectSettings) -> None:
         self._outlet = outlet
         self.all = [Endpoint("chat", subjects.chat), Endpoint("request", subjects.request)]
         self._by_subject = {each.subject: each for each in self.all}
         self._under_way: dict[tuple[str, str], tuple[Endpoint, int]] = {}
         self.delta = outlet.delta
+        self.refuse_aside = outlet.refuse_aside  # of what is not counted
 
     def came(self, subject: str, channel_id: str, request_id: str) -> None:
         """A message came in; whatever becomes of it leaves under these two ids."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from nats.aio.msg import Msg
 
-from engine.errors import Busy, EngineError
+from engine.errors import Busy, EngineError, InvalidRequest
 from engine.mailbox import Request
 from engine.outcomes import Failure
 from engine.settings import ConversationSettings, SubjectSettings
@@ -17,6 +17,8 @@ from engine.traffic import wire
 from engine.traffic.endpoints import Endpoints
 
 log = logging.getLogger("rosey_llm.listener")
+# To an empty request, which asks no more than whether somebody is here: `rosey-llm chat` does.
+NOTHING_ASKED = Failure("", "", InvalidRequest.code, "The message is empty.")
 
 
 class Tells(Protocol):
@@ -26,7 +28,8 @@ class Tells(Protocol):
 class Listener:
     """Runs inside NATS's read loop: it decodes, tells, and returns.
 
-    `received` counts messages, `invalid` those of them that were none of ours to understand.
+    `received` counts messages, `invalid` those of them that were none of ours to understand. An
+    empty request is answered to its sender alone, and is none of them.
     """
 
     def __init__(
@@ -59,9 +62,12 @@ class Listener:
             log.exception("A message on %s could not be handled.", msg.subject)
 
     def _tell(self, msg: Msg) -> None:
-        self.received += 1
         # An answer to one of our own subjects would be said twice, or be taken for a command.
         replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
+        if replies and not msg.data:
+            self._outlet.refuse_aside(NOTHING_ASKED, replies)
+            return
+        self.received += 1
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
         self._outlet.came(msg.subject, request.channel_id, request.request_id)
         if isinstance(request, Failure):

@@ -82,6 +82,10 @@ class Publisher:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._put(Parcel((self._subjects.error, *replies), failure.encode()))
 
+    def refuse_aside(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """`refuse`, for whoever asked and nobody else."""
+        self._put(Parcel(replies, failure.encode()))
+
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         if not self._connection.connected.is_set():
             return False

@@ -18,7 +18,9 @@ class StoreInUse(EmbeddedNatsError):
 
     def __init__(self, directory: Path, owner: int | None) -> None:
         holder = f"process {owner}" if owner else "another process"
-        super().__init__(f"{directory} is in use by {holder}: stop that one, or use another.")
+        super().__init__(
+            f"{directory} is in use by {holder}. Stop that one first, or set [nats] store_dir."
+        )
         self.owner = owner
 
 

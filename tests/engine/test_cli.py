@@ -400,8 +400,7 @@ def test_check_starts_a_provider_before_it_asks_how_it_is_and_closes_it(folder: 
         "        self.file.close()\n"
     )
     (folder / "rosey-llm.toml").write_text(
-        SCRIPTED.replace('"scripted"', '"odd"')
-        + '[providers.odd]\nkind = "strangers:Stranger"\n'
+        SCRIPTED.replace('"scripted"', '"odd"') + '[providers.odd]\nkind = "strangers:Stranger"\n'
         '[providers.spare]\nkind = "scripted"\nfail = "provider_auth"\n'
     )
     done = rosey(folder, "check")

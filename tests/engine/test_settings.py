@@ -95,6 +95,11 @@ def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None
         ("fallback_providers = 'local'", "fallback_providers: expected a list"),
         ("[service]\ndefault_persona = 'concice'", 'unknown persona "concice"; did you mean'),
         ("[personas.pirate]", "personas.pirate.prompt: missing"),
+        ("[personas.p]\npromt = 'x'", 'personas.p.promt: unknown key; did you mean "prompt"?'),
+        (
+            "[personas.Default]\ntemperature = 0.2",
+            "personas.Default.prompt: missing; a built-in persona is replaced as a whole",
+        ),
         ("[personas.'two words']\nprompt = 'x'", "personas.two words: expected a name of one word"),
         ("[personas.p]\nprompt = 'x'\ntemperature = 3", "personas.p.temperature: expected 0 to 2"),
         ("[nats]\nurl = 'localhost'", 'nats.url: expected "embedded" or nats://..., got'),

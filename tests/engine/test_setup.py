@@ -373,6 +373,15 @@ def test_a_json_file_of_something_else_comes_to_nothing(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("nope.json", "No such file or directory"), (".", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, why: str) -> None:
+    done = rosey(tmp_path, "config", "convert", name)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"{name}: cannot be read: {why}\n"
+
+
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"name": "kept"}')
     done = rosey(tmp_path, "config", "convert", "config.json")

@@ -81,7 +81,7 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
         ),
         (
             "no_such_module:A",
-            "cannot import \"no_such_module:A\": No module named 'no_such_module'",
+            'cannot import "no_such_module:A": no module "no_such_module" is installed',
         ),
         (
             "hungry_parrots:Parrot",

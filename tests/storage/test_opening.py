@@ -114,7 +114,7 @@ async def test_what_cannot_be_used_is_said_with_the_path_the_reason_and_what_to_
 async def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
     another_kind_of_file(path)
     before = path.read_bytes()
-    with pytest.raises(CannotOpen):
+    with pytest.raises(CannotOpen, match="Move it away"):
         await Database(path).open()
     assert path.read_bytes() == before
 

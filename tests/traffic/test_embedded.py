@@ -213,7 +213,7 @@ async def test_a_free_port_is_had_as_asked(tmp_path: Path) -> None:
 
 async def test_two_servers_never_share_a_directory(tmp_path: Path) -> None:
     async with embedded(tmp_path) as first:
-        with pytest.raises(StoreInUse, match=f"in use by process {os.getpid()}") as refused:
+        with pytest.raises(StoreInUse, match=f"in use by process {os.getpid()}. Stop") as refused:
             await embedded(tmp_path).start()
 
         assert refused.value.owner == os.getpid()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from engine.app import App
+from engine.errors import CannotStart
 from engine.settings import NatsSettings
 from engine.traffic.bot import Bot
 from engine.traffic.client import client_options
@@ -139,13 +141,36 @@ async def test_a_certificate_that_does_not_match_is_refused_and_said_once(
     assert said(caplog) == ["is not there"]
 
 
-async def test_a_ca_file_that_is_not_there_is_said_by_its_name(
-    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("made", [False, True])
+async def test_a_service_does_not_start_with_a_ca_file_that_is_none(
+    house: House, tmp_path: Path, made: bool
 ) -> None:
-    server = Server(tmp_path, LOGIN)
-    async with server, starting(house, server, tls_ca=str(tmp_path / "none.pem")) as start:
-        await until(lambda: "none.pem" in caplog.text)
-        assert not start.done()
+    file = tmp_path / "none.pem"
+    if made:
+        file.write_text("no certificate")
+    house.config["nats"] = {"url": "tls://127.0.0.1:9", "tls_ca": str(file)}
+    with pytest.raises(CannotStart) as refused:
+        await App(house.settings).start()
+    why = "NO_CERTIFICATE_OR_CRL_FOUND" if made else "No such file or directory"
+    assert str(refused.value) == (
+        f"TLS cannot be set up with {file}: {why}. Correct [nats] tls_ca, tls_cert and tls_key."
+    )
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_the_end_of_a_connection_over_tls_is_no_warning(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
+    settings = NatsSettings(**engine(authority, tls_first=first, password=Secret("open-sesame")))
+    connection = Connection(settings, "", [], lambda msg: None)
+    async with server:
+        connection.url = server.url
+        connection.start()
+        await connection.connected.wait()
+    await until(lambda: not connection.connected.is_set())
+    await connection.close()
+    assert not [each.getMessage() for each in caplog.records if each.name == "asyncio"]
 
 
 Login = Callable[[NatsSettings, str, "Eavesdropper"], Awaitable[None]]

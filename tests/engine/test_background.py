@@ -1,0 +1,53 @@
+"""What runs beside the turns goes on, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine import background
+from engine.background import Background
+
+
+async def test_what_crashes_is_said_and_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "PAUSE_S", 0.001)
+    begun = 0
+    third = asyncio.Event()
+
+    async def run() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise ValueError("no")
+        third.set()
+        await asyncio.sleep(3600)
+
+    kept = Background()
+    kept.keep("sweeper", run)
+    async with asyncio.timeout(20):
+        await third.wait()
+    await kept.end()
+    await kept.end()
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+    assert "(sweeper) crashed" in caplog.text
+
+
+async def test_what_returns_has_ended() -> None:
+    kept = Background()
+    task = kept.keep("once", lambda: asyncio.sleep(0))
+    async with asyncio.timeout(20):
+        await task
+    await kept.end()
+
+
+async def test_what_is_cancelled_has_ended() -> None:
+    kept = Background()
+    task = kept.keep("long", lambda: asyncio.sleep(3600))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await kept.end()

@@ -1,0 +1,94 @@
+"""How `rosey-llm chat` finds out whether an engine is there, and who hears of that."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.settings import NatsSettings, SubjectSettings
+from engine.traffic.bot import Bot
+from providers.records import Secret
+from tests.fakes.llm_server import LLMServer
+from tests.house import WAIT_S, House
+from tests.telemetry.running import COMMAND, configuration, running
+from tests.telemetry.scraping import scrape
+from tests.traffic import test_permissions
+
+INPUTS = ("rosey.command.chat", "llm.request")
+
+
+async def chat(folder: Path, said: str) -> str:
+    """What `rosey-llm chat` answers to the lines of a pipe."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "chat", "--channel", "#terminal"), cwd=folder, stdin=pipe, stdout=pipe
+    )
+    async with asyncio.timeout(WAIT_S):
+        answered, _ = await process.communicate(said.encode())
+    assert process.returncode == 0
+    return answered.decode()
+
+
+async def endpoints(client: Any) -> list[dict[str, Any]]:
+    reply = await client.request("$SRV.STATS.rosey-llm", b"", timeout=WAIT_S)
+    found: list[dict[str, Any]] = orjson.loads(reply.data)["endpoints"]
+    return found
+
+
+async def test_a_chat_in_the_terminal_reaches_no_bot_with_anything_but_its_conversation(
+    tmp_path: Path, llm: LLMServer
+) -> None:
+    async with running(tmp_path, configuration(llm, http={"port": 0})) as service:
+        assert await chat(tmp_path, "Hello\n") == "You said: Hello\n"
+        await service.bot.ask("Hi")
+        heard = [each["channel_id"] for each in service.bot.heard_outcomes()]
+        assert heard == ["#terminal", "#lobby"]
+        at_chat, at_request = await endpoints(service.bot.client)
+        assert (at_chat["num_requests"], at_chat["num_errors"]) == (2, 0)
+        assert (at_request["num_requests"], at_request["num_errors"]) == (0, 0)
+        seen = await scrape((tmp_path / "data" / "rosey-llm.db.http").read_text().strip())
+        assert seen.total("commands_total", result="invalid") == 0
+        assert seen.total("nats_received_total") == 2
+
+
+@pytest.mark.parametrize("subject", INPUTS)
+async def test_an_empty_request_is_answered_to_its_sender_alone(house: House, subject: str) -> None:
+    await house.open()
+    reply = await house.bot.call(subject, b"")
+    assert (reply["type"], reply["code"]) == ("llm_error", "invalid_request")
+    assert reply["error"] == "The message is empty."
+    await house.bot.ask("Hi")
+    assert [each["type"] for each in house.bot.heard_outcomes()] == ["llm_response"]
+
+
+@pytest.mark.parametrize("subject", INPUTS)
+async def test_an_empty_message_that_nobody_can_be_answered_is_an_error_like_any(
+    house: House, subject: str
+) -> None:
+    await house.open()
+    await house.bot.send(subject, b"")
+    (heard,) = await house.bot.outcomes(1)
+    assert (heard["code"], heard["channel_id"]) == ("invalid_request", "")
+
+
+@pytest.mark.parametrize("logins", ["permissions", "accounts"])
+async def test_an_engine_is_found_with_any_login_that_may_ask_it(
+    house: House, tmp_path: Path, logins: str
+) -> None:
+    settings = NatsSettings(user="alpha", password=Secret("alpha-secret"))
+    async with test_permissions.running(house, tmp_path, logins) as server:
+        bot = await Bot.connect(settings, server.url, "#lobby", "alice")
+        assert await bot.anybody_there()
+        await bot.close()
+
+
+async def test_an_engine_on_other_subjects_is_not_the_one_looked_for(house: House) -> None:
+    await house.open()
+    subjects = SubjectSettings(chat="other.chat", request="other.request")
+    bot = await Bot.connect(NatsSettings(subjects=subjects), house.url, "#lobby", "alice")
+    assert not await bot.anybody_there()
+    await bot.close()

@@ -1,0 +1,153 @@
+"""What `check` and `chat` say of a NATS server that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from engine.settings import NatsSettings
+from engine.traffic.bot import Bot
+from engine.traffic.client import LoginError
+from engine.traffic.unreached import Unreached
+from providers.records import Secret
+from tests.house import WAIT_S
+from tests.telemetry.running import COMMAND
+from tests.traffic.servers import Server
+from tests.traffic.test_tls import (
+    INFO,
+    LOGIN,
+    Authority,
+    Eavesdropper,
+    authority,
+    stranger,
+    tls_server,
+)
+
+__all__ = ["authority", "stranger"]
+UNTRUSTED = "shows a certificate that cannot be trusted: "
+SET_CA = ". Set [nats] tls_ca to the authority that signed it, and url to a name in it."
+SILENT = (
+    "does not begin as a NATS server does. "
+    "Set [nats] url to one, as tls://... where it has TLS, and tls_first to whether it begins so."
+)
+NO_LOGIN = (
+    "refuses the login. Set [nats] user and password, token or credentials as the server has them."
+)
+
+
+@pytest.fixture
+async def plain(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server without TLS."""
+    async with Server(tmp_path, LOGIN) as server:
+        yield server
+
+
+async def said(url: str, **nats: Any) -> str:
+    """What a bot is told of the server at `url`, behind its name."""
+    login = {"user": "engine", "password": Secret("open-sesame")}
+    with pytest.raises(Unreached) as refused:
+        await Bot.connect(NatsSettings(**login | nats), url, "#lobby", "alice")
+    problem = str(refused.value)
+    assert "open-" not in problem
+    assert problem.startswith(f"NATS at {url} ")
+    return problem.removeprefix(f"NATS at {url} ")
+
+
+async def test_each_way_of_not_getting_in_is_told_with_what_to_do(
+    tmp_path: Path, authority: Authority, stranger: Authority, plain: Server
+) -> None:
+    files = authority.certificate("server", "IP:127.0.0.1")
+    elsewhere = authority.certificate("elsewhere", "DNS:elsewhere.example")
+    ca = str(authority.file)
+    async with AsyncExitStack() as stack:
+        folders = [tmp_path / name for name in ("first", "named")]
+        for folder in folders:
+            folder.mkdir()
+        first, named = [
+            await stack.enter_async_context(server)
+            for server in (
+                tls_server(folders[0], files),
+                tls_server(folders[1], elsewhere),
+            )
+        ]
+        silent = await stack.enter_async_context(Eavesdropper.listening(b""))
+        cases = {
+            said("nats://127.0.0.1:9"): "cannot be reached: Connection refused. "
+            "Start the server, or set [nats] url.",
+            said(f"nats://127.0.0.1:{silent.port}"): SILENT,
+            said(plain.url, password=Secret("open-barley")): NO_LOGIN,
+            said(first.url): SILENT,
+            said(first.url, tls_ca=ca, tls_first=False): SILENT,
+            said(first.url, tls_ca=ca, password=Secret("open-barley")): NO_LOGIN,
+            said(first.url, tls_ca=str(stranger.file)): UNTRUSTED
+            + f"unable to get local issuer certificate{SET_CA}",
+            said(named.url, tls_ca=ca): UNTRUSTED
+            + f"IP address mismatch, certificate is not valid for '127.0.0.1'{SET_CA}",
+            said(plain.url, tls_ca=ca, tls_first=False): "is not asked: the server offers no TLS, "
+            "and TLS is asked for; nothing was sent. Correct [nats], or the server.",
+        }
+        assert await asyncio.gather(*cases) == list(cases.values())
+
+
+async def test_a_server_that_speaks_before_tls_is_told_by_the_setting() -> None:
+    async with Eavesdropper.listening(INFO % b"") as server:
+        with pytest.raises(ssl.SSLError) as refused:
+            await asyncio.open_connection(
+                "127.0.0.1", server.port, ssl=ssl.create_default_context()
+            )
+    assert str(Unreached("nats://host", refused.value)) == (
+        "NATS at nats://host does not begin with TLS. "
+        "Set [nats] tls_first = false, or handshake_first: true in the server's tls."
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (
+            OSError("Multiple exceptions: [Errno 111] ..., [Errno 111] ..."),
+            "cannot be reached: none of its addresses answers. "
+            "Start the server, or set [nats] url.",
+        ),
+        (
+            LoginError("a is of no use"),
+            "is not asked: a is of no use. Correct [nats], or the server.",
+        ),
+    ],
+)
+def test_a_login_in_the_url_is_left_out(reason: Exception, told: str) -> None:
+    assert str(Unreached("nats://bob:open-sesame@host", reason)) == f"NATS at nats://host {told}"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [("check", 1, "NATS      FAILS  {}"), ("chat", 3, "rosey-llm cannot start: {}")],
+)
+async def test_the_commands_say_it_in_a_line(
+    tmp_path: Path, plain: Server, command: str, code: int, line: str
+) -> None:
+    config = {
+        "default_provider": "scripted",
+        "fallback_providers": [],
+        "nats": {"url": plain.url, "user": "engine", "password": "open-barley"},
+    }
+    (tmp_path / "rosey-llm.toml").write_text(tomlkit.dumps(config))
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, command),
+        cwd=tmp_path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(WAIT_S):
+        printed, _ = await process.communicate()
+    assert process.returncode == code
+    lines = [" ".join(each.split()) for each in printed.decode().splitlines()]
+    assert " ".join(line.format(f"NATS at {plain.url} {NO_LOGIN}").split()) in lines
