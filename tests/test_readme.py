@@ -17,10 +17,11 @@ from engine.actors.personas import Persona
 from engine.cli import main
 from engine.settings import Settings, parse
 from providers import table
-from tests.fakes.llm_server import LLMServer
+from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House
 
 ROOT = Path(__file__).parents[1]
+COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 README = (ROOT / "README.md").read_text()
 
 
@@ -53,6 +54,21 @@ async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Pat
     assert printed == "You said: What is Python?\n"
 
 
+async def test_the_bot_of_the_readme_takes_no_answer_of_another(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    asking = asyncio.create_task(run(example("bot"), tmp_path, house.url, "What is Java?"))
+    await house.llm.wait_for_requests(1)
+    assert (await house.bot.ask("Will it rain?", "#other"))["content"] == "You said: Will it rain?"
+    await house.bot.request(channel_id="#other")  # lacks a message
+    await house.bot.outcomes(2)
+    hold.set()
+    assert await asking == "You said: What is Java?\n"
+
+
 def test_the_bot_of_the_readme_is_short() -> None:
     code = [line for line in example("bot").splitlines() if line.strip()]
     assert len(code) <= 25
@@ -66,24 +82,39 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     assert (tmp_path / "chat.db").exists()
 
 
-async def test_the_provider_of_the_readme_is_one_file_and_one_line(
-    tmp_path: Path, llm: LLMServer, monkeypatch: pytest.MonkeyPatch
+async def test_the_library_example_of_the_readme_says_what_is_missing(
+    tmp_path: Path, llm: LLMServer
 ) -> None:
-    (tmp_path / "shouting_provider.py").write_text(example("provider"))
-    monkeypatch.syspath_prepend(tmp_path)
-    house = House(tmp_path, llm)
-    house.config = {
-        "default_provider": "shouting",
-        "fallback_providers": [],
-        "nats": {"port": 0},
-        "http": {"port": 0},
-        "providers": {"shouting": {"kind": "shouting_provider:ShoutingProvider"}},
-    }
-    assert 'kind = "shouting_provider:ShoutingProvider"' in README
-    async with house:
-        await house.open()
-        answer = await house.bot.ask("hello")
-    assert (answer["content"], answer["provider"]) == ("HELLO", "shouting")
+    source = example("library").replace(
+        '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}", "max_retries": 0}}'
+    )
+    await llm.stop()
+    assert re.fullmatch(
+        r"provider_unavailable Ollama cannot be reached.*\n", await run(source, tmp_path)
+    )
+
+
+def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "bot"
+    folder.mkdir()
+    (folder / "shouting_provider.py").write_text(example("provider"))
+    line = 'kind = "shouting_provider:ShoutingProvider"'
+    section = next(
+        each for each in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if line in each
+    )
+    (folder / "rosey-llm.toml").write_text(f"{section}[nats]\nport = 0\n[http]\nport = 0\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [*(COMMAND, "chat", "--config", "bot/rosey-llm.toml")],
+        cwd=tmp_path,
+        env=environment,
+        input="hello",
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("HELLO\n", "")
 
 
 def commands(group: click.Group = main, path: str = "") -> dict[str, click.Command]:
@@ -108,8 +139,7 @@ def test_every_command_and_option_is_in_the_readme(name: str) -> None:
 def test_the_completion_of_the_readme_is_a_script_of_that_shell(shell: str) -> None:
     assert f"_ROSEY_LLM_COMPLETE={shell}_source rosey-llm" in README
     environment = {**os.environ, "_ROSEY_LLM_COMPLETE": f"{shell}_source"}
-    command = str(Path(sys.executable).with_name("rosey-llm"))
-    done = subprocess.run([command], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([COMMAND], env=environment, capture_output=True, text=True, check=True)
     assert f"_ROSEY_LLM_COMPLETE={shell}_complete" in done.stdout
 
 
@@ -120,8 +150,7 @@ def test_completion_knows_the_commands_of_a_group() -> None:
         "COMP_WORDS": "rosey-llm persona ",
         "COMP_CWORD": "2",
     }
-    command = str(Path(sys.executable).with_name("rosey-llm"))
-    done = subprocess.run([command], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([COMMAND], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["plain,list", "plain,show", "plain,try"]
 
 

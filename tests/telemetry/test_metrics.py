@@ -14,6 +14,7 @@ import pytest
 from engine import LLMService
 from engine.outcomes import Answer
 from engine.settings import parse
+from engine.telemetry import metrics
 from engine.telemetry.bounded import Bounded
 from engine.telemetry.counts import MODELS_LIMIT, Counts
 from engine.telemetry.histogram import Histogram
@@ -94,18 +95,27 @@ async def test_every_metric_has_our_prefix_a_text_and_no_channel(house: House) -
     assert len(names) == len(set(names))
 
 
-async def test_every_metric_that_the_document_names_is_there(house: House) -> None:
+async def test_the_document_names_every_metric_with_its_labels_and_no_other(house: House) -> None:
     await house.open()
     await house.bot.ask("Hello")
     document = Path(__file__).parents[2].joinpath("docs", "metrics.md").read_text()
     table = document.split("| about | metrics |")[1].split("\n\n")[0]
+    named = {
+        name: set(filter(None, labels.split(",")))
+        for name, labels in re.findall(r"`([a-z_]+)(?:\{([a-z,]+)\})?`", table)
+    }
     families = (await scrape(url_of(house))).families
-    there = {each for f in families for each in (f.name, f"{f.name}_total")}
-    for name, labels in re.findall(r"`([a-z_]+)(?:\{([a-z,]+)\})?`", table):
-        assert f"rosey_llm_{name}" in there, name
-        if labels:
-            family = next(f for f in families if f"rosey_llm_{name}".startswith(f.name))
-            assert set(labels.split(",")) == set(family.samples[0].labels) - {"le"}, name
+    there = {}
+    for family in families:
+        assert family.samples, family.name
+        name = family.name.removeprefix("rosey_llm_")
+        if family.type == "counter":
+            name += "_total"
+        there[name] = set(family.samples[0].labels) - {"le"}
+    assert named == there
+    sources = "".join(file.read_text() for file in Path(metrics.__path__[0]).glob("*.py"))
+    for name in re.findall(r'\b(?:gauge|counter|histogram)s?\(\s*"(\w+)"', sources):
+        assert f"rosey_llm_{name}" in {family.name for family in families}
 
 
 async def test_the_text_of_the_metrics_says_what_must_hold(house: House) -> None:
