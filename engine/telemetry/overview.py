@@ -11,7 +11,7 @@ from engine.engine import Engine
 from engine.settings import Settings
 from engine.telemetry import look
 from engine.telemetry.look import Look, TrafficStatistics
-from engine.telemetry.metrics.process import our_version
+from engine.version import our_version
 
 IDLE_SHOWN = 100
 BUSY_SHOWN = 400

@@ -6,18 +6,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from engine.actors.surroundings import now_ms
 from engine.engine import Engine
 from engine.settings import Settings
-from engine.telemetry import address, lag, overview, rendering
+from engine.telemetry import address, lag, overview
 from engine.telemetry.health import Health, Part, Stage
 from engine.telemetry.http import HttpServer, Page
 from engine.telemetry.look import TrafficStatistics
-from engine.telemetry.rendering import Metrics
 from engine.telemetry.shared import Shared
+
+if TYPE_CHECKING:
+    from engine.telemetry.rendering import Metrics
 
 log = logging.getLogger("rosey_llm.http")
 KEPT_S = 0.2
@@ -41,14 +44,15 @@ class Telemetry:
         self._engine = engine
         self._traffic = traffic
         self._health = Health(engine, nats)
-        self._metrics = Shared(Metrics(engine, traffic).render, KEPT_S)
+        self._metrics: Metrics | None = None
+        self._scraped = Shared(self._render, KEPT_S)
         self._overview = Shared(self._look_over, KEPT_S)
         self._began_ms = now_ms()
         self._measuring: asyncio.Task[None] | None = None
         pages = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
-            "/metrics": self._metrics_page,
+            "/metrics": self._scraped.get,
             "/top": self._top,
         }
         self._server = HttpServer(settings.http, pages) if settings.http.enabled else None
@@ -91,8 +95,13 @@ class Telemetry:
         found = await self._health.ready()
         return Page(orjson.dumps(found), status=200 if found["ready"] else 503)
 
-    async def _metrics_page(self) -> Page:
-        return Page(await self._metrics.get(), rendering.CONTENT_TYPE)
+    async def _render(self) -> Page:
+        # Not before somebody asks: what it imports would make each start longer.
+        from engine.telemetry.rendering import CONTENT_TYPE, Metrics
+
+        if self._metrics is None:
+            self._metrics = Metrics(self._engine, self._traffic)
+        return Page(await self._metrics.render(), CONTENT_TYPE)
 
     async def _top(self) -> Page:
         return Page(await self._overview.get())

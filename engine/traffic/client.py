@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import nats.errors
-import nkeys  # type: ignore[import-untyped]
 from nats.aio.client import Client
 
 from engine.settings import NatsSettings
@@ -121,6 +120,9 @@ def _login_by_file(path: str) -> dict[str, Any]:
 
 def _read_credentials(path: str) -> tuple[str, str]:
     """(seed of the nkey, JWT); the JWT is "" where the file holds a seed alone."""
+    # Few have such a file, and to load what it is read with would make each start longer.
+    import nkeys  # type: ignore[import-untyped]
+
     try:
         text = Path(path).read_text(encoding="ascii")
         jwt, seed = _JWT.search(text), _SEED.search(text)

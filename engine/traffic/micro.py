@@ -7,7 +7,6 @@ that the listener has; here they are only told of.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from engine.supervisor import SupervisorStatistics
 from engine.telemetry.counts import Counts
 from engine.traffic.connection import Connection, NotConnected
 from engine.traffic.endpoints import Endpoint, Endpoints
+from engine.version import our_version
 
 log = logging.getLogger("rosey_llm.nats")
 NAME = "rosey-llm"
@@ -57,7 +57,7 @@ class Micro:
         self._identity = {
             "name": NAME,
             "id": secrets.token_hex(11),
-            "version": _version(),
+            "version": our_version(),
             "metadata": {"name": name},
         }
         self._answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
@@ -121,13 +121,6 @@ def figures(statistics: SupervisorStatistics, counts: Counts) -> dict[str, Any]:
         "turns": turns,
         "tokens": sum(tokens.prompt + tokens.completion for _, tokens in counts.tokens.items()),
     }
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version(NAME)
-    except importlib.metadata.PackageNotFoundError:  # run from its sources
-        return "0.0.0"
 
 
 def _named(endpoint: Endpoint) -> dict[str, Any]:

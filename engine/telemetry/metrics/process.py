@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import Metric
 
 from engine.telemetry.look import Look
 from engine.telemetry.metrics.families import gauges, histogram
+from engine.version import our_version
 
 
 def families(look: Look) -> Iterator[Metric]:
@@ -24,10 +24,3 @@ def families(look: Look) -> Iterator[Metric]:
         "By how much a timer of the event loop came too late.",
         look.counts.loop_lag_seconds,
     )
-
-
-def our_version() -> str:
-    try:
-        return version("rosey-llm")
-    except PackageNotFoundError:  # run from a folder that nobody installed
-        return "unknown"
