@@ -30,13 +30,14 @@ class Refrain:
         before, after = self._before, self._after
         if not before:
             return []
+        first, last = len(before), -len(after)
         told: list[bytes] = []
         for chunk in chunks[begin : begin + MOST_CHUNKS]:
             if not isinstance(chunk, bytes):
                 break
             if not (chunk.startswith(before) and chunk.endswith(after)):
                 break
-            told.append(chunk[len(before) : len(chunk) - len(after)])
+            told.append(chunk[first:last])
         while told:
             # A string of JSON has no line breaks, so that each of them is one or none.
             texts = _read(b"[%b]" % b",\n".join(told))
