@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from engine.settings import NatsSettings, SubjectSettings
 from engine.traffic.client import LoginError, NatsClient, client_options
 from engine.traffic.connection import CONNECT_TIMEOUT_S
+from engine.traffic.listener import PROBE_HEADER
 from engine.traffic.unreached import Unreached
 
 ANSWER_TIMEOUT_S = 900.0
@@ -74,12 +75,14 @@ class Bot:
         return bot
 
     async def anybody_there(self) -> bool:
-        """Whether an engine listens. It is asked nothing: an empty request is heard of by us alone.
+        """Whether an engine listens. It is asked nothing, and nobody else hears of it.
 
         Not by `$SRV.PING`: engines with other subjects answer that, too.
         """
         try:
-            await self._client.request(self._subjects.request, b"", timeout=PROBE_TIMEOUT_S)
+            await self._client.request(
+                self._subjects.request, b"{}", timeout=PROBE_TIMEOUT_S, headers={PROBE_HEADER: "1"}
+            )
         except nats.errors.Error:  # nobody listens, nobody answers, or the server left meanwhile
             return False
         return True

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from nats.aio.msg import Msg
 
+from engine.commands.limits import new_request_id
 from engine.errors import Busy, EngineError, InvalidRequest
 from engine.mailbox import Request
 from engine.outcomes import Failure
@@ -17,8 +18,8 @@ from engine.traffic import wire
 from engine.traffic.endpoints import Endpoints
 
 log = logging.getLogger("rosey_llm.listener")
-# To an empty request, which asks no more than whether somebody is here: `rosey-llm chat` does.
-NOTHING_ASKED = Failure("", "", InvalidRequest.code, "The message is empty.")
+# A request with this header asks no more than whether somebody is here: `rosey-llm chat` does.
+PROBE_HEADER = "Rosey-Probe"
 
 
 class Tells(Protocol):
@@ -28,8 +29,8 @@ class Tells(Protocol):
 class Listener:
     """Runs inside NATS's read loop: it decodes, tells, and returns.
 
-    `received` counts messages, `invalid` those of them that were none of ours to understand. An
-    empty request is answered to its sender alone, and is none of them.
+    `received` counts messages, `invalid` those of them that were none of ours to understand. A
+    probe is answered to its sender alone, and is none of them.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Listener:
     def _tell(self, msg: Msg) -> None:
         # An answer to one of our own subjects would be said twice, or be taken for a command.
         replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
-        if replies and not msg.data:
-            self._outlet.refuse_aside(NOTHING_ASKED, replies)
+        if msg.headers and PROBE_HEADER in msg.headers and replies:
+            said = f"An engine is here, and with {PROBE_HEADER} nothing is asked of it."
+            failure = Failure("", new_request_id(), InvalidRequest.code, said)
+            self._outlet.refuse_aside(failure, replies)
             return
         self.received += 1
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)

@@ -11,6 +11,7 @@ import pytest
 
 from engine.settings import NatsSettings, SubjectSettings
 from engine.traffic.bot import Bot
+from engine.traffic.listener import PROBE_HEADER
 from providers.records import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.house import WAIT_S, House
@@ -56,22 +57,22 @@ async def test_a_chat_in_the_terminal_reaches_no_bot_with_anything_but_its_conve
 
 
 @pytest.mark.parametrize("subject", INPUTS)
-async def test_an_empty_request_is_answered_to_its_sender_alone(house: House, subject: str) -> None:
+async def test_a_probe_is_answered_to_its_sender_alone(house: House, subject: str) -> None:
     await house.open()
-    reply = await house.bot.call(subject, b"")
+    reply = await house.bot.call(subject, b"{}", headers={PROBE_HEADER: "1"})
     assert (reply["type"], reply["code"]) == ("llm_error", "invalid_request")
-    assert reply["error"] == "The message is empty."
+    assert reply["error"].startswith("An engine is here")
+    assert reply["request_id"]
     await house.bot.ask("Hi")
     assert [each["type"] for each in house.bot.heard_outcomes()] == ["llm_response"]
 
 
 @pytest.mark.parametrize("subject", INPUTS)
-async def test_an_empty_message_that_nobody_can_be_answered_is_an_error_like_any(
-    house: House, subject: str
-) -> None:
+async def test_an_empty_request_is_an_error_like_any(house: House, subject: str) -> None:
     await house.open()
-    await house.bot.send(subject, b"")
+    reply = await house.bot.call(subject, b"")
     (heard,) = await house.bot.outcomes(1)
+    assert reply == heard
     assert (heard["code"], heard["channel_id"]) == ("invalid_request", "")
 
 
