@@ -137,8 +137,8 @@ async def test_sigterm_finishes_the_answer_in_hand_and_a_second_signal_does_not_
         assert b"draining" in await running.process.stdout.readline()
         hold.set()
         assert (await bot.outcomes(1))[0]["content"] == "You said: Hi"
+        await bot.close()  # while the server is there: else nats-py may trip over its own feet
         assert await running.process.wait() == 0
-        await bot.close()
     async with service(tmp_path, llm) as running:
         bot = await Bot.connect(running.url)
         llm.plan(Behaviour(hang_after=0))
@@ -147,8 +147,8 @@ async def test_sigterm_finishes_the_answer_in_hand_and_a_second_signal_does_not_
         running.process.send_signal(signal.SIGTERM)
         assert running.process.stdout is not None
         assert b"draining" in await running.process.stdout.readline()
-        assert await running.end(signal.SIGINT) == 130
         await bot.close()
+        assert await running.end(signal.SIGINT) == 130
 
 
 @pytest.mark.parametrize("place", ["ps", "files"])
