@@ -7,8 +7,8 @@ growing   until the journal has 4 MB: nothing
 due       the checkpointer is asked: in a thread of its own it brings most of the journal into the
           file, beside the commits, and syncs the file; then -> beside
 beside    once the checkpointer rests, the writer does the rest, and the journal begins anew; then
-          -> growing. Where somebody reads what stands in the journal, nobody waits for them:
-          -> due, after 4 MB more, or in a moment without work a second later
+          -> growing. Where it cannot, since somebody reads what stands in the journal, or the disk
+          is full, nobody waits: -> due, after 4 MB more, or in a moment without work a second later
 
 At 64 MB the commits wait for the checkpointer, and the journal is ended in any state.
 
@@ -17,6 +17,7 @@ The journal's file keeps its size: a commit that overwrites costs less than one 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -100,8 +101,6 @@ class Checkpoints:
         problem = self._checkpointer.problem
         try:
             ended = self._journal.end(self._connection)
-            while not ended and self._journal.reaches(self._due_bytes):
-                self._due_bytes += DUE_BYTES
         except (sqlite3.Error, OSError) as exc:
             ended, problem = False, exc
         if ended:
@@ -109,11 +108,18 @@ class Checkpoints:
             self._due_bytes = DUE_BYTES
             self._say_well()
             return
-        self._not_before_s = time.monotonic() + PAUSE_S
+        self._put_off()
         if problem is not None:
             self._say(f"cannot be brought into it: {problem}")
         elif self._due_bytes > MOST_BYTES:
             self._say("grows as long as somebody reads what stands in it.")
+
+    def _put_off(self) -> None:
+        """Each commit would try it again, otherwise."""
+        self._not_before_s = time.monotonic() + PAUSE_S
+        with contextlib.suppress(OSError):  # then `look` says so
+            while self._journal.reaches(self._due_bytes):
+                self._due_bytes += DUE_BYTES
 
     def _say(self, trouble: str) -> None:
         if self._trouble is None:

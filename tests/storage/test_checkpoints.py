@@ -260,6 +260,40 @@ def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -
             assert checkpoints.patience_s() is None
 
 
+def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_commit(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(database(path)) as connection, closing(Journal(path)) as measured:
+        checkpoints = Checkpoints(connection, path, measured)
+        statements: list[str] = []
+
+        def commit(size: int) -> None:
+            connection.execute("INSERT INTO channel VALUES (?)", ("x" * size,))
+            connection.set_progress_handler(lambda: 1, 1)  # whatever is done now fails
+            connection.set_trace_callback(statements.append)
+            checkpoints.look()
+            connection.set_trace_callback(None)
+            connection.set_progress_handler(None, 1)
+
+        connection.execute("INSERT INTO channel VALUES (?)", ("x" * 2 * DUE_BYTES,))
+        checkpoints.look()
+        checkpoints.close()  # its thread has ended: from here on the writer does all of it
+        checkpoints.idle()
+        commit(2 * DUE_BYTES)
+        for _ in range(5):
+            commit(1)
+        tried = len(statements)
+        assert tried
+        for _ in range(5):
+            commit(1)
+        assert len(statements) == tried
+        commit(2 * DUE_BYTES)
+        assert len(statements) > tried
+        assert [level for level, _ in said(caplog)] == [logging.ERROR]
+        checkpoints.idle()
+        assert not measured.reaches(1)
+
+
 async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
     path: Path, tmp_path: Path
 ) -> None:
