@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.commands.outcomes import Answer
     from engine.errors import LLMError
-    from engine.outcomes import Answer
     from engine.service import LLMService
 
 __all__ = ["Answer", "LLMError", "LLMService"]
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
 
         return LLMError
     if name == "Answer":
-        from engine.outcomes import Answer
+        from engine.commands.outcomes import Answer
 
         return Answer
     raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from engine.actors.channel import ChannelActor
-from engine.actors.surroundings import Surroundings, now_ms
-from engine.mailbox import Request
-from engine.outcomes import Answer, Failure
+from engine.actors.surroundings import Surroundings
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer, Failure
+from engine.commands.request import Request
 from storage import mailboxes
 from storage.errors import StorageUnavailable
 from storage.history import Row
@@ -58,7 +59,7 @@ class Aside:
             return
         self._around.counts.commands["unstored"] += 1
         failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
-        self._around.outlet.refuse(failure, request.replies)
+        self._around.sink.refuse(failure, request.replies)
 
     async def _join(self, request: Request) -> None:
         join = partial(
@@ -71,7 +72,7 @@ class Aside:
         if known is None:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
-            self._around.outlet.publish(known)
+            self._around.sink.publish(known)
         self._around.counts.commands["duplicate"] += 1
 
     async def _stop(self, request: Request) -> None:
@@ -87,7 +88,7 @@ class Aside:
         if settled is None:
             stopped = bool(actor and actor.current is target and actor.stop())
             settled = await self._settle_stop(request, stopped=stopped)
-        self._around.outlet.publish(settled)
+        self._around.sink.publish(settled)
         self._around.counts.commands["at_once"] += 1
 
     async def _settle_stop(self, request: Request, *, stopped: bool) -> Settled:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.request import Request
 from engine.errors import LLMError
-from engine.mailbox import Request
-from engine.outcomes import Answer, Failure, decode
 from storage import mailboxes
 from storage.database import Database
 from storage.errors import StorageError

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from engine import erasing
 from engine.actors.personas import Personas
-from engine.actors.surroundings import Surroundings, Terms, now_ms
+from engine.actors.surroundings import Surroundings, Terms
 from engine.background import Background
+from engine.clock import now_ms
+from engine.commands.outcomes import OutcomeSink
 from engine.erasing import Eraser
 from engine.indexer import Indexer
 from engine.orders import Handler, Orders
-from engine.outlet import Outlet
 from engine.retention import Retention
 from engine.settings import Settings
 from engine.supervisor import Supervisor
@@ -43,7 +44,7 @@ class Engine:
         providers: Sequence[LLMProvider],
         settings: Settings,
         database: Path | None,
-        outlet: Outlet,
+        sink: OutcomeSink,
         orders: Mapping[str, Handler] | None = None,
     ) -> None:
         self._settings = settings
@@ -52,7 +53,7 @@ class Engine:
             database, settings.storage.durability, on_commit=self.counts.commits.note
         )
         terms = _terms(ProviderChain(providers), settings)
-        self._around = Surroundings(self.database, outlet, terms, counts=self.counts)
+        self._around = Surroundings(self.database, sink, terms, counts=self.counts)
         self.supervisor = Supervisor(self._around, settings.channels)
         self._background = Background()
         self._following_up: asyncio.Task[None] | None = None

@@ -28,14 +28,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from engine.actors.surroundings import now_ms
 from engine.actors.turn import ERASED
-from engine.commands import kinds
-from engine.commands.kinds import Erased
+from engine.clock import now_ms
+from engine.commands import records
+from engine.commands.outcomes import Failure
+from engine.commands.records import Erased
 from engine.errors import Cancelled
 from engine.forgetting import Forgetting
 from engine.orders import Handler, OrderNotYet, OrderRefused
-from engine.outcomes import Failure
 from engine.supervisor import Supervisor
 from storage import erasure, orders
 from storage.database import Database
@@ -176,7 +176,7 @@ class Eraser:
 
         What comes in from now on is not of this erasure.
         """
-        body = kinds.encode(Erased())
+        body = records.encode(Erased())
         voided = await self._database.write(partial(erasure.void, scope=scope, body=body))
         if self._supervisor is not None:
             self._supervisor.void(voided)

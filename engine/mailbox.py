@@ -8,26 +8,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.commands.kinds import Command, Erased
+from engine.commands.records import Erased
+from engine.commands.request import Request
 from engine.errors import Busy
-from providers.trace import TraceContext
 from storage.mailboxes import Accepted, AlreadyWaiting, Settled
 
 Acceptance = Accepted | AlreadyWaiting | Settled
-
-
-class Request(NamedTuple):
-    """A command as a sender asked it. `replies` are where its outcome goes beside the usual.
-
-    `trace` is the sender's trace that it belongs to.
-    """
-
-    channel_id: str
-    request_id: str
-    username: str
-    command: Command
-    replies: tuple[str, ...] = ()
-    trace: TraceContext | None = None
 
 
 class Envelope(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from storage import orders
 from storage.database import Database
 from storage.errors import StorageUnavailable

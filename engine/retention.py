@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from engine.erasing import Eraser
 from engine.settings import StorageSettings
 from storage.erasure import Scope

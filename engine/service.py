@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from engine.callers import Callers
-from engine.commands.kinds import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
-from engine.commands.limits import (
+from engine.commands.outcomes import Answer
+from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.request import Request
+from engine.commands.validation import (
     Choices,
     check_channel_id,
     check_choices,
@@ -21,8 +23,6 @@ from engine.commands.limits import (
 )
 from engine.engine import Engine
 from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
-from engine.mailbox import Request
-from engine.outcomes import Answer
 from engine.settings import Settings, parse
 from engine.supervisor import SupervisorStatistics
 from providers.base import LLMProvider

@@ -15,13 +15,15 @@ from functools import partial
 
 from engine.actors.channel import ChannelActor
 from engine.actors.status import ChannelStatus
-from engine.actors.surroundings import Surroundings, now_ms
+from engine.actors.surroundings import Surroundings
 from engine.aside import Aside
-from engine.commands import kinds
-from engine.commands.kinds import Complete, Stop
+from engine.clock import now_ms
+from engine.commands import records
+from engine.commands.outcomes import Failure
+from engine.commands.records import Complete, Stop
+from engine.commands.request import Request
 from engine.errors import Busy, EngineError
-from engine.mailbox import Acceptance, Envelope, Mailbox, Request
-from engine.outcomes import Failure
+from engine.mailbox import Acceptance, Envelope, Mailbox
 from engine.settings import ChannelSettings
 from engine.telemetry import turnlog
 from storage import mailboxes, suspensions
@@ -110,7 +112,7 @@ class Supervisor:
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
-        body = kinds.encode(request.command, request.trace)
+        body = records.encode(request.command, request.trace)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
         if isinstance(request.command, Stop):
@@ -199,7 +201,7 @@ class Supervisor:
         database = self._around.database
         self._suspended = await database.write(suspensions.load)
         for outcome in await database.write(mailboxes.unpublished):
-            self._around.outlet.publish(outcome)
+            self._around.sink.publish(outcome)
         waiting = await database.write(mailboxes.waiting)
         # All of them now, before anything else is awaited, so that the numbers always fit together.
         self._waiting = len(waiting)
@@ -212,7 +214,7 @@ class Supervisor:
 
     async def _recover(self, row: Waiting) -> None:
         try:
-            command, trace = kinds.decode(row.body), kinds.decode_trace(row.body)
+            command, trace = records.decode(row.body), records.decode_trace(row.body)
         except (KeyError, TypeError, ValueError) as exc:
             # A newer version may have accepted what this one does not know.
             log.error("A waiting command cannot be read: %r", exc)
@@ -229,7 +231,7 @@ class Supervisor:
                 now_ms=now_ms(),
             )
             if settled := await self._around.database.write(settle):
-                self._around.outlet.publish(settled)
+                self._around.sink.publish(settled)
             self._waiting -= 1
             self._around.counts.turn_ended(failure, now_ms() - row.accepted_ms, 0)
             return

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from engine.actors import prompt
 from engine.actors.asking import ANSWER_RESERVE_TOKENS
 from engine.actors.personas import Persona
-from engine.commands.limits import Choices, check_choices, check_text
+from engine.commands.validation import Choices, check_choices, check_text
 from engine.errors import LLMError
 from engine.settings import Settings
 from providers import table

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import orjson
 import pytest
 
-from engine.outcomes import Action, Answer, Failure
+from engine.commands.outcomes import Action, Answer, Failure
 from engine.traffic.wire import ALIASES, Asked, Said
 from providers.base import Usage
 from providers.reasoning import FINISH_REASONS

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.actors import prompt
 from engine.actors.personas import Persona
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from providers.chain import Answered
 from providers.prompt import Prompt
 

@@ -15,10 +15,10 @@ from engine.actors.fence import Cut, Fenced, Overdue
 from engine.actors.personas import Persona
 from engine.actors.surroundings import Surroundings, Terms
 from engine.actors.turn import Turn, asked
-from engine.commands.kinds import Chat, Complete
+from engine.commands.outcomes import Answer, Failure
+from engine.commands.records import Chat, Complete
+from engine.commands.request import Request
 from engine.errors import Cancelled
-from engine.mailbox import Request
-from engine.outcomes import Answer, Failure
 from providers.base import Completion, Message, Options, Usage
 from providers.chain import Answered
 from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
@@ -45,7 +45,7 @@ class Asking:
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[Encoded] | None,
     ) -> None:
-        self._outlet = around.outlet
+        self._sink = around.sink
         self._counts = around.counts
         self._began_s = 0.0
         self._terms = terms
@@ -143,7 +143,7 @@ class Asking:
 
     async def _stream(self, messages: Prompt) -> Answered:
         deltas = self._deltas = Deltas(
-            self._outlet,
+            self._sink,
             self._request.channel_id,
             self._request.request_id,
             self._terms.conversation.stream_interval_ms / 1000,

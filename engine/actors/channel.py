@@ -11,17 +11,18 @@ import logging
 from collections.abc import Callable, Collection
 from functools import partial
 
-from engine import outcomes
 from engine.actors import turn as turns
 from engine.actors.memory import Memory
 from engine.actors.restarts import Restarts
 from engine.actors.status import ChannelStatus
-from engine.actors.surroundings import Surroundings, now_ms
+from engine.actors.surroundings import Surroundings
 from engine.actors.turn import Turn
 from engine.actors.work import Work
+from engine.clock import now_ms
+from engine.commands import outcomes
+from engine.commands.outcomes import Answer, Failure
 from engine.errors import Internal, Suspended
 from engine.mailbox import Envelope, Mailbox
-from engine.outcomes import Answer, Failure
 from engine.telemetry import turnlog
 from storage import mailboxes
 from storage.errors import StorageUnavailable
@@ -226,7 +227,7 @@ class ChannelActor:
             turn = turns.erased(work.envelope.request)
         if settled is not None:
             self._memory.apply(turn.rows, settled.upto)
-            self._around.outlet.publish(settled)
+            self._around.sink.publish(settled)
             turnlog.settled(work.envelope, turn)
             if work.span is not None:
                 work.span.settled(turn)
@@ -259,12 +260,12 @@ class ChannelActor:
             failure = Failure(
                 request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0
             )
-            self._around.outlet.refuse(failure, request.replies)
+            self._around.sink.refuse(failure, request.replies)
             return None
         if isinstance(acceptance, Accepted):
             return acceptance.id
         if isinstance(acceptance, Settled):
-            self._around.outlet.publish(acceptance)
+            self._around.sink.publish(acceptance)
         return None
 
     async def _publish_again(self, work: Work) -> None:
@@ -277,7 +278,7 @@ class ChannelActor:
             replies=request.replies,
         )
         if settled := await self._around.database.write(find):
-            self._around.outlet.publish(settled)
+            self._around.sink.publish(settled)
             self._count(work, outcomes.decode(settled.body))
 
     def _count(self, work: Work, outcome: Answer | Failure) -> None:

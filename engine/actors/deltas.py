@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.outlet import Outlet
+from engine.commands.outcomes import OutcomeSink
 
 MAX_DELTA_BYTES = 64 * 1024
 
@@ -12,8 +12,10 @@ MAX_DELTA_BYTES = 64 * 1024
 class Deltas:
     """Gathers what the model writes and hands it to the outlet every `interval_s` seconds."""
 
-    def __init__(self, outlet: Outlet, channel_id: str, request_id: str, interval_s: float) -> None:
-        self._outlet = outlet
+    def __init__(
+        self, sink: OutcomeSink, channel_id: str, request_id: str, interval_s: float
+    ) -> None:
+        self._sink = sink
         self._channel_id = channel_id
         self._request_id = request_id
         self._interval_s = interval_s
@@ -49,7 +51,7 @@ class Deltas:
         while text:
             # A piece that cannot go out stays here, so that the numbers have no gap.
             piece = text.encode()[:MAX_DELTA_BYTES].decode(errors="ignore")
-            if not self._outlet.delta(self._channel_id, self._request_id, self._index, piece):
+            if not self._sink.delta(self._channel_id, self._request_id, self._index, piece):
                 break
             self._index += 1
             text = text[len(piece) :]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from engine.actors.conversation import Conversation, SmallerWindow
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from storage import snapshots
 from storage.database import Database
 from storage.history import Row

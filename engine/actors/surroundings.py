@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.actors.personas import Personas
-from engine.outlet import Outlet
+from engine.commands.outcomes import OutcomeSink
 from engine.settings import ConversationSettings, ServiceSettings
 from engine.telemetry.counts import Counts
 from providers.chain import ProviderChain
@@ -38,12 +37,7 @@ class Surroundings:
     """
 
     database: Database
-    outlet: Outlet
+    sink: OutcomeSink
     terms: Terms
     spans: Spans | None = None
     counts: Counts = field(default_factory=Counts)
-
-
-def now_ms() -> int:
-    """Wall-clock time in milliseconds since 1970, as all tables have it."""
-    return time.time_ns() // 1_000_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.commands.kinds import Chat, Complete
+from engine.commands.outcomes import Action, Answer, Failure
+from engine.commands.records import Chat, Complete
+from engine.commands.request import Request
 from engine.errors import Cancelled, EngineError
-from engine.mailbox import Request
-from engine.outcomes import Action, Answer, Failure
 from storage.history import Kind, Row
 
 ERASED = "This message was erased."

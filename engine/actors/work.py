@@ -8,10 +8,11 @@ from engine.actors import turn as turns
 from engine.actors.asking import Asking
 from engine.actors.conversation import Conversation
 from engine.actors.memory import Memory
-from engine.actors.surroundings import Surroundings, Terms, now_ms
+from engine.actors.surroundings import Surroundings, Terms
 from engine.actors.turn import Turn
+from engine.clock import now_ms
 from engine.commands.help import HELP
-from engine.commands.kinds import (
+from engine.commands.records import (
     Chat,
     Complete,
     Erased,
@@ -21,8 +22,9 @@ from engine.commands.kinds import (
     ShowPersonas,
     Stop,
 )
+from engine.commands.request import Request
 from engine.errors import UnknownPersona
-from engine.mailbox import Envelope, Request
+from engine.mailbox import Envelope
 from providers import trace
 
 if TYPE_CHECKING:

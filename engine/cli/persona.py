@@ -80,7 +80,7 @@ def try_(
     log_to_stderr("warning", "%(message)s")
 
     from engine import lines, trial
-    from engine.commands.limits import Choices
+    from engine.commands.validation import Choices
     from engine.errors import EngineError
 
     lines.tolerate_odd_bytes()

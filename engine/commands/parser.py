@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.commands.kinds import Chat, Command, Help, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas, Stop
 
 
 def parse(line: str) -> Command:

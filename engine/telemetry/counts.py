@@ -7,7 +7,7 @@ are counted in the database's thread.
 
 from __future__ import annotations
 
-from engine.outcomes import Answer, Failure
+from engine.commands.outcomes import Answer, Failure
 from engine.telemetry.bounded import Bounded
 from engine.telemetry.histogram import LONG_SECONDS, SECONDS, SIZES, Histogram
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.actors.status import ChannelStatus
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from engine.engine import Engine
 from engine.supervisor import SupervisorStatistics
 from engine.telemetry.counts import Counts

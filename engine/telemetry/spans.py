@@ -31,10 +31,10 @@ from opentelemetry.trace import (
 )
 
 from engine.actors.turn import Turn
-from engine.commands.kinds import Chat, Complete
+from engine.commands.outcomes import Answer
+from engine.commands.records import Chat, Complete
 from engine.errors import Cancelled
 from engine.mailbox import Envelope
-from engine.outcomes import Answer
 from providers.trace import TraceContext
 
 log = logging.getLogger("rosey_llm.tracing")

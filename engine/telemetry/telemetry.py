@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from engine.actors.surroundings import now_ms
+from engine.clock import now_ms
 from engine.engine import Engine
 from engine.settings import Settings
 from engine.telemetry import address, lag, overview

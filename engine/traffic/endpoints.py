@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from engine.outcomes import Failure, decode
+from engine.commands.outcomes import Failure, decode
 from engine.settings import SubjectSettings
 from engine.traffic.publisher import Publisher
 from storage.mailboxes import Settled
@@ -40,13 +40,13 @@ class Endpoint:
 class Endpoints:
     """An outlet before the outlet: what leaves through it is counted where it came in."""
 
-    def __init__(self, outlet: Publisher, subjects: SubjectSettings) -> None:
-        self._outlet = outlet
+    def __init__(self, sink: Publisher, subjects: SubjectSettings) -> None:
+        self._sink = sink
         self.all = [Endpoint("chat", subjects.chat), Endpoint("request", subjects.request)]
         self._by_subject = {each.subject: each for each in self.all}
         self._under_way: dict[tuple[str, str], tuple[Endpoint, int]] = {}
-        self.delta = outlet.delta
-        self.refuse_aside = outlet.refuse_aside  # of what is not counted
+        self.delta = sink.delta
+        self.refuse_aside = sink.refuse_aside  # of what is not counted
 
     def came(self, subject: str, channel_id: str, request_id: str) -> None:
         """A message came in; whatever becomes of it leaves under these two ids."""
@@ -57,11 +57,11 @@ class Endpoints:
     def publish(self, outcome: Settled) -> None:
         failed = outcome.kind == "error"
         self._ended(outcome.channel, outcome.request_id, outcome if failed else None)
-        self._outlet.publish(outcome)
+        self._sink.publish(outcome)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._ended(failure.channel_id, failure.request_id, failure)
-        self._outlet.refuse(failure, replies)
+        self._sink.refuse(failure, replies)
 
     def _ended(self, channel: str, request_id: str, failure: Failure | Settled | None) -> None:
         # What was accepted before a restart came in on nobody knows which of them.

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from nats.aio.msg import Msg
 
-from engine.commands.limits import new_request_id
+from engine.commands.outcomes import Failure
+from engine.commands.request import Request
+from engine.commands.validation import new_request_id
 from engine.errors import Busy, EngineError, InvalidRequest
-from engine.mailbox import Request
-from engine.outcomes import Failure
 from engine.settings import ConversationSettings, SubjectSettings
 from engine.telemetry import turnlog
 from engine.traffic import wire
@@ -36,12 +36,12 @@ class Listener:
     def __init__(
         self,
         supervisor: Tells,
-        outlet: Endpoints,
+        sink: Endpoints,
         subjects: SubjectSettings,
         settings: ConversationSettings,
     ) -> None:
         self._supervisor = supervisor
-        self._outlet = outlet
+        self._sink = sink
         self._settings = settings
         self.received = self.invalid = 0
         self._own_subjects = frozenset(astuple(subjects))
@@ -68,11 +68,11 @@ class Listener:
         if msg.headers and PROBE_HEADER in msg.headers and replies:
             said = f"An engine is here, and with {PROBE_HEADER} nothing is asked of it."
             failure = Failure("", new_request_id(), InvalidRequest.code, said)
-            self._outlet.refuse_aside(failure, replies)
+            self._sink.refuse_aside(failure, replies)
             return
         self.received += 1
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
-        self._outlet.came(msg.subject, request.channel_id, request.request_id)
+        self._sink.came(msg.subject, request.channel_id, request.request_id)
         if isinstance(request, Failure):
             self.invalid += 1
             self._refuse(request, replies)
@@ -92,4 +92,4 @@ class Listener:
 
     def _refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         turnlog.refused(failure)
-        self._outlet.refuse(failure, replies)
+        self._sink.refuse(failure, replies)

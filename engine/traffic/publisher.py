@@ -12,8 +12,8 @@ from typing import NamedTuple
 import nats.errors
 import orjson
 
-from engine.actors.surroundings import now_ms
-from engine.outcomes import Failure, decode
+from engine.clock import now_ms
+from engine.commands.outcomes import Failure, decode
 from engine.settings import SubjectSettings
 from engine.traffic.connection import Connection, NotConnected
 from storage import mailboxes

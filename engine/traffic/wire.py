@@ -8,8 +8,11 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 
-from engine.commands.kinds import Chat, Command, Complete, Reset
-from engine.commands.limits import (
+from engine.commands.outcomes import Failure
+from engine.commands.parser import parse
+from engine.commands.records import Chat, Command, Complete, Reset
+from engine.commands.request import Request
+from engine.commands.validation import (
     check_channel_id,
     check_length,
     check_name,
@@ -17,10 +20,7 @@ from engine.commands.limits import (
     check_text,
     new_request_id,
 )
-from engine.commands.parser import parse
 from engine.errors import InvalidRequest
-from engine.mailbox import Request
-from engine.outcomes import Failure
 from engine.settings import ConversationSettings
 from providers import records, trace
 from providers.records import Count, RecordError, Temperature

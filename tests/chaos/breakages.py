@@ -25,7 +25,7 @@ def publish_before_commit() -> None:
 
     async def hasty(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
         request, outcome = work.envelope.request, turn.outcome
-        self._around.outlet.publish(
+        self._around.sink.publish(
             Settled(
                 0,
                 request.channel_id,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engine import LLMService
-from engine.commands.kinds import Chat
 from engine.commands.parser import parse
+from engine.commands.records import Chat
 from engine.erasing import Eraser
 from providers import ScriptedProvider
 from storage import proof

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.commands.kinds import Chat, Erased
+from engine.commands.records import Chat, Erased
+from engine.commands.request import Request
 from engine.errors import Busy
-from engine.mailbox import Acceptance, Envelope, Mailbox, Request
+from engine.mailbox import Acceptance, Envelope, Mailbox
 
 LOOP = asyncio.new_event_loop()
 LOOP.close()  # a mailbox does not look at what it is for

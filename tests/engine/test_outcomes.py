@@ -3,7 +3,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from engine.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Failure, decode
 from providers.base import Usage
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.commands import kinds
-from engine.commands.kinds import (
+from engine.commands import records
+from engine.commands.parser import parse
+from engine.commands.records import (
     Chat,
     Command,
     Complete,
@@ -13,7 +14,6 @@ from engine.commands.kinds import (
     ShowPersonas,
     Stop,
 )
-from engine.commands.parser import parse
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_line_is_a_command_only_where_all_of_it_has_a_commands_form(
     ],
 )
 def test_a_command_comes_back_from_the_mailbox_as_it_was(command: Command) -> None:
-    assert kinds.decode(kinds.encode(command)) == command
+    assert records.decode(records.encode(command)) == command

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.commands.kinds import Chat
+from engine.commands.outcomes import Failure
+from engine.commands.records import Chat
+from engine.commands.request import Request
 from engine.engine import Engine
-from engine.mailbox import Request
-from engine.outcomes import Failure
 from engine.settings import parse
 from providers.base import Completion, LLMProvider, Message, Options
 from storage.mailboxes import Settled
@@ -62,32 +62,32 @@ class Awaited:
 
 
 @pytest.fixture
-def outlet() -> Awaited:
+def sink() -> Awaited:
     return Awaited()
 
 
 @pytest.fixture
-async def engine(outlet: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
+async def engine(sink: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
     tables = {
         "service": {"max_context_messages": 2 * TURNS},
         # Nobody leaves memory before the test says so, however long it takes.
         "channels": {"resident_limit": 1, "snapshot_interval_s": 3600.0},
     }
     settings = parse(tables, tmp_path)
-    engine = Engine([Echo()], settings, None, outlet)
+    engine = Engine([Echo()], settings, None, sink)
     await engine.start()
     yield engine
     await engine.drain()
     await engine.aclose()
 
 
-async def talk(engine: Engine, outlet: Awaited, channels: Iterable[int]) -> None:
+async def talk(engine: Engine, sink: Awaited, channels: Iterable[int]) -> None:
     names = [f"#channel-{number}" for number in channels]
     for turn in range(TURNS):
         for name in names:
             text = f"{name} {turn} ".ljust(TEXT_BYTES, "x")
             engine.supervisor.tell(Request(name, f"r{turn}", "alice", Chat(text)))
-        await outlet.outcomes(len(names))
+        await sink.outcomes(len(names))
     await engine.database.write(lambda _: None)  # the writer lets go of the commit before
 
 
@@ -97,12 +97,12 @@ def traced_bytes() -> int:
 
 
 async def test_an_idle_channel_weighs_little_more_than_what_was_said(
-    engine: Engine, outlet: Awaited
+    engine: Engine, sink: Awaited
 ) -> None:
     tracemalloc.start()
     try:
         for first in range(0, CHANNELS, GROUP):
-            await talk(engine, outlet, range(first, first + GROUP))
+            await talk(engine, sink, range(first, first + GROUP))
         resident_bytes = traced_bytes()
         assert engine.supervisor.statistics().actors == CHANNELS
         await engine.supervisor.passivate_idle()

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import erasing, errand
-from engine.commands import kinds
-from engine.commands.kinds import Chat
+from engine.commands import records
+from engine.commands.records import Chat
 from storage import mailboxes, search_index, snapshots
 from storage.erasure import Scope
 from storage.history import Row
@@ -43,7 +43,7 @@ def tell(path: Path) -> None:
         for channel in ("#a", "#b", "#c"):
             snapshots.save(archive.connection, channel, 1, 0, _text(USER).encode())
             for user in (USER, "bob"):
-                body = kinds.encode(Chat(_text(user)))
+                body = records.encode(Chat(_text(user)))
                 mailboxes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
         archive.connection.execute("COMMIT")
         leave_remains(archive.connection, _text(USER))

@@ -15,11 +15,13 @@ from unittest import mock
 from engine.actors.asking import Asking
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
-from engine.actors.surroundings import Terms, now_ms
+from engine.actors.surroundings import Terms
 from engine.actors.turn import Turn
 from engine.actors.work import Work
+from engine.clock import now_ms
+from engine.commands.request import Request
 from engine.errors import Busy
-from engine.mailbox import Envelope, Mailbox, Request
+from engine.mailbox import Envelope, Mailbox
 from engine.supervisor import Supervisor
 from providers.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
@@ -35,7 +37,7 @@ def publish_before_commit() -> AbstractContextManager[object]:
 
     async def too_soon(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
         request, outcome = work.envelope.request, turn.outcome
-        self._around.outlet.publish(
+        self._around.sink.publish(
             Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
         )
         return await settle(self, row_id, work, turn)

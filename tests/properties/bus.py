@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from engine.actors.surroundings import now_ms
-from engine.outcomes import Answer, Failure, decode
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer, Failure, decode
 from storage import mailboxes
 from storage.database import Database
 from storage.mailboxes import Settled

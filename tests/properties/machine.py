@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from engine.commands.kinds import (
+from engine.commands.records import (
     Chat,
     Command,
     Complete,

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engine.actors.conversation import Exchange
-from engine.commands.kinds import Chat, Command
+from engine.commands.records import Chat, Command
+from engine.commands.request import Request
 from engine.errors import Busy, Suspended
-from engine.mailbox import Request
 from tests.properties.clock import Clock
 from tests.properties.life import Life
 from tests.properties.model import WINDOW, Model

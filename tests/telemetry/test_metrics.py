@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import LLMService
-from engine.outcomes import Answer
+from engine.commands.outcomes import Answer
 from engine.settings import parse
 from engine.telemetry import metrics
 from engine.telemetry.bounded import Bounded

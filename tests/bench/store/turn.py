@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from engine.actors.surroundings import now_ms
-from engine.outcomes import Answer
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer
 from providers.base import Usage
 from storage import mailboxes
 from storage.database import Write

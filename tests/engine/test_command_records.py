@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.commands import kinds
-from engine.commands.kinds import Chat, Command, Complete, Reset, SetPersona
+from engine.commands import records
+from engine.commands.records import Chat, Command, Complete, Reset, SetPersona
 from providers.trace import TraceContext
 
 TRACES = [
@@ -23,11 +23,11 @@ TRACES = [
 def test_a_command_and_its_trace_come_back_as_they_were(
     command: Command, trace: TraceContext | None
 ) -> None:
-    body = kinds.encode(command, trace)
-    assert (kinds.decode(body), kinds.decode_trace(body)) == (command, trace)
+    body = records.encode(command, trace)
+    assert (records.decode(body), records.decode_trace(body)) == (command, trace)
 
 
 def test_what_an_earlier_version_has_accepted_is_read() -> None:
     body = b'["Chat",{"text":"Hi","model":null,"persona":"concise"}]'
-    assert kinds.decode(body) == Chat("Hi", persona="concise")
-    assert kinds.decode_trace(body) is None
+    assert records.decode(body) == Chat("Hi", persona="concise")
+    assert records.decode_trace(body) is None

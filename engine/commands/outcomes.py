@@ -1,13 +1,13 @@
-"""How a turn ended: an answer or a failure, and the bytes it has on the wire and in the outbox."""
+"""The outcome of a command: an answer or a failure, its JSON, and where it leaves the engine."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
 from providers.base import Usage
-from storage.mailboxes import OutcomeKind
+from storage.mailboxes import OutcomeKind, Settled
 
 Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
 
@@ -82,6 +82,25 @@ class Failure(NamedTuple):
                 "ahead": self.ahead,
             }
         )
+
+
+class OutcomeSink(Protocol):
+    """Where outcomes leave the engine: NATS, or a caller in the same process.
+
+    Every method returns at once and never raises.
+    """
+
+    def publish(self, outcome: Settled) -> None:
+        """Send a committed outcome, in the order of the calls, and mark it as published.
+
+        Only the store makes `Settled`, and only after the commit: nothing else can be published.
+        """
+
+    def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Report that a message was not accepted; nothing of it was stored."""
+
+    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+        """Send a piece of a growing answer; return False if it cannot go out now."""
 
 
 def decode(body: bytes) -> Answer | Failure:

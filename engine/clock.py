@@ -1,0 +1,10 @@
+"""The wall clock, in the unit that every table and message uses."""
+
+from __future__ import annotations
+
+import time
+
+
+def now_ms() -> int:
+    """Return the wall-clock time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
