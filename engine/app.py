@@ -9,13 +9,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from engine import changes, reloading
+from engine import reloading
 from engine.background import Background
-from engine.changes import Changes
+from engine.config import changes
+from engine.config.changes import Changes
+from engine.config.loading import DEFAULT_FILE
+from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
 from engine.reloading import Reloading
-from engine.settings import DEFAULT_FILE, Settings
 from engine.telemetry import logs
 from engine.telemetry.health import Part
 from engine.telemetry.look import TrafficStatistics
@@ -158,13 +160,11 @@ class App:
 
         Raises RecordError where it cannot, and then nothing is changed.
         """
-        settings, before = changes.taken_up(self._settings, read), self._engine.chain
+        settings, before = changes.applied(self._settings, read), self._engine.chain
         self._engine.take_up(settings, _providers(settings))
         self._listener.set_limits(settings.conversation)
         logs.take_up(settings.log)
-        found = changes.between(
-            self._settings, read, before.providers, self._engine.chain.providers
-        )
+        found = changes.diff(self._settings, read, before.providers, self._engine.chain.providers)
         self._settings = settings
         return found
 

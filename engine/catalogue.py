@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.actors.personas import BUILT_IN, Persona
+from engine.config.personas import BUILT_IN, Persona
+from engine.config.settings import Settings
 from engine.errors import UnknownPersona
-from engine.settings import Settings
 from providers.records import suggestion
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.settings import Settings
+from engine.config.settings import Settings
 from engine.traffic.bot import Bot
 from engine.traffic.client import without_login
 from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse

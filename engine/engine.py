@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from engine import erasing
-from engine.actors.personas import Personas
 from engine.actors.surroundings import Surroundings, Terms
 from engine.background import Background
 from engine.clock import now_ms
 from engine.commands.outcomes import OutcomeSink
+from engine.config.personas import Personas
+from engine.config.settings import Settings
 from engine.erasing import Eraser
 from engine.indexer import Indexer
 from engine.orders import Handler, Orders
 from engine.retention import Retention
-from engine.settings import Settings
 from engine.supervisor import Supervisor
 from engine.telemetry import tracing
 from engine.telemetry.counts import Counts

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine import settings
-from engine.changes import Changes
+from engine.config import loading
+from engine.config.changes import Changes
+from engine.config.settings import Settings
 from engine.errors import CannotReload, CannotStart
 from engine.orders import OrderRefused
-from engine.settings import Settings
 from providers.records import RecordError
 from storage.errand import Errand
 from storage.lock import owner
@@ -104,7 +104,7 @@ class Reloading:
     async def _reload(self) -> Changes:
         try:
             # In a thread: a file may be on a slow disk, and a new kind of provider is imported.
-            read = await asyncio.to_thread(settings.load, self._source())
+            read = await asyncio.to_thread(loading.load, self._source())
             if self._closed:
                 raise CannotReload(STOPPING)
             return self._take_up(read)

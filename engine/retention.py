@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 
 from engine.clock import now_ms
+from engine.config.settings import StorageSettings
 from engine.erasing import Eraser
-from engine.settings import StorageSettings
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
 

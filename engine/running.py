@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.app import App
+from engine.config.settings import Settings
 from engine.reloading import Reloading
-from engine.settings import Settings
 from engine.telemetry.systemd import Systemd
 from engine.traffic.client import without_login
 

@@ -21,9 +21,10 @@ from engine.commands.validation import (
     check_text,
     new_request_id,
 )
+from engine.config.loading import parse
+from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
-from engine.settings import Settings, parse
 from engine.supervisor import SupervisorStatistics
 from providers.base import LLMProvider
 from storage.errors import StorageError

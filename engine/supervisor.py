@@ -22,9 +22,9 @@ from engine.commands import records
 from engine.commands.outcomes import Failure
 from engine.commands.records import Complete, Stop
 from engine.commands.request import Request
+from engine.config.settings import ChannelSettings
 from engine.errors import Busy, EngineError
 from engine.mailbox import Acceptance, Envelope, Mailbox
-from engine.settings import ChannelSettings
 from engine.telemetry import turnlog
 from storage import mailboxes, suspensions
 from storage.database import Write

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from engine import lines
 from engine.app import App, url_file
+from engine.config.settings import Settings
 from engine.errors import AlreadyRunning, CannotStart
-from engine.settings import Settings
 from engine.traffic.bot import Bot, Heard, LineTooLong, ServiceGone
 
 Start = Callable[[AsyncExitStack], Awaitable[App]]

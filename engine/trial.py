@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from engine.actors import prompt
 from engine.actors.asking import ANSWER_RESERVE_TOKENS
-from engine.actors.personas import Persona
 from engine.commands.validation import Choices, check_choices, check_text
+from engine.config.personas import Persona
+from engine.config.settings import Settings
 from engine.errors import LLMError
-from engine.settings import Settings
 from providers import table
 from providers.base import Options
 from providers.chain import Answered, ProviderChain

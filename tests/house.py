@@ -18,8 +18,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.app import App
-from engine.changes import Changes
-from engine.settings import Settings, parse
+from engine.config.changes import Changes
+from engine.config.loading import parse
+from engine.config.settings import Settings
 from tests.fakes.llm_server import LLMServer
 
 Heard = dict[str, Any]

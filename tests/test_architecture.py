@@ -42,7 +42,7 @@ def who_imports(package: str) -> set[str]:
         ("click", r"engine/cli/\w+\.py"),
         ("datasette", r"engine/audit/\w+\.py"),
         ("uvicorn", r"engine/audit/server\.py"),
-        ("tomlkit", r"engine/setup/\w+\.py"),
+        ("tomlkit", r"engine/config/setup/\w+\.py"),
         ("opentelemetry", r"engine/telemetry/spans\.py"),
         ("matplotlib", r"engine/history/plot\.py"),
         ("dateparser", r"engine/history/moments\.py"),

@@ -11,7 +11,7 @@ from typing import get_args
 import orjson
 import pytest
 
-from engine.settings import parse
+from engine.config.loading import parse
 from providers import table
 from providers.base import ProviderConfig
 from providers.scripted import FAILURES, ScriptedConfig

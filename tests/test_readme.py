@@ -13,9 +13,10 @@ from pathlib import Path
 import click
 import pytest
 
-from engine.actors.personas import Persona
 from engine.cli import main
-from engine.settings import Settings, parse
+from engine.config.loading import parse
+from engine.config.personas import Persona
+from engine.config.settings import Settings
 from providers import table
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House

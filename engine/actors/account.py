@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.actors import prompt
-from engine.actors.personas import Persona
 from engine.clock import now_ms
+from engine.config.personas import Persona
 from providers.chain import Answered
 from providers.prompt import Prompt
 

@@ -12,12 +12,12 @@ from engine.actors.answer import AnswerText
 from engine.actors.conversation import Encoded
 from engine.actors.deltas import Deltas
 from engine.actors.fence import Cut, Fenced, Overdue
-from engine.actors.personas import Persona
 from engine.actors.surroundings import Surroundings, Terms
 from engine.actors.turn import Turn, asked
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
+from engine.config.personas import Persona
 from engine.errors import Cancelled
 from providers.base import Completion, Message, Options, Usage
 from providers.chain import Answered

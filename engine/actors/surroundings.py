@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from engine.actors.personas import Personas
 from engine.commands.outcomes import OutcomeSink
-from engine.settings import ConversationSettings, ServiceSettings
+from engine.config.personas import Personas
+from engine.config.settings import ConversationSettings, ServiceSettings
 from engine.telemetry.counts import Counts
 from providers.chain import ProviderChain
 from storage.database import Database

@@ -33,7 +33,7 @@ def init(defaults: bool, output: Path, force: bool) -> None:
 
     Exit codes: 0 written, 1 nothing was written.
     """
-    from engine.setup import example
+    from engine.config.setup import example
 
     _check_free(output, force)
     text, key_variable = example.shipped(), ""
@@ -70,7 +70,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
     """
     from engine import lines
-    from engine.setup import conversion
+    from engine.config.setup import conversion
     from providers.records import RecordError
 
     folder = output.parent if output else Path()
@@ -95,7 +95,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
 
 def _interviewed(folder: Path) -> tuple[str, str]:
     from engine import lines
-    from engine.setup.interview import Interview
+    from engine.config.setup.interview import Interview
 
     lines.tolerate_odd_bytes()
     try:
@@ -136,7 +136,7 @@ def _json(file: Path) -> dict[str, object]:
 
 
 def _check_free(output: Path, force: bool) -> None:
-    from engine.setup import newfile
+    from engine.config.setup import newfile
 
     try:
         newfile.check_free(output, replace=force)
@@ -147,7 +147,7 @@ def _check_free(output: Path, force: bool) -> None:
 
 
 def _write(output: Path, text: str, force: bool) -> None:
-    from engine.setup import newfile
+    from engine.config.setup import newfile
 
     try:
         newfile.write(output, text, replace=force)

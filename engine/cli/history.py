@@ -37,11 +37,11 @@ class Source:
 
 
 def _configured(config: Path | None) -> Path:
-    from engine import settings
+    from engine.config import loading
     from engine.errors import CannotStart
 
     try:
-        return settings.database_of(config_file(config))
+        return loading.database_of(config_file(config))
     except CannotStart as exc:
         cannot_start(exc)
 

@@ -13,7 +13,7 @@ from engine.cli.starting import config_option, load, log_to_stderr, run_async
 
 if TYPE_CHECKING:
     from engine.catalogue import Entry
-    from engine.settings import Settings
+    from engine.config.settings import Settings
 
 EXIT_INTERRUPTED = 130
 WIDTH = 100

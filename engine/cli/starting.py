@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     import asyncio
 
-    from engine.settings import Settings
+    from engine.config.settings import Settings
 
 T = TypeVar("T")
 EXIT_CANNOT_START = 3
@@ -28,7 +28,7 @@ config_option = click.option(
 
 def config_file(config: Path | None) -> Path | None:
     """The file that is read; None where there is none."""
-    from engine.settings import DEFAULT_FILE
+    from engine.config.loading import DEFAULT_FILE
 
     if config is None and Path(DEFAULT_FILE).exists():
         return Path(DEFAULT_FILE)
@@ -36,11 +36,11 @@ def config_file(config: Path | None) -> Path | None:
 
 
 def load(config: Path | None) -> Settings:
-    from engine import settings
+    from engine.config import loading
     from engine.errors import CannotStart
 
     try:
-        return settings.load(config_file(config))
+        return loading.load(config_file(config))
     except CannotStart as exc:
         cannot_start(exc)
 

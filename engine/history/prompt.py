@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.actors import prompt
 from engine.actors.conversation import Exchange
+from engine.config.settings import ServiceSettings
 from engine.history.moments import iso, shown
 from engine.history.paper import Paper, indented, number, visible
-from engine.settings import ServiceSettings
 from providers.base import Message
 from providers.prompt import Prompt
 from storage import persona_versions

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from engine.settings import HttpSettings
+from engine.config.settings import HttpSettings
 
 log = logging.getLogger("rosey_llm.http")
 PORTS_TRIED = 100

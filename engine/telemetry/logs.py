@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from engine.settings import LogSettings
+from engine.config.settings import LogSettings
 from engine.telemetry import turnlog
 from engine.telemetry.event import Event, as_json, one_line, shown
 from engine.telemetry.stderr import StderrHandler

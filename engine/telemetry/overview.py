@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.actors.status import ChannelStatus
+from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.settings import Settings
 from engine.telemetry import look
 from engine.telemetry.look import Look, TrafficStatistics
 from engine.version import our_version

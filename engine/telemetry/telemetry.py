@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from engine.clock import now_ms
+from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.settings import Settings
 from engine.telemetry import address, lag, overview
 from engine.telemetry.health import Health, Part, Stage
 from engine.telemetry.http import HttpServer, Page

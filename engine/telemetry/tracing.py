@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config.settings import TracingSettings
 from engine.errors import CannotStart
-from engine.settings import TracingSettings
 
 if TYPE_CHECKING:
     from engine.telemetry.spans import Spans

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from engine.settings import Settings
+from engine.config.settings import Settings
 from engine.telemetry import address
 
 Overview = Mapping[str, Any]

@@ -13,7 +13,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.settings import NatsSettings, SubjectSettings
+from engine.config.settings import NatsSettings, SubjectSettings
 from engine.traffic.client import LoginError, NatsClient, client_options
 from engine.traffic.connection import CONNECT_TIMEOUT_S
 from engine.traffic.listener import PROBE_HEADER

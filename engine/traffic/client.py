@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import nats.errors
 from nats.aio.client import Client
 
-from engine.settings import NatsSettings
+from engine.config.settings import NatsSettings
 
 PAUSE_S = 0.5
 PING_INTERVAL_S = 10.0

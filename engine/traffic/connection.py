@@ -14,7 +14,7 @@ from typing import Any
 import nats.errors
 from nats.aio.subscription import Subscription
 
-from engine.settings import NatsSettings
+from engine.config.settings import NatsSettings
 from engine.traffic.client import (
     PAUSE_S,
     PING_INTERVAL_S,

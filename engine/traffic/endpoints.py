@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from engine.commands.outcomes import Failure, decode
-from engine.settings import SubjectSettings
+from engine.config.settings import SubjectSettings
 from engine.traffic.publisher import Publisher
 from storage.mailboxes import Settled
 

@@ -11,8 +11,8 @@ from nats.aio.msg import Msg
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
+from engine.config.settings import ConversationSettings, SubjectSettings
 from engine.errors import Busy, EngineError, InvalidRequest
-from engine.settings import ConversationSettings, SubjectSettings
 from engine.telemetry import turnlog
 from engine.traffic import wire
 from engine.traffic.endpoints import Endpoints

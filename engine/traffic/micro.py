@@ -18,7 +18,7 @@ import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
-from engine.settings import SubjectSettings
+from engine.config.settings import SubjectSettings
 from engine.supervisor import SupervisorStatistics
 from engine.telemetry.counts import Counts
 from engine.traffic.connection import Connection, NotConnected

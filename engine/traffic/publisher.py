@@ -14,7 +14,7 @@ import orjson
 
 from engine.clock import now_ms
 from engine.commands.outcomes import Failure, decode
-from engine.settings import SubjectSettings
+from engine.config.settings import SubjectSettings
 from engine.traffic.connection import Connection, NotConnected
 from storage import mailboxes
 from storage.database import Database

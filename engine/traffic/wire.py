@@ -20,8 +20,8 @@ from engine.commands.validation import (
     check_text,
     new_request_id,
 )
+from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
-from engine.settings import ConversationSettings
 from providers import records, trace
 from providers.records import Count, RecordError, Temperature
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from engine.settings import SubjectSettings
+from engine.config.settings import SubjectSettings
 from tests.bench.children import Child, installed, module, running
 from tests.bench.model_call import MESSAGE_BYTES
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from engine.settings import SubjectSettings
+from engine.config.settings import SubjectSettings
 from engine.traffic.embedded import EmbeddedNats
 from tests.bench import engines, yardsticks
 from tests.bench.children import Child, module, running

@@ -14,7 +14,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.actors.personas import BUILT_IN
+from engine.config.personas import BUILT_IN
 from tests.chaos.llm import asked
 from tests.chaos.witness import Key, Ledger, now_ms, patient
 

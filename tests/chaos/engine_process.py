@@ -19,7 +19,8 @@ import orjson
 import uvloop
 
 from engine import running
-from engine.settings import Settings, load
+from engine.config.loading import load
+from engine.config.settings import Settings
 from tests.chaos import kill_points
 from tests.chaos.breakages import BREAKAGES
 

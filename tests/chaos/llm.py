@@ -9,7 +9,7 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
-from engine.actors.personas import BUILT_IN
+from engine.config.personas import BUILT_IN
 from tests.fakes.llm_server import CHAT_PATHS, Behaviour, LLMServer, RecordedRequest
 
 Prompt = tuple[str, ...]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.actors.personas import BUILT_IN, Persona, Personas
+from engine.config.personas import BUILT_IN, Persona, Personas
 from engine.errors import UnknownPersona
 
 

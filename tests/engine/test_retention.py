@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine import LLMService, retention
+from engine.config.loading import parse
+from engine.config.settings import Settings, StorageSettings
 from engine.retention import DAY_MS, Retention
-from engine.settings import Settings, StorageSettings, parse
 from providers import ScriptedProvider
 from storage import erasure, proof, search_index
 from storage.erasure import BATCH, Scope

@@ -14,7 +14,7 @@ import pytest
 
 from engine import Answer, LLMError, LLMService
 from engine.actors import crashes, fence
-from engine.settings import parse
+from engine.config.loading import parse
 from providers import OllamaProvider, ScriptedProvider
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.errors import ModelNotFound

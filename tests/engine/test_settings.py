@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from engine import settings
-from engine.actors.personas import Personas
+from engine.config import loading
+from engine.config.personas import Personas
+from engine.config.settings import Settings
 from engine.errors import CannotStart
-from engine.settings import Settings
 from providers import table
 from providers.records import RecordError
 
@@ -21,7 +21,7 @@ def problem(tmp_path: Path, text: str) -> str:
     file = tmp_path / "rosey-llm.toml"
     file.write_text(text)
     with pytest.raises(CannotStart) as caught:
-        settings.load(file)
+        loading.load(file)
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     return message.removeprefix(f"{file}: ")
@@ -30,8 +30,8 @@ def problem(tmp_path: Path, text: str) -> str:
 def test_the_example_file_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
-    example = settings.load(EXAMPLE)
-    defaults = settings.parse({}, EXAMPLE.parent)
+    example = loading.load(EXAMPLE)
+    defaults = loading.parse({}, EXAMPLE.parent)
     assert dataclasses.replace(example, providers={}) == defaults
     for name in example.providers:
         provider = table.build(name, example.provider_table(name))
@@ -62,7 +62,7 @@ def test_the_example_file_has_every_key() -> None:
 
 
 def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None:
-    defaults = settings.load(EXAMPLE)
+    defaults = loading.load(EXAMPLE)
     assert defaults.service.max_context_messages == 10
     assert defaults.service.default_persona == "default"
     openai = defaults.provider_table("openai")
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_said_with_its_path_and_the_expectation(
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="cannot be read"):
-        settings.load(tmp_path / "none.toml")
+        loading.load(tmp_path / "none.toml")
 
 
 def test_keys_come_from_the_environment_or_a_file(
@@ -140,7 +140,7 @@ def test_keys_come_from_the_environment_or_a_file(
 ) -> None:
     monkeypatch.setenv("MY_KEY", "from-env")
     (tmp_path / "key").write_text("from-file\n")
-    loaded = settings.parse(
+    loaded = loading.parse(
         {
             "providers": {
                 "openai": {"api_key": "${MY_KEY}"},
@@ -155,7 +155,7 @@ def test_keys_come_from_the_environment_or_a_file(
 
 def test_no_repr_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sesame")
-    loaded = settings.parse({"nats": {"password": "${MY_KEY}"}}, Path())
+    loaded = loading.parse({"nats": {"password": "${MY_KEY}"}}, Path())
     provider = table.build("openai", {"api_key": "sesame"})
     assert "sesame" not in repr(loaded) + repr(provider.config) + repr(provider)
 
@@ -187,7 +187,7 @@ def test_paths_start_at_the_files_folder_or_at_home(
     monkeypatch.setenv("HOME", str(folder))
     file = tmp_path / "rosey-llm.toml"
     file.write_text(PATHS.replace("PLACE", place))
-    loaded = settings.load(file)
+    loaded = loading.load(file)
     nats = loaded.nats
     assert loaded.storage.path == str(folder / "x.db")
     assert nats.store_dir == str(folder / "nats")
@@ -200,7 +200,7 @@ def test_paths_start_at_the_files_folder_or_at_home(
 
 
 def test_a_path_that_is_not_set_stays_so(tmp_path: Path) -> None:
-    loaded = settings.parse({"providers": {"local": {"model_path": ""}}}, tmp_path)
+    loaded = loading.parse({"providers": {"local": {"model_path": ""}}}, tmp_path)
     assert loaded.nats.credentials == loaded.nats.tls_ca == ""
     assert loaded.provider_table("local")["model_path"] == ""
 
@@ -209,12 +209,12 @@ def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
     file = tmp_path / "rosey-llm.toml"
     file.write_bytes(b"name = '\xff'")
     with pytest.raises(CannotStart) as caught:
-        settings.load(file)
+        loading.load(file)
     assert str(caught.value) == f"{file}: not UTF-8: invalid start byte at byte 8"
 
 
 def test_a_persona_of_ones_own_replaces_a_built_in_one_in_any_case(tmp_path: Path) -> None:
-    loaded = settings.parse({"personas": {"CONCISE": {"prompt": "Hm."}}}, tmp_path)
+    loaded = loading.parse({"personas": {"CONCISE": {"prompt": "Hm."}}}, tmp_path)
     personas = Personas(loaded.personas)
     assert personas.get("concise")[1].prompt == "Hm."
     assert personas.names == ["default", "concise", "technical", "creative"]
@@ -240,7 +240,7 @@ def test_a_packages_provider_needs_no_table(
         "[rosey_llm.providers]\nsettings_parrot = settings_parrots:Parrot\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    loaded = settings.parse({"default_provider": name, "fallback_providers": [name]}, tmp_path)
+    loaded = loading.parse({"default_provider": name, "fallback_providers": [name]}, tmp_path)
     assert table.build(name, loaded.provider_table(name)).kind == "parrot"
 
 
@@ -267,7 +267,7 @@ def test_the_environments_key_is_for_the_default_address_of_its_kind_alone(
     key: str | None,
 ) -> None:
     monkeypatch.setenv(variable, "from-env")
-    loaded = settings.parse({"providers": {} if values is None else {name: values}}, Path())
+    loaded = loading.parse({"providers": {} if values is None else {name: values}}, Path())
     assert loaded.provider_table(name).get("api_key") == key
     assert "from-env" not in repr(loaded)
 
@@ -277,7 +277,7 @@ async def test_a_missing_key_is_asked_for_where_it_would_be_read(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     elsewhere = {"kind": "openai", "base_url": "https://api.openai.com/v2"}
-    loaded = settings.parse({"providers": {"mine": elsewhere}}, Path())
+    loaded = loading.parse({"providers": {"mine": elsewhere}}, Path())
     details = []
     for name in ("openai", "mine"):
         async with table.build(name, loaded.provider_table(name)) as provider:
@@ -294,11 +294,11 @@ def test_a_key_from_the_environment_that_cannot_be_sent_is_told_at_the_start(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "two\nlines")
     with pytest.raises(RecordError, match=r"^providers\.openai\.api_key: "):
-        settings.parse({"default_provider": "openai"}, Path())
+        loading.parse({"default_provider": "openai"}, Path())
 
 
 def test_several_providers_of_a_kind_are_told_apart_by_their_tables(tmp_path: Path) -> None:
-    loaded = settings.parse(
+    loaded = loading.parse(
         {
             "default_provider": "vllm",
             "providers": {"vllm": {"kind": "openai", "base_url": "http://localhost:8000/v1"}},

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
-from engine.setup import example
-from engine.setup.newfile import write
+from engine.config.setup import example
+from engine.config.setup.newfile import write
 from tests.engine.test_cli import COMMAND, read_until, rosey
 
 ROOT = Path(__file__).parents[2]

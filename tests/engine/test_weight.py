@@ -13,8 +13,8 @@ import pytest
 from engine.commands.outcomes import Failure
 from engine.commands.records import Chat
 from engine.commands.request import Request
+from engine.config.loading import parse
 from engine.engine import Engine
-from engine.settings import parse
 from providers.base import Completion, LLMProvider, Message, Options
 from storage.mailboxes import Settled
 

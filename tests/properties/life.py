@@ -12,8 +12,8 @@ from typing import Any
 from unittest import mock
 
 import engine.engine
+from engine.config.loading import parse
 from engine.engine import Engine
-from engine.settings import parse
 from providers import ScriptedProvider
 from providers.base import Message, Options
 from providers.chain import ProviderChain

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
-from engine.actors.personas import BUILT_IN
 from engine.commands.help import HELP
 from engine.commands.outcomes import Answer, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
+from engine.config.personas import BUILT_IN
 from engine.errors import Busy, EngineError, Suspended
 from providers.base import Message
 from tests.properties.witness import Key, Seen

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import LLMError, LLMService
-from engine.settings import parse
+from engine.config.loading import parse
 from providers import ScriptedProvider
 from providers.base import Message, Options
 from providers.errors import BadAnswer

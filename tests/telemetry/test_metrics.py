@@ -13,7 +13,7 @@ import pytest
 
 from engine import LLMService
 from engine.commands.outcomes import Answer
-from engine.settings import parse
+from engine.config.loading import parse
 from engine.telemetry import metrics
 from engine.telemetry.bounded import Bounded
 from engine.telemetry.counts import MODELS_LIMIT, Counts

@@ -19,7 +19,7 @@ from typing import Self
 import pytest
 
 from engine.cli.starting import EXIT_CANNOT_START
-from engine.settings import HttpSettings, ServiceSettings
+from engine.config.settings import HttpSettings, ServiceSettings
 from engine.telemetry.systemd import Systemd
 from tests.fakes.llm_server import LLMServer
 from tests.telemetry.running import COMMAND, configuration, running

@@ -13,7 +13,7 @@ import pytest
 import tomlkit
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from engine.settings import parse
+from engine.config.loading import parse
 from providers.records import RecordError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.app import App
-from engine.settings import parse
+from engine.config.loading import parse
 from engine.traffic import connection
 from engine.traffic.connection import Connection, NotConnected
 from engine.traffic.embedded import EmbeddedNats

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 
-from engine.settings import NatsSettings
+from engine.config.settings import NatsSettings
 from engine.traffic.connection import Connection
 from tests.fakes.llm_server import Behaviour
 from tests.house import Bot, House

@@ -13,7 +13,7 @@ import nkeys  # type: ignore[import-untyped]
 import orjson
 import pytest
 
-from engine.settings import NatsSettings
+from engine.config.settings import NatsSettings
 from engine.traffic.bot import Bot
 from engine.traffic.client import LoginError, client_options, without_login
 from providers.records import Secret

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.settings import NatsSettings, SubjectSettings
+from engine.config.settings import NatsSettings, SubjectSettings
 from engine.traffic.bot import Bot
 from engine.traffic.listener import PROBE_HEADER
 from providers.records import Secret

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from engine.app import App
+from engine.config.settings import NatsSettings
 from engine.errors import CannotStart
-from engine.settings import NatsSettings
 from engine.traffic.bot import Bot
 from engine.traffic.client import client_options
 from engine.traffic.connection import Connection

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tomlkit
 
-from engine.settings import NatsSettings
+from engine.config.settings import NatsSettings
 from engine.traffic.bot import Bot
 from engine.traffic.client import LoginError
 from engine.traffic.unreached import Unreached

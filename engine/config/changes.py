@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from engine.settings import Settings
+from engine.config.settings import Settings
 from providers.base import LLMProvider
 
 # A running service takes these up, and what is below them. All others need a restart.
-LIVE = frozenset(
+RELOADABLE = frozenset(
     {
         "default_provider",
         "fallback_providers",
@@ -56,13 +56,13 @@ class Changes:
         return told or ["nothing has changed"]
 
 
-def taken_up(running: Settings, read: Settings) -> Settings:
+def applied(running: Settings, read: Settings) -> Settings:
     """What runs from now on: `read`, but for what needs a restart."""
-    settings: Settings = _live(running, read, "")
+    settings: Settings = _applied(running, read, "")
     return settings
 
 
-def between(
+def diff(
     running: Settings,
     read: Settings,
     before: Sequence[LLMProvider],
@@ -74,19 +74,19 @@ def between(
     return Changes(
         personas=_named(_by_lower_name(running.personas), _by_lower_name(read.personas)),
         providers=_named({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
-        settings={key: new[key] for key in differing if _is_live(key)},
-        restart=[key for key in differing if not _is_live(key)],
+        settings={key: new[key] for key in differing if _is_reloadable(key)},
+        restart=[key for key in differing if not _is_reloadable(key)],
     )
 
 
-def _live(running: Any, read: Any, path: str) -> Any:
+def _applied(running: Any, read: Any, path: str) -> Any:
     kept: dict[str, Any] = {}
     for each in fields(read):
         key = _key(path, each.name)
         value = getattr(running, each.name)
         if is_dataclass(value):
-            kept[each.name] = _live(value, getattr(read, each.name), key)
-        elif not _is_live(key):
+            kept[each.name] = _applied(value, getattr(read, each.name), key)
+        elif not _is_reloadable(key):
             kept[each.name] = value
     return replace(read, **kept)
 
@@ -106,8 +106,8 @@ def _key(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _is_live(key: str) -> bool:
-    return key in LIVE or any(key.startswith(f"{live}.") for live in LIVE)
+def _is_reloadable(key: str) -> bool:
+    return key in RELOADABLE or any(key.startswith(f"{live}.") for live in RELOADABLE)
 
 
 def _by_lower_name(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tomlkit.items import Item, Trivia
 
 # A wheel carries it beside this file; in a checkout it stands at the root, where people look.
 PACKAGED = Path(__file__).with_name("rosey-llm.toml")
-AT_THE_ROOT = Path(__file__).parents[2] / "rosey-llm.toml"
+AT_THE_ROOT = Path(__file__).parents[3] / "rosey-llm.toml"
 
 
 def shipped() -> str:

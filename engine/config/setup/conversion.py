@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
-from engine import settings
-from engine.actors.personas import Persona
-from engine.settings import KEYED, Settings
-from engine.setup.example import Example
+from engine.config import loading
+from engine.config.personas import Persona
+from engine.config.settings import KEYED, Settings
+from engine.config.setup.example import Example
 from providers import table
 from providers.base import ProviderConfig
 from providers.records import RecordError, Secret, shown, suggestion
@@ -50,12 +50,12 @@ class Converted:
             else:
                 example.put(path, value)
         example.add(tables)
-        settings.parse(_with_placeholders(example.values), folder)
+        loading.parse(_with_placeholders(example.values), folder)
         return f"# {''.join(c for c in title if c.isprintable())}\n{example.text}"
 
 
 def convert(old: Mapping[str, Any], folder: Path) -> Converted:
-    """Carry over, value by value, what `settings.parse` takes. Paths start at `folder`."""
+    """Carry over, value by value, what `loading.parse` takes. Paths start at `folder`."""
     return _Conversion(folder).run(old)
 
 
@@ -192,7 +192,7 @@ class _Conversion:
         trial = copy.deepcopy(self._checked)
         _put(trial, path, value if checked is None else checked)
         try:
-            settings.parse(trial, self._folder)
+            loading.parse(trial, self._folder)
         except RecordError as exc:
             here = "; that is what it comes to here" if "${" in str(value) else ""
             self._leave_out(path, f"{exc.problem}{here}")

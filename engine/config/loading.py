@@ -1,165 +1,24 @@
-"""Settings: frozen records for rosey-llm.toml. An error names file, path and expectation."""
+"""Reads rosey-llm.toml into settings; an error names the file, the key and what was expected."""
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from engine.actors.personas import BUILT_IN, Persona
+from engine.config.expansion import absolute, expand
+from engine.config.personas import BUILT_IN
+from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
 from engine.errors import CannotStart
-from engine.expansion import absolute, expand
 from providers import records, table
-from providers.records import Count, Limit, Range, RecordError, Seconds, Secret
+from providers.records import RecordError
 
-NO_SECRET = Secret("")
 DEFAULT_FILE = "rosey-llm.toml"
-KEYED = ("openai", "openrouter")  # the kinds whose key may come from the environment alone
-Port = Annotated[int, Range(least=0, most=65535)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceSettings:
-    """`max_context_messages` counts the new message; the system prompt comes on top."""
-
-    max_context_messages: Count = 10
-    default_persona: str = "default"
-    bot_name: str = "Rosey"
-    drain_timeout_s: Seconds = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversationSettings:
-    stream: bool = True
-    stream_interval_ms: Limit = 50
-    max_message_bytes: Count = 64 * 1024
-    max_reply_bytes: Count = 256 * 1024
-    turn_timeout_s: Seconds = 1800.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelSettings:
-    """The limits of one channel's mailbox, of all of them together, and of memory."""
-
-    mailbox_limit: Count = 32
-    mailbox_limit_bytes: Count = 1024 * 1024
-    commands_limit: Count = 10_000
-    commands_limit_bytes: Count = 64 * 1024 * 1024
-    resident_limit: Count = 10_000
-    passivate_after_s: Seconds = 300.0
-    snapshot_interval_s: Seconds = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StorageSettings:
-    """`retention_days`: after how many days what was said is erased; 0 keeps it for ever."""
-
-    path: str = "data/rosey-llm.db"
-    durability: Literal["full", "normal"] = "full"
-    dedupe_days: Count = 2
-    retention_days: Limit = 0
-    retention_days_by_channel: Mapping[str, Limit] = field(default_factory=dict)
-    search_index: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectSettings:
-    chat: str = "rosey.command.chat"
-    request: str = "llm.request"
-    response: str = "llm.response"
-    error: str = "llm.error"
-    stream: str = "llm.stream"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NatsSettings:
-    """`url` is "embedded" or a server's; `port` and `store_dir` are for the embedded one.
-
-    tls_first: the TLS handshake comes before anything else, so that nothing is ever said in plain
-    text. The server must have `handshake_first`.
-    """
-
-    url: str = "embedded"
-    port: Port = 4222
-    store_dir: str = "data/nats"
-    user: str = ""
-    password: Secret = NO_SECRET
-    token: Secret = NO_SECRET
-    credentials: str = ""
-    tls_ca: str = ""
-    tls_cert: str = ""
-    tls_key: str = ""
-    tls_first: bool = True
-    subjects: SubjectSettings = field(default_factory=SubjectSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HttpSettings:
-    """Where health and metrics are; there is no login, so `host` should stay a loopback one."""
-
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    port: Port = 9464
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogSettings:
-    """`content`: whether what is said, and by whom, stands in the log."""
-
-    format: Literal["text", "json"] = "text"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    content: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TracingSettings:
-    """`endpoint`: where OTLP is spoken over HTTP; "" leaves it to $OTEL_EXPORTER_OTLP_*."""
-
-    enabled: bool = False
-    endpoint: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The whole configuration. `providers` holds each provider's own table, checked but raw.
-
-    Paths, also those in "${file:...}", start at the configuration file's folder or at "~". A
-    provider's module is looked for in that folder, too.
-    """
-
-    name: str = "rosey-llm"
-    enabled: bool = True
-    default_provider: str = "ollama"
-    fallback_providers: tuple[str, ...] = ("local",)
-    service: ServiceSettings = field(default_factory=ServiceSettings)
-    conversation: ConversationSettings = field(default_factory=ConversationSettings)
-    channels: ChannelSettings = field(default_factory=ChannelSettings)
-    storage: StorageSettings = field(default_factory=StorageSettings)
-    nats: NatsSettings = field(default_factory=NatsSettings)
-    http: HttpSettings = field(default_factory=HttpSettings)
-    log: LogSettings = field(default_factory=LogSettings)
-    tracing: TracingSettings = field(default_factory=TracingSettings)
-    personas: Mapping[str, Persona] = field(default_factory=dict)
-    # Not shown: raw, so keys are no `Secret` yet.
-    providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def provider_names(self) -> list[str]:
-        """Who may answer, in the order in which they are asked."""
-        return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
-
-    def provider_table(self, name: str) -> Mapping[str, Any]:
-        """What the provider is built from: its table, and a key from the environment at need."""
-        values = dict(self.providers.get(name, {}))
-        if key := _key_from_environment(values.get("kind", name), values):
-            values["api_key"] = key
-        return values
 
 
 def load(path: Path | None) -> Settings:
@@ -258,20 +117,6 @@ def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mappin
         return values
     path = absolute(model_path, folder, f"providers.{name}.model_path")
     return {**values, "model_path": path}
-
-
-def _key_from_environment(kind: object, values: Mapping[str, Any]) -> str:
-    """The key for a table that has none; "" where there is none either.
-
-    Only for our own kinds at their own address: no other server may be shown such a key.
-    """
-    if kind not in KEYED or str(values.get("api_key", "")).strip():
-        return ""
-    cls = table.find(str(kind))
-    default: str = getattr(cls.Config(), "base_url", "")
-    base_url = str(values.get("base_url", default)).strip().rstrip("/")
-    variable: str = getattr(cls, "key_variable", "")
-    return os.environ.get(variable, "") if base_url == default else ""
 
 
 def _check_personas(settings: Settings) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import settings
-from engine.setup.example import Example
+from engine.config import loading
+from engine.config.setup.example import Example
 from providers import table
 from providers.records import RecordError, suggestion
 
@@ -137,7 +137,7 @@ class Interview:
 
     def _check(self, change: Mapping[str, Any]) -> None:
         try:
-            settings.parse(_merged(self._example.values, change), self._folder)
+            loading.parse(_merged(self._example.values, change), self._folder)
         except RecordError as exc:
             raise ValueError(exc.problem) from exc
 

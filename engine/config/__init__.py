@@ -1,0 +1,1 @@
+"""The configuration: settings, personas, how a file is read, and what a reload changes."""
