@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from engine import erasing
-from engine.actors.surroundings import Surroundings, Terms
+from engine.actors.surroundings import Surroundings
+from engine.answering.turn_settings import TurnSettings
 from engine.background import Background
 from engine.clock import now_ms
 from engine.commands.outcomes import OutcomeSink
@@ -52,8 +53,8 @@ class Engine:
         self.database = Database(
             database, settings.storage.durability, on_commit=self.counts.commits.note
         )
-        terms = _terms(ProviderChain(providers), settings)
-        self._around = Surroundings(self.database, sink, terms, counts=self.counts)
+        turn_settings = _turn_settings(ProviderChain(providers), settings)
+        self._around = Surroundings(self.database, sink, turn_settings, counts=self.counts)
         self.supervisor = Supervisor(self._around, settings.channels)
         self._background = Background()
         self._following_up: asyncio.Task[None] | None = None
@@ -68,11 +69,11 @@ class Engine:
     @property
     def chain(self) -> ProviderChain:
         """The providers that the next turn asks."""
-        return self._around.terms.chain
+        return self._around.turn_settings.chain
 
     @property
     def personas(self) -> Personas:
-        return self._around.terms.personas
+        return self._around.turn_settings.personas
 
     def take_up(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
         """From the next turn on, these hold; turns that have begun end as they began.
@@ -80,7 +81,7 @@ class Engine:
         A provider that is as it was goes on; `chain.providers` then has the one before.
         """
         before = self.chain
-        self._around.terms = _terms(before.successor(providers), settings)
+        self._around.turn_settings = _turn_settings(before.successor(providers), settings)
         self._settings = settings
         before.retire()
         self.supervisor.set_limits(settings.channels)
@@ -154,6 +155,6 @@ class Engine:
             await asyncio.sleep(0.1 if pruned else PRUNE_INTERVAL_S)
 
 
-def _terms(chain: ProviderChain, settings: Settings) -> Terms:
+def _turn_settings(chain: ProviderChain, settings: Settings) -> TurnSettings:
     personas = Personas(settings.personas, settings.service.default_persona)
-    return Terms(chain, personas, settings.service, settings.conversation)
+    return TurnSettings(chain, personas, settings.service, settings.conversation)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from engine.actors.turn import ERASED
+from engine.answering.turn_result import ERASED
 from engine.clock import now_ms
 from engine.commands import records
 from engine.commands.outcomes import Failure

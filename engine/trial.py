@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import aclosing
 
-from engine.actors import prompt
-from engine.actors.asking import ANSWER_RESERVE_TOKENS
+from engine.answering import prompt
+from engine.answering.generation import ANSWER_RESERVE_TOKENS
 from engine.commands.validation import Choices, check_choices, check_text
 from engine.config.personas import Persona
 from engine.config.settings import Settings

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable, Collection
 from functools import partial
 
-from engine.actors import turn as turns
 from engine.actors.memory import Memory
 from engine.actors.restarts import Restarts
 from engine.actors.status import ChannelStatus
 from engine.actors.surroundings import Surroundings
-from engine.actors.turn import Turn
 from engine.actors.work import Work
+from engine.answering import turn_result as turn_result
+from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands import outcomes
 from engine.commands.outcomes import Answer, Failure
@@ -224,7 +224,7 @@ class ChannelActor:
         finally:
             work.settling = False
         if work.voided:
-            turn = turns.erased(work.envelope.request)
+            turn = turn_result.erased(work.envelope.request)
         if settled is not None:
             self._memory.apply(turn.rows, settled.upto)
             self._around.sink.publish(settled)
@@ -243,12 +243,12 @@ class ChannelActor:
             return 1
         return await self._around.database.write(partial(mailboxes.take, row_id=row_id))
 
-    async def _turn(self, work: Work, attempts: int) -> Turn:
+    async def _turn(self, work: Work, attempts: int) -> TurnResult:
         if attempts > MAX_ATTEMPTS:
             failure = Internal("This message could not be handled.")
-            return turns.failed(work.envelope.request, failure)
+            return turn_result.failed(work.envelope.request, failure)
         if work.voided:
-            return turns.erased(work.envelope.request)
+            return turn_result.erased(work.envelope.request)
         return await work.turn()
 
     async def _accepted(self, envelope: Envelope) -> int | None:
@@ -288,7 +288,7 @@ class ChannelActor:
         wait_ms = started_ms - work.envelope.accepted_ms
         self._around.counts.turn_ended(outcome, wait_ms, now - started_ms)
 
-    async def _settle(self, row_id: int, work: Work, turn: Turn) -> Settled | None:
+    async def _settle(self, row_id: int, work: Work, turn: TurnResult) -> Settled | None:
         """Commit the turn. An answer has cost time and money: it is kept until the disk takes it.
 
         Repeating a doubtful commit is safe, since it takes effect only while the row waits. One
@@ -297,7 +297,7 @@ class ChannelActor:
         request = work.envelope.request
         while True:
             if work.voided:
-                turn = turns.erased(request)
+                turn = turn_result.erased(request)
             settle = partial(
                 mailboxes.settle,
                 row_id=row_id,

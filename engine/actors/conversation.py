@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from engine.answering.prompt import EncodedExchange
 from storage.history import Kind
-
-Encoded = tuple[bytes, bytes, bytes]
-"""An exchange as a prompt takes it: username, message and answer, each a JSON string."""
 
 
 class SmallerWindow(ValueError):
@@ -26,7 +24,7 @@ class Exchange:
     answer: str
 
     @property
-    def encoded(self) -> Encoded:
+    def encoded(self) -> EncodedExchange:
         return _encoded(self.username, self.message, self.answer)
 
 
@@ -46,7 +44,7 @@ class Conversation:
     _packed: bytes = b""
 
     @property
-    def encoded(self) -> list[Encoded]:
+    def encoded(self) -> list[EncodedExchange]:
         """The exchanges, oldest first, ready for a prompt."""
         lines = iter(self._packed.split(b"\n"))
         return list(zip(lines, lines, lines, strict=False))
@@ -112,7 +110,7 @@ class Conversation:
         return conversation
 
 
-def _encoded(username: str, message: str, answer: str) -> Encoded:
+def _encoded(username: str, message: str, answer: str) -> EncodedExchange:
     return orjson.dumps(username), orjson.dumps(message), orjson.dumps(answer)
 
 

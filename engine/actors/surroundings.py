@@ -5,28 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from engine.answering.turn_settings import TurnSettings
 from engine.commands.outcomes import OutcomeSink
-from engine.config.personas import Personas
-from engine.config.settings import ConversationSettings, ServiceSettings
 from engine.telemetry.counts import Counts
-from providers.chain import ProviderChain
 from storage.database import Database
 
 if TYPE_CHECKING:
     from engine.telemetry.spans import Spans
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for a turn from its start to its end: who is asked, as whom, within what limits.
-
-    A turn takes it once and `hold`s its chain until it has ended.
-    """
-
-    chain: ProviderChain
-    personas: Personas
-    service: ServiceSettings
-    conversation: ConversationSettings
 
 
 @dataclass(slots=True)
@@ -38,6 +23,6 @@ class Surroundings:
 
     database: Database
     sink: OutcomeSink
-    terms: Terms
+    turn_settings: TurnSettings
     spans: Spans | None = None
     counts: Counts = field(default_factory=Counts)

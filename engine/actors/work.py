@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.actors import turn as turns
-from engine.actors.asking import Asking
 from engine.actors.conversation import Conversation
 from engine.actors.memory import Memory
-from engine.actors.surroundings import Surroundings, Terms
-from engine.actors.turn import Turn
+from engine.actors.surroundings import Surroundings
+from engine.answering import turn_result as turn_result
+from engine.answering.generation import Generation
+from engine.answering.turn_result import TurnResult
+from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
 from engine.commands.help import HELP
 from engine.commands.records import (
@@ -48,14 +49,14 @@ class Work:
         self.span: TurnSpan | None = None
         self._around = around
         self._memory = memory
-        self._asking: Asking | None = None
+        self._generation: Generation | None = None
         self._stopped = False
 
     def begin(self) -> None:
         """Its attempt is counted. The provider is told of our span, or else of the sender's."""
         self.started_ms = now_ms()
         if self._around.spans is not None and self.span is None:
-            provider = self._around.terms.chain.primary.name
+            provider = self._around.turn_settings.chain.primary.name
             self.span = self._around.spans.begin(self.envelope, provider)
         trace.current.set(self.span.context if self.span else self.envelope.request.trace)
 
@@ -63,86 +64,96 @@ class Work:
         """Cut off the answer being written; False where there is none."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
-        if self._asking is not None:
-            return self._asking.cut()
+        if self._generation is not None:
+            return self._generation.cut()
         self._stopped = True
         return True
 
     def void(self) -> None:
         """It was erased: it comes to `cancelled`, and nothing more of it is kept."""
         self.voided = True
-        if self._asking is not None:
-            self._asking.cut()
+        if self._generation is not None:
+            self._generation.cut()
 
-    async def turn(self) -> Turn:
+    async def turn(self) -> TurnResult:
         """Carry it out. Providers' failures and a stop are outcomes; nothing else is caught."""
-        request, terms = self.envelope.request, self._around.terms
-        terms.chain.hold()
+        request, turn_settings = self.envelope.request, self._around.turn_settings
+        turn_settings.chain.hold()
         try:
             match request.command:
                 case Chat() as command:
-                    return await self._chat(request, command, terms)
+                    return await self._chat(request, command, turn_settings)
                 case Complete() as command:
-                    return await self._complete(request, command, terms)
+                    return await self._complete(request, command, turn_settings)
                 case Reset():
-                    messages = (await self._conversation(terms)).messages
+                    messages = (await self._conversation(turn_settings)).messages
                     text = f"The conversation starts afresh: {messages} messages cleared."
-                    return turns.done(request, "reset", text, "reset")
+                    return turn_result.done(request, "reset", text, "reset")
                 case SetPersona(name):
-                    return self._set_persona(request, name, terms)
+                    return self._set_persona(request, name, turn_settings)
                 case ShowPersonas():
-                    current = _persona_name(await self._conversation(terms), terms)
-                    text = terms.personas.listing(current)
-                    return turns.done(request, "persona", text, "personas")
+                    current = _persona_name(await self._conversation(turn_settings), turn_settings)
+                    text = turn_settings.personas.listing(current)
+                    return turn_result.done(request, "persona", text, "personas")
                 case Help():
-                    return turns.done(request, "help", HELP, "help")
+                    return turn_result.done(request, "help", HELP, "help")
                 case Erased():
-                    return turns.erased(request)
+                    return turn_result.erased(request)
                 case Stop():
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
-            terms.chain.release()
+            turn_settings.chain.release()
 
-    async def _complete(self, request: Request, command: Complete, terms: Terms) -> Turn:
+    async def _complete(
+        self, request: Request, command: Complete, turn_settings: TurnSettings
+    ) -> TurnResult:
         try:
-            persona = terms.personas.get(command.persona) if command.persona else None
+            persona = turn_settings.personas.get(command.persona) if command.persona else None
         except UnknownPersona as exc:
-            return turns.failed(request, exc)
-        return await self._ask(Asking(self._around, terms, request, command, persona, None))
+            return turn_result.failed(request, exc)
+        return await self._ask(
+            Generation(self._around, turn_settings, request, command, persona, None)
+        )
 
-    async def _chat(self, request: Request, command: Chat, terms: Terms) -> Turn:
-        conversation = await self._conversation(terms)
+    async def _chat(
+        self, request: Request, command: Chat, turn_settings: TurnSettings
+    ) -> TurnResult:
+        conversation = await self._conversation(turn_settings)
         try:
-            persona = terms.personas.get(command.persona or _persona_name(conversation, terms))
+            persona = turn_settings.personas.get(
+                command.persona or _persona_name(conversation, turn_settings)
+            )
         except UnknownPersona as exc:
-            return turns.failed(request, exc)
+            return turn_result.failed(request, exc)
         exchanges = conversation.encoded
-        return await self._ask(Asking(self._around, terms, request, command, persona, exchanges))
+        return await self._ask(
+            Generation(self._around, turn_settings, request, command, persona, exchanges)
+        )
 
-    async def _ask(self, asking: Asking) -> Turn:
-        self._asking = asking
+    async def _ask(self, generation: Generation) -> TurnResult:
+        self._generation = generation
         if self._stopped or self.voided:
-            asking.cut()
+            generation.cut()
         if self.span is not None:
-            self.span.asks(*asking.asks_for)
+            self.span.asks(*generation.asks_for)
         try:
-            return await asking.run()
+            return await generation.run()
         finally:
-            self._asking = None
+            self._generation = None
 
-    def _set_persona(self, request: Request, name: str, terms: Terms) -> Turn:
+    def _set_persona(self, request: Request, name: str, turn_settings: TurnSettings) -> TurnResult:
         try:
-            name, _ = terms.personas.get(name)
+            name, _ = turn_settings.personas.get(name)
         except UnknownPersona as exc:
-            return turns.failed(request, exc)
+            return turn_result.failed(request, exc)
         text = f"This channel's persona is now {name}."
-        return turns.done(request, "persona", text, "persona", name)
+        return turn_result.done(request, "persona", text, "persona", name)
 
-    async def _conversation(self, terms: Terms) -> Conversation:
-        return await self._memory.conversation(terms.service.max_context_messages)
+    async def _conversation(self, turn_settings: TurnSettings) -> Conversation:
+        return await self._memory.conversation(turn_settings.service.max_context_messages)
 
 
-def _persona_name(conversation: Conversation, terms: Terms) -> str:
+def _persona_name(conversation: Conversation, turn_settings: TurnSettings) -> str:
     """The channel's persona; the default where it never chose or its choice has gone."""
     chosen = conversation.persona
-    return chosen if chosen and chosen in terms.personas else terms.personas.default
+    return chosen if chosen and chosen in turn_settings.personas else turn_settings.personas.default

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.actors import prompt
 from engine.actors.conversation import Exchange
+from engine.answering import prompt
 from engine.config.settings import ServiceSettings
 from engine.history.moments import iso, shown
 from engine.history.paper import Paper, indented, number, visible

@@ -30,7 +30,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from engine.actors.turn import Turn
+from engine.answering.turn_result import TurnResult
 from engine.commands.outcomes import Answer
 from engine.commands.records import Chat, Complete
 from engine.errors import Cancelled
@@ -148,7 +148,7 @@ class TurnSpan:
         )
         self._span.add_event("rosey.provider.asked")
 
-    def settled(self, turn: Turn) -> None:
+    def settled(self, turn: TurnResult) -> None:
         """The turn's outcome is committed: the span ends."""
         outcome, row = turn.outcome, turn.rows[-1]
         details = row.details or {}

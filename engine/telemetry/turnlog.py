@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from engine.actors.turn import Turn
+from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete, SetPersona
@@ -48,7 +48,7 @@ def refused(failure: Failure) -> None:
     log.debug(Event("message.refused", fields | {"code": failure.code}))
 
 
-def settled(envelope: Envelope, turn: Turn) -> None:
+def settled(envelope: Envelope, turn: TurnResult) -> None:
     """A turn's outcome stands in the history."""
     row = turn.rows[-1]
     level = logging.DEBUG if row.kind in QUIET else logging.INFO
@@ -94,7 +94,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _content(turn: Turn) -> dict[str, Any]:
+def _content(turn: TurnResult) -> dict[str, Any]:
     """As the history has it: of what was erased there is nothing."""
     asked, outcome = turn.rows[0], turn.outcome
     return {

@@ -9,8 +9,8 @@ from dataclasses import replace as changed
 from typing import Any
 
 from engine.actors.channel import ChannelActor
-from engine.actors.turn import Turn
 from engine.actors.work import Work
+from engine.answering.turn_result import TurnResult
 from engine.mailbox import Envelope, Mailbox
 from storage import mailboxes, snapshots
 from storage.history import Past
@@ -23,7 +23,9 @@ def publish_before_commit() -> None:
     """An answer goes out, and then it is kept."""
     settle = ChannelActor._settle
 
-    async def hasty(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
+    async def hasty(
+        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+    ) -> Settled | None:
         request, outcome = work.envelope.request, turn.outcome
         self._around.sink.publish(
             Settled(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.actors import prompt
 from engine.actors.conversation import Exchange
+from engine.answering import prompt
 from providers.base import Message
 from providers.prompt import Prompt
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from engine import Answer, LLMError, LLMService
-from engine.actors import crashes, fence
+from engine.actors import crashes
+from engine.answering import abandonable
 from engine.config.loading import parse
 from providers import OllamaProvider, ScriptedProvider
 from providers.base import Completion, LLMProvider, Message, Options
@@ -286,7 +287,7 @@ class Stuck(LLMProvider):
 async def test_a_stuck_turn_is_given_up_and_its_late_result_is_neither_kept_nor_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fence, "GRACE_S", 0.01)
+    monkeypatch.setattr(abandonable, "GRACE_S", 0.01)
     settings = parse({"conversation": {"turn_timeout_s": 0.05}}, tmp_path)
     provider, path = Stuck(), tmp_path / "chat.db"
     async with LLMService(provider, settings=settings, database=path) as service:

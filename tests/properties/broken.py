@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from engine.actors.asking import Asking
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
-from engine.actors.surroundings import Terms
-from engine.actors.turn import Turn
 from engine.actors.work import Work
+from engine.answering.generation import Generation
+from engine.answering.turn_result import TurnResult
+from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
 from engine.commands.request import Request
 from engine.errors import Busy
@@ -35,7 +35,9 @@ patch = mock.patch.object
 def publish_before_commit() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
-    async def too_soon(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
+    async def too_soon(
+        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+    ) -> Settled | None:
         request, outcome = work.envelope.request, turn.outcome
         self._around.sink.publish(
             Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
@@ -63,10 +65,10 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
 def no_fence_around_the_turn() -> AbstractContextManager[object]:
     """A turn whose provider is deaf waits for it without end."""
 
-    async def ask(self: Asking) -> Answered:
+    async def ask(self: Generation) -> Answered:
         return await self._ask()
 
-    return patch(Asking, "_within_fence", ask)
+    return patch(Generation, "_within_fence", ask)
 
 
 def silent_drop() -> AbstractContextManager[object]:
@@ -98,7 +100,7 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
     async def apply_first(
-        self: ChannelActor, row_id: int, work: Work, turn: Turn
+        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
     ) -> Settled | None:
         memory = self._memory
         if memory._conversation is not None:
@@ -194,10 +196,12 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
     set_persona = Work._set_persona
 
-    def everywhere(self: Work, request: Request, name: str, terms: Terms) -> Turn:
-        turn = set_persona(self, request, name, terms)
+    def everywhere(
+        self: Work, request: Request, name: str, turn_settings: TurnSettings
+    ) -> TurnResult:
+        turn = set_persona(self, request, name, turn_settings)
         if turn.rows[0].kind == "persona":
-            terms.personas.default = turn.rows[0].persona or "default"
+            turn_settings.personas.default = turn.rows[0].persona or "default"
         return turn
 
     return patch(Work, "_set_persona", everywhere)
@@ -217,7 +221,9 @@ def providers_closed_under_their_turns() -> AbstractContextManager[object]:
 def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     """The outcome is kept in one commit; the mailbox row goes in the next."""
 
-    async def in_two(self: ChannelActor, row_id: int, work: Work, turn: Turn) -> Settled | None:
+    async def in_two(
+        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+    ) -> Settled | None:
         database = self._around.database
         settled = await database.write(
             partial(_keep_beside, request=work.envelope.request, turn=turn)
@@ -229,7 +235,7 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     return patch(ChannelActor, "_settle", in_two)
 
 
-def _keep_beside(connection: sqlite3.Connection, request: Request, turn: Turn) -> Settled:
+def _keep_beside(connection: sqlite3.Connection, request: Request, turn: TurnResult) -> Settled:
     rows = connection.execute("SELECT * FROM mailbox").fetchall()
     settled = mailboxes.settle_at_once(
         connection,

@@ -9,7 +9,7 @@ from engine.commands.outcomes import OutcomeSink
 MAX_DELTA_BYTES = 64 * 1024
 
 
-class Deltas:
+class DeltaBuffer:
     """Gathers what the model writes and hands it to the outlet every `interval_s` seconds."""
 
     def __init__(

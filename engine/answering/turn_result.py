@@ -13,14 +13,14 @@ from storage.history import Kind, Row
 ERASED = "This message was erased."
 
 
-class Turn(NamedTuple):
+class TurnResult(NamedTuple):
     outcome: Answer | Failure
     rows: tuple[Row, ...]
 
 
 def done(
     request: Request, action: Action, text: str, kind: Kind, persona: str | None = None
-) -> Turn:
+) -> TurnResult:
     """A command was carried out without a model."""
     outcome = Answer(
         channel_id=request.channel_id,
@@ -30,22 +30,22 @@ def done(
         username=request.username,
         persona=persona,
     )
-    return Turn(outcome, (Row(kind, request.request_id, request.username, persona=persona),))
+    return TurnResult(outcome, (Row(kind, request.request_id, request.username, persona=persona),))
 
 
-def failed(request: Request, exc: EngineError) -> Turn:
+def failed(request: Request, exc: EngineError) -> TurnResult:
     """A command could not be carried out. What the user wrote is kept all the same."""
     outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s)
     row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
     if isinstance(request.command, Chat | Complete):
-        return Turn(outcome, (asked(request, request.command), row))
-    return Turn(outcome, (row,))
+        return TurnResult(outcome, (asked(request, request.command), row))
+    return TurnResult(outcome, (row,))
 
 
-def erased(request: Request) -> Turn:
+def erased(request: Request) -> TurnResult:
     """A command was erased before its turn had ended: nothing of it is kept."""
     outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
-    return Turn(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
+    return TurnResult(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
 
 
 def asked(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:

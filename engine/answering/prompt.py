@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import orjson
 
-from engine.actors.conversation import Encoded
 from providers.prompt import Prompt
+
+EncodedExchange = tuple[bytes, bytes, bytes]
+"""An exchange as a prompt needs it: username, message and answer, each a JSON string."""
 
 SYSTEM = b'{"role":"system","content":'
 USER = b'{"role":"user","content":'
@@ -24,7 +26,7 @@ HASHED_BYTES = 2047
 
 def build(
     system: str,
-    exchanges: Sequence[Encoded],
+    exchanges: Sequence[EncodedExchange],
     username: str,
     text: str,
     *,
@@ -50,7 +52,7 @@ def build(
     return Prompt(b"[%b]" % b"".join(parts), bool(system) + 2 * len(kept) + 1)
 
 
-def several_speak(exchanges: Sequence[Encoded], username: str) -> bool:
+def several_speak(exchanges: Sequence[EncodedExchange], username: str) -> bool:
     """Whether somebody else than this user speaks in these exchanges."""
     name = orjson.dumps(username)
     for speaker, _, _ in exchanges:  # noqa: SIM110 - twice as fast as any()
@@ -72,8 +74,10 @@ def _weight(one: bytes, other: bytes) -> int:
     return len(one) + len(other) + 2 * MESSAGE_OVERHEAD_BYTES
 
 
-def _fitting(exchanges: Sequence[Encoded], room_messages: int, room_bytes: float) -> list[Encoded]:
-    kept: list[Encoded] = []
+def _fitting(
+    exchanges: Sequence[EncodedExchange], room_messages: int, room_bytes: float
+) -> list[EncodedExchange]:
+    kept: list[EncodedExchange] = []
     for exchange in reversed(exchanges):
         _, message, answer = exchange
         room_messages -= 2

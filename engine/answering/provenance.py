@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.actors import prompt
+from engine.answering import prompt
 from engine.clock import now_ms
 from engine.config.personas import Persona
 from providers.chain import Answered
 from providers.prompt import Prompt
 
 
-class Account:
+class Provenance:
     """Notes of one question to the model; `details` are what history keeps: what is known.
 
     `persona` is whose text the model is shown, None where it is shown none.

@@ -13,15 +13,15 @@ log = logging.getLogger("rosey_llm.turn")
 GRACE_S = 2.0
 
 
-class Cut(Exception):
+class WorkCancelled(Exception):
     """`cut` was called."""
 
 
-class Overdue(Exception):
+class DeadlineExceeded(Exception):
     """The deadline passed."""
 
 
-class Fenced(Generic[T]):
+class AbandonableTask(Generic[T]):
     """Runs `work` in a task of its own.
 
     A task that does not heed its cancellation cannot be ended in Python; it is left behind, and
@@ -33,14 +33,14 @@ class Fenced(Generic[T]):
         self._task = loop.create_task(work)
         self._over = loop.create_future()
         self._task.add_done_callback(self._let_go)
-        self._timer = loop.call_later(deadline_s, self._end, Overdue)
-        self._why: type[Cut | Overdue] | None = None
+        self._timer = loop.call_later(deadline_s, self._end, DeadlineExceeded)
+        self._why: type[WorkCancelled | DeadlineExceeded] | None = None
 
     def cut(self) -> bool:
         """End the work; False where it has ended already."""
         if self._task.done():
             return False
-        self._end(Cut)
+        self._end(WorkCancelled)
         return True
 
     async def result(self) -> T:
@@ -57,9 +57,9 @@ class Fenced(Generic[T]):
                 self._task.add_done_callback(_forget)
         if ended and not self._task.cancelled():
             return self._task.result()
-        raise self._why or Cut
+        raise self._why or WorkCancelled
 
-    def _end(self, why: type[Cut | Overdue]) -> None:
+    def _end(self, why: type[WorkCancelled | DeadlineExceeded]) -> None:
         self._task.cancel()
         if self._why is not None:  # who asks again does not give it more time
             return

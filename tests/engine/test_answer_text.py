@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.actors.answer import AnswerText
+from engine.answering.answer_text import AnswerText
 
 
 def whole(pieces: list[str], max_bytes: int = 1000) -> tuple[str, AnswerText]:

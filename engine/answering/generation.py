@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from engine.actors import prompt
-from engine.actors.account import Account
-from engine.actors.answer import AnswerText
-from engine.actors.conversation import Encoded
-from engine.actors.deltas import Deltas
-from engine.actors.fence import Cut, Fenced, Overdue
-from engine.actors.surroundings import Surroundings, Terms
-from engine.actors.turn import Turn, asked
+from engine.actors.surroundings import Surroundings
+from engine.answering import prompt
+from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
+from engine.answering.answer_text import AnswerText
+from engine.answering.delta_buffer import DeltaBuffer
+from engine.answering.prompt import EncodedExchange
+from engine.answering.provenance import Provenance
+from engine.answering.turn_result import TurnResult, asked
+from engine.answering.turn_settings import TurnSettings
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
@@ -29,7 +30,7 @@ ANSWER_RESERVE_TOKENS = 1024
 NO_PERSONA = Persona(prompt="")
 
 
-class Asking:
+class Generation:
     """Asks once; `cut` ends it from outside, and it then comes to `cancelled`.
 
     `persona` is its name and itself, `exchanges` the window of the conversation. A raw completion
@@ -39,16 +40,16 @@ class Asking:
     def __init__(
         self,
         around: Surroundings,
-        terms: Terms,
+        turn_settings: TurnSettings,
         request: Request,
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
-        exchanges: Sequence[Encoded] | None,
+        exchanges: Sequence[EncodedExchange] | None,
     ) -> None:
         self._sink = around.sink
         self._counts = around.counts
         self._began_s = 0.0
-        self._terms = terms
+        self._turn_settings = turn_settings
         self._request = request
         self._command = command
         self._persona_name = persona[0] if persona else None
@@ -56,48 +57,48 @@ class Asking:
         self._options = _options(command, self._persona)
         self._exchanges = exchanges
         several = prompt.several_speak(exchanges or (), request.username)
-        bot_name = terms.service.bot_name if several else ""
-        self._account = Account(self._persona if exchanges is not None else None)
-        self._answer = AnswerText(bot_name, terms.conversation.max_reply_bytes)
-        self._deltas: Deltas | None = None
+        bot_name = turn_settings.service.bot_name if several else ""
+        self._provenance = Provenance(self._persona if exchanges is not None else None)
+        self._answer = AnswerText(bot_name, turn_settings.conversation.max_reply_bytes)
+        self._deltas: DeltaBuffer | None = None
         self._writer = ("", "")
-        self._fenced: Fenced[Answered] | None = None
+        self._task: AbandonableTask[Answered] | None = None
         self._cut = False
 
     def cut(self) -> bool:
         """End it; False where it has come to its end already."""
-        if self._fenced is not None:
-            return self._fenced.cut()
+        if self._task is not None:
+            return self._task.cut()
         self._cut = True
         return True
 
     @property
     def asks_for(self) -> tuple[str, float, int | None]:
         """Model, temperature and token cap that the first provider is asked for."""
-        return self._terms.chain.primary.settled(self._options)
+        return self._turn_settings.chain.primary.settled(self._options)
 
-    async def run(self) -> Turn:
+    async def run(self) -> TurnResult:
         """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
         started = self._began_s = time.monotonic()
         try:
-            answered = await self._within_fence()
+            answered = await self._within_deadline()
         except (ProviderError, Cancelled) as exc:
             if isinstance(exc, ProviderError) and not self._writer[0]:
-                self._writer = (self._terms.chain.primary.name, "")
+                self._writer = (self._turn_settings.chain.primary.name, "")
             return self._failed(exc.code, str(exc), exc.retry_after_s)
-        self._account.note_answer(answered)
+        self._provenance.note_answer(answered)
         return self._answered(answered, round((time.monotonic() - started) * 1000))
 
-    async def _within_fence(self) -> Answered:
+    async def _within_deadline(self) -> Answered:
         if self._cut:
             raise Cancelled("Stopped.")
-        limit_s = self._terms.conversation.turn_timeout_s
-        self._fenced = Fenced(self._ask(), limit_s)
+        limit_s = self._turn_settings.conversation.turn_timeout_s
+        self._task = AbandonableTask(self._ask(), limit_s)
         try:
-            return await self._fenced.result()
-        except Cut:
+            return await self._task.result()
+        except WorkCancelled:
             raise Cancelled("Stopped.") from None
-        except Overdue:
+        except DeadlineExceeded:
             raise ProviderTimeout(f"There was no answer within {limit_s:g} s.") from None
         finally:
             if self._deltas is not None:
@@ -118,20 +119,20 @@ class Asking:
 
     async def _complete(self) -> Answered:
         messages = Prompt.of([Message("user", self._command.text)])
-        self._account.note_prompt(messages, exchanges=0)
+        self._provenance.note_prompt(messages, exchanges=0)
         if self._command.stream:
             return await self._stream(messages)
-        answered = await self._terms.chain.complete(
+        answered = await self._turn_settings.chain.complete(
             self._command.text, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
         return answered
 
-    async def _chat(self, exchanges: Sequence[Encoded]) -> Answered:
+    async def _chat(self, exchanges: Sequence[EncodedExchange]) -> Answered:
         messages = self._prompt(exchanges)
         if self._command.stream:
             return await self._stream(messages)
-        answered = await self._terms.chain.chat(
+        answered = await self._turn_settings.chain.chat(
             messages, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
@@ -142,19 +143,19 @@ class Asking:
         self._answer.finish()
 
     async def _stream(self, messages: Prompt) -> Answered:
-        deltas = self._deltas = Deltas(
+        deltas = self._deltas = DeltaBuffer(
             self._sink,
             self._request.channel_id,
             self._request.request_id,
-            self._terms.conversation.stream_interval_ms / 1000,
+            self._turn_settings.conversation.stream_interval_ms / 1000,
         )
         answered = await self._gather(messages, deltas)
         deltas.add(self._answer.finish())
         deltas.finish()
         return answered
 
-    async def _gather(self, messages: Prompt, deltas: Deltas) -> Answered:
-        stream = self._terms.chain.stream(
+    async def _gather(self, messages: Prompt, deltas: DeltaBuffer) -> Answered:
+        stream = self._turn_settings.chain.stream(
             messages, self._options, channel=self._request.channel_id, began=self._note_writer
         )
         async with aclosing(stream) as pieces:
@@ -172,9 +173,9 @@ class Asking:
         self._writer = (provider, model)
         self._counts.began(provider, time.monotonic() - self._began_s)
 
-    def _prompt(self, exchanges: Sequence[Encoded]) -> Prompt:
+    def _prompt(self, exchanges: Sequence[EncodedExchange]) -> Prompt:
         options = self._options
-        context_tokens = self._terms.chain.context_tokens(options.model)
+        context_tokens = self._turn_settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
         system = self._persona.prompt
         messages = prompt.build(
@@ -182,13 +183,13 @@ class Asking:
             exchanges,
             self._request.username,
             self._command.text,
-            max_messages=self._terms.service.max_context_messages,
+            max_messages=self._turn_settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
         )
-        self._account.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
+        self._provenance.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
         return messages
 
-    def _answered(self, answered: Answered, latency_ms: int) -> Turn:
+    def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
         if not content.strip():
             return self._failed("provider_error", f"{answered.provider} gave an empty answer.")
@@ -219,11 +220,11 @@ class Asking:
             usage.prompt_tokens if completion.usage else None,
             usage.completion_tokens if completion.usage else None,
             latency_ms,
-            details=self._account.details,
+            details=self._provenance.details,
         )
-        return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))
+        return TurnResult(outcome, (asked(self._request, self._command, self._persona_name), row))
 
-    def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> Turn:
+    def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> TurnResult:
         request = self._request
         outcome = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
         row = Row(
@@ -234,9 +235,9 @@ class Asking:
             self._persona_name,
             self._writer[0] or None,
             code=code,
-            details=self._account.details,
+            details=self._provenance.details,
         )
-        return Turn(outcome, (asked(self._request, self._command, self._persona_name), row))
+        return TurnResult(outcome, (asked(self._request, self._command, self._persona_name), row))
 
 
 def _options(command: Chat | Complete, persona: Persona) -> Options:
