@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from engine import erasing
-from engine.actors.surroundings import Surroundings
+from engine.actors.context import ActorContext
+from engine.actors.supervisor import Supervisor
 from engine.answering.turn_settings import TurnSettings
 from engine.background import Background
 from engine.clock import now_ms
@@ -20,7 +21,6 @@ from engine.erasing import Eraser
 from engine.indexer import Indexer
 from engine.orders import Handler, Orders
 from engine.retention import Retention
-from engine.supervisor import Supervisor
 from engine.telemetry import tracing
 from engine.telemetry.counts import Counts
 from providers.base import LLMProvider
@@ -54,8 +54,8 @@ class Engine:
             database, settings.storage.durability, on_commit=self.counts.commits.note
         )
         turn_settings = _turn_settings(ProviderChain(providers), settings)
-        self._around = Surroundings(self.database, sink, turn_settings, counts=self.counts)
-        self.supervisor = Supervisor(self._around, settings.channels)
+        self._context = ActorContext(self.database, sink, turn_settings, counts=self.counts)
+        self.supervisor = Supervisor(self._context, settings.channels)
         self._background = Background()
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(self.database, self.supervisor)
@@ -69,11 +69,11 @@ class Engine:
     @property
     def chain(self) -> ProviderChain:
         """The providers that the next turn asks."""
-        return self._around.turn_settings.chain
+        return self._context.turn_settings.chain
 
     @property
     def personas(self) -> Personas:
-        return self._around.turn_settings.personas
+        return self._context.turn_settings.personas
 
     def take_up(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
         """From the next turn on, these hold; turns that have begun end as they began.
@@ -81,7 +81,7 @@ class Engine:
         A provider that is as it was goes on; `chain.providers` then has the one before.
         """
         before = self.chain
-        self._around.turn_settings = _turn_settings(before.successor(providers), settings)
+        self._context.turn_settings = _turn_settings(before.successor(providers), settings)
         self._settings = settings
         before.retire()
         self.supervisor.set_limits(settings.channels)
@@ -104,7 +104,7 @@ class Engine:
         await self.database.open()
         await self._keep_personas()
         await self.chain.start()
-        self._around.spans = tracing.begin(self._settings.tracing, self._settings.name)
+        self._context.spans = tracing.begin(self._settings.tracing, self._settings.name)
 
     async def resume(self) -> None:
         """Go on with what an earlier run left, and begin the background work."""
@@ -131,7 +131,7 @@ class Engine:
         await self.eraser.aclose()
         await self.chain.aclose()
         await self.database.close()
-        spans, self._around.spans = self._around.spans, None
+        spans, self._context.spans = self._context.spans, None
         if spans is not None:
             await spans.aclose()
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from engine.actors.supervisor import Supervisor
 from engine.answering.turn_result import ERASED
 from engine.clock import now_ms
 from engine.commands import records
@@ -36,7 +37,6 @@ from engine.commands.records import Erased
 from engine.errors import Cancelled
 from engine.forgetting import Forgetting
 from engine.orders import Handler, OrderNotYet, OrderRefused
-from engine.supervisor import Supervisor
 from storage import erasure, orders
 from storage.database import Database
 from storage.erasure import Found, Scope
@@ -153,7 +153,7 @@ class Eraser:
         if "scope" in body:
             scope = _scope(body["scope"])
             if "upto" not in body:
-                body["upto"] = await self._void(scope)
+                body["upto"] = await self._erase_waiting(scope)
                 await self._keep(order, body)
             progress = _Progress(order.id, body)
             async for erased in self._blank_all(scope, body["upto"], progress):
@@ -171,15 +171,15 @@ class Eraser:
         keep = partial(orders.go_on_with, order_id=order.id, body=dict(body))
         await self._database.write(keep)
 
-    async def _void(self, scope: Scope) -> int:
+    async def _erase_waiting(self, scope: Scope) -> int:
         """What has not ended is erased before its end; the id up to which there is more to erase.
 
         What comes in from now on is not of this erasure.
         """
         body = records.encode(Erased())
-        voided = await self._database.write(partial(erasure.void, scope=scope, body=body))
+        erased = await self._database.write(partial(erasure.erase_waiting, scope=scope, body=body))
         if self._supervisor is not None:
-            self._supervisor.void(voided)
+            self._supervisor.erase(erased)
         # Behind whatever a turn had asked to be committed before it was cut off.
         return await self._database.write(erasure.newest)
 

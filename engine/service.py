@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from engine.actors.supervisor import SupervisorStatistics
 from engine.callers import Callers
 from engine.commands.outcomes import Answer
 from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
@@ -25,7 +26,6 @@ from engine.config.loading import parse
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
-from engine.supervisor import SupervisorStatistics
 from providers.base import LLMProvider
 from storage.errors import StorageError
 

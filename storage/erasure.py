@@ -140,7 +140,9 @@ def blank(
     return erased
 
 
-def void(connection: sqlite3.Connection, scope: Scope, body: bytes) -> list[tuple[str, str]]:
+def erase_waiting(
+    connection: sqlite3.Connection, scope: Scope, body: bytes
+) -> list[tuple[str, str]]:
     """Make the scope's waiting commands into `body`; their channels and request ids."""
     found = _waiting(connection, scope)
     connection.executemany(

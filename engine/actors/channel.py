@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 
-from engine.actors.memory import Memory
-from engine.actors.restarts import Restarts
-from engine.actors.status import ChannelStatus
-from engine.actors.surroundings import Surroundings
-from engine.actors.work import Work
-from engine.answering import turn_result as turn_result
+from engine.actors.context import ActorContext
+from engine.actors.conversation_cache import ConversationCache
+from engine.actors.mailbox import Envelope, Mailbox
+from engine.actors.restarts import RestartPolicy
+from engine.actors.running_turn import RunningTurn
+from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands import outcomes
 from engine.commands.outcomes import Answer, Failure
 from engine.errors import Internal, Suspended
-from engine.mailbox import Envelope, Mailbox
 from engine.telemetry import turnlog
 from storage import mailboxes
 from storage.errors import StorageUnavailable
@@ -31,6 +31,25 @@ from storage.mailboxes import Accepted, Settled
 log = logging.getLogger("rosey_llm.channel")
 MAX_ATTEMPTS = 2
 STORAGE_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """What is visible of a channel's actor from outside; times are wall-clock milliseconds.
+
+    doing: the name of the running command ("Chat", "Reset", ...), running since `doing_since_ms`.
+    waiting: how many commands wait behind it, the oldest accepted at `oldest_ms`.
+    turns: how many turns have ended since the actor was spawned.
+    suspended_s: for how many seconds more the actor is suspended.
+    """
+
+    channel_id: str
+    doing: str | None
+    doing_since_ms: int | None
+    waiting: int
+    oldest_ms: int | None
+    turns: int
+    suspended_s: float
 
 
 class ChannelActor:
@@ -42,35 +61,35 @@ class ChannelActor:
 
     __slots__ = (
         "__weakref__",
-        "_around",
+        "_cache",
+        "_context",
         "_draining",
         "_mailbox",
-        "_memory",
         "_on_done",
         "_pausing",
         "_restarts",
         "_task",
+        "_turn",
         "_turns",
-        "_work",
         "channel_id",
     )
 
     def __init__(
         self,
         channel_id: str,
-        around: Surroundings,
+        context: ActorContext,
         mailbox: Mailbox,
         on_done: Callable[[ChannelActor, Envelope], None],
         *,
         suspendable: bool = True,
     ) -> None:
         self.channel_id = channel_id
-        self._around = around
+        self._context = context
         self._mailbox = mailbox
         self._on_done = on_done
-        self._memory = Memory(channel_id, around.database)
-        self._restarts = Restarts(channel_id, around, suspendable=suspendable)
-        self._work: Work | None = None
+        self._cache = ConversationCache(channel_id, context.database)
+        self._restarts = RestartPolicy(channel_id, context, suspendable=suspendable)
+        self._turn: RunningTurn | None = None
         self._turns = 0
         self._pausing = False
         self._draining = False
@@ -85,7 +104,7 @@ class ChannelActor:
     @property
     def changed(self) -> bool:
         """Whether the conversation has gone on since its latest snapshot."""
-        return self._memory.changed
+        return self._cache.changed
 
     def suspend_until(self, until_ms: int) -> None:
         """Take up a suspension from before a restart."""
@@ -104,11 +123,11 @@ class ChannelActor:
         return self._task is None and not self._restarts.suspended
 
     def status(self) -> ChannelStatus:
-        work = self._work
+        turn = self._turn
         return ChannelStatus(
             channel_id=self.channel_id,
-            doing=type(work.envelope.request.command).__name__ if work else None,
-            doing_since_ms=(work.started_ms or work.envelope.accepted_ms) if work else None,
+            doing=type(turn.envelope.request.command).__name__ if turn else None,
+            doing_since_ms=(turn.started_ms or turn.envelope.accepted_ms) if turn else None,
             waiting=len(self._mailbox),
             oldest_ms=self._mailbox.oldest_ms,
             turns=self._turns,
@@ -136,25 +155,25 @@ class ChannelActor:
     @property
     def current(self) -> Envelope | None:
         """What the actor works on."""
-        return self._work.envelope if self._work else None
+        return self._turn.envelope if self._turn else None
 
     def stop(self) -> bool:
         """Cut off the answer being written; False where there is none."""
-        return self._work is not None and self._work.stop()
+        return self._turn is not None and self._turn.stop()
 
-    def void(self, request_ids: Collection[str]) -> None:
+    def erase(self, request_ids: Collection[str]) -> None:
         """These were erased: each comes to `cancelled` in its turn, and nothing more is kept."""
-        self._mailbox.void(request_ids)
-        if self._work is not None and self._work.envelope.request.request_id in request_ids:
-            self._work.void()
+        self._mailbox.erase(request_ids)
+        if self._turn is not None and self._turn.envelope.request.request_id in request_ids:
+            self._turn.erase()
 
     def forget(self) -> None:
         """The history was changed: what is known of it, or being read just now, is read anew."""
-        self._memory.forget()
+        self._cache.forget()
 
     async def snapshot(self) -> None:
         """Store the conversation; on return it is committed up to where it stood at the call."""
-        await self._memory.snapshot()
+        await self._cache.snapshot()
 
     def drain(self) -> asyncio.Task[None] | None:
         """Finish the turn in hand and take no further one; the task that does it, if any."""
@@ -173,24 +192,24 @@ class ChannelActor:
     async def _run(self) -> None:
         if wait_s := self._restarts.suspended_for_s():
             await self._pause(wait_s)
-        while self._work is not None:
-            await self._carry_through(self._work)
+        while self._turn is not None:
+            await self._carry_through(self._turn)
             self._turns += 1
-            self._on_done(self, self._work.envelope)
-            self._work = None
+            self._on_done(self, self._turn.envelope)
+            self._turn = None
             if len(self._mailbox) and not self._draining:
                 self._take()
         self._task = None
 
     def _take(self) -> None:
         """The next command is in hand."""
-        self._work = Work(self._mailbox.take(), self._around, self._memory)
+        self._turn = RunningTurn(self._mailbox.take(), self._context, self._cache)
 
-    async def _carry_through(self, work: Work) -> None:
+    async def _carry_through(self, turn: RunningTurn) -> None:
         """Handle until it succeeds: the attempts are counted on disk, and they end."""
         while True:
             try:
-                await self.handle(work)
+                await self.handle(turn)
             except StorageUnavailable:
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
@@ -199,7 +218,7 @@ class ChannelActor:
             else:
                 await self._restarts.succeeded()
                 return
-            self._memory.drop()  # history has the truth
+            self._cache.drop()  # history has the truth
             await self._pause(pause_s)
 
     async def _pause(self, pause_s: float) -> None:
@@ -207,49 +226,49 @@ class ChannelActor:
         await asyncio.sleep(pause_s)
         self._pausing = False
 
-    async def handle(self, work: Work) -> None:
+    async def handle(self, turn: RunningTurn) -> None:
         """One turn, from a command on its way to disk to its published outcome."""
-        row_id = await self._accepted(work.envelope)
+        row_id = await self._accepted(turn.envelope)
         if row_id is None:
             return
-        attempts = await self._count_attempt(row_id, work)
+        attempts = await self._count_attempt(row_id, turn)
         if not attempts:
-            await self._publish_again(work)
+            await self._publish_again(turn)
             return
-        work.begin()
-        turn = await self._turn(work, attempts)
-        work.settling = True
+        turn.begin()
+        result = await self._result(turn, attempts)
+        turn.settling = True
         try:
-            settled = await self._settle(row_id, work, turn)
+            settled = await self._settle(row_id, turn, result)
         finally:
-            work.settling = False
-        if work.voided:
-            turn = turn_result.erased(work.envelope.request)
+            turn.settling = False
+        if turn.erased:
+            result = turn_result.erased(turn.envelope.request)
         if settled is not None:
-            self._memory.apply(turn.rows, settled.upto)
-            self._around.sink.publish(settled)
-            turnlog.settled(work.envelope, turn)
-            if work.span is not None:
-                work.span.settled(turn)
-        self._count(work, turn.outcome)
+            self._cache.apply(result.rows, settled.upto)
+            self._context.sink.publish(settled)
+            turnlog.settled(turn.envelope, result)
+            if turn.span is not None:
+                turn.span.settled(result)
+        self._count(turn, result.outcome)
 
-    async def _count_attempt(self, row_id: int, work: Work) -> int:
+    async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
         """Which attempt this is, counted on disk before the provider is called; 0: it is settled.
 
         The first one of a command that need not wait was counted when it was accepted.
         """
-        if work.attempted:
-            work.attempted = False
+        if turn.attempted:
+            turn.attempted = False
             return 1
-        return await self._around.database.write(partial(mailboxes.take, row_id=row_id))
+        return await self._context.database.write(partial(mailboxes.take, row_id=row_id))
 
-    async def _turn(self, work: Work, attempts: int) -> TurnResult:
+    async def _result(self, turn: RunningTurn, attempts: int) -> TurnResult:
         if attempts > MAX_ATTEMPTS:
             failure = Internal("This message could not be handled.")
-            return turn_result.failed(work.envelope.request, failure)
-        if work.voided:
-            return turn_result.erased(work.envelope.request)
-        return await work.turn()
+            return turn_result.failed(turn.envelope.request, failure)
+        if turn.erased:
+            return turn_result.erased(turn.envelope.request)
+        return await turn.run()
 
     async def _accepted(self, envelope: Envelope) -> int | None:
         """The mailbox row's id; None where there is nothing (more) to do."""
@@ -260,55 +279,55 @@ class ChannelActor:
             failure = Failure(
                 request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0
             )
-            self._around.sink.refuse(failure, request.replies)
+            self._context.sink.refuse(failure, request.replies)
             return None
         if isinstance(acceptance, Accepted):
             return acceptance.id
         if isinstance(acceptance, Settled):
-            self._around.sink.publish(acceptance)
+            self._context.sink.publish(acceptance)
         return None
 
-    async def _publish_again(self, work: Work) -> None:
+    async def _publish_again(self, turn: RunningTurn) -> None:
         """The command was settled, but we crashed before its outcome was published."""
-        request = work.envelope.request
+        request = turn.envelope.request
         find = partial(
             mailboxes.find_settled,
             channel=request.channel_id,
             request_id=request.request_id,
             replies=request.replies,
         )
-        if settled := await self._around.database.write(find):
-            self._around.sink.publish(settled)
-            self._count(work, outcomes.decode(settled.body))
+        if settled := await self._context.database.write(find):
+            self._context.sink.publish(settled)
+            self._count(turn, outcomes.decode(settled.body))
 
-    def _count(self, work: Work, outcome: Answer | Failure) -> None:
+    def _count(self, turn: RunningTurn, outcome: Answer | Failure) -> None:
         """Once for each command that was accepted, when its outcome is committed and handed on."""
         now = now_ms()
-        started_ms = work.started_ms or now
-        wait_ms = started_ms - work.envelope.accepted_ms
-        self._around.counts.turn_ended(outcome, wait_ms, now - started_ms)
+        started_ms = turn.started_ms or now
+        wait_ms = started_ms - turn.envelope.accepted_ms
+        self._context.counts.turn_ended(outcome, wait_ms, now - started_ms)
 
-    async def _settle(self, row_id: int, work: Work, turn: TurnResult) -> Settled | None:
+    async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | None:
         """Commit the turn. An answer has cost time and money: it is kept until the disk takes it.
 
         Repeating a doubtful commit is safe, since it takes effect only while the row waits. One
         that has been erased by now is kept as that.
         """
-        request = work.envelope.request
+        request = turn.envelope.request
         while True:
-            if work.voided:
-                turn = turn_result.erased(request)
+            if turn.erased:
+                result = turn_result.erased(request)
             settle = partial(
                 mailboxes.settle,
                 row_id=row_id,
                 channel=request.channel_id,
                 request_id=request.request_id,
-                rows=turn.rows,
-                kind=turn.outcome.kind,
-                body=turn.outcome.encode(),
+                rows=result.rows,
+                kind=result.outcome.kind,
+                body=result.outcome.encode(),
                 now_ms=now_ms(),
             )
             try:
-                return await self._around.database.write(settle)
+                return await self._context.database.write(settle)
             except StorageUnavailable:
                 await asyncio.sleep(STORAGE_PAUSE_S)

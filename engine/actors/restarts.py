@@ -1,67 +1,103 @@
-"""An actor's crashes, and what follows of them: back-off, suspension, and its end."""
+"""When an actor may run again after a crash: back-off, suspension, and its end."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import random
+import time
+from collections import deque
 from functools import partial
 
-from engine.actors.crashes import Crashes
-from engine.actors.surroundings import Surroundings
+from engine.actors.context import ActorContext
 from storage import suspensions
 from storage.database import Write
 from storage.errors import StorageUnavailable
 
 log = logging.getLogger("rosey_llm.channel")
+CRASH_LIMIT = 5
+WITHIN_S = 60.0
+SUSPENSION_S = 60.0  # also the longest: a wall clock that is set back cannot extend it
 
 
-class Restarts:
-    """One that is not `suspendable` rests all the same, but speaks for no channel.
+class CrashHistory:
+    """The recent crashes of one actor; more than 5 within 60 s suspend it, then it tries once more.
 
-    Nearly all actors never crash, and keep nothing for it.
+    `suspended_until_ms` is wall-clock time, so that it means the same after a restart.
     """
 
-    __slots__ = ("_around", "_channel_id", "_crashes", "_suspendable")
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=CRASH_LIMIT + 1)
+        self.suspended_until_ms = 0
 
-    def __init__(self, channel_id: str, around: Surroundings, *, suspendable: bool) -> None:
+    def add(self) -> float:
+        """Note a crash; return how many seconds to wait before the next attempt."""
+        now = time.monotonic()
+        self._times.append(now)
+        too_many = len(self._times) > CRASH_LIMIT and now - self._times[0] <= WITHIN_S
+        # An actor that crashes in its trial after a suspension is suspended again at once.
+        if too_many or self.suspended_until_ms:
+            self.suspended_until_ms = round((time.time() + SUSPENSION_S) * 1000)
+            return SUSPENSION_S
+        # Jitter, so that channels that crashed together do not come back together.
+        return float(0.05 * 2 ** len(self._times) * random.uniform(0.75, 1.25))  # noqa: S311
+
+    def suspended_for_s(self) -> float:
+        """Return the seconds until the next attempt; 0.0 if the actor is not suspended."""
+        left_s = round(self.suspended_until_ms / 1000 - time.time(), 1)
+        return min(SUSPENSION_S, max(0.0, left_s))
+
+
+class RestartPolicy:
+    """Tracks an actor's crashes and decides when it may run again.
+
+    A non-suspendable actor (one raw completion) backs off too, but its suspension is not stored.
+    Nearly all actors never crash, and hold no crash history.
+    """
+
+    __slots__ = ("_channel_id", "_context", "_crashes", "_suspendable")
+
+    def __init__(self, channel_id: str, context: ActorContext, *, suspendable: bool) -> None:
         self._channel_id = channel_id
-        self._around = around
+        self._context = context
         self._suspendable = suspendable
-        self._crashes: Crashes | None = None
+        self._crashes: CrashHistory | None = None
 
     @property
     def suspended(self) -> bool:
-        """Since a suspension until a turn has succeeded."""
+        """Whether the actor was suspended and no turn has succeeded since."""
         return self._crashes is not None and self._crashes.suspended_until_ms > 0
 
     def suspended_for_s(self) -> float:
-        """Seconds until the next attempt; 0.0 where it is not suspended."""
+        """Return the seconds until the next attempt; 0.0 if the actor is not suspended."""
         return self._crashes.suspended_for_s() if self._crashes else 0.0
 
     def suspend_until(self, until_ms: int) -> None:
-        """Take up a suspension from before a restart of the service."""
+        """Restore a suspension from before a restart of the service; 0 is none."""
         if until_ms:
-            self._crashes = Crashes()
+            self._crashes = CrashHistory()
             self._crashes.suspended_until_ms = until_ms
 
     async def crashed(self) -> float:
-        """How long to wait before the next attempt. A suspension is kept over a restart."""
-        crashes = self._crashes = self._crashes or Crashes()
+        """Note a crash, and store a suspension; return the seconds until the next attempt."""
+        crashes = self._crashes = self._crashes or CrashHistory()
         pause_s = crashes.add()
         suspended = self.suspended and self._suspendable
-        self._around.counts.actor_crashed(suspended=suspended)
+        self._context.counts.actor_crashed(suspended=suspended)
         if suspended:
             until_ms = crashes.suspended_until_ms
             log.error("Channel %.80r is suspended for %g s.", self._channel_id, pause_s)
-            await self._keep(partial(suspensions.save, name=self._channel_id, until_ms=until_ms))
+            await self._store(partial(suspensions.save, name=self._channel_id, until_ms=until_ms))
         return pause_s
 
     async def succeeded(self) -> None:
+        """Note a turn that ended without a crash; it ends a suspension."""
         if self.suspended and self._suspendable:
             log.warning("Channel %.80r works again.", self._channel_id)
-            await self._keep(partial(suspensions.lift, name=self._channel_id))
+            await self._store(partial(suspensions.lift, name=self._channel_id))
         self._crashes = None
 
-    async def _keep(self, write: Write[None]) -> None:
-        with contextlib.suppress(StorageUnavailable):  # then it only does not survive a restart
-            await self._around.database.write(write)
+    async def _store(self, write: Write[None]) -> None:
+        # A suspension that cannot be stored holds all the same; only a restart forgets it.
+        with contextlib.suppress(StorageUnavailable):
+            await self._context.database.write(write)

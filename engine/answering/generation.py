@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from engine.actors.surroundings import Surroundings
+from engine.actors.context import ActorContext
 from engine.answering import prompt
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
@@ -39,15 +39,15 @@ class Generation:
 
     def __init__(
         self,
-        around: Surroundings,
+        context: ActorContext,
         turn_settings: TurnSettings,
         request: Request,
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[EncodedExchange] | None,
     ) -> None:
-        self._sink = around.sink
-        self._counts = around.counts
+        self._sink = context.sink
+        self._counts = context.counts
         self._began_s = 0.0
         self._turn_settings = turn_settings
         self._request = request

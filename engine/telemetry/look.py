@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.actors.status import ChannelStatus
+from engine.actors.channel import ChannelStatus
+from engine.actors.supervisor import SupervisorStatistics
 from engine.clock import now_ms
 from engine.engine import Engine
-from engine.supervisor import SupervisorStatistics
 from engine.telemetry.counts import Counts
 from providers.link import LinkStatistics
 from providers.tally import Tally

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from engine.actors.status import ChannelStatus
+from engine.actors.channel import ChannelStatus
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.telemetry import look

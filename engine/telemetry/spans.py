@@ -30,11 +30,11 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from engine.actors.mailbox import Envelope
 from engine.answering.turn_result import TurnResult
 from engine.commands.outcomes import Answer
 from engine.commands.records import Chat, Complete
 from engine.errors import Cancelled
-from engine.mailbox import Envelope
 from providers.trace import TraceContext
 
 log = logging.getLogger("rosey_llm.tracing")

@@ -6,13 +6,13 @@ import logging
 import re
 from typing import Any
 
+from engine.actors.mailbox import Envelope
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete, SetPersona
 from engine.commands.request import Request
 from engine.errors import Cancelled
-from engine.mailbox import Envelope
 from engine.telemetry.event import Event
 
 log = logging.getLogger("rosey_llm.turn")

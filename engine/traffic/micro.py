@@ -18,8 +18,8 @@ import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
+from engine.actors.supervisor import SupervisorStatistics
 from engine.config.settings import SubjectSettings
-from engine.supervisor import SupervisorStatistics
 from engine.telemetry.counts import Counts
 from engine.traffic.connection import Connection, NotConnected
 from engine.traffic.endpoints import Endpoint, Endpoints

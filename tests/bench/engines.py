@@ -84,7 +84,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """What every engine of a stage needs to know."""
 
     folder: Path
@@ -121,11 +121,11 @@ def request(model: str, stream: bool = False) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def engine(around: Surroundings, variant: Variant) -> AsyncIterator[Engine]:
+async def engine(environment: Environment, variant: Variant) -> AsyncIterator[Engine]:
     subjects = variant.subjects or own_subjects(variant.name)
-    config = write_config(around, variant, subjects)
-    environment = {PASSWORD_VARIABLE: around.nats_password}
-    async with running(variant.name, _command(config, variant), environment) as process:
+    config = write_config(environment, variant, subjects)
+    variables = {PASSWORD_VARIABLE: environment.nats_password}
+    async with running(variant.name, _command(config, variant), variables) as process:
         yield Engine(variant.name, process, subjects)
 
 
@@ -151,19 +151,19 @@ def _command(config: Path, variant: Variant) -> list[str]:
     return [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
 
 
-def write_config(around: Surroundings, variant: Variant, subjects: SubjectSettings) -> Path:
+def write_config(environment: Environment, variant: Variant, subjects: SubjectSettings) -> Path:
     """What it is started with, in a folder of its own."""
-    folder = around.folder / variant.name.replace(" ", "-")
+    folder = environment.folder / variant.name.replace(" ", "-")
     folder.mkdir()
     path = folder / "rosey-llm.toml"
     path.write_text(
         CONFIG.format(
-            nats_url=_quoted(around.nats_url),
+            nats_url=_quoted(environment.nats_url),
             password_variable=PASSWORD_VARIABLE,
             subjects=_lines(vars(subjects)),
             channels=_lines(variant.channels),
             storage=_lines({"path": "engine.db", "durability": "full", **variant.storage}),
-            provider_url=_quoted(f"{around.provider_url}/v1"),
+            provider_url=_quoted(f"{environment.provider_url}/v1"),
             slow_model=SLOW_MODEL,
             max_concurrency=variant.max_concurrency,
         )

@@ -70,8 +70,10 @@ async def measure(stage: Stage, plan: Plan) -> Latency:
     for number in range(plan.rounds):
         for name in order:
             said[name].append(await contestants[name](fast, slice_s, number))
-        syncs_ms.append(await asyncio.to_thread(machine.sync_ms, stage.around.folder))
-        paced_ms.append(await asyncio.to_thread(machine.sync_ms, stage.around.folder, 1 / fast))
+        syncs_ms.append(await asyncio.to_thread(machine.sync_ms, stage.environment.folder))
+        paced_ms.append(
+            await asyncio.to_thread(machine.sync_ms, stage.environment.folder, 1 / fast)
+        )
         order.reverse()
     slower = await _slower(contestants, plan, slow)
     slowest = await _slowest(contestants, plan)

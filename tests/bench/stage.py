@@ -17,7 +17,7 @@ from engine.config.settings import SubjectSettings
 from engine.traffic.embedded import EmbeddedNats
 from tests.bench import engines, yardsticks
 from tests.bench.children import Child, module, running
-from tests.bench.engines import Contestant, Engine, Surroundings, Variant
+from tests.bench.engines import Contestant, Engine, Environment, Variant
 
 SUBJECTS = SubjectSettings()
 ANSWER_LIMIT_S = 60.0
@@ -27,7 +27,7 @@ ANSWER_LIMIT_S = 60.0
 class Stage:
     """engine: as users run it; plain: the same with the plain store."""
 
-    around: Surroundings
+    environment: Environment
     nats_pid: int
     provider: Child
     engine: Engine
@@ -47,7 +47,7 @@ class Stage:
 
     def another(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
         """One more engine beside the others, for as long as it is needed."""
-        return engines.engine(self.around, variant)
+        return engines.engine(self.environment, variant)
 
     async def ask(
         self, do: str, contestant: Contestant, *, limit_s: float = ANSWER_LIMIT_S, **more: Any
@@ -91,16 +91,16 @@ async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stag
 
         provider = await child("fake provider")
         provider_url = orjson.loads(provider.ready)["url"]
-        around = Surroundings(folder, nats.url, nats.engine_password, provider_url)
+        environment = Environment(folder, nats.url, nats.engine_password, provider_url)
         real = Variant("engine", SUBJECTS, profile=profile)
         heard = (SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.out.>")
         yield Stage(
-            around=around,
+            environment=environment,
             nats_pid=nats.pid,
             provider=provider,
-            engine=await stack.enter_async_context(engines.engine(around, real)),
+            engine=await stack.enter_async_context(engines.engine(environment, real)),
             plain=await stack.enter_async_context(
-                engines.engine(around, Variant("plain way", plain=True))
+                engines.engine(environment, Variant("plain way", plain=True))
             ),
             yardsticks=await child("yardsticks", nats.url, provider_url),
             direct=await child("direct", provider_url),

@@ -52,7 +52,7 @@ async def measure(stage: Stage, plan: Plan) -> Streams:
     async with AsyncExitStack() as stack:
         alone: dict[str, Child] = {}
         for name, way in (("bare reading", "bare"), ("providers", "providers")):
-            command = module("assembling", way, stage.around.provider_url)
+            command = module("assembling", way, stage.environment.provider_url)
             alone[name] = await stack.enter_async_context(running(name, command))
         relays = _relays(stage, AT_ONCE)
         for child in alone.values():

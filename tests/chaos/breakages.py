@@ -9,9 +9,9 @@ from dataclasses import replace as changed
 from typing import Any
 
 from engine.actors.channel import ChannelActor
-from engine.actors.work import Work
+from engine.actors.mailbox import Envelope, Mailbox
+from engine.actors.running_turn import RunningTurn
 from engine.answering.turn_result import TurnResult
-from engine.mailbox import Envelope, Mailbox
 from storage import mailboxes, snapshots
 from storage.history import Past
 from storage.mailboxes import Acceptance, Settled
@@ -24,10 +24,10 @@ def publish_before_commit() -> None:
     settle = ChannelActor._settle
 
     async def hasty(
-        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
-        request, outcome = work.envelope.request, turn.outcome
-        self._around.sink.publish(
+        request, outcome = turn.envelope.request, result.outcome
+        self._context.sink.publish(
             Settled(
                 0,
                 request.channel_id,
@@ -37,7 +37,7 @@ def publish_before_commit() -> None:
                 request.replies,
             )
         )
-        return await settle(self, row_id, work, turn)
+        return await settle(self, row_id, turn, result)
 
     replace(ChannelActor, "_settle", hasty)
 

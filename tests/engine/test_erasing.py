@@ -256,7 +256,7 @@ async def test_a_conversation_that_is_being_read_is_read_again(tmp_path: Path) -
         engine = service._engine
         actor = engine.supervisor._spawn("#a")
         async with held(engine.database):
-            waking = asyncio.create_task(actor._memory.conversation(window=10))
+            waking = asyncio.create_task(actor._cache.conversation(window=10))
             await asyncio.sleep(0)
             actor.forget()
             blanked = engine.database.write_soon(_blank_everything)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.actors.mailbox import Acceptance, Envelope, Mailbox
 from engine.commands.records import Chat, Erased
 from engine.commands.request import Request
 from engine.errors import Busy
-from engine.mailbox import Acceptance, Envelope, Mailbox
 
 LOOP = asyncio.new_event_loop()
 LOOP.close()  # a mailbox does not look at what it is for
@@ -79,7 +79,7 @@ def test_what_is_voided_keeps_its_place_and_nothing_else() -> None:
     mailbox = Mailbox(10, 100)
     for request_id in ("r1", "r2", "r3"):
         mailbox.put(envelope(request_id))
-    mailbox.void({"r2"})
+    mailbox.erase({"r2"})
     taken = [mailbox.take().request for _ in range(3)]
     assert [each.request_id for each in taken] == ["r1", "r2", "r3"]
     assert [each.command for each in taken] == [Chat("Hello"), Erased(), Chat("Hello")]

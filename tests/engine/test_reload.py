@@ -182,7 +182,7 @@ async def test_a_wrong_file_is_refused_as_a_whole(
     )
     monkeypatch.syspath_prepend(house.folder)
     await house.open()
-    before = engine(house)._around.turn_settings
+    before = engine(house)._context.turn_settings
     if text is not None:
         # What comes first is right, and is not taken up either.
         house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
@@ -192,7 +192,7 @@ async def test_a_wrong_file_is_refused_as_a_whole(
     assert problem in str(refused.value)
     assert str(house.file) in str(refused.value)
     assert f"was not reloaded: {refused.value}" in caplog.text
-    assert engine(house)._around.turn_settings is before
+    assert engine(house)._context.turn_settings is before
     assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
     assert "pirate" not in (await house.bot.ask("persona"))["content"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import Answer, LLMError, LLMService
-from engine.actors import crashes
+from engine.actors import restarts
 from engine.answering import abandonable
 from engine.config.loading import parse
 from providers import OllamaProvider, ScriptedProvider
@@ -309,7 +309,7 @@ async def test_a_stuck_turn_is_given_up_and_its_late_result_is_neither_kept_nor_
 async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crashes, "TOO_MANY", 0)
+    monkeypatch.setattr(restarts, "CRASH_LIMIT", 0)
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider(), database=path) as service:
         defect(path, "new.content = 'poison'")
@@ -329,7 +329,7 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
             await service.chat("x", "sick")
         assert caught.value.code == "suspended"
     # The trial after the rest succeeds once the defect is gone, and lifts the suspension.
-    monkeypatch.setattr(crashes, "REST_S", 0.0)
+    monkeypatch.setattr(restarts, "SUSPENSION_S", 0.0)
     connection = sqlite3.connect(path)
     connection.execute("DROP TRIGGER defect")
     connection.close()
@@ -406,8 +406,8 @@ async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
 async def test_a_stop_while_the_channel_rests_holds_for_the_turn_that_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crashes, "TOO_MANY", 0)
-    monkeypatch.setattr(crashes, "REST_S", 3.0)
+    monkeypatch.setattr(restarts, "CRASH_LIMIT", 0)
+    monkeypatch.setattr(restarts, "SUSPENSION_S", 3.0)
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider(), database=path) as service:
         defect(path, "new.content = 'poison'")

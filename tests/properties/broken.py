@@ -14,15 +14,15 @@ from unittest import mock
 
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
-from engine.actors.work import Work
+from engine.actors.mailbox import Envelope, Mailbox
+from engine.actors.running_turn import RunningTurn
+from engine.actors.supervisor import Supervisor
 from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
 from engine.commands.request import Request
 from engine.errors import Busy
-from engine.mailbox import Envelope, Mailbox
-from engine.supervisor import Supervisor
 from providers.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
 from storage.history import Kind
@@ -36,13 +36,13 @@ def publish_before_commit() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
     async def too_soon(
-        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
-        request, outcome = work.envelope.request, turn.outcome
-        self._around.sink.publish(
+        request, outcome = turn.envelope.request, result.outcome
+        self._context.sink.publish(
             Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
         )
-        return await settle(self, row_id, work, turn)
+        return await settle(self, row_id, turn, result)
 
     return patch(ChannelActor, "_settle", too_soon)
 
@@ -50,14 +50,14 @@ def publish_before_commit() -> AbstractContextManager[object]:
 def no_fence_in_the_store() -> AbstractContextManager[object]:
     """A turn is kept even where another outcome has ended its command."""
 
-    def settle(connection: Any, row_id: int, now_ms: int, **turn: Any) -> Settled:
+    def settle(connection: Any, row_id: int, now_ms: int, **result: Any) -> Settled:
         connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
         connection.execute(
             "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
             " (SELECT id FROM channel WHERE name = ?)",
-            (turn["request_id"], turn["channel"]),
+            (result["request_id"], result["channel"]),
         )
-        return mailboxes.settle_at_once(connection, replies=(), now_ms=now_ms, **turn)
+        return mailboxes.settle_at_once(connection, replies=(), now_ms=now_ms, **result)
 
     return patch(mailboxes, "settle", settle)
 
@@ -100,14 +100,14 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
     async def apply_first(
-        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
-        memory = self._memory
-        if memory._conversation is not None:
-            memory.apply(turn.rows, memory._conversation.upto + 1)
+        cache = self._cache
+        if cache._conversation is not None:
+            cache.apply(result.rows, cache._conversation.upto + 1)
             await asyncio.sleep(1)
-            memory.drop()  # so that it is not applied twice
-        return await settle(self, row_id, work, turn)
+            cache.drop()  # so that it is not applied twice
+        return await settle(self, row_id, turn, result)
 
     return patch(ChannelActor, "_settle", apply_first)
 
@@ -148,7 +148,7 @@ def two_turns_at_once() -> AbstractContextManager[object]:
     tell = ChannelActor.tell
 
     async def carry_out(actor: ChannelActor, envelope: Envelope) -> None:
-        await actor._carry_through(Work(envelope, actor._around, actor._memory))
+        await actor._carry_through(RunningTurn(envelope, actor._context, actor._cache))
         actor._on_done(actor, envelope)
 
     def tell_beside(self: ChannelActor, envelope: Envelope) -> None:
@@ -194,17 +194,17 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 
 
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
-    set_persona = Work._set_persona
+    set_persona = RunningTurn._set_persona
 
     def everywhere(
-        self: Work, request: Request, name: str, turn_settings: TurnSettings
+        self: RunningTurn, request: Request, name: str, turn_settings: TurnSettings
     ) -> TurnResult:
-        turn = set_persona(self, request, name, turn_settings)
-        if turn.rows[0].kind == "persona":
-            turn_settings.personas.default = turn.rows[0].persona or "default"
-        return turn
+        result = set_persona(self, request, name, turn_settings)
+        if result.rows[0].kind == "persona":
+            turn_settings.personas.default = result.rows[0].persona or "default"
+        return result
 
-    return patch(Work, "_set_persona", everywhere)
+    return patch(RunningTurn, "_set_persona", everywhere)
 
 
 def providers_closed_under_their_turns() -> AbstractContextManager[object]:
@@ -222,11 +222,11 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     """The outcome is kept in one commit; the mailbox row goes in the next."""
 
     async def in_two(
-        self: ChannelActor, row_id: int, work: Work, turn: TurnResult
+        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
-        database = self._around.database
+        database = self._context.database
         settled = await database.write(
-            partial(_keep_beside, request=work.envelope.request, turn=turn)
+            partial(_keep_beside, request=turn.envelope.request, result=result)
         )
         delete = "DELETE FROM mailbox WHERE id = ?"
         await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
@@ -235,15 +235,15 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     return patch(ChannelActor, "_settle", in_two)
 
 
-def _keep_beside(connection: sqlite3.Connection, request: Request, turn: TurnResult) -> Settled:
+def _keep_beside(connection: sqlite3.Connection, request: Request, result: TurnResult) -> Settled:
     rows = connection.execute("SELECT * FROM mailbox").fetchall()
     settled = mailboxes.settle_at_once(
         connection,
         channel=request.channel_id,
         request_id=request.request_id,
-        rows=turn.rows,
-        kind=turn.outcome.kind,
-        body=turn.outcome.encode(),
+        rows=result.rows,
+        kind=result.outcome.kind,
+        body=result.outcome.encode(),
         replies=(),
         now_ms=now_ms(),
     )

@@ -187,7 +187,7 @@ def test_commands_that_wait_lose_their_text_and_keep_their_place(archive: Archiv
         )
     mailboxes.put(archive.connection, "#a", "r4", "mallory", b"a later text", (), 10)
     assert erasure.amount(archive.connection, Scope(user="mallory")) == Amount(0, 0, 2)
-    voided = erasure.void(archive.connection, Scope(user="mallory", before_ms=10), b"gone")
+    voided = erasure.erase_waiting(archive.connection, Scope(user="mallory", before_ms=10), b"gone")
     assert voided == [("#a", "r2")]
     found = [
         (row.request_id, row.username, row.body) for row in mailboxes.waiting(archive.connection)

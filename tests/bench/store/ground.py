@@ -14,7 +14,7 @@ from engine.traffic.embedded import EmbeddedNats
 from tests.bench import engines
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
 from tests.bench.children import ChildFailed, module, running
-from tests.bench.engines import FAST_MODEL, Engine, Surroundings, Variant
+from tests.bench.engines import FAST_MODEL, Engine, Environment, Variant
 from tests.bench.nats_wire import NatsWire
 
 COMES, GOES = "bench.in.>", "bench.out.>"
@@ -23,12 +23,12 @@ VISIT_LIMIT_S = 300.0
 
 @dataclass(frozen=True)
 class Ground:
-    around: Surroundings
+    environment: Environment
     asker: Asker
 
     def engine(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
         """An engine as users run it, until the block ends."""
-        return engines.engine(self.around, variant)
+        return engines.engine(self.environment, variant)
 
     async def visit(
         self, engine: Engine, channels: Sequence[str], *, at_once: int = 1
@@ -68,9 +68,9 @@ async def ground(folder: Path) -> AsyncIterator[Ground]:
     command = module("fake_provider")
     async with nats, running("fake provider", command) as provider:
         provider_url = orjson.loads(provider.ready)["url"]
-        around = Surroundings(folder, nats.url, nats.engine_password, provider_url)
+        environment = Environment(folder, nats.url, nats.engine_password, provider_url)
         asker = Asker()
         asker.wire = await NatsWire.connect(nats.url, asker.on_msg)
         asker.wire.subscribe(GOES)
         await asker.wire.flush()
-        yield Ground(around, asker)
+        yield Ground(environment, asker)

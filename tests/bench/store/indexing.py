@@ -53,7 +53,7 @@ async def measure(folder: Path, plan: Plan) -> Indexing:
     slices: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(ground(folder))
-        command = module("load", here.around.nats_url, GOES)
+        command = module("load", here.environment.nats_url, GOES)
         load = await stack.enter_async_context(running("load", command))
         variants = [
             Variant(name, storage={"search_index": name == WITH}) for name in (WITH, WITHOUT)

@@ -21,7 +21,7 @@ from typing import Any
 
 import uvloop
 
-from engine.actors.memory import Memory
+from engine.actors.conversation_cache import ConversationCache
 from storage.database import Database
 from storage.mailboxes import Accepted, Settled
 from tests.bench.children import questions, say
@@ -86,7 +86,7 @@ class Keeper:
     async def wake(self, *, numbers: list[int]) -> dict[str, Any]:
         taken_us = []
         for number in numbers:
-            memory, began = Memory(grown.channel(number), self._database), perf_counter()
+            memory, began = ConversationCache(grown.channel(number), self._database), perf_counter()
             conversation = await memory.conversation(grown.WINDOW)
             taken_us.append(_us_since(began))
             assert conversation.messages == grown.WINDOW, conversation.messages

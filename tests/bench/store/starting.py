@@ -18,10 +18,10 @@ class Start:
 
     def __init__(self, here: Ground, name: str, database: Path) -> None:
         variant = Variant(name, storage={"path": str(database)})
-        config = write_config(here.around, variant, own_subjects(name))
+        config = write_config(here.environment, variant, own_subjects(name))
         self._name = name
         self._command = [installed("rosey-llm"), "run", "--config", str(config)]
-        self._environment = {**os.environ, PASSWORD_VARIABLE: here.around.nats_password}
+        self._environment = {**os.environ, PASSWORD_VARIABLE: here.environment.nats_password}
 
     async def measure(self) -> float:
         """Seconds until it was ready. Raises ChildFailed."""

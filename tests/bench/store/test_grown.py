@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from engine.actors.memory import Memory
+from engine.actors.conversation_cache import ConversationCache
 from storage import proof, snapshots
 from storage.database import Database
 from storage.reader import open_reader
@@ -28,7 +28,7 @@ async def test_a_grown_channel_wakes_from_its_snapshot_as_from_its_history(tmp_p
     await grown.grow(path, SIZE)
     database = Database(path)
     await database.open()
-    memory = Memory(channel(11), database)
+    memory = ConversationCache(channel(11), database)
     from_snapshot = await memory.conversation(WINDOW)
     assert from_snapshot.messages == WINDOW
     found = await database.write(partial(snapshots.load, name=channel(11), max_messages=WINDOW))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from engine.actors.channel import ChannelActor
-from engine.actors.surroundings import Surroundings
+from engine.actors.context import ActorContext
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
@@ -18,16 +18,16 @@ from storage.history import Row
 from storage.mailboxes import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
-Work = Callable[[Request], Coroutine[None, None, None]]
+LaneAction = Callable[[Request], Coroutine[None, None, None]]
 
 
-class Aside:
+class ControlLane:
     """Works in tasks of its own, `tasks`; whatever goes wrong, the sender hears of it."""
 
     def __init__(
-        self, around: Surroundings, find_actor: Callable[[str], ChannelActor | None]
+        self, context: ActorContext, find_actor: Callable[[str], ChannelActor | None]
     ) -> None:
-        self._around = around
+        self._context = context
         self._find_actor = find_actor
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -42,24 +42,24 @@ class Aside:
         """A stop never waits. What it stops is what was being written when it came."""
         self._spawn(request, self._stop)
 
-    def _spawn(self, request: Request, work: Work) -> None:
-        task = asyncio.create_task(self._carry_out(request, work))
+    def _spawn(self, request: Request, action: LaneAction) -> None:
+        task = asyncio.create_task(self._carry_out(request, action))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _carry_out(self, request: Request, work: Work) -> None:
+    async def _carry_out(self, request: Request, action: LaneAction) -> None:
         code, error, retry_after_s = "internal", "This message could not be handled.", None
         try:
-            await work(request)
+            await action(request)
         except StorageUnavailable as exc:
             code, error, retry_after_s = "busy", str(exc), 5.0
         except Exception:  # the edge of a task that nobody awaits
             log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
         else:
             return
-        self._around.counts.commands["unstored"] += 1
+        self._context.counts.commands["unstored"] += 1
         failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
-        self._around.sink.refuse(failure, request.replies)
+        self._context.sink.refuse(failure, request.replies)
 
     async def _join(self, request: Request) -> None:
         join = partial(
@@ -68,12 +68,12 @@ class Aside:
             request_id=request.request_id,
             replies=request.replies,
         )
-        known = await self._around.database.write(join)
+        known = await self._context.database.write(join)
         if known is None:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
-            self._around.sink.publish(known)
-        self._around.counts.commands["duplicate"] += 1
+            self._context.sink.publish(known)
+        self._context.counts.commands["duplicate"] += 1
 
     async def _stop(self, request: Request) -> None:
         actor = self._find_actor(request.channel_id)
@@ -84,12 +84,12 @@ class Aside:
             request_id=request.request_id,
             replies=request.replies,
         )
-        settled = await self._around.database.write(find)
+        settled = await self._context.database.write(find)
         if settled is None:
             stopped = bool(actor and actor.current is target and actor.stop())
             settled = await self._settle_stop(request, stopped=stopped)
-        self._around.sink.publish(settled)
-        self._around.counts.commands["at_once"] += 1
+        self._context.sink.publish(settled)
+        self._context.counts.commands["at_once"] += 1
 
     async def _settle_stop(self, request: Request, *, stopped: bool) -> Settled:
         channel, request_id = request.channel_id, request.request_id
@@ -105,4 +105,4 @@ class Aside:
             replies=request.replies,
             now_ms=now_ms(),
         )
-        return await self._around.database.write(settle)
+        return await self._context.database.write(settle)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Surroundings:
+class ActorContext:
     """`terms` are those of the turns to come; a reload replaces them as a whole.
 
     `spans` makes the turns' spans, where tracing is on.

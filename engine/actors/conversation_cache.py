@@ -18,7 +18,7 @@ from storage.history import Row
 log = logging.getLogger("rosey_llm.channel")
 
 
-class Memory:
+class ConversationCache:
     """Belongs to one actor."""
 
     __slots__ = ("_channel_id", "_conversation", "_database", "_forgotten", "_snapshot_upto")

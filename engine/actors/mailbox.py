@@ -100,7 +100,7 @@ class Mailbox:
             self._envelopes, self._request_ids = NOTHING, NO_IDS
         return envelope
 
-    def void(self, request_ids: Collection[str]) -> None:
+    def erase(self, request_ids: Collection[str]) -> None:
         """Leave nothing of these requests but their places."""
         for index, envelope in enumerate(self._envelopes):
             request = envelope.request

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from engine.actors.channel import ChannelActor
-from engine.actors.status import ChannelStatus
-from engine.actors.surroundings import Surroundings
-from engine.aside import Aside
+from engine.actors.channel import ChannelActor, ChannelStatus
+from engine.actors.context import ActorContext
+from engine.actors.control_lane import ControlLane
+from engine.actors.mailbox import Acceptance, Envelope, Mailbox
 from engine.clock import now_ms
 from engine.commands import records
 from engine.commands.outcomes import Failure
@@ -24,7 +24,6 @@ from engine.commands.records import Complete, Stop
 from engine.commands.request import Request
 from engine.config.settings import ChannelSettings
 from engine.errors import Busy, EngineError
-from engine.mailbox import Acceptance, Envelope, Mailbox
 from engine.telemetry import turnlog
 from storage import mailboxes, suspensions
 from storage.database import Write
@@ -53,15 +52,15 @@ class SupervisorStatistics:
 class Supervisor:
     """`tell` hands a request over and returns at once; outcomes leave through the outlet."""
 
-    def __init__(self, around: Surroundings, channels: ChannelSettings) -> None:
-        self._around = around
+    def __init__(self, context: ActorContext, channels: ChannelSettings) -> None:
+        self._context = context
         self._limits = channels
         self._limits_set = asyncio.Event()
         self._actors: dict[str, ChannelActor] = {}
         self._last_told: dict[str, float] = {}
         self._completions: set[ChannelActor] = set()
         self._on_done = self._done  # bound once, and not for each of thousands of actors
-        self._aside = Aside(around, self._actors.get)
+        self._control_lane = ControlLane(context, self._actors.get)
         self._commands = 0
         self._commands_bytes = 0
         self._waiting = 0
@@ -101,14 +100,14 @@ class Supervisor:
         try:
             self._tell(request)
         except EngineError as exc:
-            self._around.counts.commands[exc.code] += 1
+            self._context.counts.commands[exc.code] += 1
             raise
 
     def _tell(self, request: Request) -> None:
         waiting = self._actors.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, however full it is here.
-            self._aside.join(request)
+            self._control_lane.join(request)
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
@@ -116,13 +115,13 @@ class Supervisor:
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
         if isinstance(request.command, Stop):
-            self._aside.stop(request)
+            self._control_lane.stop(request)
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
         accepted_ms, at_once = now_ms(), actor.idle
         put = self._put(request, body, accepted_ms, attempts=int(at_once))
-        accepted = self._around.database.write_soon(put)
+        accepted = self._context.database.write_soon(put)
         accepted.add_done_callback(self._note_acceptance)
         self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
         turnlog.accepted(request)
@@ -130,12 +129,12 @@ class Supervisor:
     def _note_acceptance(self, accepted: asyncio.Future[Acceptance]) -> None:
         # At once, and not when the command's turn comes: that may be much later.
         if accepted.cancelled() or accepted.exception() is not None:
-            self._around.counts.commands["unstored"] += 1
+            self._context.counts.commands["unstored"] += 1
         elif isinstance(accepted.result(), Accepted):
-            self._around.counts.commands["accepted"] += 1
+            self._context.counts.commands["accepted"] += 1
             self._waiting += 1
         else:
-            self._around.counts.commands["duplicate"] += 1
+            self._context.counts.commands["duplicate"] += 1
 
     @staticmethod
     def _put(request: Request, body: bytes, accepted_ms: int, attempts: int) -> Write[Acceptance]:
@@ -152,7 +151,7 @@ class Supervisor:
 
     def _check_room(self, size_bytes: int) -> None:
         limits = self._limits
-        full = self._commands + len(self._aside) >= limits.commands_limit
+        full = self._commands + len(self._control_lane) >= limits.commands_limit
         if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
             raise Busy(
                 f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
@@ -177,13 +176,13 @@ class Supervisor:
         if found is None:
             found = self._actors[channel_id] = self._spawn(channel_id)
             found.suspend_until(self._suspended.pop(channel_id, 0))
-            self._around.counts.activations += 1
+            self._context.counts.activations += 1
         return found
 
     def _spawn(self, channel_id: str, *, suspendable: bool = True) -> ChannelActor:
         mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
         return ChannelActor(
-            channel_id, self._around, mailbox, self._on_done, suspendable=suspendable
+            channel_id, self._context, mailbox, self._on_done, suspendable=suspendable
         )
 
     def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
@@ -198,15 +197,15 @@ class Supervisor:
 
     async def recover(self) -> None:
         """Publish what was committed but perhaps not published, and go on with what waits."""
-        database = self._around.database
+        database = self._context.database
         self._suspended = await database.write(suspensions.load)
         for outcome in await database.write(mailboxes.unpublished):
-            self._around.sink.publish(outcome)
+            self._context.sink.publish(outcome)
         waiting = await database.write(mailboxes.waiting)
         # All of them now, before anything else is awaited, so that the numbers always fit together.
         self._waiting = len(waiting)
         self._recovered = True
-        self._around.counts.recover(len(waiting))
+        self._context.counts.recover(len(waiting))
         for row in waiting:
             await self._recover(row)
         if waiting:
@@ -230,10 +229,10 @@ class Supervisor:
                 body=failure.encode(),
                 now_ms=now_ms(),
             )
-            if settled := await self._around.database.write(settle):
-                self._around.sink.publish(settled)
+            if settled := await self._context.database.write(settle):
+                self._context.sink.publish(settled)
             self._waiting -= 1
-            self._around.counts.turn_ended(failure, now_ms() - row.accepted_ms, 0)
+            self._context.counts.turn_ended(failure, now_ms() - row.accepted_ms, 0)
             return
         request = Request(row.channel, row.request_id, row.username, command, row.replies, trace)
         accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
@@ -241,14 +240,14 @@ class Supervisor:
         envelope = Envelope(request, accepted, len(row.body), row.accepted_ms)
         self._hand_over(self._actor(request), envelope)
 
-    def void(self, requests: Iterable[tuple[str, str]]) -> None:
+    def erase(self, requests: Iterable[tuple[str, str]]) -> None:
         """These (channel, request id) were erased while they waited or ran."""
         by_channel: dict[str, set[str]] = {}
         for channel_id, request_id in requests:
             by_channel.setdefault(channel_id, set()).add(request_id)
         for actor in [*self._actors.values(), *self._completions]:
             if request_ids := by_channel.get(actor.channel_id):
-                actor.void(request_ids)
+                actor.erase(request_ids)
 
     def forget(self, channel_ids: Iterable[str]) -> None:
         """What these channels' history says has changed."""
@@ -304,14 +303,14 @@ class Supervisor:
             if untouched and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_told[channel_id]
                 cause = "idle" if last_told <= before else "limit"
-                self._around.counts.passivations[cause] += 1
+                self._context.counts.passivations[cause] += 1
                 log.debug("Channel %.80r passivated.", channel_id)
 
     async def drain(self, timeout_s: float) -> None:
         """Let running turns finish within `timeout_s`; what waits stays in the durable mailbox."""
         self._draining = True
         actors = [*self._actors.values(), *self._completions]
-        running = {task for actor in actors if (task := actor.drain())} | self._aside.tasks
+        running = {task for actor in actors if (task := actor.drain())} | self._control_lane.tasks
         if running:
             _, late = await asyncio.wait(running, timeout=timeout_s)
             for task in late:
@@ -324,5 +323,5 @@ class Supervisor:
             await self.snapshot_changed()
         except StorageUnavailable as exc:
             log.error("No last snapshots: %s", exc)
-        self._around.counts.passivations["drain"] += len(self._actors)
+        self._context.counts.passivations["drain"] += len(self._actors)
         self._actors.clear()

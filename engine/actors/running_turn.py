@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
-from engine.actors.memory import Memory
-from engine.actors.surroundings import Surroundings
+from engine.actors.conversation_cache import ConversationCache
+from engine.actors.mailbox import Envelope
 from engine.answering import turn_result as turn_result
 from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
@@ -25,14 +26,13 @@ from engine.commands.records import (
 )
 from engine.commands.request import Request
 from engine.errors import UnknownPersona
-from engine.mailbox import Envelope
 from providers import trace
 
 if TYPE_CHECKING:
     from engine.telemetry.spans import TurnSpan
 
 
-class Work:
+class RunningTurn:
     """`begin`, then `turn`; after a crash of the actor both once more.
 
     `attempted`: the attempt that is made now was counted already. `voided`: it was erased, and
@@ -40,24 +40,24 @@ class Work:
     nothing can stop it any more.
     """
 
-    def __init__(self, envelope: Envelope, around: Surroundings, memory: Memory) -> None:
+    def __init__(self, envelope: Envelope, context: ActorContext, cache: ConversationCache) -> None:
         self.envelope = envelope
         self.attempted = envelope.attempted
         self.started_ms: int | None = None
-        self.voided = False
+        self.erased = False
         self.settling = False
         self.span: TurnSpan | None = None
-        self._around = around
-        self._memory = memory
+        self._context = context
+        self._cache = cache
         self._generation: Generation | None = None
         self._stopped = False
 
     def begin(self) -> None:
         """Its attempt is counted. The provider is told of our span, or else of the sender's."""
         self.started_ms = now_ms()
-        if self._around.spans is not None and self.span is None:
-            provider = self._around.turn_settings.chain.primary.name
-            self.span = self._around.spans.begin(self.envelope, provider)
+        if self._context.spans is not None and self.span is None:
+            provider = self._context.turn_settings.chain.primary.name
+            self.span = self._context.spans.begin(self.envelope, provider)
         trace.current.set(self.span.context if self.span else self.envelope.request.trace)
 
     def stop(self) -> bool:
@@ -69,15 +69,15 @@ class Work:
         self._stopped = True
         return True
 
-    def void(self) -> None:
+    def erase(self) -> None:
         """It was erased: it comes to `cancelled`, and nothing more of it is kept."""
-        self.voided = True
+        self.erased = True
         if self._generation is not None:
             self._generation.cut()
 
-    async def turn(self) -> TurnResult:
+    async def run(self) -> TurnResult:
         """Carry it out. Providers' failures and a stop are outcomes; nothing else is caught."""
-        request, turn_settings = self.envelope.request, self._around.turn_settings
+        request, turn_settings = self.envelope.request, self._context.turn_settings
         turn_settings.chain.hold()
         try:
             match request.command:
@@ -112,7 +112,7 @@ class Work:
         except UnknownPersona as exc:
             return turn_result.failed(request, exc)
         return await self._ask(
-            Generation(self._around, turn_settings, request, command, persona, None)
+            Generation(self._context, turn_settings, request, command, persona, None)
         )
 
     async def _chat(
@@ -127,12 +127,12 @@ class Work:
             return turn_result.failed(request, exc)
         exchanges = conversation.encoded
         return await self._ask(
-            Generation(self._around, turn_settings, request, command, persona, exchanges)
+            Generation(self._context, turn_settings, request, command, persona, exchanges)
         )
 
     async def _ask(self, generation: Generation) -> TurnResult:
         self._generation = generation
-        if self._stopped or self.voided:
+        if self._stopped or self.erased:
             generation.cut()
         if self.span is not None:
             self.span.asks(*generation.asks_for)
@@ -150,7 +150,7 @@ class Work:
         return turn_result.done(request, "persona", text, "persona", name)
 
     async def _conversation(self, turn_settings: TurnSettings) -> Conversation:
-        return await self._memory.conversation(turn_settings.service.max_context_messages)
+        return await self._cache.conversation(turn_settings.service.max_context_messages)
 
 
 def _persona_name(conversation: Conversation, turn_settings: TurnSettings) -> str:
