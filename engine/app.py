@@ -11,17 +11,21 @@ from typing import Any
 
 from engine import reloading
 from engine.background import Background
+from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
 from engine.config.loading import DEFAULT_FILE
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import AlreadyRunning, CannotStart
+from engine.monitoring import logs, tracing
+from engine.monitoring.counts import Counts
+from engine.monitoring.health import HealthPart
+from engine.monitoring.micro_stats import micro_stats
+from engine.monitoring.observation import TrafficStatistics
+from engine.monitoring.pages import MonitoringPages
+from engine.monitoring.turn_log import TurnLog
 from engine.reloading import Reloading
-from engine.telemetry import logs
-from engine.telemetry.health import Part
-from engine.telemetry.look import TrafficStatistics
-from engine.telemetry.telemetry import Telemetry
 from engine.traffic import micro
 from engine.traffic.client import LoginError, check_tls, without_login
 from engine.traffic.connection import Connection
@@ -68,40 +72,51 @@ class App:
         )
         self._publisher = Publisher(self._connection, subjects)
         self._endpoints = Endpoints(self._publisher, subjects)
+        self._counts = Counts()
+        self._turn_log = TurnLog(shows_content=settings.log.content)
+        self._observers = Observers([self._counts, self._turn_log])
         self._engine = Engine(
             _providers(settings),
             settings,
             Path(settings.storage.path),
             self._endpoints,
+            self._observers,
             {reloading.ORDER: self.reloading.carry_out},
         )
         self._publisher.connect(self._engine.database)
         self._listener = Listener(
-            self._engine.supervisor, self._endpoints, subjects, settings.conversation
+            self._engine.supervisor,
+            self._endpoints,
+            self._observers,
+            subjects,
+            settings.conversation,
         )
         self._micro = Micro(
             self._connection, self._endpoints, subjects, settings.name, self._figures
         )
         self._connection.also_take_in(self._micro.subjects)
-        self._telemetry = Telemetry(settings, self._engine, self._nats_part, self._traffic)
+        self._monitoring = MonitoringPages(
+            settings, self._engine, self._counts, self._nats_part, self._traffic
+        )
         self._background = Background()
 
-    def _nats_part(self) -> Part:
+    def _nats_part(self) -> HealthPart:
         url = without_login(self._connection.url)
         if self._connection.connected.is_set():
-            return Part(True, url)
-        return Part(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
+            return HealthPart(True, url)
+        return HealthPart(
+            False, f"NATS at {url} is not there. Start the server, or set [nats] url."
+        )
 
     def _traffic(self) -> TrafficStatistics:
         return TrafficStatistics(
             self._connection.statistics(),
             self._publisher.statistics(),
             self._listener.received,
-            self._listener.invalid,
         )
 
     def _figures(self) -> dict[str, Any]:
-        return micro.figures(self._engine.supervisor.statistics(), self._engine.counts)
+        return micro_stats(self._engine.supervisor.statistics(), self._counts)
 
     def _taker_of(self, subject: str) -> Listener | Micro:
         return self._micro if subject.startswith(micro.PREFIX) else self._listener
@@ -114,7 +129,7 @@ class App:
     @property
     def http_url(self) -> str | None:
         """Where health and metrics are; None where they are not to be had."""
-        return self._telemetry.url
+        return self._monitoring.url
 
     async def start(self) -> None:
         """Returns once messages are taken; waits for NATS if need be.
@@ -139,8 +154,9 @@ class App:
     async def _start_in_order(self) -> None:
         check_tls(self._settings.nats)
         self._engine.database.reserve()
-        await self._telemetry.start()
+        await self._monitoring.start()
         await self._engine.start()
+        tracing.begin(self._settings.tracing, self._settings.name, self._observers)
         if self._embedded is not None:
             await self._embedded.start()
             self._background.keep("embedded NATS", self._embedded.keep_running)
@@ -152,7 +168,7 @@ class App:
         self._background.keep("publisher", self._publisher.run)
         await self._engine.resume()
         await self._connection.take_in()
-        self._telemetry.enter("running")
+        self._monitoring.enter("running")
         self._background.keep("reload", self.reloading.run)
 
     def take_up(self, read: Settings) -> Changes:
@@ -163,7 +179,8 @@ class App:
         settings, before = changes.applied(self._settings, read), self._engine.chain
         self._engine.take_up(settings, _providers(settings))
         self._listener.set_limits(settings.conversation)
-        logs.take_up(settings.log)
+        logs.apply(settings.log)
+        self._turn_log.shows_content = settings.log.content
         found = changes.diff(self._settings, read, before.providers, self._engine.chain.providers)
         self._settings = settings
         return found
@@ -174,9 +191,9 @@ class App:
         What fails on the way is logged; the rest is freed all the same.
         """
         self.reloading.close()
-        self._telemetry.enter("draining")
+        self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # from the last to the first
-            steps.push_async_callback(_logged, self._telemetry.stop)
+            steps.push_async_callback(_logged, self._monitoring.stop)
             if self._embedded is not None:
                 steps.push_async_callback(_logged, self._embedded.stop)
             steps.push_async_callback(_logged, self._engine.aclose)

@@ -14,6 +14,7 @@ from engine.actors.supervisor import Supervisor
 from engine.answering.turn_settings import TurnSettings
 from engine.background import Background
 from engine.clock import now_ms
+from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
 from engine.config.personas import Personas
 from engine.config.settings import Settings
@@ -21,8 +22,6 @@ from engine.erasing import Eraser
 from engine.indexer import Indexer
 from engine.orders import Handler, Orders
 from engine.retention import Retention
-from engine.telemetry import tracing
-from engine.telemetry.counts import Counts
 from providers.base import LLMProvider
 from providers.chain import ProviderChain
 from storage import mailboxes, persona_versions
@@ -46,15 +45,16 @@ class Engine:
         settings: Settings,
         database: Path | None,
         sink: OutcomeSink,
+        observer: TurnObserver | None = None,
         orders: Mapping[str, Handler] | None = None,
     ) -> None:
         self._settings = settings
-        self.counts = Counts()
+        self._observer = observer = observer or TurnObserver()
         self.database = Database(
-            database, settings.storage.durability, on_commit=self.counts.commits.note
+            database, settings.storage.durability, on_commit=observer.committed
         )
         turn_settings = _turn_settings(ProviderChain(providers), settings)
-        self._context = ActorContext(self.database, sink, turn_settings, counts=self.counts)
+        self._context = ActorContext(self.database, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = Background()
         self._following_up: asyncio.Task[None] | None = None
@@ -104,7 +104,6 @@ class Engine:
         await self.database.open()
         await self._keep_personas()
         await self.chain.start()
-        self._context.spans = tracing.begin(self._settings.tracing, self._settings.name)
 
     async def resume(self) -> None:
         """Go on with what an earlier run left, and begin the background work."""
@@ -113,7 +112,7 @@ class Engine:
             await self._orders.catch_up(erasing.ORDER)
             self._background.keep("orders", self._orders.run)
         await self.supervisor.recover()
-        self._background.keep("supervisor", self.supervisor.run)
+        self._background.keep("residents", self.supervisor.residents.run)
         self._background.keep("prune", self._prune)
         self._background.keep("retention", self._retention.run)
         if self._indexer is not None:
@@ -131,9 +130,7 @@ class Engine:
         await self.eraser.aclose()
         await self.chain.aclose()
         await self.database.close()
-        spans, self._context.spans = self._context.spans, None
-        if spans is not None:
-            await spans.aclose()
+        await self._observer.aclose()
 
     async def _keep_personas(self) -> None:
         """Remember what each persona is told: history names these texts. After each change."""

@@ -10,6 +10,7 @@ from typing import Self
 
 from engine.actors.supervisor import SupervisorStatistics
 from engine.callers import Callers
+from engine.commands.observer import Observers
 from engine.commands.outcomes import Answer
 from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
@@ -26,6 +27,9 @@ from engine.config.loading import parse
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
+from engine.monitoring import tracing
+from engine.monitoring.counts import Counts
+from engine.monitoring.turn_log import TurnLog
 from providers.base import LLMProvider
 from storage.errors import StorageError
 
@@ -52,6 +56,7 @@ class LLMService:
     ) -> None:
         settings = settings or parse({}, Path.cwd())
         self._callers = Callers()
+        self._counts = Counts()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
         self._database = Path(database) if database and str(database) != ":memory:" else None
         self._settings = settings
@@ -121,9 +126,9 @@ class LLMService:
 
     async def metrics(self) -> bytes:
         """What has been counted since `start`, in Prometheus' text format: for a page of yours."""
-        from engine.telemetry.rendering import Metrics
+        from engine.monitoring.prometheus import PrometheusMetrics
 
-        return await Metrics(self._engine).render()
+        return await PrometheusMetrics(self._engine, self._counts).render()
 
     async def start(self) -> None:
         """Open the database and go on with what waits in it. Called by the first call.
@@ -165,13 +170,17 @@ class LLMService:
         await self.aclose()
 
     def _new_engine(self) -> Engine:
-        engine = Engine(self._providers, self._settings, self._database, self._callers)
+        self._observers = Observers([self._counts, TurnLog()])
+        engine = Engine(
+            self._providers, self._settings, self._database, self._callers, self._observers
+        )
         self._callers.connect(engine.database)
         return engine
 
     async def _start(self) -> None:
         try:
             await self._engine.start()
+            tracing.begin(self._settings.tracing, self._settings.name, self._observers)
             await self._engine.resume()
         except StorageError as exc:
             await self._forget_start()
@@ -226,7 +235,7 @@ class LLMService:
             raise
         except EngineError as exc:
             if isinstance(exc, InvalidRequest):
-                self._engine.counts.commands["invalid"] += 1
+                self._observers.refused(request.channel_id, request.request_id, exc.code)
             raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
     async def _told(self, request: Request) -> Answer:

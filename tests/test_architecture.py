@@ -35,7 +35,7 @@ def who_imports(package: str) -> set[str]:
     ("package", "allowed"),
     [
         ("nats", r"engine/traffic/\w+\.py"),
-        ("aiohttp", r"(providers/(session|local)|engine/telemetry/http)\.py"),
+        ("aiohttp", r"(providers/(session|local)|engine/monitoring/http)\.py"),
         ("sqlite_utils", r"storage/\w+\.py"),
         ("sqlite3", r"storage/(audit/)?\w+\.py"),
         ("xllamacpp", r"providers/local_server\.py"),
@@ -43,13 +43,16 @@ def who_imports(package: str) -> set[str]:
         ("datasette", r"engine/audit/\w+\.py"),
         ("uvicorn", r"engine/audit/server\.py"),
         ("tomlkit", r"engine/config/setup/\w+\.py"),
-        ("opentelemetry", r"engine/telemetry/spans\.py"),
+        ("opentelemetry", r"engine/monitoring/spans\.py"),
         ("matplotlib", r"engine/history/plot\.py"),
         ("dateparser", r"engine/history/moments\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),
-        ("engine.traffic", r"engine/(traffic/\w+|telemetry/look|app|running|check|terminal)\.py"),
+        (
+            "engine.traffic",
+            r"engine/(traffic/\w+|monitoring/observation|app|daemon/run|check|terminal)\.py",
+        ),
     ],
 )
 def test_imports_point_one_way(package: str, allowed: str) -> None:

@@ -21,11 +21,12 @@ from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands import outcomes
+from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Answer, Failure
 from engine.errors import Internal, Suspended
-from engine.telemetry import turnlog
 from storage import mailboxes
 from storage.errors import StorageUnavailable
+from storage.history import Row
 from storage.mailboxes import Accepted, Settled
 
 log = logging.getLogger("rosey_llm.channel")
@@ -53,10 +54,12 @@ class ChannelStatus:
 
 
 class ChannelActor:
-    """Outsiders `tell`, `stop` and `drain` it; nobody reaches into it.
+    """An actor that carries out the commands of one channel, one turn at a time.
 
-    `on_done` is called once for each command that has left the actor. An actor that is not
-    `suspendable` speaks for one completion, and its crashes are not its channel's.
+    Outsiders `tell`, `stop` and `drain` it; nothing outside reaches into it.
+
+    on_done: called once for each command that has left the actor.
+    suspendable: False for an actor that makes one completion; its crashes are not its channel's.
     """
 
     __slots__ = (
@@ -99,28 +102,30 @@ class ChannelActor:
 
     @property
     def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
         return self._task is None
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the actor is idle and was never suspended, or has recovered since."""
+        return self._task is None and not self._restarts.suspended
+
+    @property
     def changed(self) -> bool:
-        """Whether the conversation has gone on since its latest snapshot."""
+        """Whether the conversation has changed since its latest snapshot."""
         return self._cache.changed
 
-    def suspend_until(self, until_ms: int) -> None:
-        """Take up a suspension from before a restart."""
-        self._restarts.suspend_until(until_ms)
+    @property
+    def current(self) -> Envelope | None:
+        """The command that is being carried out."""
+        return self._turn.envelope if self._turn else None
 
     def has(self, request_id: str) -> bool:
-        """Whether this request waits here, or is being worked on."""
+        """Return whether this request waits here, or is being carried out."""
         current = self.current
         return request_id in self._mailbox or (
             current is not None and current.request.request_id == request_id
         )
-
-    @property
-    def unconcerned(self) -> bool:
-        """Whether nothing is to be done here, and nothing was ever wrong."""
-        return self._task is None and not self._restarts.suspended
 
     def status(self) -> ChannelStatus:
         turn = self._turn
@@ -135,11 +140,15 @@ class ChannelActor:
         )
 
     def set_limits(self, limit: int, limit_bytes: int) -> None:
-        """New limits of the mailbox."""
+        """Set new limits of the mailbox."""
         self._mailbox.set_limits(limit, limit_bytes)
 
+    def suspend_until(self, until_ms: int) -> None:
+        """Restore a suspension from before a restart of the service; 0 is none."""
+        self._restarts.suspend_until(until_ms)
+
     def check_room(self, size_bytes: int) -> None:
-        """Raises Busy or Suspended where a command cannot be taken now."""
+        """Raise Busy or Suspended if a command of this size cannot be taken now."""
         if wait_s := self._restarts.suspended_for_s():
             raise Suspended(
                 "This channel failed too often and rests for a while.", retry_after_s=wait_s
@@ -147,43 +156,39 @@ class ChannelActor:
         self._mailbox.check_room(size_bytes)
 
     def tell(self, envelope: Envelope) -> None:
+        """Put a command into the mailbox, and start to work if the actor is idle."""
         self._mailbox.put(envelope)
         if self._task is None and not self._draining:
             self._take()
             self._task = asyncio.create_task(self._run(), name=f"channel {self.channel_id[:40]}")
 
-    @property
-    def current(self) -> Envelope | None:
-        """What the actor works on."""
-        return self._turn.envelope if self._turn else None
-
     def stop(self) -> bool:
-        """Cut off the answer being written; False where there is none."""
+        """Stop the answer that is being written; return False if there is none."""
         return self._turn is not None and self._turn.stop()
 
     def erase(self, request_ids: Collection[str]) -> None:
-        """These were erased: each comes to `cancelled` in its turn, and nothing more is kept."""
+        """Erase these commands: the outcome of each is `cancelled`, nothing else of it is kept."""
         self._mailbox.erase(request_ids)
         if self._turn is not None and self._turn.envelope.request.request_id in request_ids:
             self._turn.erase()
 
     def forget(self) -> None:
-        """The history was changed: what is known of it, or being read just now, is read anew."""
+        """Drop the cached conversation, also one being read now: the history was changed."""
         self._cache.forget()
 
     async def snapshot(self) -> None:
-        """Store the conversation; on return it is committed up to where it stood at the call."""
+        """Store the conversation; on return it is committed up to its state at the call."""
         await self._cache.snapshot()
 
     def drain(self) -> asyncio.Task[None] | None:
-        """Finish the turn in hand and take no further one; the task that does it, if any."""
+        """Finish the running turn and take no other; return the task that does so, if any."""
         self._draining = True
         if self._task is not None and self._pausing:
-            self._task.cancel()  # there is no turn in hand to wait for
+            self._task.cancel()  # no turn is running
         return self._task
 
     async def leave(self) -> None:
-        """After the drain: what waits is on disk; a sender whose message is not hears so."""
+        """After the drain: what waits is on disk; a sender whose command is not is told so."""
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
 
@@ -202,11 +207,11 @@ class ChannelActor:
         self._task = None
 
     def _take(self) -> None:
-        """The next command is in hand."""
+        """Take the next command out of the mailbox."""
         self._turn = RunningTurn(self._mailbox.take(), self._context, self._cache)
 
     async def _carry_through(self, turn: RunningTurn) -> None:
-        """Handle until it succeeds: the attempts are counted on disk, and they end."""
+        """Run a turn until it succeeds: its attempts are counted on disk, and they end."""
         while True:
             try:
                 await self.handle(turn)
@@ -218,7 +223,7 @@ class ChannelActor:
             else:
                 await self._restarts.succeeded()
                 return
-            self._cache.drop()  # history has the truth
+            self._cache.drop()  # it may be ahead of what was committed; history has the truth
             await self._pause(pause_s)
 
     async def _pause(self, pause_s: float) -> None:
@@ -227,7 +232,7 @@ class ChannelActor:
         self._pausing = False
 
     async def handle(self, turn: RunningTurn) -> None:
-        """One turn, from a command on its way to disk to its published outcome."""
+        """Carry out one turn, from a command on its way to disk to its published outcome."""
         row_id = await self._accepted(turn.envelope)
         if row_id is None:
             return
@@ -242,20 +247,17 @@ class ChannelActor:
             settled = await self._settle(row_id, turn, result)
         finally:
             turn.settling = False
-        if turn.erased:
-            result = turn_result.erased(turn.envelope.request)
+        result = turn.unless_erased(result)
         if settled is not None:
             self._cache.apply(result.rows, settled.upto)
             self._context.sink.publish(settled)
-            turnlog.settled(turn.envelope, result)
-            if turn.span is not None:
-                turn.span.settled(result)
-        self._count(turn, result.outcome)
+        self._note_settled(turn, result.outcome, result.rows if settled is not None else ())
 
     async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
-        """Which attempt this is, counted on disk before the provider is called; 0: it is settled.
+        """Count this attempt on disk, before the provider is called; return its number.
 
-        The first one of a command that need not wait was counted when it was accepted.
+        0 means that the command has been settled already. The first attempt of a command that need
+        not wait was counted when it was accepted.
         """
         if turn.attempted:
             turn.attempted = False
@@ -263,15 +265,15 @@ class ChannelActor:
         return await self._context.database.write(partial(mailboxes.take, row_id=row_id))
 
     async def _result(self, turn: RunningTurn, attempts: int) -> TurnResult:
+        request = turn.envelope.request
         if attempts > MAX_ATTEMPTS:
-            failure = Internal("This message could not be handled.")
-            return turn_result.failed(turn.envelope.request, failure)
+            return turn_result.failed(request, Internal("This message could not be handled."))
         if turn.erased:
-            return turn_result.erased(turn.envelope.request)
+            return turn_result.erased(request)
         return await turn.run()
 
     async def _accepted(self, envelope: Envelope) -> int | None:
-        """The mailbox row's id; None where there is nothing (more) to do."""
+        """Wait until the command is stored; return its mailbox row, None if there is no turn."""
         request = envelope.request
         try:
             acceptance = await envelope.accepted
@@ -288,7 +290,7 @@ class ChannelActor:
         return None
 
     async def _publish_again(self, turn: RunningTurn) -> None:
-        """The command was settled, but we crashed before its outcome was published."""
+        """Publish the outcome of a command that was settled before a crash."""
         request = turn.envelope.request
         find = partial(
             mailboxes.find_settled,
@@ -298,25 +300,28 @@ class ChannelActor:
         )
         if settled := await self._context.database.write(find):
             self._context.sink.publish(settled)
-            self._count(turn, outcomes.decode(settled.body))
+            self._note_settled(turn, outcomes.decode(settled.body), ())
 
-    def _count(self, turn: RunningTurn, outcome: Answer | Failure) -> None:
-        """Once for each command that was accepted, when its outcome is committed and handed on."""
+    def _note_settled(
+        self, turn: RunningTurn, outcome: Answer | Failure, rows: tuple[Row, ...]
+    ) -> None:
         now = now_ms()
-        started_ms = turn.started_ms or now
-        wait_ms = started_ms - turn.envelope.accepted_ms
-        self._context.counts.turn_ended(outcome, wait_ms, now - started_ms)
+        envelope = turn.envelope
+        self._context.observer.settled(
+            SettledTurn(
+                envelope.request, outcome, rows, envelope.accepted_ms, turn.started_ms or now, now
+            )
+        )
 
     async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | None:
-        """Commit the turn. An answer has cost time and money: it is kept until the disk takes it.
+        """Commit the turn; return None if another outcome has ended the command meanwhile.
 
-        Repeating a doubtful commit is safe, since it takes effect only while the row waits. One
-        that has been erased by now is kept as that.
+        An answer has cost time and money: it is kept until the disk takes it. Repeating a doubtful
+        commit is safe, since it takes effect only while the mailbox row exists.
         """
         request = turn.envelope.request
         while True:
-            if turn.erased:
-                result = turn_result.erased(request)
+            result = turn.unless_erased(result)
             settle = partial(
                 mailboxes.settle,
                 row_id=row_id,

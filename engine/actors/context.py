@@ -1,28 +1,23 @@
-"""What all actors share: the store, the way out, and the terms on which turns run."""
+"""What all actors share: the store, the way out, the observer, and the settings of turns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from engine.answering.turn_settings import TurnSettings
+from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
-from engine.telemetry.counts import Counts
 from storage.database import Database
-
-if TYPE_CHECKING:
-    from engine.telemetry.spans import Spans
 
 
 @dataclass(slots=True)
 class ActorContext:
-    """`terms` are those of the turns to come; a reload replaces them as a whole.
+    """The surroundings of every actor of one engine.
 
-    `spans` makes the turns' spans, where tracing is on.
+    turn_settings: those of the turns to come; a reload replaces them as a whole.
     """
 
     database: Database
     sink: OutcomeSink
+    observer: TurnObserver
     turn_settings: TurnSettings
-    spans: Spans | None = None
-    counts: Counts = field(default_factory=Counts)

@@ -1,4 +1,4 @@
-"""What is done beside the mailboxes: a stop, and a request that is sent again while it waits."""
+"""The control lane: commands that never wait in a mailbox (a stop, and a request sent again)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ LaneAction = Callable[[Request], Coroutine[None, None, None]]
 
 
 class ControlLane:
-    """Works in tasks of its own, `tasks`; whatever goes wrong, the sender hears of it."""
+    """Carries out commands in tasks of its own; if one fails, its sender is told.
+
+    tasks: those that are running.
+    """
 
     def __init__(
         self, context: ActorContext, find_actor: Callable[[str], ChannelActor | None]
@@ -35,11 +38,11 @@ class ControlLane:
         return len(self.tasks)
 
     def join(self, request: Request) -> None:
-        """The outcome of a request that waits goes to this sender, too."""
+        """Send the outcome of a request that still waits to this sender, too."""
         self._spawn(request, self._join)
 
     def stop(self, request: Request) -> None:
-        """A stop never waits. What it stops is what was being written when it came."""
+        """Stop the answer that is being written at this moment."""
         self._spawn(request, self._stop)
 
     def _spawn(self, request: Request, action: LaneAction) -> None:
@@ -53,11 +56,11 @@ class ControlLane:
             await action(request)
         except StorageUnavailable as exc:
             code, error, retry_after_s = "busy", str(exc), 5.0
-        except Exception:  # the edge of a task that nobody awaits
+        except Exception:  # the edge of a task that is never awaited
             log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
         else:
             return
-        self._context.counts.commands["unstored"] += 1
+        self._context.observer.unstored(request.channel_id, request.request_id)
         failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
         self._context.sink.refuse(failure, request.replies)
 
@@ -73,7 +76,7 @@ class ControlLane:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
             self._context.sink.publish(known)
-        self._context.counts.commands["duplicate"] += 1
+        self._context.observer.repeated(request)
 
     async def _stop(self, request: Request) -> None:
         actor = self._find_actor(request.channel_id)
@@ -86,10 +89,11 @@ class ControlLane:
         )
         settled = await self._context.database.write(find)
         if settled is None:
+            # Only the turn that ran when the stop came: another may have begun since.
             stopped = bool(actor and actor.current is target and actor.stop())
             settled = await self._settle_stop(request, stopped=stopped)
         self._context.sink.publish(settled)
-        self._context.counts.commands["at_once"] += 1
+        self._context.observer.settled_at_once(request)
 
     async def _settle_stop(self, request: Request, *, stopped: bool) -> Settled:
         channel, request_id = request.channel_id, request.request_id

@@ -82,9 +82,9 @@ class RestartPolicy:
         """Note a crash, and store a suspension; return the seconds until the next attempt."""
         crashes = self._crashes = self._crashes or CrashHistory()
         pause_s = crashes.add()
-        suspended = self.suspended and self._suspendable
-        self._context.counts.actor_crashed(suspended=suspended)
-        if suspended:
+        self._context.observer.crashed(self._channel_id)
+        if self.suspended and self._suspendable:
+            self._context.observer.suspended(self._channel_id)
             until_ms = crashes.suspended_until_ms
             log.error("Channel %.80r is suspended for %g s.", self._channel_id, pause_s)
             await self._store(partial(suspensions.save, name=self._channel_id, until_ms=until_ms))

@@ -1,8 +1,8 @@
-"""The command that an actor works on: carried out as a turn, stopped or erased meanwhile."""
+"""The command that an actor carries out as a turn, and that may be stopped or erased meanwhile."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
@@ -10,6 +10,7 @@ from engine.actors.conversation_cache import ConversationCache
 from engine.actors.mailbox import Envelope
 from engine.answering import turn_result as turn_result
 from engine.answering.generation import Generation
+from engine.answering.prompt import EncodedExchange
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -24,20 +25,18 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
-from engine.commands.request import Request
+from engine.config.personas import Persona
 from engine.errors import UnknownPersona
 from providers import trace
 
-if TYPE_CHECKING:
-    from engine.telemetry.spans import TurnSpan
-
 
 class RunningTurn:
-    """`begin`, then `turn`; after a crash of the actor both once more.
+    """The command that an actor carries out: `begin`, then `run`; after a crash both once more.
 
-    `attempted`: the attempt that is made now was counted already. `voided`: it was erased, and
-    comes to that whatever the turn comes to. `settling`: its outcome is being committed, and
-    nothing can stop it any more.
+    attempted: the attempt that is made now was counted already.
+    started_ms: when the latest attempt began, in wall-clock milliseconds.
+    erased: the user erased this message; its outcome is `cancelled` whatever the model answers.
+    settling: its outcome is being committed, and nothing can stop it any more.
     """
 
     def __init__(self, envelope: Envelope, context: ActorContext, cache: ConversationCache) -> None:
@@ -46,22 +45,22 @@ class RunningTurn:
         self.started_ms: int | None = None
         self.erased = False
         self.settling = False
-        self.span: TurnSpan | None = None
         self._context = context
         self._cache = cache
         self._generation: Generation | None = None
         self._stopped = False
 
     def begin(self) -> None:
-        """Its attempt is counted. The provider is told of our span, or else of the sender's."""
+        """Note that an attempt, which is counted on disk, begins."""
         self.started_ms = now_ms()
-        if self._context.spans is not None and self.span is None:
-            provider = self._context.turn_settings.chain.primary.name
-            self.span = self._context.spans.begin(self.envelope, provider)
-        trace.current.set(self.span.context if self.span else self.envelope.request.trace)
+        request, context = self.envelope.request, self._context
+        # The provider is told the sender's trace, unless an observer replaces it by its own span.
+        trace.current.set(request.trace)
+        provider = context.turn_settings.chain.primary.name
+        context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
     def stop(self) -> bool:
-        """Cut off the answer being written; False where there is none."""
+        """Stop the answer that is being written; return False if there is none."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
         if self._generation is not None:
@@ -70,30 +69,38 @@ class RunningTurn:
         return True
 
     def erase(self) -> None:
-        """It was erased: it comes to `cancelled`, and nothing more of it is kept."""
+        """Make `cancelled` the outcome, and keep nothing else of the command."""
         self.erased = True
         if self._generation is not None:
             self._generation.cut()
 
+    def unless_erased(self, result: TurnResult) -> TurnResult:
+        """Return the result, or that of an erased command.
+
+        A command may be erased before its turn, while the model answers, and while its outcome
+        waits for the disk: this is asked before each commit, and once more after it.
+        """
+        return turn_result.erased(self.envelope.request) if self.erased else result
+
     async def run(self) -> TurnResult:
-        """Carry it out. Providers' failures and a stop are outcomes; nothing else is caught."""
-        request, turn_settings = self.envelope.request, self._context.turn_settings
-        turn_settings.chain.hold()
+        """Carry out the command; a provider's failure and a stop are results, not exceptions."""
+        request, settings = self.envelope.request, self._context.turn_settings
+        settings.chain.hold()
         try:
             match request.command:
                 case Chat() as command:
-                    return await self._chat(request, command, turn_settings)
+                    return await self._chat(command, settings)
                 case Complete() as command:
-                    return await self._complete(request, command, turn_settings)
+                    return await self._complete(command, settings)
                 case Reset():
-                    messages = (await self._conversation(turn_settings)).messages
+                    messages = (await self._conversation(settings)).messages
                     text = f"The conversation starts afresh: {messages} messages cleared."
                     return turn_result.done(request, "reset", text, "reset")
                 case SetPersona(name):
-                    return self._set_persona(request, name, turn_settings)
+                    return self._set_persona(name, settings)
                 case ShowPersonas():
-                    current = _persona_name(await self._conversation(turn_settings), turn_settings)
-                    text = turn_settings.personas.listing(current)
+                    current = _persona_name(await self._conversation(settings), settings)
+                    text = settings.personas.listing(current)
                     return turn_result.done(request, "persona", text, "personas")
                 case Help():
                     return turn_result.done(request, "help", HELP, "help")
@@ -102,58 +109,56 @@ class RunningTurn:
                 case Stop():
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
-            turn_settings.chain.release()
+            settings.chain.release()
 
-    async def _complete(
-        self, request: Request, command: Complete, turn_settings: TurnSettings
-    ) -> TurnResult:
+    async def _chat(self, command: Chat, settings: TurnSettings) -> TurnResult:
+        conversation = await self._conversation(settings)
+        name = command.persona or _persona_name(conversation, settings)
         try:
-            persona = turn_settings.personas.get(command.persona) if command.persona else None
+            persona = settings.personas.get(name)
         except UnknownPersona as exc:
-            return turn_result.failed(request, exc)
-        return await self._ask(
-            Generation(self._context, turn_settings, request, command, persona, None)
-        )
+            return turn_result.failed(self.envelope.request, exc)
+        return await self._ask(settings, command, persona, conversation.encoded)
 
-    async def _chat(
-        self, request: Request, command: Chat, turn_settings: TurnSettings
-    ) -> TurnResult:
-        conversation = await self._conversation(turn_settings)
+    async def _complete(self, command: Complete, settings: TurnSettings) -> TurnResult:
         try:
-            persona = turn_settings.personas.get(
-                command.persona or _persona_name(conversation, turn_settings)
-            )
+            persona = settings.personas.get(command.persona) if command.persona else None
         except UnknownPersona as exc:
-            return turn_result.failed(request, exc)
-        exchanges = conversation.encoded
-        return await self._ask(
-            Generation(self._context, turn_settings, request, command, persona, exchanges)
-        )
+            return turn_result.failed(self.envelope.request, exc)
+        return await self._ask(settings, command, persona, None)
 
-    async def _ask(self, generation: Generation) -> TurnResult:
-        self._generation = generation
+    async def _ask(
+        self,
+        settings: TurnSettings,
+        command: Chat | Complete,
+        persona: tuple[str, Persona] | None,
+        exchanges: Sequence[EncodedExchange] | None,
+    ) -> TurnResult:
+        context, request = self._context, self.envelope.request
+        generation = self._generation = Generation(
+            context.sink, context.observer, settings, request, command, persona, exchanges
+        )
         if self._stopped or self.erased:
             generation.cut()
-        if self.span is not None:
-            self.span.asks(*generation.asks_for)
         try:
             return await generation.run()
         finally:
             self._generation = None
 
-    def _set_persona(self, request: Request, name: str, turn_settings: TurnSettings) -> TurnResult:
+    def _set_persona(self, name: str, settings: TurnSettings) -> TurnResult:
+        request = self.envelope.request
         try:
-            name, _ = turn_settings.personas.get(name)
+            name, _ = settings.personas.get(name)
         except UnknownPersona as exc:
             return turn_result.failed(request, exc)
         text = f"This channel's persona is now {name}."
         return turn_result.done(request, "persona", text, "persona", name)
 
-    async def _conversation(self, turn_settings: TurnSettings) -> Conversation:
-        return await self._cache.conversation(turn_settings.service.max_context_messages)
+    async def _conversation(self, settings: TurnSettings) -> Conversation:
+        return await self._cache.conversation(settings.service.max_context_messages)
 
 
-def _persona_name(conversation: Conversation, turn_settings: TurnSettings) -> str:
-    """The channel's persona; the default where it never chose or its choice has gone."""
+def _persona_name(conversation: Conversation, settings: TurnSettings) -> str:
+    """Return the channel's persona; the default if it chose none, or its choice is gone."""
     chosen = conversation.persona
-    return chosen if chosen and chosen in turn_settings.personas else turn_settings.personas.default
+    return chosen if chosen and chosen in settings.personas else settings.personas.default

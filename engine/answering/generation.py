@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from engine.actors.context import ActorContext
 from engine.answering import prompt
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
@@ -15,7 +14,8 @@ from engine.answering.prompt import EncodedExchange
 from engine.answering.provenance import Provenance
 from engine.answering.turn_result import TurnResult, asked
 from engine.answering.turn_settings import TurnSettings
-from engine.commands.outcomes import Answer, Failure
+from engine.commands.observer import TurnObserver
+from engine.commands.outcomes import Answer, Failure, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.config.personas import Persona
@@ -31,25 +31,27 @@ NO_PERSONA = Persona(prompt="")
 
 
 class Generation:
-    """Asks once; `cut` ends it from outside, and it then comes to `cancelled`.
+    """One question to the model, asked once; `cut` ends it from outside, as `cancelled`.
 
-    `persona` is its name and itself, `exchanges` the window of the conversation. A raw completion
-    has no exchanges, and of a persona it takes only model, temperature and length.
+    persona: its name and itself; None for no persona.
+    exchanges: the window of the conversation; None for a raw completion, which takes only model,
+        temperature and length from a persona.
     """
 
     def __init__(
         self,
-        context: ActorContext,
-        turn_settings: TurnSettings,
+        sink: OutcomeSink,
+        observer: TurnObserver,
+        settings: TurnSettings,
         request: Request,
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[EncodedExchange] | None,
     ) -> None:
-        self._sink = context.sink
-        self._counts = context.counts
+        self._sink = sink
+        self._observer = observer
         self._began_s = 0.0
-        self._turn_settings = turn_settings
+        self._settings = settings
         self._request = request
         self._command = command
         self._persona_name = persona[0] if persona else None
@@ -57,9 +59,9 @@ class Generation:
         self._options = _options(command, self._persona)
         self._exchanges = exchanges
         several = prompt.several_speak(exchanges or (), request.username)
-        bot_name = turn_settings.service.bot_name if several else ""
+        bot_name = settings.service.bot_name if several else ""
         self._provenance = Provenance(self._persona if exchanges is not None else None)
-        self._answer = AnswerText(bot_name, turn_settings.conversation.max_reply_bytes)
+        self._answer = AnswerText(bot_name, settings.conversation.max_reply_bytes)
         self._deltas: DeltaBuffer | None = None
         self._writer = ("", "")
         self._task: AbandonableTask[Answered] | None = None
@@ -72,19 +74,17 @@ class Generation:
         self._cut = True
         return True
 
-    @property
-    def asks_for(self) -> tuple[str, float, int | None]:
-        """Model, temperature and token cap that the first provider is asked for."""
-        return self._turn_settings.chain.primary.settled(self._options)
-
     async def run(self) -> TurnResult:
         """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
         started = self._began_s = time.monotonic()
+        self._observer.model_asked(
+            self._request, *self._settings.chain.primary.settled(self._options)
+        )
         try:
             answered = await self._within_deadline()
         except (ProviderError, Cancelled) as exc:
             if isinstance(exc, ProviderError) and not self._writer[0]:
-                self._writer = (self._turn_settings.chain.primary.name, "")
+                self._writer = (self._settings.chain.primary.name, "")
             return self._failed(exc.code, str(exc), exc.retry_after_s)
         self._provenance.note_answer(answered)
         return self._answered(answered, round((time.monotonic() - started) * 1000))
@@ -92,7 +92,7 @@ class Generation:
     async def _within_deadline(self) -> Answered:
         if self._cut:
             raise Cancelled("Stopped.")
-        limit_s = self._turn_settings.conversation.turn_timeout_s
+        limit_s = self._settings.conversation.turn_timeout_s
         self._task = AbandonableTask(self._ask(), limit_s)
         try:
             return await self._task.result()
@@ -122,7 +122,7 @@ class Generation:
         self._provenance.note_prompt(messages, exchanges=0)
         if self._command.stream:
             return await self._stream(messages)
-        answered = await self._turn_settings.chain.complete(
+        answered = await self._settings.chain.complete(
             self._command.text, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
@@ -132,7 +132,7 @@ class Generation:
         messages = self._prompt(exchanges)
         if self._command.stream:
             return await self._stream(messages)
-        answered = await self._turn_settings.chain.chat(
+        answered = await self._settings.chain.chat(
             messages, self._options, channel=self._request.channel_id
         )
         self._take_whole(answered)
@@ -147,7 +147,7 @@ class Generation:
             self._sink,
             self._request.channel_id,
             self._request.request_id,
-            self._turn_settings.conversation.stream_interval_ms / 1000,
+            self._settings.conversation.stream_interval_ms / 1000,
         )
         answered = await self._gather(messages, deltas)
         deltas.add(self._answer.finish())
@@ -155,7 +155,7 @@ class Generation:
         return answered
 
     async def _gather(self, messages: Prompt, deltas: DeltaBuffer) -> Answered:
-        stream = self._turn_settings.chain.stream(
+        stream = self._settings.chain.stream(
             messages, self._options, channel=self._request.channel_id, began=self._note_writer
         )
         async with aclosing(stream) as pieces:
@@ -171,11 +171,11 @@ class Generation:
 
     def _note_writer(self, provider: str, model: str) -> None:
         self._writer = (provider, model)
-        self._counts.began(provider, time.monotonic() - self._began_s)
+        self._observer.first_token(provider, time.monotonic() - self._began_s)
 
     def _prompt(self, exchanges: Sequence[EncodedExchange]) -> Prompt:
         options = self._options
-        context_tokens = self._turn_settings.chain.context_tokens(options.model)
+        context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
         system = self._persona.prompt
         messages = prompt.build(
@@ -183,7 +183,7 @@ class Generation:
             exchanges,
             self._request.username,
             self._command.text,
-            max_messages=self._turn_settings.service.max_context_messages,
+            max_messages=self._settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
         )
         self._provenance.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))

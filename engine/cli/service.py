@@ -27,11 +27,11 @@ def run(config: Path | None) -> None:
         click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
         return
 
-    from engine import running
-    from engine.telemetry import logs
+    from engine.daemon.run import run as run_service
+    from engine.monitoring import logs
 
     logs.configure(settings.log)
-    run_async(running.run(settings, click.echo, config_file(config)))
+    run_async(run_service(settings, click.echo, config_file(config)))
 
 
 @click.command()

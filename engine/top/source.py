@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from engine.config.settings import Settings
-from engine.telemetry import address
+from engine.monitoring import address
 
 Overview = Mapping[str, Any]
 ANSWER_LIMIT_S = 3.0

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from nats.aio.msg import Msg
 
+from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
 from engine.config.settings import ConversationSettings, SubjectSettings
 from engine.errors import Busy, EngineError, InvalidRequest
-from engine.telemetry import turnlog
 from engine.traffic import wire
 from engine.traffic.endpoints import Endpoints
 
@@ -29,21 +29,22 @@ class Tells(Protocol):
 class Listener:
     """Runs inside NATS's read loop: it decodes, tells, and returns.
 
-    `received` counts messages, `invalid` those of them that were none of ours to understand. A
-    probe is answered to its sender alone, and is none of them.
+    received: messages so far. A probe is answered to its sender alone, and is not counted.
     """
 
     def __init__(
         self,
         supervisor: Tells,
         sink: Endpoints,
+        observer: TurnObserver,
         subjects: SubjectSettings,
         settings: ConversationSettings,
     ) -> None:
         self._supervisor = supervisor
         self._sink = sink
+        self._observer = observer
         self._settings = settings
-        self.received = self.invalid = 0
+        self.received = 0
         self._own_subjects = frozenset(astuple(subjects))
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
 
@@ -74,8 +75,8 @@ class Listener:
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
         self._sink.came(msg.subject, request.channel_id, request.request_id)
         if isinstance(request, Failure):
-            self.invalid += 1
-            self._refuse(request, replies)
+            self._observer.refused(request.channel_id, request.request_id, request.code)
+            self._sink.refuse(request, replies)
             return
         try:
             self._supervisor.tell(request)
@@ -88,8 +89,4 @@ class Listener:
                 exc.retry_after_s,
                 exc.ahead if isinstance(exc, Busy) else None,
             )
-            self._refuse(failure, replies)
-
-    def _refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        turnlog.refused(failure)
-        self._sink.refuse(failure, replies)
+            self._sink.refuse(failure, replies)

@@ -18,9 +18,7 @@ import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
-from engine.actors.supervisor import SupervisorStatistics
 from engine.config.settings import SubjectSettings
-from engine.telemetry.counts import Counts
 from engine.traffic.connection import Connection, NotConnected
 from engine.traffic.endpoints import Endpoint, Endpoints
 from engine.version import our_version
@@ -108,19 +106,6 @@ class Micro:
             "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "endpoints": [_statistics(each) | {"data": data} for each in self._endpoints.all],
         }
-
-
-def figures(statistics: SupervisorStatistics, counts: Counts) -> dict[str, Any]:
-    """What `$SRV.STATS` tells of the whole engine, beside what came in on each subject."""
-    turns = dict.fromkeys(("answered", "failed", "cancelled"), 0)
-    for (outcome, _), ended in counts.turns.items():
-        turns[outcome] += ended.number
-    return {
-        "active_channels": statistics.actors,
-        "waiting": statistics.commands,
-        "turns": turns,
-        "tokens": sum(tokens.prompt + tokens.completion for _, tokens in counts.tokens.items()),
-    }
 
 
 def _named(endpoint: Endpoint) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from engine import running
 from engine.config.loading import load
 from engine.config.settings import Settings
+from engine.daemon.run import run
 from tests.chaos import kill_points
 from tests.chaos.breakages import BREAKAGES
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 async def _run(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_tasks)
-    await running.run(settings, _say)
+    await run(settings, _say)
 
 
 def _say(line: str) -> None:

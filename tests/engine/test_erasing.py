@@ -69,7 +69,7 @@ async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) ->
         await bot.ask(f"Mine is {WORD}", channel, username="Mallory", request_id=f"{channel} m")
         await bot.ask("Good to know", channel, username="bob")
     assert house.app is not None
-    await house.app._engine.supervisor.snapshot_changed()
+    await house.app._engine.supervisor.residents.snapshot_changed()
     assert (await command(house, "search", WORD)).returncode == 0
     # One whose outcome did not go out yet; one that runs; one that waits.
     hold = asyncio.Event()
@@ -235,9 +235,9 @@ async def test_no_conversation_is_woken_with_what_is_erased_meanwhile(
         for _ in range(rounds):
             await asyncio.sleep(0)
         await eraser.sweep([Scope(user="mallory")], compact=False)
-        await engine.supervisor.snapshot_changed()
+        await engine.supervisor.residents.snapshot_changed()
         await talking
-        await engine.supervisor.snapshot_changed()
+        await engine.supervisor.residents.snapshot_changed()
         await service.chat("And now?", "#a", username="bob")
         await eraser.aclose()
         assert WORD not in str(provider.calls[-1])

@@ -219,7 +219,7 @@ async def test_an_idle_channel_leaves_memory_and_comes_back_as_it_was(tmp_path: 
     async with LLMService(provider, settings=settings) as service:
         await service.set_persona("concise")
         await service.chat("one")
-        await service._engine.supervisor.passivate_idle()
+        await service._engine.supervisor.residents.passivate_idle()
         assert service.statistics().actors == 0
         assert (await service.chat("two")).persona == "concise"
     assert [m.content for m in provider.calls[-1].messages][1:] == ["one", "You said: one", "two"]
@@ -352,8 +352,8 @@ async def test_more_channels_than_may_be_resident_leave_memory_the_longest_idle_
     async with LLMService(provider, settings=settings) as service:
         for channel in ("a", "b", "c", "a"):
             await service.chat(f"to {channel}", channel)
-        await service._engine.supervisor.passivate_idle()
-        assert list(service._engine.supervisor._actors) == ["a", "c"]
+        await service._engine.supervisor.residents.passivate_idle()
+        assert [each.channel_id for each in service._engine.supervisor.residents] == ["a", "c"]
         await service.chat("again", "b")
     assert [m.content for m in provider.calls[-1].messages][1:] == [
         "to b",
@@ -396,8 +396,8 @@ async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
         try:
             await service.chat("Hi", "a")
             await service.chat("Hi", "b")
-            actor = weakref.ref(supervisor._actors["a"])
-            await supervisor.passivate_idle()
+            actor = weakref.ref(next(iter(supervisor.residents)))
+            await supervisor.residents.passivate_idle()
             assert actor() is None
         finally:
             gc.enable()

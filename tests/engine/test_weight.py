@@ -105,7 +105,7 @@ async def test_an_idle_channel_weighs_little_more_than_what_was_said(
             await talk(engine, sink, range(first, first + GROUP))
         resident_bytes = traced_bytes()
         assert engine.supervisor.statistics().actors == CHANNELS
-        await engine.supervisor.passivate_idle()
+        await engine.supervisor.residents.passivate_idle()
         assert engine.supervisor.statistics().actors == 1
         weight_bytes = (resident_bytes - traced_bytes()) / (CHANNELS - 1)
     finally:

@@ -15,6 +15,7 @@ from unittest import mock
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
 from engine.actors.mailbox import Envelope, Mailbox
+from engine.actors.resident_actors import ResidentActors
 from engine.actors.running_turn import RunningTurn
 from engine.actors.supervisor import Supervisor
 from engine.answering.generation import Generation
@@ -68,7 +69,7 @@ def no_fence_around_the_turn() -> AbstractContextManager[object]:
     async def ask(self: Generation) -> Answered:
         return await self._ask()
 
-    return patch(Generation, "_within_fence", ask)
+    return patch(Generation, "_within_deadline", ask)
 
 
 def silent_drop() -> AbstractContextManager[object]:
@@ -115,14 +116,14 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
 def passivation_race() -> AbstractContextManager[object]:
     """Whether a channel is idle is asked before the await, and not again."""
 
-    async def passivate(self: Supervisor) -> None:
+    async def passivate(self: ResidentActors) -> None:
         for channel_id, actor in list(self._actors.items()):
             if actor.idle:
                 await actor.snapshot()
                 self._actors.pop(channel_id, None)
-                self._last_told.pop(channel_id, None)
+                self._last_used_s.pop(channel_id, None)
 
-    return patch(Supervisor, "passivate_idle", passivate)
+    return patch(ResidentActors, "passivate_idle", passivate)
 
 
 def reset_lost_on_restart() -> AbstractContextManager[object]:
@@ -196,12 +197,10 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
     set_persona = RunningTurn._set_persona
 
-    def everywhere(
-        self: RunningTurn, request: Request, name: str, turn_settings: TurnSettings
-    ) -> TurnResult:
-        result = set_persona(self, request, name, turn_settings)
+    def everywhere(self: RunningTurn, name: str, settings: TurnSettings) -> TurnResult:
+        result = set_persona(self, name, settings)
         if result.rows[0].kind == "persona":
-            turn_settings.personas.default = result.rows[0].persona or "default"
+            settings.personas.default = result.rows[0].persona or "default"
         return result
 
     return patch(RunningTurn, "_set_persona", everywhere)

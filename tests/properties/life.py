@@ -93,10 +93,10 @@ class Life:
         return self.loop.create_task(work)
 
     def passivate(self) -> None:
-        self.spawn(_housekeeping(self.engine.supervisor.passivate_idle))
+        self.spawn(_housekeeping(self.engine.supervisor.residents.passivate_idle))
 
     def snapshot(self) -> None:
-        self.spawn(_housekeeping(self.engine.supervisor.snapshot_changed))
+        self.spawn(_housekeeping(self.engine.supervisor.residents.snapshot_changed))
 
     def reload(self, seed: int) -> None:
         """Another provider, and other limits than those that the model knows of."""

@@ -165,7 +165,7 @@ class World:
 
     def _remembered(self, channel: str) -> State | None:
         """What the channel's actor has in memory, if it is there and awake."""
-        actor = self.life.engine.supervisor._actors.get(channel)
+        actor = self.life.engine.supervisor.residents.get(channel)
         conversation = actor._cache._conversation if actor else None
         exchanges: list[Exchange] = list(conversation.exchanges) if conversation else []
         return (conversation.persona, exchanges) if conversation else None

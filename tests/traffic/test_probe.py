@@ -15,8 +15,8 @@ from engine.traffic.listener import PROBE_HEADER
 from providers.records import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.house import WAIT_S, House
-from tests.telemetry.running import COMMAND, configuration, running
-from tests.telemetry.scraping import scrape
+from tests.monitoring.running import COMMAND, configuration, running
+from tests.monitoring.scraping import scrape
 from tests.traffic import test_permissions
 
 INPUTS = ("rosey.command.chat", "llm.request")

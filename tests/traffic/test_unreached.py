@@ -18,7 +18,7 @@ from engine.traffic.client import LoginError
 from engine.traffic.unreached import Unreached
 from providers.records import Secret
 from tests.house import WAIT_S
-from tests.telemetry.running import COMMAND
+from tests.monitoring.running import COMMAND
 from tests.traffic.servers import Server
 from tests.traffic.test_tls import (
     INFO,

@@ -1,0 +1,63 @@
+"""What an earlier run left in the store: outcomes to publish, and commands that still wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from engine.actors.context import ActorContext
+from engine.actors.mailbox import Acceptance, Envelope
+from engine.clock import now_ms
+from engine.commands import records
+from engine.commands.observer import SettledTurn
+from engine.commands.outcomes import Failure
+from engine.commands.request import Request
+from storage import mailboxes
+from storage.history import Row
+from storage.mailboxes import Accepted, Waiting
+
+log = logging.getLogger("rosey_llm.supervisor")
+
+
+async def publish_committed(context: ActorContext) -> None:
+    """Publish the outcomes that were committed but perhaps not published."""
+    for outcome in await context.database.write(mailboxes.unpublished):
+        context.sink.publish(outcome)
+
+
+async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
+    """Return a waiting command as its actor takes it.
+
+    A command that cannot be read (a newer version may have accepted it) gets a failure as its
+    outcome, and None is returned.
+    """
+    try:
+        command, trace = records.decode(row.body), records.decode_trace(row.body)
+    except (KeyError, TypeError, ValueError) as exc:
+        log.error("A waiting command cannot be read: %r", exc)
+        await _fail(context, row)
+        return None
+    request = Request(row.channel, row.request_id, row.username, command, row.replies, trace)
+    accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+    accepted.set_result(Accepted(row.id))
+    return Envelope(request, accepted, len(row.body), row.accepted_ms)
+
+
+async def _fail(context: ActorContext, row: Waiting) -> None:
+    text = "This message was accepted by another version, which this one cannot read."
+    failure = Failure(row.channel, row.request_id, "internal", text)
+    now = now_ms()
+    settle = partial(
+        mailboxes.settle,
+        row_id=row.id,
+        channel=row.channel,
+        request_id=row.request_id,
+        rows=(Row("error", row.request_id, row.username, text, code="internal"),),
+        kind=failure.kind,
+        body=failure.encode(),
+        now_ms=now,
+    )
+    if settled := await context.database.write(settle):
+        context.sink.publish(settled)
+    context.observer.settled(SettledTurn(None, failure, (), row.accepted_ms, now, now))

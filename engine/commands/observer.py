@@ -1,0 +1,164 @@
+"""What is told of commands, turns and channels to whoever counts, logs or traces them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from engine.commands.outcomes import Answer, Failure
+from engine.commands.request import Request
+from storage.history import Row
+
+PassivationCause = Literal["idle", "limit", "drain"]
+
+
+class SettledTurn(NamedTuple):
+    """A turn whose outcome is committed; times are wall-clock milliseconds.
+
+    request: None if the stored command cannot be read (another version accepted it).
+    rows: the history rows of the turn; empty if this attempt did not write them, because the
+        outcome was committed before a crash or by an operation that ended the command.
+    """
+
+    request: Request | None
+    outcome: Answer | Failure
+    rows: tuple[Row, ...]
+    accepted_ms: int
+    started_ms: int
+    settled_ms: int
+
+
+class TurnObserver:
+    """A listener for what happens in the engine; this base class ignores everything.
+
+    All methods return at once and never raise. They are called in the event loop at the very
+    moment at which the engine learns of an event; only `committed` is called in the database's
+    thread.
+    """
+
+    def accepted(self, request: Request) -> None:
+        """A command is durably in its channel's mailbox."""
+
+    def refused(self, channel_id: str, request_id: str, code: str) -> None:
+        """A message was not taken, for the reason `code` (one of `llm.error`)."""
+
+    def unstored(self, channel_id: str, request_id: str) -> None:
+        """A command was taken but could not be stored; its sender is told."""
+
+    def repeated(self, request: Request) -> None:
+        """A request came again; it gets the outcome of the first one."""
+
+    def settled_at_once(self, request: Request) -> None:
+        """A command that never waits (a stop) has its outcome."""
+
+    def recovered(self, commands: int) -> None:
+        """So many commands were accepted by an earlier process; now this one has them."""
+
+    def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
+        """A turn begins, possibly again after a crash; `provider` is the first to be asked."""
+
+    def model_asked(
+        self, request: Request, model: str, temperature: float, max_tokens: int | None
+    ) -> None:
+        """The model is about to be asked, with these settings."""
+
+    def first_token(self, provider: str, after_s: float) -> None:
+        """The first piece of a streamed answer came, `after_s` seconds after the question."""
+
+    def settled(self, turn: SettledTurn) -> None:
+        """A turn's outcome is committed; called once for each accepted command."""
+
+    def crashed(self, channel_id: str) -> None:
+        """A channel's actor crashed; it comes back by itself."""
+
+    def suspended(self, channel_id: str) -> None:
+        """A channel's actor crashed too often and rests for a while."""
+
+    def activated(self, channel_id: str) -> None:
+        """A channel was taken into memory."""
+
+    def passivated(self, cause: PassivationCause, channels: int = 1) -> None:
+        """Channels left memory."""
+
+    def committed(self, writes: int, seconds: float, failed: bool) -> None:
+        """A group of writes was committed, or failed as a whole. In the database's thread."""
+
+    async def aclose(self) -> None:
+        """The engine has ended; nothing more is told."""
+
+
+class Observers(TurnObserver):
+    """A list of observers that are told one after the other."""
+
+    def __init__(self, observers: Iterable[TurnObserver] = ()) -> None:
+        self._observers = list(observers)
+
+    def add(self, observer: TurnObserver) -> None:
+        """Tell this one, too, from now on."""
+        self._observers.append(observer)
+
+    def accepted(self, request: Request) -> None:
+        for observer in self._observers:
+            observer.accepted(request)
+
+    def refused(self, channel_id: str, request_id: str, code: str) -> None:
+        for observer in self._observers:
+            observer.refused(channel_id, request_id, code)
+
+    def unstored(self, channel_id: str, request_id: str) -> None:
+        for observer in self._observers:
+            observer.unstored(channel_id, request_id)
+
+    def repeated(self, request: Request) -> None:
+        for observer in self._observers:
+            observer.repeated(request)
+
+    def settled_at_once(self, request: Request) -> None:
+        for observer in self._observers:
+            observer.settled_at_once(request)
+
+    def recovered(self, commands: int) -> None:
+        for observer in self._observers:
+            observer.recovered(commands)
+
+    def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
+        for observer in self._observers:
+            observer.turn_started(request, accepted_ms, provider)
+
+    def model_asked(
+        self, request: Request, model: str, temperature: float, max_tokens: int | None
+    ) -> None:
+        for observer in self._observers:
+            observer.model_asked(request, model, temperature, max_tokens)
+
+    def first_token(self, provider: str, after_s: float) -> None:
+        for observer in self._observers:
+            observer.first_token(provider, after_s)
+
+    def settled(self, turn: SettledTurn) -> None:
+        for observer in self._observers:
+            observer.settled(turn)
+
+    def crashed(self, channel_id: str) -> None:
+        for observer in self._observers:
+            observer.crashed(channel_id)
+
+    def suspended(self, channel_id: str) -> None:
+        for observer in self._observers:
+            observer.suspended(channel_id)
+
+    def activated(self, channel_id: str) -> None:
+        for observer in self._observers:
+            observer.activated(channel_id)
+
+    def passivated(self, cause: PassivationCause, channels: int = 1) -> None:
+        for observer in self._observers:
+            observer.passivated(cause, channels)
+
+    def committed(self, writes: int, seconds: float, failed: bool) -> None:
+        for observer in self._observers:
+            observer.committed(writes, seconds, failed)
+
+    async def aclose(self) -> None:
+        for observer in self._observers:
+            await observer.aclose()

@@ -1,0 +1,156 @@
+"""Counts of what has happened since the process began, as plain numbers.
+
+Everything here is counted in the event loop, at the very moment at which the engine learns of it,
+so that a reader between two steps of the loop finds numbers that fit together. Only commits are
+counted in the database's thread. Rendering happens when a page is asked for.
+"""
+
+from __future__ import annotations
+
+from engine.commands.observer import PassivationCause, SettledTurn, TurnObserver
+from engine.commands.outcomes import Answer
+from engine.commands.request import Request
+from engine.errors import Cancelled, InvalidRequest
+from engine.monitoring.bounded_dict import BoundedDict
+from engine.monitoring.histogram import LONG_SECONDS, SECONDS, SIZES, Histogram
+
+MODELS_LIMIT = 100
+PROVIDERS_LIMIT = 50
+CODES_LIMIT = 50
+LONGEST_LABEL = 100
+OTHER = "other"
+ANSWERED, CANCELLED = ("answered", ""), ("cancelled", "cancelled")
+
+
+class TokenCount:
+    """The tokens of one model: what it was shown and what it wrote, if its provider reports it."""
+
+    __slots__ = ("completion", "prompt")
+
+    def __init__(self) -> None:
+        self.prompt = 0
+        self.completion = 0
+
+
+class TurnCount:
+    """The number of turns with the same outcome and code."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+class CommitCounts:
+    """The commits of the database, counted in its own thread."""
+
+    def __init__(self) -> None:
+        self.writes = Histogram(SIZES)
+        self.seconds = Histogram(SECONDS)
+        self.failures = 0
+
+    def note(self, writes: int, seconds: float, failed: bool) -> None:
+        """Count a group of `writes` that was committed, or failed as a whole."""
+        if failed:
+            self.failures += 1
+        else:
+            self.writes.observe(writes)
+            self.seconds.observe(seconds)
+
+
+class Counts(TurnObserver):
+    """Numbers of what has happened since the process began; they only grow.
+
+    commands: by result (`metrics/commands.py` has their meaning).
+    turns: by outcome (answered, failed, cancelled) and code.
+    tokens: by provider and model.
+    model_seconds, first_piece_seconds: by provider.
+    """
+
+    def __init__(self) -> None:
+        self.commands = dict.fromkeys(
+            ("accepted", "at_once", "busy", "duplicate", "invalid", "suspended", "unstored"), 0
+        )
+        self.recovered_commands = 0
+        self.turns: BoundedDict[tuple[str, str], TurnCount] = BoundedDict(
+            TurnCount, CODES_LIMIT, ("failed", OTHER)
+        )
+        for none_yet in (ANSWERED, CANCELLED, ("failed", "internal")):
+            self.turns[none_yet].number = 0
+        self.turn_seconds = {
+            outcome: Histogram(LONG_SECONDS) for outcome in ("answered", "failed", "cancelled")
+        }
+        self.wait_seconds = Histogram(LONG_SECONDS)
+        self.tokens: BoundedDict[tuple[str, str], TokenCount] = BoundedDict(
+            TokenCount, MODELS_LIMIT, (OTHER, OTHER)
+        )
+        self.model_seconds = _by_provider()
+        self.first_piece_seconds = _by_provider()
+        self.activations = 0
+        self.passivations = dict.fromkeys(("idle", "limit", "drain"), 0)
+        self.restarts = 0
+        self.suspensions = 0
+        self.commits = CommitCounts()
+        self.loop_lag_seconds = Histogram(SECONDS)
+
+    def accepted(self, request: Request) -> None:
+        self.commands["accepted"] += 1
+
+    def refused(self, channel_id: str, request_id: str, code: str) -> None:
+        self.commands["invalid" if code == InvalidRequest.code else code] += 1
+
+    def unstored(self, channel_id: str, request_id: str) -> None:
+        self.commands["unstored"] += 1
+
+    def repeated(self, request: Request) -> None:
+        self.commands["duplicate"] += 1
+
+    def settled_at_once(self, request: Request) -> None:
+        self.commands["at_once"] += 1
+
+    def recovered(self, commands: int) -> None:
+        self.recovered_commands += commands
+        self.commands["accepted"] += commands
+
+    def first_token(self, provider: str, after_s: float) -> None:
+        self.first_piece_seconds[provider].observe(after_s)
+
+    def settled(self, turn: SettledTurn) -> None:
+        self.wait_seconds.observe(max(0, turn.started_ms - turn.accepted_ms) / 1000)
+        outcome = turn.outcome
+        if isinstance(outcome, Answer):
+            ending = ANSWERED
+            if outcome.provider is not None:
+                self._model_answered(outcome.provider, outcome)
+        elif outcome.code == Cancelled.code:
+            ending = CANCELLED
+        else:
+            ending = "failed", outcome.code[:LONGEST_LABEL]
+        self.turns[ending].number += 1
+        self.turn_seconds[ending[0]].observe(max(0, turn.settled_ms - turn.started_ms) / 1000)
+
+    def crashed(self, channel_id: str) -> None:
+        self.restarts += 1
+
+    def suspended(self, channel_id: str) -> None:
+        self.suspensions += 1
+
+    def activated(self, channel_id: str) -> None:
+        self.activations += 1
+
+    def passivated(self, cause: PassivationCause, channels: int = 1) -> None:
+        self.passivations[cause] += channels
+
+    def committed(self, writes: int, seconds: float, failed: bool) -> None:
+        self.commits.note(writes, seconds, failed)
+
+    def _model_answered(self, provider: str, answer: Answer) -> None:
+        self.model_seconds[provider].observe((answer.latency_ms or 0) / 1000)
+        if answer.usage is not None:
+            tokens = self.tokens[provider, (answer.model or "")[:LONGEST_LABEL]]
+            tokens.prompt += answer.usage.prompt_tokens
+            tokens.completion += answer.usage.completion_tokens
+
+
+def _by_provider() -> BoundedDict[str, Histogram]:
+    return BoundedDict(lambda: Histogram(LONG_SECONDS), PROVIDERS_LIMIT, OTHER)

@@ -1,0 +1,173 @@
+"""A small HTTP server for those who run the engine. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from engine.config.settings import HttpSettings
+
+log = logging.getLogger("rosey_llm.http")
+PORTS_TRIED = 100
+CONNECTIONS_LIMIT = 64
+END_LIMIT_S = 1.0
+NAME_LIMIT_S = 2.0
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPage:
+    body: bytes
+    content_type: str = "application/json"
+    status: int = 200
+
+
+Pages = Mapping[str, Callable[[], Awaitable[HttpPage]]]
+
+
+class HttpServer:
+    """Answers GET for `pages`, by path. What goes wrong here is logged, and hurts nobody else."""
+
+    def __init__(self, settings: HttpSettings, pages: Pages) -> None:
+        self._settings = settings
+        self._pages = pages
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._is_loopback = True
+        self.url: str | None = None
+
+    async def start(self) -> None:
+        """Listen on the port, or on the next free one; where none can be had, log and go on."""
+        try:
+            listening = await self._bound()
+        except (OSError, UnicodeError) as exc:  # also where a name is not found, or is none
+            wanted = f"{self._settings.host}:{self._settings.port}"
+            log.error(
+                "No health and metrics: %s cannot be used (%s). Set [http] host and port.",
+                wanted,
+                getattr(exc, "strerror", None) or str(exc) or "its name is not found in time",
+            )
+            return
+        await self._serve(listening)
+
+    async def stop(self) -> None:
+        self.url = None
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        app = web.Application(middlewares=[self._guard])
+        for path, page in self._pages.items():
+            app.router.add_get(path, _answering(page))
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=END_LIMIT_S,
+            keepalive_timeout=75.0,
+            lingering_time=0.0,
+        )
+        await self._runner.setup()
+        protocols = self._runner.server
+        assert protocols is not None  # noqa: S101 -- `setup` has made it
+
+        def connected() -> asyncio.BaseProtocol:
+            if len(protocols.connections) < CONNECTIONS_LIMIT:
+                return protocols()
+            return _Refused()
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(connected, sock=listening)
+
+    async def _bound(self) -> socket.socket:
+        """A socket on the port asked for, or the next free one. Raises OSError."""
+        host, wanted = self._settings.host, self._settings.port
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(NAME_LIMIT_S):
+            found = await loop.getaddrinfo(host, wanted, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        for port in _ports(wanted):
+            try:
+                listening = socket.create_server((address[0], port), family=family)
+            except OSError as exc:
+                if exc.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            self._say_where(str(address[0]), listening.getsockname()[1])
+            return listening
+        raise OSError(errno.EADDRINUSE, f"no port is free from {wanted} upwards")
+
+    def _say_where(self, address: str, port: int) -> None:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if ip.is_unspecified:  # on every address of the machine, and so on this one
+            address = "127.0.0.1" if ip.version == 4 else "::1"
+        self.url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+        if self._settings.port not in (0, port):
+            log.info("Port %d is taken; health and metrics are on %d.", self._settings.port, port)
+        self._is_loopback = ip.is_loopback
+        if not ip.is_loopback:
+            log.warning(
+                "Health and metrics are on %s, port %d: whoever can reach it can read them, "
+                "without a login. Set [http] host to 127.0.0.1, or let a proxy or a firewall "
+                "stand before it.",
+                ip,
+                port,
+            )
+
+    @web.middleware
+    async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        if request.can_read_body:
+            request.protocol.close()  # what it sends is not even read
+            return web.Response(status=413, text="A request has no body here.\n")
+        if self._is_loopback and not self._is_for_us(request):
+            # A page in a browser on this machine, under a name that was made to point here.
+            return web.Response(status=421, text="Ask for localhost or 127.0.0.1.\n")
+        return await handler(request)
+
+    def _is_for_us(self, request: web.Request) -> bool:
+        try:
+            name = urlsplit(f"//{request.host}").hostname
+        except ValueError:
+            return False
+        return name in (*LOOPBACK_NAMES, self._settings.host)
+
+
+class _Refused(asyncio.Protocol):
+    """There are enough connections already."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _answering(
+    page: Callable[[], Awaitable[HttpPage]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        made = await page()
+        response = web.Response(body=made.body, status=made.status, headers=HEADERS)
+        response.headers["Content-Type"] = made.content_type
+        response.enable_compression()
+        return response
+
+    return answer
+
+
+def _ports(wanted: int) -> Iterator[int]:
+    yield from range(wanted, min(wanted + PORTS_TRIED, 65536)) if wanted else (0,)

@@ -1,0 +1,122 @@
+"""Health, metrics and the view of `rosey-llm top`, as pages of a small HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from engine.clock import now_ms
+from engine.config.settings import Settings
+from engine.engine import Engine
+from engine.monitoring import address, loop_lag, top_page
+from engine.monitoring.cached import Cached
+from engine.monitoring.counts import Counts
+from engine.monitoring.health import Health, HealthPart, Stage
+from engine.monitoring.http import HttpPage, HttpServer
+from engine.monitoring.observation import TrafficStatistics
+
+if TYPE_CHECKING:
+    from engine.monitoring.prometheus import PrometheusMetrics
+
+log = logging.getLogger("rosey_llm.http")
+KEPT_S = 0.2
+
+
+class MonitoringPages:
+    """Of one service; `start` it early and `stop` it last. Neither raises.
+
+    `stage` is what the health page says of the service itself. `url` says where the pages are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        counts: Counts,
+        nats: Callable[[], HealthPart],
+        traffic: Callable[[], TrafficStatistics],
+    ) -> None:
+        self._settings = settings
+        self._database = Path(settings.storage.path)
+        self._engine = engine
+        self._counts = counts
+        self._traffic = traffic
+        self._health = Health(engine, nats)
+        self._metrics: PrometheusMetrics | None = None
+        self._scraped = Cached(self._render, KEPT_S)
+        self._overview = Cached(self._look_over, KEPT_S)
+        self._began_ms = now_ms()
+        self._measuring: asyncio.Task[None] | None = None
+        pages = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._scraped.get,
+            "/top": self._top,
+        }
+        self._server = HttpServer(settings.http, pages) if settings.http.enabled else None
+
+    @property
+    def url(self) -> str | None:
+        return self._server.url if self._server is not None else None
+
+    def enter(self, stage: Stage) -> None:
+        self._health.stage = stage
+
+    async def start(self) -> None:
+        """The database must be ours by now: its folder gets the file that says where we are."""
+        self._measuring = asyncio.create_task(
+            loop_lag.measure(self._counts.loop_lag_seconds), name="event-loop lag"
+        )
+        if self._server is None:
+            return
+        await self._server.start()
+        if self.url is not None:
+            try:
+                address.write(self._database, self.url)
+            except OSError as exc:
+                log.warning("`rosey-llm top` needs --url %s: %s", self.url, exc)
+
+    async def stop(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait({self._measuring})
+        if self._server is not None:
+            if self.url is not None:
+                address.remove(self._database, self.url)
+            await self._server.stop()
+
+    async def _healthz(self) -> HttpPage:
+        """That it answers is the answer: the process and its event loop live."""
+        return HttpPage(orjson.dumps({"alive": True, "stage": self._health.stage}))
+
+    async def _readyz(self) -> HttpPage:
+        found = await self._health.ready()
+        return HttpPage(orjson.dumps(found), status=200 if found["ready"] else 503)
+
+    async def _render(self) -> HttpPage:
+        # Not before somebody asks: what it imports would make each start longer.
+        from engine.monitoring.prometheus import CONTENT_TYPE, PrometheusMetrics
+
+        if self._metrics is None:
+            self._metrics = PrometheusMetrics(self._engine, self._counts, self._traffic)
+        return HttpPage(await self._metrics.render(), CONTENT_TYPE)
+
+    async def _top(self) -> HttpPage:
+        return HttpPage(await self._overview.get())
+
+    async def _look_over(self) -> bytes:
+        return orjson.dumps(
+            await top_page.build(
+                self._settings,
+                self._engine,
+                self._counts,
+                self._traffic,
+                self._health.stage,
+                self._began_ms,
+            )
+        )

@@ -1,0 +1,28 @@
+"""Traces of turns, where they are asked for. Without that, nothing of OpenTelemetry is loaded."""
+
+from __future__ import annotations
+
+from engine.commands.observer import Observers
+from engine.config.settings import TracingSettings
+from engine.errors import CannotStart
+
+MISSING = (
+    "[tracing] enabled = true needs the OpenTelemetry SDK, which is not installed ({}). "
+    'Install it with pip install "rosey-llm[tracing]", or set enabled = false.'
+)
+
+
+def begin(settings: TracingSettings, service: str, observers: Observers) -> None:
+    """Add an observer that makes and exports spans, if tracing is enabled.
+
+    Raises CannotStart if the SDK is not installed.
+
+    service: the service's name in traces, unless $OTEL_SERVICE_NAME gives another.
+    """
+    if not settings.enabled:
+        return
+    try:
+        from engine.monitoring.spans import Spans
+    except ImportError as exc:
+        raise CannotStart(MISSING.format(exc)) from exc
+    observers.add(Spans(settings.endpoint, service))

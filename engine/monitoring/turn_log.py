@@ -1,0 +1,120 @@
+"""The log of messages and turns: one event each, without what was said unless configured."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from engine.commands.observer import SettledTurn, TurnObserver
+from engine.commands.outcomes import Answer
+from engine.commands.records import Chat, Complete, SetPersona
+from engine.commands.request import Request
+from engine.errors import Cancelled
+from engine.monitoring.event import LogEvent
+from storage.history import Row
+
+log = logging.getLogger("rosey_llm.turn")
+QUIET = ("help", "personas")  # kinds of turns that change nothing and cost nothing
+CHANGES = {"reset": "channel.reset", "persona": "channel.persona"}
+
+
+class TurnLog(TurnObserver):
+    """Logs one event for each message and each turn.
+
+    shows_content: whether what people and models say, and who says it, stands in the log.
+    """
+
+    def __init__(self, *, shows_content: bool = False) -> None:
+        self.shows_content = shows_content
+
+    def accepted(self, request: Request) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
+        fields: dict[str, Any] = {"channel": request.channel_id, "request_id": request.request_id}
+        command = request.command
+        if self.shows_content:
+            said = command.text if isinstance(command, Chat | Complete) else None
+            fields |= {"user": request.username, "said": said}
+        name = type(command).__name__.lower()
+        log.debug(LogEvent("message.accepted", fields | {"command": name}))
+
+    def refused(self, channel_id: str, request_id: str, code: str) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
+        fields = {"channel": channel_id, "request_id": request_id, "code": code}
+        log.debug(LogEvent("message.refused", fields))
+
+    def settled(self, turn: SettledTurn) -> None:
+        if turn.request is None or not turn.rows:
+            return
+        row = turn.rows[-1]
+        level = logging.DEBUG if row.kind in QUIET else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, self._settled(turn, turn.request, row))
+
+    def _settled(self, turn: SettledTurn, request: Request, row: Row) -> LogEvent:
+        outcome = turn.outcome
+        details = row.details or {}
+        started_ms = details.get("started_ms")
+        fields = {
+            "channel": request.channel_id,
+            "request_id": request.request_id,
+            "duration_ms": max(0, turn.settled_ms - turn.accepted_ms),
+            "queued_ms": max(0, started_ms - turn.accepted_ms) if started_ms else None,
+            "waited_ms": details.get("waited_ms"),
+            "attempts": details.get("attempts"),
+            "persona": row.persona,
+        }
+        if isinstance(outcome, Answer):
+            name = CHANGES.get(row.kind, "turn.answered")
+            fields |= _answer(outcome)
+        elif outcome.code == Cancelled.code:
+            name = "turn.cancelled"
+        else:
+            name = "turn.failed"
+            error = outcome.error
+            if not self.shows_content:
+                error = _without_content(error, request)
+            fields |= {"provider": row.provider, "code": outcome.code, "error": error}
+        if self.shows_content:
+            fields |= _content(turn)
+        return LogEvent(name, fields)
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    usage = answer.usage
+    return {
+        "action": answer.action,
+        "provider": answer.provider,
+        "model": answer.model,
+        "finish_reason": answer.finish_reason,
+        "latency_ms": answer.latency_ms,
+        "tokens": usage.total_tokens if usage else None,
+        "prompt_tokens": usage.prompt_tokens if usage else None,
+        "completion_tokens": usage.completion_tokens if usage else None,
+    }
+
+
+def _content(turn: SettledTurn) -> dict[str, Any]:
+    """Return what was said, as the history has it: nothing of what was erased."""
+    asked, outcome = turn.rows[0], turn.outcome
+    return {
+        "user": asked.username,
+        "said": asked.content if asked.kind in ("message", "prompt") else None,
+        "answer": outcome.content if isinstance(outcome, Answer) else None,
+    }
+
+
+def _without_content(error: str, request: Request) -> str:
+    """Cut out of an error what it quotes: providers quote a message, we an unknown persona."""
+    match request.command:
+        case Chat(text=said) | Complete(text=said):
+            said = said.strip()
+        case SetPersona(name=said):
+            said = said[:40]  # as `Personas` quotes it
+        case _:
+            return error
+    if not 0 < len(said) <= len(error):
+        return error
+    return re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", "[...]", error)
