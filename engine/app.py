@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from engine import reloading
-from engine.background import Background
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -25,7 +23,9 @@ from engine.monitoring.micro_stats import micro_stats
 from engine.monitoring.observation import TrafficStatistics
 from engine.monitoring.pages import MonitoringPages
 from engine.monitoring.turn_log import TurnLog
-from engine.reloading import Reloading
+from engine.operations import reload
+from engine.operations.background_tasks import BackgroundTasks
+from engine.operations.reload import Reloader
 from engine.traffic import micro
 from engine.traffic.client import LoginError, check_tls, without_login
 from engine.traffic.connection import Connection
@@ -50,7 +50,7 @@ class App:
 
     def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self._settings = settings
-        self.reloading = Reloading(config, Path(DEFAULT_FILE), self.take_up)
+        self.reloader = Reloader(config, Path(DEFAULT_FILE), self.apply)
         nats, subjects = settings.nats, settings.nats.subjects
         self._embedded: EmbeddedNats | None = None
         user = password = ""
@@ -81,7 +81,7 @@ class App:
             Path(settings.storage.path),
             self._endpoints,
             self._observers,
-            {reloading.ORDER: self.reloading.carry_out},
+            {reload.REQUEST_KIND: self.reloader.carry_out},
         )
         self._publisher.connect(self._engine.database)
         self._listener = Listener(
@@ -98,7 +98,7 @@ class App:
         self._monitoring = MonitoringPages(
             settings, self._engine, self._counts, self._nats_part, self._traffic
         )
-        self._background = Background()
+        self._background = BackgroundTasks()
 
     def _nats_part(self) -> HealthPart:
         url = without_login(self._connection.url)
@@ -169,15 +169,15 @@ class App:
         await self._engine.resume()
         await self._connection.take_in()
         self._monitoring.enter("running")
-        self._background.keep("reload", self.reloading.run)
+        self._background.keep("reload", self.reloader.run)
 
-    def take_up(self, read: Settings) -> Changes:
+    def apply(self, read: Settings) -> Changes:
         """Put a changed configuration into effect; no message is dropped, no turn is disturbed.
 
         Raises RecordError where it cannot, and then nothing is changed.
         """
         settings, before = changes.applied(self._settings, read), self._engine.chain
-        self._engine.take_up(settings, _providers(settings))
+        self._engine.apply(settings, _providers(settings))
         self._listener.set_limits(settings.conversation)
         logs.apply(settings.log)
         self._turn_log.shows_content = settings.log.content
@@ -190,7 +190,7 @@ class App:
 
         What fails on the way is logged; the rest is freed all the same.
         """
-        self.reloading.close()
+        self.reloader.close()
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # from the last to the first
             steps.push_async_callback(_logged, self._monitoring.stop)

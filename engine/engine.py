@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from engine import erasing
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.answering.turn_settings import TurnSettings
-from engine.background import Background
 from engine.clock import now_ms
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
 from engine.config.personas import Personas
 from engine.config.settings import Settings
-from engine.erasing import Eraser
-from engine.indexer import Indexer
-from engine.orders import Handler, Orders
-from engine.retention import Retention
+from engine.operations import erasure
+from engine.operations.admin_requests import AdminRequests, Handler
+from engine.operations.background_tasks import BackgroundTasks
+from engine.operations.erasure import Eraser
+from engine.operations.retention import Retention
+from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain import ProviderChain
 from storage import mailboxes, persona_versions
@@ -56,15 +56,17 @@ class Engine:
         turn_settings = _turn_settings(ProviderChain(providers), settings)
         self._context = ActorContext(self.database, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
-        self._background = Background()
+        self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(self.database, self.supervisor)
         self._retention = Retention(self.eraser, lambda: self._settings.storage)
-        handlers = {**(orders or {}), erasing.ORDER: self.eraser.carry_out}
-        self._orders = Orders(self.database, handlers) if database is not None else None
-        self._indexer: Indexer | None = None
+        handlers = {**(orders or {}), erasure.REQUEST_KIND: self.eraser.carry_out}
+        self._admin_requests = (
+            AdminRequests(self.database, handlers) if database is not None else None
+        )
+        self._search_indexer: SearchIndexer | None = None
         if database is not None and settings.storage.search_index:
-            self._indexer = Indexer(database)
+            self._search_indexer = SearchIndexer(database)
 
     @property
     def chain(self) -> ProviderChain:
@@ -75,7 +77,7 @@ class Engine:
     def personas(self) -> Personas:
         return self._context.turn_settings.personas
 
-    def take_up(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
+    def apply(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
         """From the next turn on, these hold; turns that have begun end as they began.
 
         A provider that is as it was goes on; `chain.providers` then has the one before.
@@ -107,16 +109,16 @@ class Engine:
 
     async def resume(self) -> None:
         """Go on with what an earlier run left, and begin the background work."""
-        if self._orders is not None:
+        if self._admin_requests is not None:
             # Before anything of what is to be erased is shown to a model.
-            await self._orders.catch_up(erasing.ORDER)
-            self._background.keep("orders", self._orders.run)
+            await self._admin_requests.catch_up(erasure.REQUEST_KIND)
+            self._background.keep("orders", self._admin_requests.run)
         await self.supervisor.recover()
         self._background.keep("residents", self.supervisor.residents.run)
         self._background.keep("prune", self._prune)
         self._background.keep("retention", self._retention.run)
-        if self._indexer is not None:
-            self._indexer.start()
+        if self._search_indexer is not None:
+            self._search_indexer.start()
 
     async def drain(self) -> None:
         """Let running turns finish; what waits stays in the store."""
@@ -125,8 +127,8 @@ class Engine:
 
     async def aclose(self) -> None:
         """After `drain`: free connections, child processes and the file."""
-        if self._indexer is not None:
-            await self._indexer.aclose()
+        if self._search_indexer is not None:
+            await self._search_indexer.aclose()
         await self.eraser.aclose()
         await self.chain.aclose()
         await self.database.close()

@@ -1,6 +1,6 @@
 """The program of the embedded model's child process: llama.cpp's HTTP server on 127.0.0.1.
 
-Standard input: one JSON line, an `Order`; then silence, and its end is the order to stop.
+Standard input: one JSON line, an `AdminRequest`; then silence, and its end is the order to stop.
 Standard output: one JSON line, {"port": 41234}, once the server is healthy.
 Standard error: what llama.cpp has to complain of.
 

@@ -175,7 +175,7 @@ class House:
         """Write `config` as it is now to the service's file and have it taken up."""
         assert self.app is not None
         self.file.write_text(tomlkit.dumps(self.config))
-        return await self.app.reloading.reload()
+        return await self.app.reloader.reload()
 
     async def new_bot(self, **options: Any) -> Bot:
         bot = await Bot.connect(self.url, **options)

@@ -51,7 +51,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/\w+|monitoring/observation|app|daemon/run|check|terminal)\.py",
+            r"engine/(traffic/\w+|monitoring/observation|app|daemon/run|operations/check|terminal)\.py",
         ),
     ],
 )

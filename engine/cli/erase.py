@@ -150,8 +150,8 @@ def _confirm(amount: Amount, name: str) -> None:
 
 
 def _erased(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
-    from engine import erasing, errand
     from engine.history.progress import Bar
+    from engine.operations import admin_requests, erasure
     from storage.errors import StorageError
 
     told: set[str] = set()
@@ -167,7 +167,9 @@ def _erased(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
 
         body = {"scope": scope.to_json(), "compact": compact}
         try:
-            result = errand.see_through(path, erasing.ORDER, body, erasing.doer, say)
+            result = admin_requests.wait_until_done(
+                path, erasure.REQUEST_KIND, body, erasure.handler, say
+            )
         except KeyboardInterrupt:
             click.echo(STAYS, err=True)
             sys.exit(EXIT_INTERRUPTED)

@@ -20,13 +20,13 @@ def reload(config: Path | None) -> None:
 
     Exit codes: 0 taken up, 1 refused or no service runs, 3 the database cannot be used.
     """
-    from engine import reloading
     from engine.config import loading
     from engine.errors import CannotReload, CannotStart
+    from engine.operations import reload
     from storage.errors import CannotOpen
 
     try:
-        changes = reloading.ask(loading.database_of(config_file(config)))
+        changes = reload.ask(loading.database_of(config_file(config)))
     except (CannotReload, CannotStart) as exc:
         click.echo(f"Not reloaded: {exc}", err=True)
         sys.exit(1)

@@ -63,7 +63,7 @@ def check(config: Path | None) -> None:
     settings = load(config)
     log_to_stderr("error")
 
-    from engine import check
+    from engine.operations import check
 
     found = run_async(check.findings(settings))
     width = max(len(each.part) for each in found)

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.app import App
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
-from engine.reloading import Reloading
+from engine.operations.reload import Reloader
 from engine.traffic.client import without_login
 
 EXIT_FORCED = 130
@@ -28,9 +28,9 @@ async def run(settings: Settings, say: Callable[[str], None], config: Path | Non
     systemd = Systemd.from_environment()
     systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
     app = App(settings, config)
-    app.reloading.announced = systemd.reloading
+    app.reloader.announced = systemd.reloading
     stopping = asyncio.Event()
-    _on_signals(stopping, app.reloading)
+    _on_signals(stopping, app.reloader)
     alive = asyncio.create_task(systemd.keep_alive(), name="watchdog")
     try:
         if await _started(app, stopping):
@@ -84,7 +84,7 @@ def _calm_the_collector() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
-def _on_signals(stopping: asyncio.Event, reloading: Reloading) -> None:
+def _on_signals(stopping: asyncio.Event, reloader: Reloader) -> None:
     def on_signal() -> None:
         if stopping.is_set():
             os._exit(EXIT_FORCED)
@@ -93,11 +93,11 @@ def _on_signals(stopping: asyncio.Event, reloading: Reloading) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, _on_hangup(on_signal, reloading))
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(on_signal, reloader))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
-def _on_hangup(stop: Callable[[], None], reloading: Reloading) -> Callable[[], None]:
+def _on_hangup(stop: Callable[[], None], reloader: Reloader) -> Callable[[], None]:
     """A reload, unless it says that the terminal has gone in which the service was started."""
     at_a_terminal = _has_terminal()
 
@@ -105,7 +105,7 @@ def _on_hangup(stop: Callable[[], None], reloading: Reloading) -> Callable[[], N
         if at_a_terminal and not _has_terminal():
             stop()
         else:
-            reloading.ask()
+            reloader.ask()
 
     return on_hangup
 

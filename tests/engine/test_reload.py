@@ -188,7 +188,7 @@ async def test_a_wrong_file_is_refused_as_a_whole(
         house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
     assert house.app is not None
     with pytest.raises(CannotReload) as refused:
-        await house.app.reloading.reload()
+        await house.app.reloader.reload()
     assert problem in str(refused.value)
     assert str(house.file) in str(refused.value)
     assert f"was not reloaded: {refused.value}" in caplog.text
@@ -350,7 +350,7 @@ async def test_a_service_without_a_file_takes_up_one_that_has_appeared(
     house.app = App(house.settings)
     await house.app.start()
     with pytest.raises(CannotReload, match="started without a configuration file"):
-        await house.app.reloading.reload()
+        await house.app.reloader.reload()
     house.config["personas"] = {"pirate": {"prompt": "Arr."}}
     assert (await house.reload()).lines == ["personas: pirate added"]
 
@@ -360,8 +360,8 @@ async def test_reloads_that_are_asked_for_at_once_come_one_after_the_other(house
     house.config["personas"] = {"pirate": {"prompt": "Arr."}}
     house.file.write_text(tomlkit.dumps(house.config))
     assert house.app is not None
-    reloading = house.app.reloading
-    both = await asyncio.gather(reloading.reload(), reloading.reload())
+    reloader = house.app.reloader
+    both = await asyncio.gather(reloader.reload(), reloader.reload())
     assert [changes.lines for changes in both] == [
         ["personas: pirate added"],
         ["nothing has changed"],

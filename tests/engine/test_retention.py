@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import LLMService, retention
+from engine import LLMService
 from engine.config.loading import parse
 from engine.config.settings import Settings, StorageSettings
-from engine.retention import DAY_MS, Retention
+from engine.operations import retention
+from engine.operations.retention import DAY_MS, Retention
 from providers import ScriptedProvider
 from storage import erasure, proof, search_index
 from storage.erasure import BATCH, Scope

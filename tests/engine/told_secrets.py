@@ -15,9 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from engine import erasing, errand
 from engine.commands import records
 from engine.commands.records import Chat
+from engine.operations import admin_requests, erasure
 from storage import mailboxes, search_index, snapshots
 from storage.erasure import Scope
 from storage.history import Row
@@ -102,7 +102,9 @@ def where_is(folder: Path, *words: str) -> list[tuple[str, str]]:
 
 
 def erase(path: Path) -> None:
-    errand.see_through(path, erasing.ORDER, ORDER, erasing.doer, lambda left: None)
+    admin_requests.wait_until_done(
+        path, erasure.REQUEST_KIND, ORDER, erasure.handler, lambda left: None
+    )
 
 
 def _die_at(point: int) -> None:

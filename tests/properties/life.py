@@ -104,7 +104,7 @@ class Life:
             self._settings.channels, resident_limit=1 + seed, snapshot_interval_s=15.0 - seed
         )
         settings = replace(self._settings, channels=channels)
-        self.call(lambda: self.engine.take_up(settings, [self._new_provider(seed)]))
+        self.call(lambda: self.engine.apply(settings, [self._new_provider(seed)]))
 
     @property
     def left_open(self) -> list[Watched]:

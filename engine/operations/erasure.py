@@ -35,16 +35,16 @@ from engine.commands import records
 from engine.commands.outcomes import Failure
 from engine.commands.records import Erased
 from engine.errors import Cancelled
-from engine.forgetting import Forgetting
-from engine.orders import Handler, OrderNotYet, OrderRefused
-from storage import erasure, orders
+from engine.operations.admin_requests import AdminRequestDeferred, AdminRequestRefused, Handler
+from engine.operations.index_erasure import IndexErasure
+from storage import admin_requests, erasure
+from storage.admin_requests import AdminRequest
 from storage.database import Database
 from storage.erasure import Found, Scope
 from storage.errors import StorageUnavailable
-from storage.orders import Order
 
 log = logging.getLogger("rosey_llm.erasing")
-ORDER = "erase"
+REQUEST_KIND = "erase"
 BREATH_S = 0.01
 PATIENCE_S = 1.0
 LOOK_S = 0.1
@@ -52,10 +52,10 @@ READERS = "Somebody reads the database, and so its journal; this goes on when th
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
+class _ErasureProgress:
     """Where it is noted, in the same commit as each step, how far an order has come."""
 
-    order_id: int
+    request_id: int
     body: Mapping[str, Any]
 
 
@@ -68,7 +68,7 @@ class Swept:
 
 
 @asynccontextmanager
-async def doer(database: Database) -> AsyncIterator[Handler]:
+async def handler(database: Database) -> AsyncIterator[Handler]:
     """Who carries out such an order where no service has the database."""
     eraser = Eraser(database)
     try:
@@ -83,27 +83,27 @@ class Eraser:
     def __init__(self, database: Database, supervisor: Supervisor | None = None) -> None:
         self._database = database
         self._supervisor = supervisor
-        self._index = Forgetting(database.path)
+        self._index = IndexErasure(database.path)
         self._one_at_a_time = asyncio.Lock()
-        self._orders = 0
+        self._admin_requests = 0
         self._begun: set[int] = set()
         self._is_compact = True
 
     async def aclose(self) -> None:
         await self._index.aclose()
 
-    async def carry_out(self, order: Order) -> Mapping[str, Any]:
+    async def carry_out(self, request: AdminRequest) -> Mapping[str, Any]:
         """The handler of orders; the result's `rows` is how many were erased.
 
         The order's body is {"scope", "compact"}; on the way come in "upto", the last row that is
         of this erasure, however long it takes, "rows" and "waits_for".
         """
-        self._orders += 1
+        self._admin_requests += 1
         try:
             async with self._one_at_a_time:
-                return await self._carry_out(order)
+                return await self._carry_out(request)
         finally:
-            self._orders -= 1
+            self._admin_requests -= 1
 
     async def sweep(self, scopes: Iterable[Scope], *, compact: bool) -> Swept:
         """Erase what has been said in these scopes and clean up, but leave out what only waits.
@@ -123,7 +123,7 @@ class Eraser:
                     async for rows in steps:
                         erased += rows
                         self._is_compact = self._is_compact and not erased
-                        if self._orders:
+                        if self._admin_requests:
                             return Swept(erased, is_whole=False)
             if compact and not self._is_compact:
                 await self._try_to_compact()
@@ -132,43 +132,43 @@ class Eraser:
                 await self._clean()
         return Swept(erased, is_whole=True)
 
-    async def _carry_out(self, order: Order) -> Mapping[str, Any]:
-        body = dict(order.body)
+    async def _carry_out(self, request: AdminRequest) -> Mapping[str, Any]:
+        body = dict(request.body)
         try:
-            await self._go_through(order, body)
+            await self._go_through(request, body)
         except StorageUnavailable as exc:
             if self._database.failing is not None:
                 raise
-            await self._keep(order, {**body, "waits_for": str(exc)})
-            raise OrderNotYet(str(exc)) from exc
-        self._begun.discard(order.id)
+            await self._keep(request, {**body, "waits_for": str(exc)})
+            raise AdminRequestDeferred(str(exc)) from exc
+        self._begun.discard(request.id)
         log.info("%d rows of the history were erased.", body["rows"])
         return {"rows": body["rows"]}
 
-    async def _go_through(self, order: Order, body: dict[str, Any]) -> None:
-        if order.id not in self._begun and "rows" in body:
+    async def _go_through(self, request: AdminRequest, body: dict[str, Any]) -> None:
+        if request.id not in self._begun and "rows" in body:
             await self._index.throw_away()  # the crash that cut it off may have left it behind
-        self._begun.add(order.id)
+        self._begun.add(request.id)
         body.setdefault("rows", 0)
         if "scope" in body:
             scope = _scope(body["scope"])
             if "upto" not in body:
                 body["upto"] = await self._erase_waiting(scope)
-                await self._keep(order, body)
-            progress = _Progress(order.id, body)
+                await self._keep(request, body)
+            progress = _ErasureProgress(request.id, body)
             async for erased in self._blank_all(scope, body["upto"], progress):
                 body["rows"] += erased
             del body["scope"]
-            await self._keep(order, body)
+            await self._keep(request, body)
         if body.get("compact"):
             await self._index.clean()
             await self._compact()
             del body["compact"]
-            await self._keep(order, body)
+            await self._keep(request, body)
         await self._clean()
 
-    async def _keep(self, order: Order, body: Mapping[str, Any]) -> None:
-        keep = partial(orders.go_on_with, order_id=order.id, body=dict(body))
+    async def _keep(self, request: AdminRequest, body: Mapping[str, Any]) -> None:
+        keep = partial(admin_requests.save_progress, request_id=request.id, body=dict(body))
         await self._database.write(keep)
 
     async def _erase_waiting(self, scope: Scope) -> int:
@@ -184,7 +184,7 @@ class Eraser:
         return await self._database.write(erasure.newest)
 
     async def _blank_all(
-        self, scope: Scope, upto: int, progress: _Progress | None = None
+        self, scope: Scope, upto: int, progress: _ErasureProgress | None = None
     ) -> AsyncGenerator[int, None]:
         """Step by step; how many rows each of them has erased."""
         reached: int | None = 0
@@ -199,14 +199,14 @@ class Eraser:
             yield erased
             await asyncio.sleep(BREATH_S)
 
-    async def _blank(self, found: Found, progress: _Progress | None) -> int:
+    async def _blank(self, found: Found, progress: _ErasureProgress | None) -> int:
         row_ids = [row_id for row_id, _ in found.rows]
 
         def blank(connection: Any) -> int:
             erased = erasure.blank(connection, row_ids, now_ms(), _outcome)
             if progress is not None:
                 body = {**progress.body, "rows": progress.body["rows"] + erased}
-                orders.go_on_with(connection, progress.order_id, body)
+                admin_requests.save_progress(connection, progress.request_id, body)
             return erased
 
         # No await in between: a snapshot that is asked for behind the blanking must be a new one.
@@ -242,7 +242,7 @@ def _scope(values: Mapping[str, Any]) -> Scope:
     try:
         return Scope.from_json(values)
     except TypeError as exc:
-        raise OrderRefused("This was ordered by another version of rosey-llm.") from exc
+        raise AdminRequestRefused("This was ordered by another version of rosey-llm.") from exc
 
 
 def _outcome(channel: str, request_id: str) -> bytes:

@@ -15,7 +15,7 @@ from storage.search_index import SearchIndex
 T = TypeVar("T")
 
 
-class Forgetting:
+class IndexErasure:
     """Opens the index of `database` when it is needed, in a thread of its own.
 
     Without a file there is no index. All methods raise StorageUnavailable where it is in use.

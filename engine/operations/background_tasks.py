@@ -10,7 +10,7 @@ log = logging.getLogger("rosey_llm.background")
 PAUSE_S = 1.0
 
 
-class Background:
+class BackgroundTasks:
     """What crashes is begun anew: without it the service would go on, and answer nobody."""
 
     def __init__(self) -> None:

@@ -14,14 +14,13 @@ from engine.config import loading
 from engine.config.changes import Changes
 from engine.config.settings import Settings
 from engine.errors import CannotReload, CannotStart
-from engine.orders import OrderRefused
+from engine.operations.admin_requests import AdminRequestRefused
 from providers.records import RecordError
-from storage.errand import Errand
+from storage.admin_requests import AdminRequest, PlacedRequest
 from storage.lock import owner
-from storage.orders import Order
 
 log = logging.getLogger("rosey_llm.reload")
-ORDER = "reload"
+REQUEST_KIND = "reload"
 PATIENCE_S = 60.0
 STOPPING = "The service is stopping; the next start reads the configuration."
 
@@ -36,8 +35,8 @@ def ask(database: Path) -> Changes:
             f"No service runs on {database}. Its next start reads the configuration; "
             "`rosey-llm run` starts it."
         )
-    with Errand.place(database, ORDER, {}) as errand:
-        result = errand.result(PATIENCE_S)
+    with PlacedRequest.place(database, REQUEST_KIND, {}) as placed:
+        result = placed.result(PATIENCE_S)
     if result is None:
         raise CannotReload("The service stopped, or did not answer; its log says more.")
     if not result["ok"]:
@@ -45,7 +44,7 @@ def ask(database: Path) -> Changes:
     return Changes(**result["changes"])
 
 
-class Reloading:
+class Reloader:
     """One reload at a time, each with the file as it is then.
 
     take_up: puts settings into effect, at once and as a whole; RecordError where it cannot.
@@ -53,11 +52,11 @@ class Reloading:
     """
 
     def __init__(
-        self, file: Path | None, default: Path, take_up: Callable[[Settings], Changes]
+        self, file: Path | None, default: Path, apply: Callable[[Settings], Changes]
     ) -> None:
         self._file = file.absolute() if file else None
         self._default = default.absolute()
-        self._take_up = take_up
+        self._apply = apply
         self._one_at_a_time = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._closed = False
@@ -94,12 +93,12 @@ class Reloading:
         log.info("The configuration was reloaded: %s", "; ".join(changes.lines))
         return changes
 
-    async def carry_out(self, _: Order) -> Mapping[str, Any]:
+    async def carry_out(self, _: AdminRequest) -> Mapping[str, Any]:
         """`reload` as a handler of orders; `ask` reads the result."""
         try:
             return {"changes": asdict(await self.reload())}
         except CannotReload as exc:
-            raise OrderRefused(str(exc)) from exc
+            raise AdminRequestRefused(str(exc)) from exc
 
     async def _reload(self) -> Changes:
         try:
@@ -107,7 +106,7 @@ class Reloading:
             read = await asyncio.to_thread(loading.load, self._source())
             if self._closed:
                 raise CannotReload(STOPPING)
-            return self._take_up(read)
+            return self._apply(read)
         except CannotStart as exc:
             raise CannotReload(str(exc)) from exc
         except RecordError as exc:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from engine.clock import now_ms
 from engine.config.settings import StorageSettings
-from engine.erasing import Eraser
+from engine.operations.erasure import Eraser
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
 

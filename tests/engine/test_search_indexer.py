@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.indexer import Indexer
+from engine.operations.search_indexer import SearchIndexer
 from storage import mailboxes, search_index
 from storage.database import Database
 from storage.history import Row
@@ -54,7 +54,7 @@ async def test_it_feeds_what_is_written_and_leaves_when_it_is_told(tmp_path: Pat
     path = tmp_path / "rosey-llm.db"
     database = Database(path)
     await database.open()
-    indexer = Indexer(path, poll_s=0.01)
+    indexer = SearchIndexer(path, poll_s=0.01)
     indexer.start()
     try:
         for number in range(150):
@@ -79,7 +79,7 @@ async def test_it_says_once_that_it_cannot_and_nothing_else_suffers(
     database = Database(path)
     await database.open()
     path_of(path).mkdir()
-    indexer = Indexer(path, poll_s=0.01)
+    indexer = SearchIndexer(path, poll_s=0.01)
     with caplog.at_level(logging.WARNING, "rosey_llm.indexer"):
         indexer.start()
         await until(lambda: bool(caplog.records))

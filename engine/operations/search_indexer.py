@@ -27,7 +27,7 @@ NICENESS = 10
 LEAVE_WITHIN_S = 5.0
 
 
-class Indexer:
+class SearchIndexer:
     """Feeds the index of `database` from `start` to `aclose`, looking for more each `poll_s`.
 
     A failure is logged once.

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from engine import background
-from engine.background import Background
+from engine.operations import background_tasks
+from engine.operations.background_tasks import BackgroundTasks
 
 
 async def test_what_crashes_is_said_and_begun_anew(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE_S", 0.001)
+    monkeypatch.setattr(background_tasks, "PAUSE_S", 0.001)
     begun = 0
     third = asyncio.Event()
 
@@ -25,7 +25,7 @@ async def test_what_crashes_is_said_and_begun_anew(
         third.set()
         await asyncio.sleep(3600)
 
-    kept = Background()
+    kept = BackgroundTasks()
     kept.keep("sweeper", run)
     async with asyncio.timeout(20):
         await third.wait()
@@ -36,7 +36,7 @@ async def test_what_crashes_is_said_and_begun_anew(
 
 
 async def test_what_returns_has_ended() -> None:
-    kept = Background()
+    kept = BackgroundTasks()
     task = kept.keep("once", lambda: asyncio.sleep(0))
     async with asyncio.timeout(20):
         await task
@@ -44,7 +44,7 @@ async def test_what_returns_has_ended() -> None:
 
 
 async def test_what_is_cancelled_has_ended() -> None:
-    kept = Background()
+    kept = BackgroundTasks()
     task = kept.keep("long", lambda: asyncio.sleep(3600))
     await asyncio.sleep(0)
     task.cancel()

@@ -15,7 +15,7 @@ import pytest
 from engine import LLMService
 from engine.commands.parser import parse
 from engine.commands.records import Chat
-from engine.erasing import Eraser
+from engine.operations.erasure import Eraser
 from providers import ScriptedProvider
 from storage import proof
 from storage.erasure import Scope

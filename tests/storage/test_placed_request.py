@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import lock, orders
+from storage import admin_requests, lock
+from storage.admin_requests import PlacedRequest
 from storage.database import Database
-from storage.errand import Errand
 from storage.errors import CannotOpen
 from storage.lock import Lock
 
@@ -50,14 +50,14 @@ def test_an_order_comes_back_with_what_came_of_it(
     service.take()
 
     def carry_out() -> None:
-        while not (waiting := orders.waiting(connection)):
+        while not (waiting := admin_requests.waiting(connection)):
             pass
-        orders.finish(connection, waiting[0].id, {"ok": True, "rows": 3}, 1000)
+        admin_requests.finish(connection, waiting[0].id, {"ok": True, "rows": 3}, 1000)
 
     serving = threading.Thread(target=carry_out, daemon=True)
-    with Errand.place(path, "erase", {"user": "alice"}) as errand:
+    with PlacedRequest.place(path, "erase", {"user": "alice"}) as placed:
         serving.start()
-        assert errand.result(20.0) == {"ok": True, "rows": 3}
+        assert placed.result(20.0) == {"ok": True, "rows": 3}
     serving.join()
     service.free()
     connection.close()
@@ -66,15 +66,15 @@ def test_an_order_comes_back_with_what_came_of_it(
 def test_an_order_that_nobody_carries_out_is_withdrawn(
     path: Path, connection: sqlite3.Connection
 ) -> None:
-    with Errand.place(path, "reload", {}) as errand:
-        assert len(orders.waiting(connection)) == 1
-        assert errand.result(20.0) is None  # at once, since no service is there
+    with PlacedRequest.place(path, "reload", {}) as placed:
+        assert len(admin_requests.waiting(connection)) == 1
+        assert placed.result(20.0) is None  # at once, since no service is there
     service = Lock(path)
     service.take()
-    with Errand.place(path, "reload", {}) as errand:
-        assert errand.result(0.0) is None  # no time to wait for the one that is
+    with PlacedRequest.place(path, "reload", {}) as placed:
+        assert placed.result(0.0) is None  # no time to wait for the one that is
     service.free()
-    assert orders.waiting(connection) == []
+    assert admin_requests.waiting(connection) == []
     connection.close()
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_database_takes_no_orders(tmp_path: Path) -> None:
     for name in ("none.db", "text.db"):
         with (
             pytest.raises(CannotOpen, match=f"{name} takes no orders"),
-            Errand.place(tmp_path / name, "reload", {}),
+            PlacedRequest.place(tmp_path / name, "reload", {}),
         ):
             raise AssertionError
     assert not (tmp_path / "none.db").exists()
