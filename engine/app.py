@@ -26,13 +26,13 @@ from engine.monitoring.turn_log import TurnLog
 from engine.operations import reload
 from engine.operations.background_tasks import BackgroundTasks
 from engine.operations.reload import Reloader
-from engine.traffic import micro
-from engine.traffic.client import LoginError, check_tls, without_login
-from engine.traffic.connection import Connection
-from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
-from engine.traffic.endpoints import Endpoints
+from engine.traffic import micro_service
+from engine.traffic.connection import NatsConnection
+from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
-from engine.traffic.micro import Micro
+from engine.traffic.login import LoginError, check_tls, without_login
+from engine.traffic.micro_service import MicroService
 from engine.traffic.publisher import Publisher
 from providers import table
 from providers.base import LLMProvider
@@ -58,11 +58,11 @@ class App:
             self._embedded = EmbeddedNats(
                 Path(nats.store_dir),
                 nats.port,
-                bot_publish=[subjects.chat, subjects.request, *micro.QUESTIONS],
+                bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
                 bot_subscribe=[subjects.response, subjects.error, subjects.stream],
             )
             user, password = self._embedded.engine_user, self._embedded.engine_password
-        self._connection = Connection(
+        self._connection = NatsConnection(
             nats,
             nats.url,
             [subjects.chat, subjects.request],
@@ -71,7 +71,7 @@ class App:
             password=password,
         )
         self._publisher = Publisher(self._connection, subjects)
-        self._endpoints = Endpoints(self._publisher, subjects)
+        self._endpoint_stats = EndpointStats(self._publisher, subjects)
         self._counts = Counts()
         self._turn_log = TurnLog(shows_content=settings.log.content)
         self._observers = Observers([self._counts, self._turn_log])
@@ -79,22 +79,22 @@ class App:
             _providers(settings),
             settings,
             Path(settings.storage.path),
-            self._endpoints,
+            self._endpoint_stats,
             self._observers,
             {reload.REQUEST_KIND: self.reloader.carry_out},
         )
         self._publisher.connect(self._engine.database)
         self._listener = Listener(
             self._engine.supervisor,
-            self._endpoints,
+            self._endpoint_stats,
             self._observers,
             subjects,
             settings.conversation,
         )
-        self._micro = Micro(
-            self._connection, self._endpoints, subjects, settings.name, self._figures
+        self._micro_service = MicroService(
+            self._connection, self._endpoint_stats, subjects, settings.name, self._figures
         )
-        self._connection.also_take_in(self._micro.subjects)
+        self._connection.add_intake(self._micro_service.subjects)
         self._monitoring = MonitoringPages(
             settings, self._engine, self._counts, self._nats_part, self._traffic
         )
@@ -118,8 +118,8 @@ class App:
     def _figures(self) -> dict[str, Any]:
         return micro_stats(self._engine.supervisor.statistics(), self._counts)
 
-    def _taker_of(self, subject: str) -> Listener | Micro:
-        return self._micro if subject.startswith(micro.PREFIX) else self._listener
+    def _taker_of(self, subject: str) -> Listener | MicroService:
+        return self._micro_service if subject.startswith(micro_service.PREFIX) else self._listener
 
     @property
     def url(self) -> str:
@@ -167,7 +167,7 @@ class App:
         self._connection.start()
         self._background.keep("publisher", self._publisher.run)
         await self._engine.resume()
-        await self._connection.take_in()
+        await self._connection.start_intake()
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
 

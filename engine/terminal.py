@@ -16,7 +16,7 @@ from engine import lines
 from engine.app import App, url_file
 from engine.config.settings import Settings
 from engine.errors import AlreadyRunning, CannotStart
-from engine.traffic.bot import Bot, Heard, LineTooLong, ServiceGone
+from engine.traffic.chat_client import ChatClient, LineTooLong, Received, ServiceGone
 
 Start = Callable[[AsyncExitStack], Awaitable[App]]
 FIND_LIMIT_S = 30.0
@@ -35,7 +35,7 @@ async def chat(settings: Settings, channel: str, user: str, config: Path | None 
     channel, user = lines.clean(channel), lines.clean(user)
     start = partial(_start_app, settings, config)
     terminal = Terminal(
-        lambda: _bot(settings, channel, user, start), settings.service.bot_name, user
+        lambda: _client(settings, channel, user, start), settings.service.bot_name, user
     )
     talking = asyncio.create_task(terminal.run())
     loop = asyncio.get_running_loop()
@@ -65,21 +65,23 @@ def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
 
 
 @asynccontextmanager
-async def _bot(settings: Settings, channel: str, user: str, start: Start) -> AsyncIterator[Bot]:
+async def _client(
+    settings: Settings, channel: str, user: str, start: Start
+) -> AsyncIterator[ChatClient]:
     """A bot that is heard: by the service that runs already, or by one started for it."""
     async with AsyncExitStack() as stack:
         if settings.nats.url != "embedded":
-            bot = await _connected(stack, settings, settings.nats.url, channel, user)
-            if not await bot.anybody_there():
+            client = await _connected(stack, settings, settings.nats.url, channel, user)
+            if not await client.service_answers():
                 await start(stack)
         else:
-            bot = await _found(stack, settings, channel, user, start)
-        yield bot
+            client = await _found(stack, settings, channel, user, start)
+        yield client
 
 
 async def _found(
     stack: AsyncExitStack, settings: Settings, channel: str, user: str, start: Start
-) -> Bot:
+) -> ChatClient:
     """The service may just be starting, or leaving: it is started or found, whichever comes first.
 
     Raises CannotStart where neither comes in `FIND_LIMIT_S`.
@@ -92,8 +94,8 @@ async def _found(
             return await _connected(stack, settings, app.url, channel, user)
         except AlreadyRunning as exc:
             running = exc
-        if bot := await _running(stack, settings, channel, user):
-            return bot
+        if client := await _running(stack, settings, channel, user):
+            return client
         if clock() > deadline_s:
             raise CannotStart(f"A service is running, but does not answer. {running}") from running
         await asyncio.sleep(FIND_PAUSE_S)
@@ -101,17 +103,17 @@ async def _found(
 
 async def _running(
     stack: AsyncExitStack, settings: Settings, channel: str, user: str
-) -> Bot | None:
+) -> ChatClient | None:
     """A bot of the service that runs; None where it is not to be found, yet or any more."""
     try:
         url = url_file(settings).read_text().strip()
-        bot = await Bot.connect(settings.nats, url, channel, user, TRY_S)
+        client = await ChatClient.connect(settings.nats, url, channel, user, TRY_S)
     except (OSError, ValueError):  # no file, half a URL, nobody there
         return None
-    if await bot.anybody_there():
-        stack.push_async_callback(bot.close)
-        return bot
-    await bot.close()
+    if await client.service_answers():
+        stack.push_async_callback(client.close)
+        return client
+    await client.close()
     return None
 
 
@@ -124,13 +126,13 @@ async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitSt
 
 async def _connected(
     stack: AsyncExitStack, settings: Settings, url: str, channel: str, user: str
-) -> Bot:
+) -> ChatClient:
     try:
-        bot = await Bot.connect(settings.nats, url, channel, user)
+        client = await ChatClient.connect(settings.nats, url, channel, user)
     except ConnectionError as exc:
         raise CannotStart(str(exc)) from exc
-    stack.push_async_callback(bot.close)
-    return bot
+    stack.push_async_callback(client.close)
+    return client
 
 
 class Terminal:
@@ -141,12 +143,12 @@ class Terminal:
     """
 
     def __init__(
-        self, reach: Callable[[], AbstractAsyncContextManager[Bot]], bot_name: str, user: str
+        self, reach: Callable[[], AbstractAsyncContextManager[ChatClient]], bot_name: str, user: str
     ) -> None:
         self.listening = self.leaving = self.warned = False
         self._greeted = False
         self._reach = reach
-        self._bot: Bot | None = None
+        self._client: ChatClient | None = None
         self._interactive = lines.is_interactive()
         self._piped = lines.Piped(None if sys.stdin is None else sys.stdin.fileno())
         self._prompt = f"{user}> " if self._interactive else ""
@@ -158,19 +160,19 @@ class Terminal:
     async def run(self) -> int:
         text: str | None = ""
         while text is not None:
-            async with self._reach() as self._bot:
+            async with self._reach() as self._client:
                 self._greet()
-                text = await self._talk(self._bot, text)
+                text = await self._talk(self._client, text)
                 self.listening = False
                 if text is None:
                     self._leave()
         return 1 if self._failures else 0
 
     def stop_or_explain(self) -> None:
-        if not self._answering or self._bot is None:
+        if not self._answering or self._client is None:
             _show(f"\n(Ctrl-D leaves)\n{self._prompt}")
             return
-        self._stopping = asyncio.ensure_future(self._bot.stop())
+        self._stopping = asyncio.ensure_future(self._client.stop())
 
     def _greet(self) -> None:
         self.listening = self._interactive
@@ -186,13 +188,13 @@ class Terminal:
         if self._interactive:
             _show("\n")
 
-    async def _talk(self, bot: Bot, text: str | None) -> str | None:
+    async def _talk(self, client: ChatClient, text: str | None) -> str | None:
         """Converse, with `text` first; None at the end, or the line that found the service gone."""
         while text is not None:
             if text:
-                if await bot.gone():
+                if await client.gone():
                     return text
-                await self._converse(bot, text)
+                await self._converse(client, text)
             text = await self._next_line()
         return None
 
@@ -209,10 +211,10 @@ class Terminal:
             return text.removeprefix("!chat").strip() or "help"
         return text
 
-    async def _converse(self, bot: Bot, line: str) -> None:
+    async def _converse(self, client: ChatClient, line: str) -> None:
         self._answering, self._shown = True, ""
         try:
-            async with aclosing(bot.ask(line)) as heard:
+            async with aclosing(client.ask(line)) as heard:
                 async for values in heard:
                     self._take(values)
         except TimeoutError:
@@ -222,12 +224,12 @@ class Terminal:
         except LineTooLong as exc:
             self._fail(str(exc))
         except asyncio.CancelledError:
-            await bot.stop()
+            await client.stop()
             raise
         finally:
             self._answering = False
 
-    def _take(self, values: Heard) -> None:
+    def _take(self, values: Received) -> None:
         match values["type"]:
             case "llm_delta":
                 if values["index"] == 0 and self._shown:

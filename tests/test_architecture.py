@@ -34,7 +34,7 @@ def who_imports(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("nats", r"engine/traffic/\w+\.py"),
+        ("nats", r"engine/traffic/(\w+/)?\w+\.py"),
         ("aiohttp", r"(providers/(session|local)|engine/monitoring/http)\.py"),
         ("sqlite_utils", r"storage/\w+\.py"),
         ("sqlite3", r"storage/(audit/)?\w+\.py"),
@@ -51,7 +51,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/\w+|monitoring/observation|app|daemon/run|operations/check|terminal)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|terminal)\.py",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from engine.commands.outcomes import Action, Answer, Failure
-from engine.traffic.wire import ALIASES, Asked, Said
+from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers.base import Usage
 from providers.reasoning import FINISH_REASONS
 from providers.records import Range
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "messages.md").read_text()
 README = (ROOT / "README.md").read_text()
 NOT_READ = "command"  # bots say it, and the engine does not ask
-IN = {"rosey.command.chat": Said, "llm.request": Asked}
+IN = {"rosey.command.chat": ChatBody, "llm.request": RequestBody}
 
 
 def section(name: str) -> str:

@@ -48,13 +48,18 @@ class History(Database):  # type: ignore[misc]
 
     def __init__(self, datasette: Datasette, path: Path) -> None:
         super().__init__(datasette, path=str(path), is_mutable=True)
+        self._connections: list[Reader] = []
 
     def connect(self, write: bool = False) -> Reader:
         if write:
             raise PermissionError("The audit page does not write.")
         connection = open_for_browsing(Path(self.path))
-        self._all_file_connections.append(connection)
+        self._connections.append(connection)
         return connection
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
 
     async def execute(self, sql: str, *arguments: Any, **options: Any) -> Any:
         """What is wrong with SQL of one's own stands on the page, and not in the terminal, too."""

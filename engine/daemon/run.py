@@ -15,7 +15,7 @@ from engine.app import App
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
 from engine.operations.reload import Reloader
-from engine.traffic.client import without_login
+from engine.traffic.login import without_login
 
 EXIT_FORCED = 130
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config.settings import Settings
-from engine.traffic.bot import Bot
-from engine.traffic.client import without_login
-from engine.traffic.embedded import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.chat_client import ChatClient
+from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.login import without_login
 from providers import table
 from providers.base import LLMProvider, Status
 from providers.chain import ProviderChain
@@ -47,10 +47,10 @@ async def _nats(settings: Settings) -> Finding:
     if nats.url == "embedded":
         return await _embedded_nats(settings)
     try:
-        bot = await Bot.connect(nats, nats.url, "check", "check")
+        client = await ChatClient.connect(nats, nats.url, "check", "check")
     except ConnectionError as exc:
         return Finding("NATS", False, str(exc))
-    await bot.close()
+    await client.close()
     return Finding("NATS", True, without_login(nats.url))
 
 

@@ -15,14 +15,8 @@ import nats.errors
 from nats.aio.subscription import Subscription
 
 from engine.config.settings import NatsSettings
-from engine.traffic.client import (
-    PAUSE_S,
-    PING_INTERVAL_S,
-    LoginError,
-    client_options,
-    without_login,
-)
-from engine.traffic.intake import Handler, IntakeClient
+from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, LoginError, client_options, without_login
+from engine.traffic.nats_internals import Handler, IntakeClient
 
 log = logging.getLogger("rosey_llm.nats")
 
@@ -46,7 +40,7 @@ class NotConnected(Exception):
     """There is no server now; what was to be sent must be sent again later."""
 
 
-class Connection:
+class NatsConnection:
     """Connects, subscribes and says so once each way. `connected` is set while there is a server.
 
     `losses` counts broken connections: what was sent before one may not have arrived.
@@ -76,16 +70,16 @@ class Connection:
         self._client: IntakeClient | None = None
         self._subscriptions: list[Subscription] = []
         self._keeper: asyncio.Task[None] | None = None
-        self._taking_in = False
-        self._said_missing = False
-        self._said_why = False
-        self._said_unasked = False
+        self._intake_started = False
+        self._logged_missing = False
+        self._logged_refusal = False
+        self._logged_micro = False
 
     def statistics(self) -> ConnectionStatistics:
         reconnects = max(0, self._connects - 1)
         return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)
 
-    def also_take_in(self, subjects: Sequence[str]) -> None:
+    def add_intake(self, subjects: Sequence[str]) -> None:
         """Further subjects for the handler; before `take_in`."""
         self._subjects = [*self._subjects, *subjects]
 
@@ -93,16 +87,16 @@ class Connection:
         """Begin to connect; returns at once. The server may come up later."""
         self._keeper = asyncio.create_task(self._keep(), name="nats connection")
 
-    async def take_in(self) -> None:
+    async def start_intake(self) -> None:
         """Subscribe, now and on every connection to come."""
-        self._taking_in = True
+        self._intake_started = True
         await self.connected.wait()
         if self._client is not None and not self._subscriptions:
             await self._subscribe(self._client)
 
     async def stop_intake(self) -> None:
         """Take nothing more; what the server has sent already has been handed over on return."""
-        self._taking_in = False
+        self._intake_started = False
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
@@ -168,9 +162,9 @@ class Connection:
         if client is None:
             return
         self._client = client
-        if self._taking_in:
+        if self._intake_started:
             await self._subscribe(client)
-        self._say_connected()
+        self._log_connected()
         await closed.wait()
         self._subscriptions = []
 
@@ -180,7 +174,7 @@ class Connection:
                 self._settings, self.url, self._user, self._password, self._ping_interval_s
             )
         except LoginError as exc:
-            self._say_missing(exc)
+            self._log_missing(exc)
             return None
         client = IntakeClient(self._handler)
         try:
@@ -190,7 +184,7 @@ class Connection:
                     **options, **self._callbacks(client, closed), max_reconnect_attempts=-1
                 )
         except (nats.errors.Error, OSError, TimeoutError) as exc:
-            self._say_missing(exc)
+            self._log_missing(exc)
             with contextlib.suppress(nats.errors.Error, OSError):
                 await client.close()
             return None
@@ -204,18 +198,18 @@ class Connection:
         async def on_error(exc: Exception) -> None:
             self._dropped += isinstance(exc, nats.errors.SlowConsumerError)
             if client is self._client and client.is_connected:
-                self._say_error(exc)
+                self._log_error(exc)
             else:
-                self._say_missing(exc)
+                self._log_missing(exc)
 
         async def on_disconnected() -> None:
             if client is self._client:
                 self.losses += 1
-                self._say_missing()
+                self._log_missing()
 
         async def on_reconnected() -> None:
             if client is self._client:
-                self._say_connected()
+                self._log_connected()
 
         async def on_closed() -> None:
             closed.set()
@@ -229,41 +223,41 @@ class Connection:
 
     async def _subscribe(self, client: IntakeClient) -> None:
         try:
-            self._subscriptions = [await client.take_in(subject) for subject in self._subjects]
+            self._subscriptions = [await client.start_intake(subject) for subject in self._subjects]
             await self.flush()
         except (nats.errors.Error, NotConnected) as exc:
             # The subscriptions are kept by nats-py, which sends them again when it is back.
             log.debug("NATS: subscribing was interrupted: %s", exc)
 
-    def _say_connected(self) -> None:
-        if self._said_missing:
+    def _log_connected(self) -> None:
+        if self._logged_missing:
             log.warning("NATS at %s is back.", without_login(self.url))
-        self._said_missing = self._said_why = False
+        self._logged_missing = self._logged_refusal = False
         self._connects += 1
         self.connected.set()
 
-    def _say_missing(self, exc: BaseException | None = None) -> None:
+    def _log_missing(self, exc: BaseException | None = None) -> None:
         """Once, and once more where it turns out later that the server is there, but refuses."""
         self.connected.clear()
         url, reason = without_login(self.url), str(exc) or type(exc).__name__
-        if not self._said_missing:
+        if not self._logged_missing:
             why = f" ({reason})" if exc is not None else ""
             log.warning("NATS at %s is not there%s; trying again for ever.", url, why)
-        elif _is_refusal(exc) and not self._said_why:
+        elif _is_refusal(exc) and not self._logged_refusal:
             log.error("NATS at %s: %s; trying again for ever.", url, reason)
-        self._said_missing = True
-        self._said_why = self._said_why or _is_refusal(exc)
+        self._logged_missing = True
+        self._logged_refusal = self._logged_refusal or _is_refusal(exc)
 
-    def _say_error(self, exc: Exception) -> None:
+    def _log_error(self, exc: Exception) -> None:
         if isinstance(exc, nats.errors.SlowConsumerError):
             log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
         elif UNASKED.search(str(exc)):
-            if not self._said_unasked:
+            if not self._logged_micro:
                 log.warning(
                     "NATS does not let the engine answer $SRV.PING, INFO and STATS; all else works."
                     " docs/security.md has the permission that it needs."
                 )
-            self._said_unasked = True
+            self._logged_micro = True
         elif "permissions violation" in str(exc).lower():
             log.error("NATS does not allow it: %s", exc)
         else:

@@ -15,14 +15,14 @@ from engine.commands.validation import new_request_id
 from engine.config.settings import ConversationSettings, SubjectSettings
 from engine.errors import Busy, EngineError, InvalidRequest
 from engine.traffic import wire
-from engine.traffic.endpoints import Endpoints
+from engine.traffic.endpoint_stats import EndpointStats
 
 log = logging.getLogger("rosey_llm.listener")
 # A request with this header asks no more than whether somebody is here: `rosey-llm chat` does.
 PROBE_HEADER = "Rosey-Probe"
 
 
-class Tells(Protocol):
+class Receiver(Protocol):
     def tell(self, request: Request) -> None: ...
 
 
@@ -34,8 +34,8 @@ class Listener:
 
     def __init__(
         self,
-        supervisor: Tells,
-        sink: Endpoints,
+        supervisor: Receiver,
+        sink: EndpointStats,
         observer: TurnObserver,
         subjects: SubjectSettings,
         settings: ConversationSettings,
@@ -69,11 +69,11 @@ class Listener:
         if msg.headers and PROBE_HEADER in msg.headers and replies:
             said = f"An engine is here, and with {PROBE_HEADER} nothing is asked of it."
             failure = Failure("", new_request_id(), InvalidRequest.code, said)
-            self._sink.refuse_aside(failure, replies)
+            self._sink.refuse_privately(failure, replies)
             return
         self.received += 1
         request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
-        self._sink.came(msg.subject, request.channel_id, request.request_id)
+        self._sink.received(msg.subject, request.channel_id, request.request_id)
         if isinstance(request, Failure):
             self._observer.refused(request.channel_id, request.request_id, request.code)
             self._sink.refuse(request, replies)

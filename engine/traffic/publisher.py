@@ -15,7 +15,7 @@ import orjson
 from engine.clock import now_ms
 from engine.commands.outcomes import Failure, decode
 from engine.config.settings import SubjectSettings
-from engine.traffic.connection import Connection, NotConnected
+from engine.traffic.connection import NatsConnection, NotConnected
 from storage import mailboxes
 from storage.database import Database
 from storage.errors import StorageError
@@ -50,7 +50,7 @@ class Publisher:
     connection broke before the server had taken them: the same bytes, so that twice does no harm.
     """
 
-    def __init__(self, connection: Connection, subjects: SubjectSettings) -> None:
+    def __init__(self, connection: NatsConnection, subjects: SubjectSettings) -> None:
         self._connection = connection
         self._database: Database | None = None
         self._subjects = subjects
@@ -82,7 +82,7 @@ class Publisher:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._put(Parcel((self._subjects.error, *replies), failure.encode()))
 
-    def refuse_aside(self, failure: Failure, replies: tuple[str, ...]) -> None:
+    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """`refuse`, for whoever asked and nobody else."""
         self._put(Parcel(replies, failure.encode()))
 

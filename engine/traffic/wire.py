@@ -25,13 +25,13 @@ from engine.errors import InvalidRequest
 from providers import records, trace
 from providers.records import Count, RecordError, Temperature
 
-Message = TypeVar("Message", "Said", "Asked")
+Message = TypeVar("Message", "ChatBody", "RequestBody")
 ALIASES = (("channel", "channel_id"), ("user", "username"))
 REQUEST_ID_HEADER = "nats-msg-id"  # in any case: nats-py does not fold it
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChatBody:
     """A message on `rosey.command.chat`."""
 
     channel_id: str
@@ -41,7 +41,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestBody:
     """A message on `llm.request`."""
 
     channel_id: str
@@ -63,7 +63,7 @@ def decode_chat(
     settings: ConversationSettings,
 ) -> Request | Failure:
     """A message on `rosey.command.chat`."""
-    return _decode(Said, _said, data, headers, replies, settings)
+    return _decode(ChatBody, _said, data, headers, replies, settings)
 
 
 def decode_request(
@@ -73,10 +73,10 @@ def decode_request(
     settings: ConversationSettings,
 ) -> Request | Failure:
     """A message on `llm.request`."""
-    return _decode(Asked, _asked, data, headers, replies, settings)
+    return _decode(RequestBody, _asked, data, headers, replies, settings)
 
 
-def _said(said: Said, settings: ConversationSettings) -> Command:
+def _said(said: ChatBody, settings: ConversationSettings) -> Command:
     line = _line(said.args)
     check_length(line, settings.max_message_bytes)
     parsed = parse(line)
@@ -86,7 +86,7 @@ def _said(said: Said, settings: ConversationSettings) -> Command:
     return Chat(parsed.text, stream=settings.stream)
 
 
-def _asked(asked: Asked, settings: ConversationSettings) -> Command:
+def _asked(asked: RequestBody, settings: ConversationSettings) -> Command:
     check_name("model", asked.model, settings.max_message_bytes)
     check_name("persona", asked.persona, settings.max_message_bytes)
     if asked.action == "reset":

@@ -12,7 +12,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from engine.traffic.nats_process import find_binary
+from engine.traffic.embedded.process import find_binary
 
 PACKAGES = ("rosey-llm", "aiohttp", "nats-py", "orjson", "uvloop", "aiosqlite")
 SYNCS = 51

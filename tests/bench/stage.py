@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from engine.config.settings import SubjectSettings
-from engine.traffic.embedded import EmbeddedNats
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench import engines, yardsticks
 from tests.bench.children import Child, module, running
 from tests.bench.engines import Contestant, Engine, Environment, Variant

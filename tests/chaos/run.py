@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.traffic.embedded import EmbeddedNats
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.chaos.bots import Bot, Diary
 from tests.chaos.engine import Engine
 from tests.chaos.ground import Ground

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from engine.traffic.embedded import EmbeddedNats
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.chaos.engine import Engine
 from tests.chaos.kill_points import POINTS
 from tests.chaos.witness import now_ms

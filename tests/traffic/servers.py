@@ -17,7 +17,12 @@ import orjson
 import pytest
 
 from engine.app import App
-from engine.traffic.nats_process import NatsProcess, NatsServerFailed, Plan, find_binary
+from engine.traffic.embedded.process import (
+    LaunchPlan,
+    NatsProcess,
+    NatsServerFailed,
+    find_binary,
+)
 from tests.house import WAIT_S, House
 
 
@@ -69,7 +74,7 @@ class Server:
         kept_open = os.open(os.devnull, os.O_RDONLY)
         try:
             return await NatsProcess.launch(
-                Plan(
+                LaunchPlan(
                     find_binary(),
                     self._write_config(),
                     self.folder,

@@ -12,8 +12,8 @@ import pytest
 from engine.app import App
 from engine.config.loading import parse
 from engine.traffic import connection
-from engine.traffic.connection import Connection, NotConnected
-from engine.traffic.embedded import EmbeddedNats
+from engine.traffic.connection import NatsConnection, NotConnected
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import Bot, House
 from tests.traffic.servers import lasting_port
@@ -153,6 +153,6 @@ async def test_the_drain_goes_on_where_nothing_runs_in_the_background_any_more(
     house.bots, house.app = [], None
 
 
-async def flush_often(nats: Connection) -> None:
+async def flush_often(nats: NatsConnection) -> None:
     for _ in range(1000):  # a signal takes its time: the server may answer once or twice more
         await nats.flush()

@@ -21,13 +21,13 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.traffic.embedded import (
+from engine.traffic.embedded.process import find_binary
+from engine.traffic.embedded.server import (
     EmbeddedNats,
     NatsServerFailed,
     NatsServerMissing,
     StoreInUse,
 )
-from engine.traffic.nats_process import find_binary
 
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
@@ -283,7 +283,7 @@ async def test_a_stopped_server_starts_again(tmp_path: Path) -> None:
 
 
 async def test_a_hung_server_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.traffic.nats_process._STOP_LIMIT_S", 0.1)
+    monkeypatch.setattr("engine.traffic.embedded.process._STOP_LIMIT_S", 0.1)
     server = embedded(tmp_path)
     await server.start()
     pid = running(server)
@@ -363,7 +363,7 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 async def test_a_missing_program_is_named_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.traffic.nats_process._candidates", lambda: iter(()))
+    monkeypatch.setattr("engine.traffic.embedded.process._candidates", lambda: iter(()))
     with pytest.raises(NatsServerMissing, match=re.escape("rosey-llm[embedded]")):
         await embedded(tmp_path).start()
 
@@ -378,7 +378,7 @@ async def test_the_server_ends_with_an_engine_that_was_killed(tmp_path: Path, lo
     program = f"""
         import asyncio, {loop}
         from pathlib import Path
-        from engine.traffic.embedded import EmbeddedNats
+        from engine.traffic.embedded.server import EmbeddedNats
 
         async def main():
             server = EmbeddedNats(Path({str(tmp_path)!r}), 0, bot_publish=[], bot_subscribe=[])

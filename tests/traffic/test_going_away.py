@@ -14,7 +14,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from engine.config.settings import NatsSettings
-from engine.traffic.connection import Connection
+from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
 from tests.house import Bot, House
 from tests.traffic.servers import RawClient, Server, said, service, until
@@ -93,9 +93,9 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
 
     server = Server(tmp_path, "")
     async with server:
-        connection = Connection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=1.0)
+        connection = NatsConnection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=1.0)
         connection.start()
-        await connection.take_in()
+        await connection.start_intake()
         server.signal(signal.SIGSTOP)
         try:
             await until(lambda: not connection.connected.is_set())

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from engine.config.settings import NatsSettings
-from engine.traffic.bot import Bot
-from engine.traffic.client import LoginError, client_options, without_login
+from engine.traffic.chat_client import ChatClient
+from engine.traffic.login import LoginError, client_options, without_login
 from providers.records import Secret
 from tests.house import House
 from tests.traffic.servers import Server, said, service, starting, until
@@ -194,7 +194,7 @@ async def test_a_login_in_the_url_is_never_shown(
         house.config["nats"] = {"url": f"nats://engine:open-barley@127.0.0.1:{server.port}"}
         settings = house.settings.nats
         with pytest.raises(ConnectionError, match="refuses the login") as refused:
-            await Bot.connect(settings, settings.url, "#lobby", "alice")
+            await ChatClient.connect(settings, settings.url, "#lobby", "alice")
     assert "open-barley" not in str(refused.value)
     assert without_login(settings.url) == f"nats://127.0.0.1:{server.port}"
 

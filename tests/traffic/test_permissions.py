@@ -15,7 +15,7 @@ import orjson
 import pytest
 from nats.aio.client import Client
 
-from engine.traffic.bot import Bot
+from engine.traffic.chat_client import ChatClient
 from providers.records import Secret
 from tests.house import WAIT_S, House
 from tests.traffic.servers import RawClient, Server, service, until
@@ -216,9 +216,9 @@ async def test_without_a_login_nobody_gets_in(permissions: Server) -> None:
 
 async def test_the_terminal_bot_works_with_a_bots_login(permissions: Server, house: House) -> None:
     settings = replace(house.settings.nats, user="alpha", password=Secret("alpha-secret"))
-    bot = await Bot.connect(settings, permissions.url, "#lobby", "alice")
+    bot = await ChatClient.connect(settings, permissions.url, "#lobby", "alice")
     try:
-        assert await bot.anybody_there()
+        assert await bot.service_answers()
         assert [each async for each in bot.ask("Hi")][-1]["content"] == "You said: Hi"
     finally:
         await bot.close()

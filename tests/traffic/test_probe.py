@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from engine.config.settings import NatsSettings, SubjectSettings
-from engine.traffic.bot import Bot
+from engine.traffic.chat_client import ChatClient
 from engine.traffic.listener import PROBE_HEADER
 from providers.records import Secret
 from tests.fakes.llm_server import LLMServer
@@ -82,14 +82,14 @@ async def test_an_engine_is_found_with_any_login_that_may_ask_it(
 ) -> None:
     settings = NatsSettings(user="alpha", password=Secret("alpha-secret"))
     async with test_permissions.running(house, tmp_path, logins) as server:
-        bot = await Bot.connect(settings, server.url, "#lobby", "alice")
-        assert await bot.anybody_there()
+        bot = await ChatClient.connect(settings, server.url, "#lobby", "alice")
+        assert await bot.service_answers()
         await bot.close()
 
 
 async def test_an_engine_on_other_subjects_is_not_the_one_looked_for(house: House) -> None:
     await house.open()
     subjects = SubjectSettings(chat="other.chat", request="other.request")
-    bot = await Bot.connect(NatsSettings(subjects=subjects), house.url, "#lobby", "alice")
-    assert not await bot.anybody_there()
+    bot = await ChatClient.connect(NatsSettings(subjects=subjects), house.url, "#lobby", "alice")
+    assert not await bot.service_answers()
     await bot.close()

@@ -16,9 +16,9 @@ import pytest
 from engine.app import App
 from engine.config.settings import NatsSettings
 from engine.errors import CannotStart
-from engine.traffic.bot import Bot
-from engine.traffic.client import client_options
-from engine.traffic.connection import Connection
+from engine.traffic.chat_client import ChatClient
+from engine.traffic.connection import NatsConnection
+from engine.traffic.login import client_options
 from providers.records import Secret
 from tests.house import House
 from tests.traffic.servers import Server, said, service, starting, until
@@ -101,7 +101,7 @@ async def test_over_tls_questions_are_answered(
     settings = engine(authority, tls_first=first)
     async with server, service(house, server, **settings):
         nats = house.settings.nats
-        bot = await Bot.connect(nats, nats.url, "#lobby", "alice")
+        bot = await ChatClient.connect(nats, nats.url, "#lobby", "alice")
         heard = [each async for each in bot.ask("Hi")]
         await bot.close()
     assert heard[-1]["content"] == "You said: Hi"
@@ -163,7 +163,7 @@ async def test_the_end_of_a_connection_over_tls_is_no_warning(
 ) -> None:
     server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
     settings = NatsSettings(**engine(authority, tls_first=first, password=Secret("open-sesame")))
-    connection = Connection(settings, "", [], lambda msg: None)
+    connection = NatsConnection(settings, "", [], lambda msg: None)
     async with server:
         connection.url = server.url
         connection.start()
@@ -222,7 +222,7 @@ class Eavesdropper:
 
 
 async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
-    connection = Connection(settings, url, [], lambda msg: None)
+    connection = NatsConnection(settings, url, [], lambda msg: None)
     connection.start()
     await until(lambda: bool(server.heard))
     # Longer than an attempt takes, so that it has said all that it would.
@@ -234,7 +234,7 @@ async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> 
 
 async def bot_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
     with pytest.raises(ConnectionError):
-        await Bot.connect(settings, url, "#lobby", "alice")
+        await ChatClient.connect(settings, url, "#lobby", "alice")
 
 
 async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
@@ -262,7 +262,9 @@ async def test_without_tls_asked_for_the_eavesdropper_hears_the_login() -> None:
     """That the tests above can see what they look for."""
     settings = NatsSettings(user="engine", password=Secret("open-sesame"))
     async with Eavesdropper.listening(INFO % b"") as server:
-        connection = Connection(settings, f"nats://127.0.0.1:{server.port}", [], lambda msg: None)
+        connection = NatsConnection(
+            settings, f"nats://127.0.0.1:{server.port}", [], lambda msg: None
+        )
         connection.start()
         await until(lambda: any(b"open-sesame" in heard for heard in server.heard))
         await connection.close()
@@ -280,9 +282,9 @@ async def test_a_server_that_comes_back_without_tls_hears_nothing(
         tls_ca=str(authority.file),
         tls_first=first,
     )
-    connection = Connection(settings, server.url, ["llm.request"], lambda msg: None)
+    connection = NatsConnection(settings, server.url, ["llm.request"], lambda msg: None)
     connection.start()
-    await connection.take_in()
+    await connection.start_intake()
     await server.stop()
     async with Eavesdropper.listening(INFO % b"", server.port) as impostor:
         await until(lambda: len(impostor.heard) >= 1 + (not first))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from engine.traffic.embedded import EmbeddedNats
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench import engines
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
 from tests.bench.children import ChildFailed, module, running

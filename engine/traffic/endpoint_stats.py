@@ -37,7 +37,7 @@ class Endpoint:
         return failure.code if failure else ""
 
 
-class Endpoints:
+class EndpointStats:
     """An outlet before the outlet: what leaves through it is counted where it came in."""
 
     def __init__(self, sink: Publisher, subjects: SubjectSettings) -> None:
@@ -46,9 +46,9 @@ class Endpoints:
         self._by_subject = {each.subject: each for each in self.all}
         self._under_way: dict[tuple[str, str], tuple[Endpoint, int]] = {}
         self.delta = sink.delta
-        self.refuse_aside = sink.refuse_aside  # of what is not counted
+        self.refuse_privately = sink.refuse_privately  # of what is not counted
 
-    def came(self, subject: str, channel_id: str, request_id: str) -> None:
+    def received(self, subject: str, channel_id: str, request_id: str) -> None:
         """A message came in; whatever becomes of it leaves under these two ids."""
         endpoint = self._by_subject[subject]
         endpoint.requests += 1

@@ -19,8 +19,8 @@ import orjson
 from nats.aio.msg import Msg
 
 from engine.config.settings import SubjectSettings
-from engine.traffic.connection import Connection, NotConnected
-from engine.traffic.endpoints import Endpoint, Endpoints
+from engine.traffic.connection import NatsConnection, NotConnected
+from engine.traffic.endpoint_stats import Endpoint, EndpointStats
 from engine.version import our_version
 
 log = logging.getLogger("rosey_llm.nats")
@@ -33,7 +33,7 @@ QUESTIONS = [f"{PREFIX}{verb}{more}" for verb in VERBS for more in ("", f".{NAME
 ANSWERS_LIMIT = 100
 
 
-class Micro:
+class MicroService:
     """Runs inside NATS's read loop: an answer is made at once and sent from a task.
 
     name: how this engine is called, where there are several. data: what the engine counts.
@@ -41,14 +41,14 @@ class Micro:
 
     def __init__(
         self,
-        connection: Connection,
-        endpoints: Endpoints,
+        connection: NatsConnection,
+        endpoints: EndpointStats,
         subjects: SubjectSettings,
         name: str,
         data: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._connection = connection
-        self._endpoints = endpoints
+        self._endpoint_stats = endpoints
         self._own_subjects = frozenset(astuple(subjects))
         self._data = data
         self._started = datetime.now(UTC)
@@ -95,7 +95,7 @@ class Micro:
             "type": "io.nats.micro.v1.info_response",
             **self._identity,
             "description": DESCRIPTION,
-            "endpoints": [_named(each) | {"metadata": {}} for each in self._endpoints.all],
+            "endpoints": [_named(each) | {"metadata": {}} for each in self._endpoint_stats.all],
         }
 
     def _stats(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Micro:
             "type": "io.nats.micro.v1.stats_response",
             **self._identity,
             "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "endpoints": [_statistics(each) | {"data": data} for each in self._endpoints.all],
+            "endpoints": [_statistics(each) | {"data": data} for each in self._endpoint_stats.all],
         }
 
 

@@ -19,16 +19,16 @@ from typing import Self
 
 import orjson
 
-from engine.traffic import store_lock
-from engine.traffic.nats_process import (
+from engine.traffic.embedded import store_lock
+from engine.traffic.embedded.process import (
     EmbeddedNatsError,
+    LaunchPlan,
     NatsProcess,
     NatsServerFailed,
     NatsServerMissing,
-    Plan,
     find_binary,
 )
-from engine.traffic.store_lock import StoreInUse
+from engine.traffic.embedded.store_lock import StoreInUse
 
 __all__ = [
     "EmbeddedNats",
@@ -187,7 +187,7 @@ class EmbeddedNats:
         for left in self.store_dir.glob(f"{binary.name}_*.ports"):
             left.unlink(missing_ok=True)
         log_file = self.store_dir / "nats-server.log"
-        plan = Plan(
+        plan = LaunchPlan(
             binary=binary,
             config=self._write_config(port, log_file),
             directory=self.store_dir,

@@ -14,16 +14,17 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.config.settings import NatsSettings, SubjectSettings
-from engine.traffic.client import LoginError, NatsClient, client_options
+from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import CONNECT_TIMEOUT_S
 from engine.traffic.listener import PROBE_HEADER
-from engine.traffic.unreached import Unreached
+from engine.traffic.login import LoginError, client_options
+from engine.traffic.nats_internals import NatsClient
 
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 1.0
 GONE_AFTER_S = 4.0
-Heard = dict[str, Any]
+Received = dict[str, Any]
 
 
 class ServiceGone(Exception):
@@ -34,7 +35,7 @@ class LineTooLong(Exception):
     """The server takes no message of that size. The text is a sentence for people."""
 
 
-class Bot:
+class ChatClient:
     """Sends the `!chat` lines of one channel and hears what is answered to them."""
 
     def __init__(self, client: Client, subjects: SubjectSettings, channel: str, user: str) -> None:
@@ -42,7 +43,7 @@ class Bot:
         self._subjects = subjects
         self._channel = channel
         self._user = user
-        self._heard: dict[str, asyncio.Queue[Heard]] = {}
+        self._heard: dict[str, asyncio.Queue[Received]] = {}
 
     @classmethod
     async def connect(
@@ -57,24 +58,24 @@ class Bot:
         try:
             options = client_options(settings, url)
         except LoginError as exc:
-            raise Unreached(url, exc) from exc
+            raise ConnectError(url, exc) from exc
         client = NatsClient()
-        bot = cls(client, settings.subjects, channel, user)
+        chat = cls(client, settings.subjects, channel, user)
         try:
             async with asyncio.timeout(limit_s):
                 await client.connect(**options, error_cb=_quietly)
             subjects = settings.subjects
             for subject in (subjects.stream, subjects.response, subjects.error):
-                await client.subscribe(subject, cb=bot._on_msg)
+                await client.subscribe(subject, cb=chat._on_msg)
             await asyncio.sleep(0)
             await client.flush()
         except (nats.errors.Error, OSError, TimeoutError) as exc:
-            await bot.close()
+            await chat.close()
             # nats-py tries again until the time is up.
-            raise Unreached(url, client.last_error or exc) from exc
-        return bot
+            raise ConnectError(url, client.last_error or exc) from exc
+        return chat
 
-    async def anybody_there(self) -> bool:
+    async def service_answers(self) -> bool:
         """Whether an engine listens. It is asked nothing, and nobody else hears of it.
 
         Not by `$SRV.PING`: engines with other subjects answer that, too.
@@ -87,7 +88,7 @@ class Bot:
             return False
         return True
 
-    async def ask(self, line: str) -> AsyncGenerator[Heard, None]:
+    async def ask(self, line: str) -> AsyncGenerator[Received, None]:
         """Send `!chat <line>`; what is heard of it, the outcome last.
 
         Raises TimeoutError without an outcome, ServiceGone, LineTooLong.
@@ -142,7 +143,7 @@ class Bot:
         except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as exc:
             raise ServiceGone from exc
 
-    async def _next(self, heard: asyncio.Queue[Heard]) -> Heard:
+    async def _next(self, heard: asyncio.Queue[Received]) -> Received:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             while True:
                 with contextlib.suppress(TimeoutError):

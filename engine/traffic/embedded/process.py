@@ -49,7 +49,7 @@ class NatsServerFailed(EmbeddedNatsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LaunchPlan:
     """How to run a server. Its configuration puts its ports file into `directory`.
 
     environment: added to ours. kept_open: a file descriptor that stays open while it lives.
@@ -71,7 +71,7 @@ class NatsProcess:
         self.port = port
 
     @classmethod
-    async def launch(cls, plan: Plan) -> Self:
+    async def launch(cls, plan: LaunchPlan) -> Self:
         """Returns once clients can connect; raises NatsServerFailed and leaves no process."""
         # Made here, because the server would let others read it.
         os.close(os.open(plan.log_file, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -129,7 +129,7 @@ def _candidates() -> Iterator[Path]:
             yield Path(found)
 
 
-async def _spawn(plan: Plan) -> asyncio.subprocess.Process:
+async def _spawn(plan: LaunchPlan) -> asyncio.subprocess.Process:
     with plan.log_file.open("ab") as errors:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())),

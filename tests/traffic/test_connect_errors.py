@@ -13,9 +13,9 @@ import pytest
 import tomlkit
 
 from engine.config.settings import NatsSettings
-from engine.traffic.bot import Bot
-from engine.traffic.client import LoginError
-from engine.traffic.unreached import Unreached
+from engine.traffic.chat_client import ChatClient
+from engine.traffic.connect_errors import ConnectError
+from engine.traffic.login import LoginError
 from providers.records import Secret
 from tests.house import WAIT_S
 from tests.monitoring.running import COMMAND
@@ -52,8 +52,8 @@ async def plain(tmp_path: Path) -> AsyncIterator[Server]:
 async def said(url: str, **nats: Any) -> str:
     """What a bot is told of the server at `url`, behind its name."""
     login = {"user": "engine", "password": Secret("open-sesame")}
-    with pytest.raises(Unreached) as refused:
-        await Bot.connect(NatsSettings(**login | nats), url, "#lobby", "alice")
+    with pytest.raises(ConnectError) as refused:
+        await ChatClient.connect(NatsSettings(**login | nats), url, "#lobby", "alice")
     problem = str(refused.value)
     assert "open-" not in problem
     assert problem.startswith(f"NATS at {url} ")
@@ -102,7 +102,7 @@ async def test_a_server_that_speaks_before_tls_is_told_by_the_setting() -> None:
             await asyncio.open_connection(
                 "127.0.0.1", server.port, ssl=ssl.create_default_context()
             )
-    assert str(Unreached("nats://host", refused.value)) == (
+    assert str(ConnectError("nats://host", refused.value)) == (
         "NATS at nats://host does not begin with TLS. "
         "Set [nats] tls_first = false, or handshake_first: true in the server's tls."
     )
@@ -123,7 +123,7 @@ async def test_a_server_that_speaks_before_tls_is_told_by_the_setting() -> None:
     ],
 )
 def test_a_login_in_the_url_is_left_out(reason: Exception, told: str) -> None:
-    assert str(Unreached("nats://bob:open-sesame@host", reason)) == f"NATS at nats://host {told}"
+    assert str(ConnectError("nats://bob:open-sesame@host", reason)) == f"NATS at nats://host {told}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import ssl
 
 import nats.errors
 
-from engine.traffic.client import LoginError, without_login
+from engine.traffic.login import LoginError, without_login
 
 _SILENT = (  # so it seems, too, where one side waits for a TLS that the other does not begin
     "does not begin as a NATS server does",
@@ -15,7 +15,7 @@ _SILENT = (  # so it seems, too, where one side waits for a TLS that the other d
 )
 
 
-class Unreached(ConnectionError):
+class ConnectError(ConnectionError):
     """Nothing secret stands in the text."""
 
     def __init__(self, url: str, reason: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""How any client of ours logs in to NATS: its options, its TLS, its credentials file."""
+"""How a client of ours logs in to NATS: options, TLS, credentials file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import nats.errors
-from nats.aio.client import Client
 
 from engine.config.settings import NatsSettings
 
@@ -21,55 +20,6 @@ _SEED = re.compile(r"-----BEGIN USER NKEY SEED-----\s+(\S+)")
 
 class LoginError(nats.errors.Error):
     """This side will not log in: no TLS where it is asked for, or a file that is of no use."""
-
-
-class NatsClient(Client):
-    """nats-py's client without its worst ways of failing.
-
-    A PONG that comes after its flush was given up would end the read loop, without a word.
-    Where TLS is asked for and the server offers none, it would send the password in plain text.
-    From a credentials file that is not one, it would read for ever, with the whole loop.
-    A connection that was refused it would leave open.
-    """
-
-    async def _connect_to_server(self, s: Any) -> None:
-        if self._transport is not None:
-            self._transport.close()  # type: ignore[no-untyped-call]
-        await super()._connect_to_server(s)
-
-    async def _process_pong(self) -> None:
-        # A flush that was given up leaves a finished future behind; to set its result would end
-        # the read loop, and we would be connected but deaf.
-        if self._pongs and self._pongs[0].done():
-            self._pongs.pop(0)
-            self._pongs_received += 1
-            self._pings_outstanding = 0
-            return
-        await super()._process_pong()
-
-    def _connect_command(self) -> bytes:
-        if "tls" in self.options and not self._is_encrypted():
-            raise LoginError("the server offers no TLS, and TLS is asked for; nothing was sent")
-        self._tell_stream_of_tls()
-        return super()._connect_command()
-
-    def _tell_stream_of_tls(self) -> None:
-        """As asyncio does for connections that it makes; or it complains where they end."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None and writer.get_extra_info("ssl_object") is not None:
-            writer.transport.get_protocol()._over_ssl = True
-
-    def _is_encrypted(self) -> bool:
-        if self._current_server is not None and self._current_server.uri.scheme == "wss":
-            return True
-        writer = getattr(self._transport, "_io_writer", None)
-        return writer is not None and writer.get_extra_info("ssl_object") is not None
-
-    def _read_creds_user_jwt(self, creds: Any) -> bytearray:
-        return bytearray(_read_credentials(str(creds))[1].encode())
-
-    def _read_creds_user_nkey(self, creds: Any) -> bytearray:
-        return bytearray(_read_credentials(str(creds))[0].encode())
 
 
 def client_options(
@@ -114,12 +64,12 @@ def without_login(url: str) -> str:
 
 def _login_by_file(path: str) -> dict[str, Any]:
     """A .creds file, which is read again at every login, or a file with the seed of an nkey."""
-    seed, jwt = _read_credentials(path)
+    seed, jwt = read_credentials(path)
     return {"user_credentials": path} if jwt else {"nkeys_seed_str": seed}
 
 
-def _read_credentials(path: str) -> tuple[str, str]:
-    """(seed of the nkey, JWT); the JWT is "" where the file holds a seed alone."""
+def read_credentials(path: str) -> tuple[str, str]:
+    """Return (seed of the nkey, JWT); the JWT is "" if the file holds a seed alone."""
     # Few have such a file, and to load what it is read with would make each start longer.
     import nkeys  # type: ignore[import-untyped]
 

@@ -1,0 +1,1 @@
+"""A NATS server of our own: nats-server as a child process."""

@@ -1,0 +1,136 @@
+"""Subclasses of nats-py's private API; nothing else of ours touches a private member of a library.
+
+nats-py is pinned to the one minor version for which this was written. A test compares the
+signatures of the methods and the presence of the attributes below.
+
+Overridden methods of `nats.aio.client.Client`:
+
+_build_message          the only place where messages of two subjects are still in their order
+_process_headers        headers that are no text must not end the read loop
+_process_pong           a PONG that comes after its flush was given up must not end the read loop
+_connect_to_server      a connection that was refused must not stay open
+_connect_command        no password may be sent in plain text when TLS is required
+_read_creds_user_jwt    a file that is no .creds file must not be read for ever
+_read_creds_user_nkey   the same
+
+Attributes of the client that these read or set:
+
+_ps                     replaced by a parser that takes the same spaces as the server
+_pongs, _pongs_received, _pings_outstanding   what `_process_pong` keeps
+_transport              closed before a new connection; its `_io_writer` tells whether TLS is on
+_current_server         whether the connection is a secure websocket
+
+Of asyncio: `StreamReaderProtocol._over_ssl`, which nats-py leaves false after it starts TLS on a
+connection; asyncio then complains when the connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.protocol.parser import Parser
+
+from engine.traffic.login import LoginError, read_credentials
+
+Handler = Callable[[Msg], None]
+# Neither may stand in JSON, so a message loses nothing by it.
+_ODD_SPACES = bytes.maketrans(b"\v\f", b"\0\0")
+
+
+class NatsClient(Client):
+    """nats-py's client without its worst ways of failing (see the module's first lines)."""
+
+    async def _connect_to_server(self, s: Any) -> None:
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
+
+    async def _process_pong(self) -> None:
+        # A flush that was given up leaves a finished future behind; to set its result would end
+        # the read loop, and we would be connected but deaf.
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
+
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._is_encrypted():
+            raise LoginError("the server offers no TLS, and TLS is asked for; nothing was sent")
+        self._tell_stream_of_tls()
+        return super()._connect_command()
+
+    def _tell_stream_of_tls(self) -> None:
+        """As asyncio does for connections that it makes; or it complains where they end."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            writer.transport.get_protocol()._over_ssl = True
+
+    def _is_encrypted(self) -> bool:
+        if self._current_server is not None and self._current_server.uri.scheme == "wss":
+            return True
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    def _read_creds_user_jwt(self, creds: Any) -> bytearray:
+        return bytearray(read_credentials(str(creds))[1].encode())
+
+    def _read_creds_user_nkey(self, creds: Any) -> bytearray:
+        return bytearray(read_credentials(str(creds))[0].encode())
+
+
+class IntakeParser(Parser):
+    """nats-py takes a vertical tab or a form feed for a space between words, the server does not:
+    a reply subject with one in it would break the connection, whoever sends it.
+    """
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data.translate(_ODD_SPACES))
+
+
+class IntakeClient(NatsClient):
+    """A client that hands messages to `handler` the moment they are read from the socket.
+
+    nats-py gives each subscription a queue and a task of its own, so messages sent in turn on two
+    subjects come out as 0,2,4,1,3,5. The order of a channel must hold over both subjects, and the
+    only place where it still exists is the read loop, which calls `_build_message` for one message
+    after the other. Handing over right there also means that no queue of nats-py's stands before
+    our mailboxes: its limit, which drops, can never be the one that acts first.
+
+    The handler runs inside the read loop: it must return at once and never raise. What raises there
+    ends the loop without a word, so nothing that a sender can put into a message may.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._ps = IntakeParser(self)
+
+    async def start_intake(self, subject: str) -> Subscription:
+        """Subscribe; the messages go to the handler."""
+
+        async def never(_: Msg) -> None:
+            raise AssertionError("messages are handed over before they reach a queue")
+
+        return await self.subscribe(subject, cb=never)
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):  # not headers, or not text
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        try:
+            msg = super()._build_message(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:  # nobody can be answered on a reply subject that is not text
+            msg = super()._build_message(sid, subject, b"", data, headers)
+        self._handler(msg)
+        return None  # nats-py then takes the message for dealt with
