@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.api.service import LLMService
     from engine.commands.outcomes import Answer
     from engine.errors import LLMError
-    from engine.service import LLMService
 
 __all__ = ["Answer", "LLMError", "LLMService"]
 
@@ -19,7 +19,7 @@ __all__ = ["Answer", "LLMError", "LLMService"]
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: the command line must not import an HTTP client to print its help.
     if name == "LLMService":
-        from engine.service import LLMService
+        from engine.api.service import LLMService
 
         return LLMService
     if name == "LLMError":

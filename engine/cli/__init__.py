@@ -13,20 +13,18 @@ from engine.cli import (
     history,
     persona,
     prompt,
-    proof,
     reload,
     search,
     service,
     stats,
     top,
+    verify,
 )
 from engine.cli.program import Program
 
-VERSION = "0.1.0"
-
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="rosey-llm")
+@click.version_option(package_name="rosey-llm", prog_name="rosey-llm")
 def main() -> None:
     """The conversation engine behind chat bots: one actor per channel, over NATS."""
 
@@ -42,7 +40,7 @@ for command in (
     config.config,
     persona.persona,
     history.history,
-    proof.backup,
+    verify.backup,
 ):
     main.add_command(command)
 for command in (
@@ -52,7 +50,7 @@ for command in (
     export.export,
     stats.stats,
     prompt.prompt,
-    proof.verify,
+    verify.verify,
     erase.erase,
 ):
     history.history.add_command(command)

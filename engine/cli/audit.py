@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.starting import cannot_start, config_option, load, log_to_stderr
+from engine.cli.startup import cannot_start, config_option, load, log_to_stderr
 
 
 @click.command(short_help="Look at all that was said in the browser.")
@@ -39,7 +39,7 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
     except CannotOpen as exc:
         cannot_start(exc)
     try:
-        from engine.audit import server
+        from engine.interfaces.audit import server
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith(("engine", "storage", "providers")):
             raise

@@ -69,8 +69,8 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
 
     Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
     """
-    from engine import lines
     from engine.config.setup import conversion
+    from engine.interfaces.terminal import line_input
     from providers.records import RecordError
 
     folder = output.parent if output else Path()
@@ -79,13 +79,13 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     old = _json(file)
     converted = conversion.convert(old, folder)
     for note in converted.notes:
-        click.echo(f"{file}: {lines.printable(note)}", err=True)
+        click.echo(f"{file}: {line_input.printable(note)}", err=True)
     if old and not converted.carried:
         _refuse(f"Nothing of {file} could be carried over. Is it the plugin's configuration?")
     try:
         text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
     except RecordError as exc:
-        _refuse(f"{file}: cannot be carried over: {lines.printable(str(exc))}")
+        _refuse(f"{file}: cannot be carried over: {line_input.printable(str(exc))}")
     if output is None:
         click.echo(text, nl=False)
         return
@@ -94,10 +94,10 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
 
 
 def _interviewed(folder: Path) -> tuple[str, str]:
-    from engine import lines
     from engine.config.setup.interview import Interview
+    from engine.interfaces.terminal import line_input
 
-    lines.tolerate_odd_bytes()
+    line_input.tolerate_odd_bytes()
     try:
         configured = Interview(_ask, folder).hold()
     except click.Abort:

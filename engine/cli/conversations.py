@@ -20,7 +20,7 @@ from engine.cli.history import (
 )
 
 if TYPE_CHECKING:
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
     from storage.audit.channels import Order
 
 
@@ -45,15 +45,15 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
     with reading(source.path) as connection:
         from dataclasses import asdict
 
-        from engine.history.moments import shown
-        from engine.history.paper import Paper
+        from engine.interfaces.reports.dates import shown
+        from engine.interfaces.reports.output import Output
         from storage.audit import channels
 
-        paper = Paper()
+        out = Output()
         found = channels.channels(connection, sort, limit)
         if as_json:
             for each in found:
-                paper.json(asdict(each))
+                out.json(asdict(each))
             return
         heads = ("channel", "messages", "speakers", "persona", "prompt tokens", "answer tokens")
         rows = [
@@ -68,7 +68,7 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
             )
             for each in found
         ]
-        paper.table((*heads, "last activity"), rows)
+        out.table((*heads, "last activity"), rows)
 
 
 @click.command()
@@ -99,11 +99,11 @@ def show(
 
     path = source.path
     with reading(path) as connection:
-        from engine.history import conversation
-        from engine.history.paper import Paper
+        from engine.interfaces.reports import transcript
+        from engine.interfaces.reports.output import Output
         from storage.audit import entries
 
-        paper = Paper()
+        out = Output()
         selection = selected(connection, channel, user, since, until)
         # Asked before the look, so that nothing falls in between.
         newest_id = entries.newest_id(connection)
@@ -117,10 +117,10 @@ def show(
         last_id = newest_id
         for each in found:
             last_id = max(last_id, each.id)
-            conversation.print_entries(paper, [each], with_ids=ids, as_json=as_json)
+            transcript.print_entries(out, [each], with_ids=ids, as_json=as_json)
     if follow:
         try:
-            for new in conversation.follow(path, channel, selection, last_id):
-                conversation.print_entries(paper, new, with_ids=ids, as_json=as_json)
+            for new in transcript.follow(path, channel, selection, last_id):
+                transcript.print_entries(out, new, with_ids=ids, as_json=as_json)
         except KeyboardInterrupt:
             click.echo(err=True)

@@ -13,7 +13,7 @@ from engine.cli import history
 from engine.cli.history import no, no_channel
 
 if TYPE_CHECKING:
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
     from storage.erasure import Amount, Scope
 
 EXIT_INTERRUPTED = 130
@@ -70,10 +70,10 @@ def erase(
     if user is None and channel is None:
         raise click.UsageError("Say --user, or --channel, or both.")
 
-    from engine import lines
+    from engine.interfaces.terminal import line_input
     from storage.erasure import Scope
 
-    lines.tolerate_odd_bytes()
+    line_input.tolerate_odd_bytes()
     path = source.path
     scope = Scope(user, channel, before.start_ms if before else None)
     amount, is_unclean = _amount(path, scope)
@@ -115,10 +115,10 @@ def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
 
 
 def _say_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
-    from engine.history.paper import Paper
+    from engine.interfaces.reports.output import Output
 
     if as_json:
-        Paper().json(
+        Output().json(
             {
                 "rows": amount.rows,
                 "channels": amount.channels,
@@ -138,24 +138,24 @@ def _told(amount: Amount) -> str:
 
 
 def _confirm(amount: Amount, name: str) -> None:
-    from engine import lines
-    from engine.history.paper import visible
+    from engine.interfaces.reports.output import visible
+    from engine.interfaces.terminal import line_input
 
-    if not lines.is_interactive():
+    if not line_input.is_interactive():
         raise click.UsageError("Without a terminal to ask at, say --yes.")
     click.echo(f"This erases {_told(amount)}, for ever.")
-    if lines.typed(f"Type the name ({visible(name)}) to go on: ") != name:
+    if line_input.typed(f"Type the name ({visible(name)}) to go on: ") != name:
         click.echo("Nothing was erased.", err=True)
         sys.exit(1)
 
 
 def _erased(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
-    from engine.history.progress import Bar
+    from engine.interfaces.reports.progress import ProgressBar
     from engine.operations import admin_requests, erasure
     from storage.errors import StorageError
 
     told: set[str] = set()
-    with Bar("Erasing") as bar:
+    with ProgressBar("Erasing") as bar:
 
         def say(left: Mapping[str, Any]) -> None:
             if amount.rows:

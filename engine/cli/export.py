@@ -22,8 +22,8 @@ from engine.cli.history import (
 )
 
 if TYPE_CHECKING:
-    from engine.history.export import Format
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
+    from engine.interfaces.reports.export import Format
 
 
 @click.command()
@@ -62,15 +62,15 @@ def export(
     if as_json and kind != "jsonl":
         raise click.UsageError(f"--json and --format {kind} exclude each other.")
     with reading(source.path) as connection:
-        from engine.history import export
-        from engine.history.progress import Bar
+        from engine.interfaces.reports import export
+        from engine.interfaces.reports.progress import ProgressBar
         from storage.audit import entries
 
         selection = selected(connection, channel, user, since, until)
-        total = entries.count(connection, selection) if Bar.is_seen() else 0
+        total = entries.count(connection, selection) if ProgressBar.is_seen() else 0
         rows = export.rows(connection, selection, kind)
         try:
-            with export.output(output, source.path) as file, Bar("Exporting") as bar:
+            with export.output(output, source.path) as file, ProgressBar("Exporting") as bar:
                 is_seen = output is None and sys.stdout.isatty()
                 for done, line in enumerate(export.render(rows, kind)):
                     file.write(export.shown_safely(line) if is_seen else line)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engine.cli.starting import EXIT_CANNOT_START, cannot_start, config_file, config_option
+from engine.cli.startup import EXIT_CANNOT_START, cannot_start, config_file, config_option
 
 if TYPE_CHECKING:
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
     from storage.audit.reading import Reader
     from storage.audit.selection import Selection
 
@@ -66,15 +66,15 @@ class Moment(Text):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from datetime import datetime
 
-        from engine.history import moments
+        from engine.interfaces.reports import dates
 
         text, now = super().convert(value, param, ctx), datetime.now().astimezone()
         try:
-            span = moments.parse(text, now)
+            span = dates.parse(text, now)
         except ValueError as exc:
             self.fail(f"{exc}.", param, ctx)
         if span.start_ms > round(now.timestamp() * 1000) and not self._may_be_ahead:
-            self.fail(f'"{text}" is {moments.shown(span.start_ms)}, in the future.', param, ctx)
+            self.fail(f'"{text}" is {dates.shown(span.start_ms)}, in the future.', param, ctx)
         return span
 
 
@@ -146,11 +146,11 @@ def history(ctx: click.Context, config: Path | None) -> None:
 @contextmanager
 def reading(path: Path) -> Iterator[Reader]:
     """A connection that reads; what goes wrong with it ends the command."""
-    from engine import lines
+    from engine.interfaces.terminal import line_input
     from storage.audit.reading import reading as audit_reading
     from storage.errors import StorageError
 
-    lines.tolerate_odd_bytes()
+    line_input.tolerate_odd_bytes()
     try:
         with audit_reading(path) as connection:
             yield connection
@@ -194,7 +194,7 @@ def cannot_read(exc: Exception) -> NoReturn:
 
 def no(text: str, near: list[str] | None = None) -> NoReturn:
     """The answer is no; `near` is what may have been meant."""
-    from engine.history.paper import visible
+    from engine.interfaces.reports.output import visible
 
     names = " or ".join(f'"{name}"' for name in near or ())
     hint = f" Did you mean {names}?" if near else ""

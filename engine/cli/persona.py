@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engine.cli.starting import config_option, load, log_to_stderr, run_async
+from engine.cli.startup import config_option, load, log_to_stderr, run_async
 
 if TYPE_CHECKING:
-    from engine.catalogue import Entry
     from engine.config.settings import Settings
+    from engine.interfaces.personas.persona_list import PersonaEntry
 
 EXIT_INTERRUPTED = 130
 WIDTH = 100
@@ -30,9 +30,9 @@ def persona() -> None:
 @json_option
 def list_(config: Path | None, as_json: bool) -> None:
     """All personas: name, model and settings of its own, first words of its prompt."""
-    from engine import catalogue
+    from engine.interfaces.personas import persona_list
 
-    entries = catalogue.entries(load(config))
+    entries = persona_list.entries(load(config))
     if as_json:
         _say_json([entry.record for entry in entries])
         return
@@ -79,11 +79,12 @@ def try_(
     entry = _entry(settings, name)
     log_to_stderr("warning", "%(message)s")
 
-    from engine import lines, trial
     from engine.commands.validation import Choices
     from engine.errors import EngineError
+    from engine.interfaces.personas import persona_trial
+    from engine.interfaces.terminal import line_input
 
-    lines.tolerate_odd_bytes()
+    line_input.tolerate_odd_bytes()
     shown = False
 
     def show(piece: str) -> None:
@@ -91,8 +92,8 @@ def try_(
         shown = True
         _say(piece, nl=False)
 
-    asked = trial.hear(
-        settings, entry.persona, lines.clean(text), Choices(model, temperature), show
+    asked = persona_trial.ask(
+        settings, entry.persona, line_input.clean(text), Choices(model, temperature), show
     )
     try:
         answered = run_async(asked)
@@ -105,20 +106,20 @@ def try_(
     click.echo(f"({answered.provider}, {answered.completion.model})", err=True)
 
 
-def _entry(settings: Settings, name: str) -> Entry:
-    from engine import catalogue
+def _entry(settings: Settings, name: str) -> PersonaEntry:
     from engine.errors import UnknownPersona
+    from engine.interfaces.personas import persona_list
 
     try:
-        return catalogue.entry(settings, name)
+        return persona_list.entry(settings, name)
     except UnknownPersona as exc:
         _fail(str(exc))
 
 
 def _say(text: str, nl: bool = True) -> None:
-    from engine import lines
+    from engine.interfaces.terminal import line_input
 
-    click.echo(lines.printable(text), nl=nl)
+    click.echo(line_input.printable(text), nl=nl)
 
 
 def _say_json(value: Any) -> None:
@@ -128,7 +129,7 @@ def _say_json(value: Any) -> None:
 
 
 def _fail(error: str) -> NoReturn:
-    from engine import lines
+    from engine.interfaces.terminal import line_input
 
-    click.echo(f"Error: {lines.printable(error)}", err=True)
+    click.echo(f"Error: {line_input.printable(error)}", err=True)
     sys.exit(1)

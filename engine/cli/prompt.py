@@ -18,8 +18,8 @@ def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) 
     --channel all rows are looked through. --json: one object.
     """
     with reading(source.path) as connection:
-        from engine.history import prompt
-        from engine.history.paper import Paper, visible
+        from engine.interfaces.reports import prompt_rebuild
+        from engine.interfaces.reports.output import Output, visible
         from storage.audit import turns
 
         selection = selected(connection, channel, None, None, None)
@@ -32,9 +32,9 @@ def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) 
             raise click.UsageError(
                 f"Several channels have this request id: {names}; say --channel."
             )
-        rebuilt = prompt.rebuild(connection, found[0])
-        paper = Paper()
+        rebuilt = prompt_rebuild.rebuild(connection, found[0])
+        out = Output()
         if as_json:
-            paper.json(prompt.record(rebuilt))
+            out.json(prompt_rebuild.record(rebuilt))
         else:
-            prompt.print_rebuilt(paper, rebuilt)
+            prompt_rebuild.print_rebuilt(out, rebuilt)

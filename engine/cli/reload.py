@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.starting import EXIT_CANNOT_START, config_file, config_option
+from engine.cli.startup import EXIT_CANNOT_START, config_file, config_option
 
 
 @click.command(short_help="Have the running service take up its changed configuration.")

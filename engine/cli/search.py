@@ -22,7 +22,7 @@ from engine.cli.history import (
 )
 
 if TYPE_CHECKING:
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
 
 
 @click.command(short_help="Search for words, the newest hits first.")
@@ -62,13 +62,13 @@ def search(
     with reading(path) as connection:
         selection = selected(connection, channel, user, since, until)
 
-    from engine.history import search
-    from engine.history.paper import Paper
-    from engine.history.progress import Bar
+    from engine.interfaces.reports import search
+    from engine.interfaces.reports.output import Output
+    from engine.interfaces.reports.progress import ProgressBar
     from storage.errors import StorageError
 
     try:
-        with Bar("Bringing the search index up to date") as bar:
+        with ProgressBar("Bringing the search index up to date") as bar:
             found = search.search(
                 path,
                 match,
@@ -80,6 +80,6 @@ def search(
             )
     except StorageError as exc:
         cannot_read(exc)
-    search.print_hits(Paper(), found, as_json=as_json)
+    search.print_hits(Output(), found, as_json=as_json)
     if not found:
         no("Nothing was found.")

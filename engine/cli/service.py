@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.starting import config_file, config_option, load, log_to_stderr, run_async
+from engine.cli.startup import config_file, config_option, load, log_to_stderr, run_async
 
 
 @click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
@@ -46,11 +46,9 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
     settings = load(config)
     log_to_stderr("warning", "%(message)s")
 
-    from engine import terminal
+    from engine.interfaces.terminal import chat
 
-    sys.exit(
-        run_async(terminal.chat(settings, channel, user or _login_name(), config_file(config)))
-    )
+    sys.exit(run_async(chat.chat(settings, channel, user or _login_name(), config_file(config))))
 
 
 @click.command(short_help="Try configuration, NATS, database and providers.")

@@ -23,7 +23,7 @@ from engine.cli.history import (
 )
 
 if TYPE_CHECKING:
-    from engine.history.moments import Span
+    from engine.interfaces.reports.dates import Span
     from storage.audit.reading import Reader
     from storage.audit.selection import Selection
     from storage.audit.totals import By
@@ -62,23 +62,23 @@ def stats(
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise click.BadParameter(f'"{plot}" ends in neither .png nor .svg.', param_hint="--plot")
     with reading(source.path) as connection:
-        from engine.history import stats
-        from engine.history.paper import Paper
+        from engine.interfaces.reports import stats
+        from engine.interfaces.reports.output import Output
         from storage.audit import totals
 
         selection = selected(connection, channel, user, since, until)
         found = totals.totals(connection, selection, by, limit)
         if plot is not None:
             _plot(connection, selection, plot)
-    paper = Paper()
+    out = Output()
     if as_json:
-        paper.json([stats.record(each, by) for each in found])
+        out.json([stats.record(each, by) for each in found])
     else:
-        stats.print_totals(paper, found, by)
+        stats.print_totals(out, found, by)
 
 
 def _plot(connection: Reader, selection: Selection, file: Path) -> None:
-    from engine.history import plot
+    from engine.interfaces.reports import plot
     from storage.audit import totals
 
     unit: By = "hour" if totals.span_ms(connection, selection) <= plot.HOURLY_MS else "day"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.starting import config_option, load
+from engine.cli.startup import config_option, load
 
 
 @click.command(short_help="Watch the running service.")
@@ -28,7 +28,7 @@ def top(config: Path | None, url: str | None, interval: float, once: bool, as_js
     q or Ctrl-C leaves. Exit codes: 0 left, 1 there is no such service, 3 the configuration is
     wrong.
     """
-    from engine.top import screen, source
+    from engine.interfaces.top import screen, source
 
     look = source.at(url) if url else source.of(load(config))
     try:

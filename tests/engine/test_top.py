@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.top import view
+from engine.interfaces.top import view
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """

@@ -18,7 +18,7 @@ from typing import Self
 
 import pytest
 
-from engine.cli.starting import EXIT_CANNOT_START
+from engine.cli.startup import EXIT_CANNOT_START
 from engine.config.settings import HttpSettings, ServiceSettings
 from engine.daemon.systemd import Systemd
 from tests.fakes.llm_server import LLMServer

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import uvloop
 
+from engine.api.service import LLMService
 from engine.config.loading import parse
-from engine.service import LLMService
 from providers.base import Message, Options
 from providers.scripted import ScriptedProvider
 from tests.bench import machine

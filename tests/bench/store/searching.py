@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from engine.history.search import search
+from engine.interfaces.reports.search import search
 from storage.audit.selection import Selection
 from storage.audit.words import to_match
 from storage.search_index import path_of

@@ -1,0 +1,76 @@
+"""The outlet of an engine in process: outcomes go to the tasks that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.request import Request
+from engine.errors import LLMError
+from storage import mailboxes
+from storage.database import Database
+from storage.errors import StorageError
+from storage.mailboxes import Settled
+
+
+class PendingCalls:
+    """Who waits for which request. Two may wait for the same one."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
+        self._database: Database | None = None
+
+    def connect(self, database: Database) -> None:
+        """The store in which outcomes are marked as published."""
+        self._database = database
+
+    def expect(self, request: Request) -> asyncio.Future[Answer]:
+        outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault((request.channel_id, request.request_id), []).append(outcome)
+        return outcome
+
+    def forget(self, request: Request, outcome: asyncio.Future[Answer]) -> None:
+        key = (request.channel_id, request.request_id)
+        waiting = self._waiting.get(key, [])
+        if outcome in waiting:
+            waiting.remove(outcome)
+        if not waiting:
+            self._waiting.pop(key, None)
+
+    def abandon(self) -> None:
+        """The engine ends: whoever still waits hears of it."""
+        for waiting in self._waiting.values():
+            for outcome in waiting:
+                if not outcome.done():
+                    outcome.set_exception(LLMError("busy", "The service was closed."))
+
+    def publish(self, outcome: Settled) -> None:
+        self._hand_out(decode(outcome.body))
+        if self._database is not None:
+            mark = partial(mailboxes.published, outbox_ids=[outcome.id], now_ms=now_ms())
+            # Not awaited: where it fails, the outcome is handed out once more after a restart.
+            self._database.write_at_leisure(mark).add_done_callback(_ignore_storage_errors)
+
+    def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        self._hand_out(failure)
+
+    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+        return True
+
+    def _hand_out(self, outcome: Answer | Failure) -> None:
+        for waiting in self._waiting.get((outcome.channel_id, outcome.request_id), []):
+            if waiting.done():
+                continue
+            if isinstance(outcome, Answer):
+                waiting.set_result(outcome)
+            else:
+                waiting.set_exception(
+                    LLMError(outcome.code, outcome.error, retry_after_s=outcome.retry_after_s)
+                )
+
+
+def _ignore_storage_errors(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and not isinstance(done.exception(), StorageError | None):
+        done.result()

@@ -1,0 +1,255 @@
+"""`LLMService`: the engine in process, without NATS, on the same actors and with the same order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from engine.actors.supervisor import SupervisorStatistics
+from engine.api.pending_calls import PendingCalls
+from engine.commands.observer import Observers
+from engine.commands.outcomes import Answer
+from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.request import Request
+from engine.commands.validation import (
+    Choices,
+    check_channel_id,
+    check_choices,
+    check_name,
+    check_request_id,
+    check_text,
+    new_request_id,
+)
+from engine.config.loading import parse
+from engine.config.settings import Settings
+from engine.engine import Engine
+from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
+from engine.monitoring import tracing
+from engine.monitoring.counts import Counts
+from engine.monitoring.turn_log import TurnLog
+from providers.base import LLMProvider
+from storage.errors import StorageError
+
+
+class LLMService:
+    """A conversation engine. Starts on the first call, or with `async with`; close it after use.
+
+    provider: one provider, or several in the order in which they are asked.
+    settings: as from `rosey-llm.toml`; the defaults where it is None.
+    database: a SQLite file; in memory where it is None or ":memory:", and then nothing survives.
+
+    A call that does not end in an answer raises LLMError with the code of `llm.error`: also one
+    with wrong arguments, code "invalid_request", of which nothing is kept. Apart from these:
+    CannotStart where the database cannot be used (the next call tries again), and RuntimeError
+    after `aclose` or in another event loop than the one in which the service was started.
+    """
+
+    def __init__(
+        self,
+        provider: LLMProvider | Sequence[LLMProvider],
+        *,
+        settings: Settings | None = None,
+        database: Path | str | None = None,
+    ) -> None:
+        settings = settings or parse({}, Path.cwd())
+        self._pending_calls = PendingCalls()
+        self._counts = Counts()
+        self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
+        self._database = Path(database) if database and str(database) != ":memory:" else None
+        self._settings = settings
+        self._engine = self._new_engine()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def personas(self) -> list[str]:
+        """The names of the personas there are."""
+        return self._engine.personas.names
+
+    async def chat(
+        self,
+        message: str,
+        channel_id: str = "main",
+        *,
+        username: str = "User",
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        persona: str | None = None,
+        request_id: str | None = None,
+    ) -> Answer:
+        """One turn of a channel's conversation, in the order of the calls."""
+        command = Chat(message, model, temperature, max_tokens, persona)
+        return await self._ask(command, channel_id, username, request_id)
+
+    async def complete(
+        self,
+        prompt: str,
+        channel_id: str = "main",
+        *,
+        username: str = "User",
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        request_id: str | None = None,
+    ) -> Answer:
+        """One raw completion; it neither reads nor changes a conversation."""
+        command = Complete(prompt, model, temperature, max_tokens)
+        return await self._ask(command, channel_id, username, request_id)
+
+    async def reset(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+        """Start a channel's conversation afresh."""
+        return await self._ask(Reset(), channel_id, username)
+
+    async def set_persona(
+        self, name: str, channel_id: str = "main", *, username: str = "User"
+    ) -> Answer:
+        """Switch a channel's persona from here on."""
+        return await self._ask(SetPersona(name), channel_id, username)
+
+    async def show_personas(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+        """The personas, and which one a channel uses."""
+        return await self._ask(ShowPersonas(), channel_id, username)
+
+    async def stop(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+        """Cut off the answer being written in a channel."""
+        return await self._ask(Stop(), channel_id, username)
+
+    def statistics(self) -> SupervisorStatistics:
+        """Actors in memory, and commands that wait or run."""
+        return self._engine.supervisor.statistics()
+
+    async def metrics(self) -> bytes:
+        """What has been counted since `start`, in Prometheus' text format: for a page of yours."""
+        from engine.monitoring.prometheus import PrometheusMetrics
+
+        return await PrometheusMetrics(self._engine, self._counts).render()
+
+    async def start(self) -> None:
+        """Open the database and go on with what waits in it. Called by the first call.
+
+        Raises CannotStart where the database cannot be used; it may be called again then.
+        """
+        self._check_loop()
+        if self._closed:
+            raise RuntimeError("The service is closed. Make a new one.")
+        if self._starting is None:
+            self._loop = asyncio.get_running_loop()
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(_retrieve)
+        await asyncio.shield(self._starting)
+
+    async def aclose(self) -> None:
+        """Finish the running turns, store everything, free everything. May be called twice."""
+        self._check_loop()
+        self._closed = True
+        async with self._closing:
+            if self._starting is not None:
+                await asyncio.wait({self._starting})
+            if self._starting is not None:  # and not forgotten as one that failed
+                await self._engine.drain()
+            await self._engine.aclose()
+            self._pending_calls.abandon()
+            self._starting = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _new_engine(self) -> Engine:
+        self._observers = Observers([self._counts, TurnLog()])
+        engine = Engine(
+            self._providers, self._settings, self._database, self._pending_calls, self._observers
+        )
+        self._pending_calls.connect(engine.database)
+        return engine
+
+    async def _start(self) -> None:
+        try:
+            await self._engine.start()
+            tracing.begin(self._settings.tracing, self._settings.name, self._observers)
+            await self._engine.resume()
+        except StorageError as exc:
+            await self._forget_start()
+            raise CannotStart(str(exc)) from exc
+        except BaseException:
+            await self._forget_start()
+            raise
+
+    async def _forget_start(self) -> None:
+        """Free the file; an engine starts only once, so the next start gets a new one.
+
+        The providers are left to `aclose`: one that is closed cannot be started again.
+        """
+        try:
+            await self._engine.drain()
+            await self._engine.database.close()
+        finally:
+            self._engine = self._new_engine()
+            self._starting = self._loop = None
+
+    def _check_loop(self) -> None:
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError(
+                "The service was started in another event loop. Make one service for each loop."
+            )
+
+    def _check(self, request: Request) -> None:
+        limit, command = self._settings.conversation.max_message_bytes, request.command
+        check_channel_id(request.channel_id, limit)
+        check_name("username", request.username, limit)
+        check_request_id(request.request_id)
+        if isinstance(command, Chat | Complete):
+            check_text(command.text, limit)
+            choices = Choices(
+                command.model, command.temperature, command.max_tokens, command.persona
+            )
+            check_choices(choices, limit)
+        elif isinstance(command, SetPersona):
+            check_choices(Choices(persona=command.name), limit)
+
+    async def _ask(
+        self, command: Command, channel_id: str, username: str, request_id: str | None = None
+    ) -> Answer:
+        if isinstance(username, str):
+            username = username.strip() or "User"
+        request = Request(channel_id, request_id or new_request_id(), username, command)
+        try:
+            self._check(request)
+            await self.start()
+            return await self._told(request)
+        except (CannotStart, LLMError):
+            raise
+        except EngineError as exc:
+            if isinstance(exc, InvalidRequest):
+                self._observers.refused(request.channel_id, request.request_id, exc.code)
+            raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
+
+    async def _told(self, request: Request) -> Answer:
+        if self._closed:
+            raise LLMError("busy", "The service was closed.")
+        outcome = self._pending_calls.expect(request)
+        try:
+            self._engine.supervisor.tell(request)
+            return await outcome
+        finally:
+            self._pending_calls.forget(request, outcome)
+
+
+def _retrieve(start: asyncio.Task[None]) -> None:
+    """Whoever asked for a start may be cancelled by now; asyncio would log its failure as lost."""
+    if not start.cancelled():
+        start.exception()

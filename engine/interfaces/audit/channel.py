@@ -1,0 +1,76 @@
+"""A channel's page: its history, as the people in it saw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from datasette.app import Datasette
+from datasette.utils.asgi import NotFound, Request, Response
+
+from engine.interfaces.audit.filters import day
+from engine.interfaces.audit.reading import ask, number, words
+from storage.audit import lately, scrollback
+from storage.audit.entries import Entry
+from storage.audit.reading import Reader
+from storage.audit.scrollback import Page
+
+ENTRIES = 60
+
+
+class DatedEntry(NamedTuple):
+    """An entry, and the day where it is the first of one."""
+
+    entry: Entry
+    day: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    id: int
+    name: str
+    persona: str
+    page: Page
+    said: list[DatedEntry]
+
+
+async def page(datasette: Datasette, request: Request) -> Response:
+    channel_id = int(request.url_vars["channel"])
+    user = words(request, "user")
+    at, before, after = (number(request, name) for name in ("at", "before", "after"))
+    room = await ask(datasette, lambda reader: _room(reader, channel_id, user, at, before, after))
+    if room is None:
+        raise NotFound("There is no such channel.")
+    context = {"room": room, "user": user}
+    return Response.html(await datasette.render_template("channel.html", context, request=request))
+
+
+def _room(
+    reader: Reader,
+    channel_id: int,
+    user: str,
+    at: int | None,
+    before: int | None,
+    after: int | None,
+) -> ChannelView | None:
+    name = scrollback.name_of(reader, channel_id)
+    if name is None:
+        return None
+    if at is not None:
+        shown = scrollback.around(reader, channel_id, at=at, limit=ENTRIES)
+    elif after is not None:
+        shown = scrollback.forth(reader, channel_id, after=after, user=user, limit=ENTRIES)
+    else:
+        shown = scrollback.back(reader, channel_id, before=before, user=user, limit=ENTRIES)
+    persona = lately.persona_of(reader, channel_id)
+    return ChannelView(channel_id, name, persona, shown, _by_day(shown.entries))
+
+
+def _by_day(entries: list[Entry]) -> list[DatedEntry]:
+    said = []
+    last = None
+    for entry in entries:
+        today = day(entry.ts_ms)
+        said.append(DatedEntry(entry, today if today != last else None))
+        last = today
+    return said

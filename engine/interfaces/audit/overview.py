@@ -1,0 +1,122 @@
+"""The front page: how much goes on, what failed, which channels there are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from datasette.app import Datasette
+from datasette.utils.asgi import Request, Response
+
+from engine.interfaces.audit.chart import Chart, chart
+from engine.interfaces.audit.reading import ask, number, words
+from storage.audit import activity, backlog, lately
+from storage.audit.activity import Slice
+from storage.audit.backlog import Backlog, Totals
+from storage.audit.reading import Reader
+
+CHANNELS = 25
+HOURS, DAYS = 24, 30
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The slices of time that the chart shows; `past` where the database ends before today."""
+
+    name: str
+    starts: list[datetime]
+    past: bool
+
+    @property
+    def starts_ms(self) -> list[int]:
+        return [int(start.timestamp() * 1000) for start in self.starts]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodTotals:
+    """The sums of the slices; `about` where one of them is an estimate."""
+
+    turns: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms: int | None
+    errors: list[tuple[str, int]]
+    about: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    totals: Totals
+    backlog: Backlog
+    period: Period
+    chart: Chart
+    figures: PeriodTotals
+    channels: lately.Page
+
+
+async def page(datasette: Datasette, request: Request) -> Response:
+    monthly = words(request, "period") == "month"
+    before, name = number(request, "before"), words(request, "name")
+    overview = await ask(datasette, lambda reader: _look(reader, monthly, before, name))
+    context = {"found": overview, "name": name, "before": before}
+    return Response.html(await datasette.render_template("overview.html", context, request=request))
+
+
+def _look(reader: Reader, monthly: bool, before: int | None, name: str) -> Overview:
+    now_ms = time.time_ns() // 1_000_000
+    totals = backlog.totals(reader)
+    period = _period(monthly, now_ms, totals.newest_ms)
+    slices = activity.slices(reader, period.starts_ms)
+    return Overview(
+        totals,
+        backlog.backlog(reader, now_ms),
+        period,
+        _chart(period, slices),
+        _figures(slices),
+        lately.lately(reader, before=before, limit=CHANNELS, name=name),
+    )
+
+
+def _period(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
+    """Until now; until the newest row where the database is a copy of long ago."""
+    length_ms = DAYS * DAY_MS if monthly else DAY_MS
+    past = newest_ms is not None and newest_ms < now_ms - length_ms
+    end_ms = newest_ms if past and newest_ms is not None else now_ms
+    end = datetime.fromtimestamp(end_ms / 1000)
+    if monthly:
+        today = end.replace(hour=0, minute=0, second=0, microsecond=0)
+        starts = [today - timedelta(days=back) for back in reversed(range(DAYS))]
+    else:
+        hour = end.replace(minute=0, second=0, microsecond=0)
+        starts = [hour - timedelta(hours=back) for back in reversed(range(HOURS))]
+    return Period("month" if monthly else "day", starts, past)
+
+
+def _chart(period: Period, slices: list[Slice]) -> Chart:
+    if period.name == "month":
+        labels = [f"{start.day} {start:%b}" for start in period.starts]
+        names = [f"{start:%a}, {start.day} {start:%b}" for start in period.starts]
+        return chart(slices, names, labels)
+    names = [f"{start:%a, %H:%M}" for start in period.starts]
+    return chart(slices, names, [f"{start:%H:%M}" for start in period.starts])
+
+
+def _figures(slices: list[Slice]) -> PeriodTotals:
+    errors: Counter[str] = Counter()
+    for each in slices:
+        errors.update(each.errors)
+    answered = sum(each.answered for each in slices)
+    latency_ms = sum(each.latency_ms for each in slices)
+    return PeriodTotals(
+        sum(each.turns for each in slices),
+        errors.total(),
+        sum(each.prompt_tokens for each in slices),
+        sum(each.completion_tokens for each in slices),
+        latency_ms // answered if answered else None,
+        errors.most_common(),
+        any(each.about for each in slices),
+    )

@@ -1,0 +1,89 @@
+"""A turn's page: what was asked and answered, how it came about, what the model was shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from datasette.app import Datasette
+from datasette.utils.asgi import NotFound, Request, Response
+
+from engine.interfaces.audit.reading import ask
+from engine.interfaces.reports.prompt_rebuild import RebuiltPrompt, rebuild
+from storage.audit.entries import Entry
+from storage.audit.reading import Reader
+from storage.audit.turn_at import Placed, turn_at
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStep:
+    """A moment in the life of a turn; `ms` is None where it is not known."""
+
+    name: str
+    ms: int | None
+    after_ms: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    placed: Placed
+    steps: list[TurnStep]
+    prompt: RebuiltPrompt
+
+    @property
+    def asked(self) -> Entry | None:
+        return self.placed.turn.asked
+
+    @property
+    def outcome(self) -> Entry:
+        return self.placed.turn.outcome
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return self.outcome.details or {}
+
+
+async def page(datasette: Datasette, request: Request) -> Response:
+    row_id = int(request.url_vars["turn"])
+    shown = await ask(datasette, lambda reader: _show(reader, row_id))
+    if shown is None:
+        raise NotFound("There is no such turn.")
+    context = {"shown": shown}
+    return Response.html(await datasette.render_template("turn.html", context, request=request))
+
+
+def _show(reader: Reader, row_id: int) -> TurnView | None:
+    placed = turn_at(reader, row_id)
+    if placed is None:
+        return None
+    return TurnView(placed, _steps(placed.turn.outcome), rebuild(reader, placed.turn))
+
+
+def _steps(outcome: Entry) -> list[TurnStep]:
+    """Accepted, started, ended, published: each with how long it took since the one before."""
+    details = outcome.details or {}
+    waited_ms = details.get("waited_ms")
+    moments: list[tuple[str, int | None, str]] = [
+        ("Accepted", details.get("accepted_ms"), ""),
+        ("Started", details.get("started_ms"), ""),
+        (_ended(outcome), outcome.ts_ms, _waited(waited_ms)),
+        ("Published", outcome.published_ms, ""),
+    ]
+    steps = []
+    before_ms: int | None = None
+    for name, ms, note in moments:
+        after_ms = None if ms is None or before_ms is None else max(0, ms - before_ms)
+        steps.append(TurnStep(name, ms, after_ms, note))
+        before_ms = ms if ms is not None else before_ms
+    return steps
+
+
+def _ended(outcome: Entry) -> str:
+    return {"answer": "Answered", "completion": "Answered", "error": "Failed"}.get(
+        outcome.kind, "Stopped" if outcome.kind == "cancelled" else "Done"
+    )
+
+
+def _waited(waited_ms: int | None) -> str:
+    return f"{waited_ms} ms of it waiting for the provider" if waited_ms else ""

@@ -1,0 +1,36 @@
+"""The table of turns: of all channels, narrowed down by facets."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from datasette.app import Datasette
+from datasette.utils.asgi import Request, Response
+
+from engine.interfaces.audit.reading import ask, number, words
+from storage.audit import outcomes
+
+TURNS = 40
+PATH = "/turns"
+
+
+async def page(datasette: Datasette, request: Request) -> Response:
+    chosen = {name: value for name in outcomes.FACETS if (value := words(request, name))}
+    before = number(request, "before")
+    found = await ask(
+        datasette, lambda reader: outcomes.find(reader, chosen, before=before, limit=TURNS)
+    )
+    context = {
+        "found": found,
+        "chosen": chosen,
+        "before": before,
+        "window": outcomes.WINDOW_ROWS,
+        "with_": lambda name, value: _address(chosen | {name: value}),
+        "without": lambda name: _address({k: v for k, v in chosen.items() if k != name}),
+        "older": _address(chosen | {"before": str(found.next_before)}),
+    }
+    return Response.html(await datasette.render_template("turns.html", context, request=request))
+
+
+def _address(arguments: dict[str, str]) -> str:
+    return f"{PATH}?{urlencode(arguments)}" if arguments else PATH

@@ -1,0 +1,1 @@
+"""`rosey-llm persona`: the personas of a configuration."""

@@ -1,0 +1,79 @@
+"""`rosey-llm persona try`: one question to a persona, outside any conversation and without NATS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from engine.answering import prompt
+from engine.answering.generation import ANSWER_RESERVE_TOKENS
+from engine.commands.validation import Choices, check_choices, check_text
+from engine.config.personas import Persona
+from engine.config.settings import Settings
+from engine.errors import LLMError
+from providers import table
+from providers.base import Options
+from providers.chain import Answered, ProviderChain
+from providers.errors import ProviderError
+
+CHANNEL = "trial"
+
+
+async def ask(
+    settings: Settings, persona: Persona, text: str, choices: Choices, show: Callable[[str], None]
+) -> Answered:
+    """`show` gets the answer piece by piece. Providers are asked in their order, as in a channel.
+
+    `choices` go before the persona's own. Raises InvalidRequest for what may not be asked, and
+    LLMError for whatever ends it without an answer.
+    """
+    check_text(text, settings.conversation.max_message_bytes)
+    check_choices(choices, settings.conversation.max_message_bytes)
+    chain = ProviderChain(
+        [table.build(name, settings.provider_table(name)) for name in settings.provider_names]
+    )
+    try:
+        return await _heard(chain, settings, persona, text, choices, show)
+    except ProviderError as exc:
+        raise LLMError(exc.code, str(exc)) from exc
+    finally:
+        await chain.aclose()
+
+
+async def _heard(
+    chain: ProviderChain,
+    settings: Settings,
+    persona: Persona,
+    text: str,
+    choices: Choices,
+    show: Callable[[str], None],
+) -> Answered:
+    options = _options(persona, choices)
+    context_tokens = chain.context_tokens(options.model)
+    reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
+    messages = prompt.build(
+        persona.prompt,
+        (),
+        "User",
+        text,
+        max_messages=settings.service.max_context_messages,
+        budget_tokens=context_tokens - reserve,
+    )
+    async with aclosing(chain.stream(messages, options, channel=CHANNEL)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Answered):
+                answered = piece
+            else:
+                show(piece)
+    if not answered.completion.content.strip():
+        raise LLMError("provider_error", f"{answered.provider} gave an empty answer.")
+    return answered
+
+
+def _options(persona: Persona, choices: Choices) -> Options:
+    temperature = choices.temperature
+    return Options(
+        model=choices.model or persona.model,
+        temperature=persona.temperature if temperature is None else temperature,
+        max_tokens=choices.max_tokens or persona.max_tokens,
+    )

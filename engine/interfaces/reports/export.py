@@ -1,0 +1,139 @@
+"""The history as a file: JSON lines, CSV, Markdown. A row at a time, however many there are."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Literal
+
+import orjson
+
+from engine.interfaces.reports.dates import iso, shown
+from engine.interfaces.reports.output import json, safe, visible
+from storage.audit import channels, entries
+from storage.audit.entries import Entry
+from storage.audit.reading import Reader
+from storage.audit.selection import Selection
+from storage.beside import beside
+
+Format = Literal["jsonl", "csv", "markdown"]
+
+
+def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[Entry]:
+    """Oldest first; where people read them, a channel after the other."""
+    if kind == "markdown" and selection.channel_id is None:
+        for channel_id in channels.ids(connection):
+            yield from entries.in_order(connection, replace(selection, channel_id=channel_id))
+    else:
+        yield from entries.in_order(connection, selection)
+
+
+def render(found: Iterable[Entry], kind: Format) -> Iterator[bytes]:
+    """The bytes of each row, behind those of a head."""
+    match kind:
+        case "jsonl":
+            return _jsonl(found)
+        case "csv":
+            return _csv(found)
+        case "markdown":
+            return _markdown(found)
+
+
+def _jsonl(found: Iterable[Entry]) -> Iterator[bytes]:
+    for entry in found:
+        yield json({"time": iso(entry.ts_ms), **entry.record}).encode() + b"\n"
+
+
+def _csv(found: Iterable[Entry]) -> Iterator[bytes]:
+    yield _csv_line(["time", *Entry.__dataclass_fields__])
+    for entry in found:
+        values = entry.record
+        if entry.details is not None:
+            values["details"] = orjson.dumps(entry.details).decode()
+        yield _csv_line([iso(entry.ts_ms), *values.values()])
+
+
+def _csv_line(values: list[object]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode()
+
+
+def _markdown(found: Iterable[Entry]) -> Iterator[bytes]:
+    """A heading where the channel changes, a quote for each row."""
+    channel: str | None = None
+    for entry in found:
+        if entry.channel != channel:
+            channel = entry.channel
+            yield f"# {_escaped(visible(channel))}\n\n".encode()
+        who = "(erased)" if entry.erased else _escaped(visible(entry.username))
+        by = "/".join(filter(None, (entry.persona, entry.provider, entry.model)))
+        head = {
+            "message": f"**{who}**",
+            "prompt": f"**{who}** (raw completion)",
+            "answer": f"**{_escaped(visible(by))}** to {who}",
+            "completion": f"**{_escaped(visible(by, 'model'))}** to {who}",
+            "error": f"**error {_escaped(visible(entry.code))}** to {who}",
+            "cancelled": f"**stopped** by {who}",
+            "persona": f"{who} switched the persona to **{_escaped(visible(entry.persona))}**",
+        }.get(entry.kind, f"{who}: {entry.kind}")
+        request_id = _escaped(visible(entry.request_id))
+        yield f"{head} · {shown(entry.ts_ms)} · {request_id}\n\n".encode()
+        text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content
+        if text:
+            quoted = "\n".join(f"> {line}" for line in safe(_escaped(text)))
+            yield f"{quoted}\n\n".encode()
+
+
+def _escaped(text: str) -> str:
+    """No tags: a message must not become a part of the page that shows it."""
+    return text.replace("<", "\\<")
+
+
+@contextmanager
+def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
+    """Where the bytes go: standard output, or a file that is there whole or not at all.
+
+    The file is its owner's alone. OSError where it cannot be written, or is one of `database`'s.
+    """
+    if file is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    file = file.resolve()
+    if file in _files_of(database):
+        raise FileExistsError(errno.EEXIST, "it belongs to the database", str(file))
+    if file.exists() and not file.is_file():  # a device or a pipe is no file to be replaced
+        with file.open("wb") as device:
+            yield device
+        return
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as temporary:
+            yield temporary
+            temporary.flush()
+            os.fsync(descriptor)
+        Path(name).replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _files_of(database: Path) -> set[Path]:
+    suffixes = ("", "-wal", "-shm", "-search", ".lock", ".http")
+    return {beside(database, suffix) for suffix in suffixes}
+
+
+def shown_safely(line: bytes) -> bytes:
+    """For a terminal: a file has the text as it was written, and that may steer one."""
+    return "\n".join(safe(line.decode())).encode()

@@ -1,0 +1,134 @@
+"""What is printed on: colours on a terminal, plain lines in a pipe, and nothing that steers either.
+
+What users and models wrote must not move a cursor, set a title, hide text or look like a line of
+ours: characters that do are shown as what they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
+
+import orjson
+
+# Control pictures, and all else that is not seen but acts: by its number.
+_SHOWN = {
+    **{code: chr(0x2400 + code) for code in range(0x20)},
+    **{code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)},
+    **{
+        code: f"<U+{code:04X}>"
+        for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+    },
+    0x7F: "\u2421",
+    ord("\t"): "    ",
+}
+_ACTING = re.compile(f"[{''.join(re.escape(chr(code)) for code in _SHOWN if code >= 0x7F)}]")
+Span = tuple[str, str]
+WIDEST_CELL = 60
+
+
+class Output:
+    """Lines to standard output. Styles are those of rich; in a pipe and with NO_COLOR none show."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._console: Any = None
+        is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        if self._stream.isatty() and not is_plain:
+            from rich.console import Console
+
+            self._console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
+
+    def line(self, *spans: str | Span) -> None:
+        """One line of texts and (text, style) pairs; nothing is wrapped or cut here."""
+        parts = [(span, "") if isinstance(span, str) else span for span in spans]
+        if self._console is None:
+            self._stream.write("".join(text for text, _ in parts) + "\n")
+            return
+        from rich.text import Text
+
+        self._console.print(Text.assemble(*parts), soft_wrap=True)
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Columns, numbers to the right; all but the last are at most `WIDEST_CELL` wide."""
+        cells = [[*(_cut(_cell(value)) for value in row[:-1]), _cell(row[-1])] for row in rows]
+        widths = [max(width(cell) for cell in column) for column in zip(heads, *cells, strict=True)]
+        right = [
+            bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
+            for i in range(len(heads))
+        ]
+        self.line((_row(heads, widths, right), "bold"))
+        for each in cells:
+            self.line(_row(each, widths, right))
+
+    def json(self, value: object) -> None:
+        """One line of JSON."""
+        self._stream.write(json(value) + "\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def json(value: object) -> str:
+    """As JSON, with what steers a terminal as \\u escapes, which mean the same."""
+    return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(value).decode())
+
+
+def safe(text: str) -> list[str]:
+    """A text's lines as they may be shown."""
+    return [visible(line, "") for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def visible(text: str | None, nothing: str = "-") -> str:
+    """A text on one line as it may be shown."""
+    return text.translate(_SHOWN) if text else nothing
+
+
+def indented(text: str, indent: str) -> list[str]:
+    """Lines, all but the first behind an indent: no text can forge the beginning of one of ours."""
+    first, *rest = safe(text)
+    return [first, *(indent + line for line in rest)]
+
+
+def number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def width(text: str) -> int:
+    """Cells of a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return visible(None if value is None else str(value))
+
+
+def _cut(cell: str) -> str:
+    """So that one long name does not push all columns off the screen."""
+    if width(cell) <= WIDEST_CELL:
+        return cell
+    kept = ""
+    for letter in cell:
+        if width(kept) + width(letter) >= WIDEST_CELL:
+            break
+        kept += letter
+    return kept + "…"
+
+
+def _row(cells: Iterable[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = [
+        " " * (wide - width(cell)) + cell if is_right else cell + " " * (wide - width(cell))
+        for cell, wide, is_right in zip(cells, widths, right, strict=True)
+    ]
+    return "  ".join(padded).rstrip()

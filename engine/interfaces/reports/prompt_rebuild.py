@@ -1,0 +1,205 @@
+"""Why did it say that? The prompt that a model was given, rebuilt from history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.actors.conversation import Exchange
+from engine.answering import prompt
+from engine.config.settings import ServiceSettings
+from engine.interfaces.reports.dates import iso, shown
+from engine.interfaces.reports.output import Output, indented, number, visible
+from providers.base import Message
+from providers.prompt import Prompt
+from storage import persona_versions
+from storage.audit import turns
+from storage.audit.entries import Entry
+from storage.audit.reading import Reader
+from storage.audit.turns import Turn
+
+NO_LIMIT = 10**9
+NO_TEXT = "(The text of this persona was not kept.)"
+
+
+@dataclass(slots=True)
+class RebuiltPrompt:
+    """`doubts`: why the messages may not be what the model was shown, as sentences.
+
+    `matches`: whether their digest is the one that was kept then; None where none was.
+    """
+
+    turn: Turn
+    messages: list[Message] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    matches: bool | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return self.turn.outcome.details or {}
+
+    @property
+    def verdict(self) -> str:
+        """What may be believed of the messages."""
+        if self.matches:
+            return "exact: its digest is the one that was kept when the model was asked"
+        said = "not what the model was shown" if self.matches is False else "not proven"
+        return f"{said}: {' '.join(self.doubts)}"
+
+
+def rebuild(connection: Reader, turn: Turn) -> RebuiltPrompt:
+    """The prompt of a turn. One of a command that needs no model has no messages."""
+    rebuilt = RebuiltPrompt(turn)
+    if turn.asked is None:
+        return rebuilt
+    kept = rebuilt.details.get("prompt_digest")
+    if turn.asked.kind == "prompt":
+        rebuilt.messages = [Message("user", _content(turn.asked, rebuilt))]
+    else:
+        rebuilt.messages = _chat(connection, turn.asked, rebuilt)
+    if kept is None:
+        begun = "started_ms" in rebuilt.details
+        ended = "the turn ended before a model was asked" if begun else "it is too old"
+        rebuilt.doubts.append(f"No digest was kept: {ended}.")
+        return rebuilt
+    rebuilt.matches = prompt.digest(Prompt.of(rebuilt.messages)) == kept
+    if not rebuilt.matches and not rebuilt.doubts:
+        rebuilt.doubts.append(
+            "Rows of this channel may have been changed; `rosey-llm history verify` tells."
+        )
+    return rebuilt
+
+
+def _chat(connection: Reader, asked: Entry, rebuilt: RebuiltPrompt) -> list[Message]:
+    """By the engine's own rule, of just the pairs that it took then."""
+    pairs = rebuilt.details.get("exchanges")
+    if pairs is None:
+        pairs = (ServiceSettings.max_context_messages - 1) // 2
+        rebuilt.doubts.append(
+            f"How much of the conversation was shown is not known; here are {pairs} pairs at most."
+        )
+    found = turns.exchanges_before(connection, rebuilt.turn, pairs)
+    if len(found) < rebuilt.details.get("exchanges", 0):
+        rebuilt.doubts.append(f"Only {len(found)} of {pairs} pairs that were shown are there.")
+    exchanges = [
+        Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt)).encoded
+        for message, answer in found
+    ]
+    built = prompt.build(
+        _system(connection, rebuilt),
+        exchanges,
+        asked.username if asked.username is not None else _name(asked),
+        _content(asked, rebuilt),
+        max_messages=2 * len(exchanges) + 1,
+        budget_tokens=NO_LIMIT,
+    )
+    return list(built)
+
+
+def _system(connection: Reader, rebuilt: RebuiltPrompt) -> str:
+    version = rebuilt.details.get("persona_version")
+    text = persona_versions.prompt(connection, version) if version else None
+    if text is None:
+        rebuilt.doubts.append(NO_TEXT.strip("()"))
+        return NO_TEXT
+    return text
+
+
+def _content(entry: Entry, rebuilt: RebuiltPrompt) -> str:
+    if entry.erased_ms is None:
+        return entry.content
+    rebuilt.doubts.append(f"Row {entry.id} was erased on {shown(entry.erased_ms)}.")
+    return f"[erased on {shown(entry.erased_ms)}]"
+
+
+def _name(entry: Entry) -> str:
+    return "(erased)" if entry.erased else entry.username or "User"
+
+
+def print_rebuilt(out: Output, rebuilt: RebuiltPrompt) -> None:
+    outcome = rebuilt.turn.outcome
+    for name, value in _facts(rebuilt):
+        out.line((f"{name + ':':<15}", "bold"), value)
+    for message in rebuilt.messages:
+        out.line()
+        out.line((f"{message.role}", "bold cyan"))
+        for line in _block(message.content):
+            out.line(line)
+    out.line()
+    out.line((f"-> {outcome.kind}", "bold green" if outcome.code is None else "bold red"))
+    text = f"[erased on {shown(outcome.erased_ms)}]" if outcome.erased else outcome.content
+    for line in _block(text):
+        out.line(line)
+
+
+def _block(text: str) -> list[str]:
+    return [f"    {line}" for line in indented(text, "")]
+
+
+def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
+    turn, outcome, details = rebuilt.turn, rebuilt.turn.outcome, rebuilt.details
+    user = "(erased)" if outcome.erased else visible(outcome.username)
+    version = details.get("persona_version")
+    persona = visible(outcome.persona) + (f", version {version}" if version else "")
+    facts = [
+        ("request", visible(outcome.request_id) + _uses(turn)),
+        ("channel", visible(outcome.channel)),
+        ("user", user),
+        ("persona", persona),
+        ("provider", visible(outcome.provider)),
+        ("model", visible(outcome.model)),
+        ("settings", _named(details, {"temperature": "temperature", "max_tokens": "max_tokens"})),
+        ("attempts", number(details.get("attempts"))),
+        ("ended", visible(outcome.code or outcome.finish_reason or outcome.kind)),
+        (
+            "tokens",
+            f"{number(outcome.prompt_tokens)} of the prompt, "
+            f"{number(outcome.completion_tokens)} of the answer",
+        ),
+        ("accepted", shown(details.get("accepted_ms"))),
+        ("started", shown(details.get("started_ms"))),
+        ("waited", _ms(details.get("waited_ms"))),
+        ("took", _ms(outcome.latency_ms)),
+        ("answered", shown(outcome.ts_ms)),
+        ("published", shown(outcome.published_ms)),
+    ]
+    if turn.asked is None:
+        facts.append(("prompt", f"none: no model is asked for a {outcome.kind}"))
+    else:
+        facts.append(("prompt", rebuilt.verdict))
+    return facts
+
+
+def _uses(turn: Turn) -> str:
+    return f" (used {turn.uses} times here; this is the newest)" if turn.uses > 1 else ""
+
+
+def _named(details: dict[str, Any], names: dict[str, str]) -> str:
+    known = [f"{name} {details[key]}" for key, name in names.items() if key in details]
+    return ", ".join(known) or "-"
+
+
+def _ms(value: int | None) -> str:
+    return "-" if value is None else f"{value:,} ms"
+
+
+def record(rebuilt: RebuiltPrompt) -> dict[str, Any]:
+    """All of it, for JSON. Times also as milliseconds since 1970, in the rows."""
+    outcome, details = rebuilt.turn.outcome, rebuilt.details
+    times = {
+        "accepted": details.get("accepted_ms"),
+        "started": details.get("started_ms"),
+        "answered": outcome.ts_ms,
+        "published": outcome.published_ms,
+    }
+    return {
+        "request_id": outcome.request_id,
+        "channel": outcome.channel,
+        "uses": rebuilt.turn.uses,
+        "messages": rebuilt.messages,
+        "exact": rebuilt.matches,
+        "doubts": rebuilt.doubts,
+        "times": {name: ms if ms is None else iso(ms) for name, ms in times.items()},
+        "asked": rebuilt.turn.asked.record if rebuilt.turn.asked else None,
+        "outcome": outcome.record,
+    }

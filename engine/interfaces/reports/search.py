@@ -1,0 +1,105 @@
+"""A search in all that was said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.interfaces.reports.dates import iso, shown
+from engine.interfaces.reports.output import Output, Span, visible
+from engine.interfaces.reports.transcript import colour
+from storage import search_index
+from storage.audit import hits
+from storage.audit.hits import Hit
+from storage.audit.selection import Selection
+from storage.errors import IndexDamaged
+from storage.search_index import SearchIndex
+
+BATCH_ROWS = 10_000
+HIT_STYLE = "bold black on yellow"
+# (rows done, rows in all) of the index that is brought up to date
+OnProgress = Callable[[int, int], None]
+
+
+def search(
+    database: Path,
+    match: str,
+    selection: Selection,
+    limit: int,
+    *,
+    best: bool,
+    say: Callable[[str], None],
+    on_progress: OnProgress,
+) -> list[Hit]:
+    """Bring the index up to date, then look. Raises StorageUnavailable."""
+    try:
+        return _search(database, match, selection, limit, best, say, on_progress)
+    except IndexDamaged:
+        search_index.remove(database)
+        return _search(database, match, selection, limit, best, say, on_progress)
+
+
+def _search(
+    database: Path,
+    match: str,
+    selection: Selection,
+    limit: int,
+    best: bool,
+    say: Callable[[str], None],
+    on_progress: OnProgress,
+) -> list[Hit]:
+    with search_index.open_to_search(database) as index:
+        if index.in_memory:
+            say(
+                f"{search_index.path_of(database)} cannot be written, so the index is built in "
+                "memory, for this search alone."
+            )
+        _catch_up(index, on_progress)
+        return hits.search(index, match, selection, limit, best=best)
+
+
+def _catch_up(index: SearchIndex, on_progress: OnProgress) -> None:
+    """As far as the history goes now; it grows meanwhile."""
+    behind = index.behind
+    done = 0
+    while done < behind:
+        fed = index.feed(BATCH_ROWS)
+        if not fed:
+            return
+        done += fed
+        on_progress(min(done, behind), behind)
+
+
+def print_hits(out: Output, found: list[Hit], *, as_json: bool) -> None:
+    for hit in found:
+        if as_json:
+            excerpt = "".join(text for text, _ in hit.excerpt)
+            out.json({"time": iso(hit.entry.ts_ms), "excerpt": excerpt, **hit.entry.record})
+        else:
+            _print(out, hit)
+
+
+def _print(out: Output, hit: Hit) -> None:
+    entry = hit.entry
+    name = visible(entry.username)
+    who: list[Span] = [(name, f"bold {colour(name)}")]
+    if entry.kind not in ("message", "prompt"):
+        by = entry.persona if entry.kind in ("answer", "completion") else entry.kind
+        who = [(visible(by, "model"), "bold"), (f" to {name}", "dim")]
+    out.line(
+        (shown(entry.ts_ms), "dim"),
+        "  ",
+        (visible(entry.channel), "bold"),
+        "  ",
+        *who,
+        "  ",
+        (visible(entry.request_id), "dim"),
+    )
+    # Lines of the text are joined: an excerpt shows where the words stand, not how it looked.
+    out.line(
+        "    ",
+        *(
+            (visible(" ".join(text.split("\n")), ""), HIT_STYLE if is_hit else "")
+            for text, is_hit in hit.excerpt
+        ),
+    )

@@ -1,0 +1,122 @@
+"""A channel's history as a conversation that people read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from engine.interfaces.reports.dates import iso, shown
+from engine.interfaces.reports.output import Output, Span, indented, number, visible
+from storage.audit import channels, entries
+from storage.audit.entries import Entry
+from storage.audit.reading import Reader, reading
+from storage.audit.selection import Selection
+from storage.errors import CannotOpen
+
+POLL_S = 0.25
+COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green")
+INDENT = " " * 21
+
+
+def print_entries(out: Output, found: Iterable[Entry], *, with_ids: bool, as_json: bool) -> None:
+    for each in found:
+        if as_json:
+            out.json({"time": iso(each.ts_ms), **each.record})
+        else:
+            _print(out, each, with_ids)
+    out.flush()
+
+
+def _print(out: Output, entry: Entry, with_ids: bool) -> None:
+    first, *rest = indented(_text(entry), INDENT)
+    out.line((shown(entry.ts_ms), "dim"), "  ", *_head(entry), (first, _style(entry)))
+    for line in rest:
+        out.line((line, _style(entry)))
+    if with_ids:
+        out.line((f"{INDENT}{_account(entry)}", "dim"))
+
+
+def _head(entry: Entry) -> list[Span]:
+    """Who speaks."""
+    match entry.kind:
+        case "message" | "prompt":
+            raw = " (raw completion)" if entry.kind == "prompt" else ""
+            name = "(erased)" if entry.erased else visible(entry.username)
+            return [(name, f"bold {colour(name)}"), (f"{raw}: ", "dim")]
+        case "answer" | "completion":
+            model = visible("/".join(filter(None, (entry.provider, entry.model))))
+            return [(f"{visible(entry.persona, 'model')} ", "bold"), (f"[{model}]: ", "dim")]
+        case "error":
+            return [(f"! {visible(entry.code)}: ", "bold red")]
+        case "cancelled":
+            return [("! stopped: ", "bold yellow")]
+        case _:
+            return [("* ", "bold")]
+
+
+def _text(entry: Entry) -> str:
+    who = "(erased)" if entry.erased else visible(entry.username)
+    match entry.kind:
+        case "reset":
+            return f"{who} reset the conversation"
+        case "persona":
+            return f"{who} switched the persona to {visible(entry.persona)}"
+        case "personas":
+            return f"{who} looked at the personas"
+        case "help":
+            return f"{who} asked for help"
+        case "stop":
+            return f"{who} stopped the answer"
+        case _ if entry.erased_ms is not None:
+            return f"[erased on {shown(entry.erased_ms)}]"
+        case _:
+            return entry.content or "(nothing)"
+
+
+def _style(entry: Entry) -> str:
+    if entry.erased or entry.kind in ("reset", "persona", "personas", "help", "stop"):
+        return "dim italic"
+    return {"error": "red", "cancelled": "yellow"}.get(entry.kind, "")
+
+
+def _account(entry: Entry) -> str:
+    """How to find the row again and, of an answer, what it took."""
+    parts = [f"row {entry.id}", f"request {visible(entry.request_id)}"]
+    if entry.completion_tokens is not None:
+        parts.append(f"tokens {number(entry.prompt_tokens)} + {number(entry.completion_tokens)}")
+    if entry.latency_ms is not None:
+        parts.append(f"{number(entry.latency_ms)} ms")
+    if entry.finish_reason:
+        parts.append(visible(entry.finish_reason))
+    return "(" + ", ".join(parts) + ")"
+
+
+def colour(name: str) -> str:
+    """The same for a name each time."""
+    return COLOURS[sum(name.encode()) % len(COLOURS)]
+
+
+def follow(path: Path, channel: str, selection: Selection, after_id: int) -> Iterator[list[Entry]]:
+    """New rows as they are committed, for ever; also of a backup put in the place of the file."""
+    while True:
+        try:
+            with reading(path) as connection:
+                file = path.stat()
+                after_id = min(after_id, entries.newest_id(connection))
+                while path.stat().st_ino == file.st_ino:
+                    channel_id = channels.find(connection, channel)
+                    if channel_id is not None:
+                        known = Selection(channel_id, selection.username, selection.since_ms)
+                        for found in _new(connection, known, after_id):
+                            after_id = found[-1].id
+                            yield found
+                    time.sleep(POLL_S)
+        except (CannotOpen, OSError):
+            time.sleep(POLL_S)  # it is about to be put there
+
+
+def _new(connection: Reader, selection: Selection, after_id: int) -> Iterator[list[Entry]]:
+    while found := entries.after(connection, selection, after_id):
+        yield found
+        after_id = found[-1].id

@@ -1,0 +1,1 @@
+"""`rosey-llm chat`: a conversation in the terminal."""

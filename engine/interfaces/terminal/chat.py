@@ -1,0 +1,268 @@
+"""`rosey-llm chat`: a conversation in the terminal, or a line in and an answer out in a script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from engine.app import App, url_file
+from engine.config.settings import Settings
+from engine.errors import AlreadyRunning, CannotStart
+from engine.interfaces.terminal import line_input
+from engine.traffic.chat_client import ChatClient, LineTooLong, Received, ServiceGone
+
+Start = Callable[[AsyncExitStack], Awaitable[App]]
+FIND_LIMIT_S = 30.0
+FIND_PAUSE_S = 0.2
+TRY_S = 2.0
+EXIT_INTERRUPTED = 130
+
+
+async def chat(settings: Settings, channel: str, user: str, config: Path | None = None) -> int:
+    """Converse until the input ends: 0 where every line had its answer, else 1.
+
+    130 where Ctrl-C ended it. The service, if it was ours, is drained on return; `config` is the
+    file that it reloads.
+    """
+    line_input.tolerate_odd_bytes()
+    channel, user = line_input.clean(channel), line_input.clean(user)
+    start = partial(_start_app, settings, config)
+    terminal = Terminal(
+        lambda: _client(settings, channel, user, start), settings.service.bot_name, user
+    )
+    talking = asyncio.create_task(terminal.run())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, _on_interrupt, terminal, talking)
+    try:
+        return await talking
+    except asyncio.CancelledError:
+        if not terminal.leaving:
+            raise
+        return EXIT_INTERRUPTED
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
+    """Ctrl-C: stops an answer, or leaves; while leaving, it warns once and then ends at once."""
+    if terminal.warned:
+        os._exit(EXIT_INTERRUPTED)
+    elif terminal.leaving:
+        terminal.warned = True
+        sys.stderr.write("Finishing what runs; Ctrl-C once more ends it at once.\n")
+    elif terminal.listening:
+        terminal.stop_or_explain()
+    else:
+        terminal.leaving = terminal.warned = True
+        talking.cancel()
+
+
+@asynccontextmanager
+async def _client(
+    settings: Settings, channel: str, user: str, start: Start
+) -> AsyncIterator[ChatClient]:
+    """A bot that is heard: by the service that runs already, or by one started for it."""
+    async with AsyncExitStack() as stack:
+        if settings.nats.url != "embedded":
+            client = await _connected(stack, settings, settings.nats.url, channel, user)
+            if not await client.service_answers():
+                await start(stack)
+        else:
+            client = await _found(stack, settings, channel, user, start)
+        yield client
+
+
+async def _found(
+    stack: AsyncExitStack, settings: Settings, channel: str, user: str, start: Start
+) -> ChatClient:
+    """The service may just be starting, or leaving: it is started or found, whichever comes first.
+
+    Raises CannotStart where neither comes in `FIND_LIMIT_S`.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline_s = clock() + FIND_LIMIT_S
+    while True:
+        try:
+            app = await start(stack)
+            return await _connected(stack, settings, app.url, channel, user)
+        except AlreadyRunning as exc:
+            running = exc
+        if client := await _running(stack, settings, channel, user):
+            return client
+        if clock() > deadline_s:
+            raise CannotStart(f"A service is running, but does not answer. {running}") from running
+        await asyncio.sleep(FIND_PAUSE_S)
+
+
+async def _running(
+    stack: AsyncExitStack, settings: Settings, channel: str, user: str
+) -> ChatClient | None:
+    """A bot of the service that runs; None where it is not to be found, yet or any more."""
+    try:
+        url = url_file(settings).read_text().strip()
+        client = await ChatClient.connect(settings.nats, url, channel, user, TRY_S)
+    except (OSError, ValueError):  # no file, half a URL, nobody there
+        return None
+    if await client.service_answers():
+        stack.push_async_callback(client.close)
+        return client
+    await client.close()
+    return None
+
+
+async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitStack) -> App:
+    app = App(settings, config)
+    await app.start()
+    stack.push_async_callback(app.drain)
+    return app
+
+
+async def _connected(
+    stack: AsyncExitStack, settings: Settings, url: str, channel: str, user: str
+) -> ChatClient:
+    try:
+        client = await ChatClient.connect(settings.nats, url, channel, user)
+    except ConnectionError as exc:
+        raise CannotStart(str(exc)) from exc
+    stack.push_async_callback(client.close)
+    return client
+
+
+class Terminal:
+    """Reads lines, shows answers while they are written.
+
+    `reach` gives a bot that is heard; it is asked again where the service has gone. `listening`
+    says that a person sits there and has not left; `leaving` that no more lines are taken.
+    """
+
+    def __init__(
+        self, reach: Callable[[], AbstractAsyncContextManager[ChatClient]], bot_name: str, user: str
+    ) -> None:
+        self.listening = self.leaving = self.warned = False
+        self._greeted = False
+        self._reach = reach
+        self._client: ChatClient | None = None
+        self._interactive = line_input.is_interactive()
+        self._piped = line_input.Piped(None if sys.stdin is None else sys.stdin.fileno())
+        self._prompt = f"{user}> " if self._interactive else ""
+        self._label = f"{bot_name}: " if self._interactive else ""
+        self._answering = False
+        self._shown = ""
+        self._failures = 0
+
+    async def run(self) -> int:
+        text: str | None = ""
+        while text is not None:
+            async with self._reach() as self._client:
+                self._greet()
+                text = await self._talk(self._client, text)
+                self.listening = False
+                if text is None:
+                    self._leave()
+        return 1 if self._failures else 0
+
+    def stop_or_explain(self) -> None:
+        if not self._answering or self._client is None:
+            _show(f"\n(Ctrl-D leaves)\n{self._prompt}")
+            return
+        self._stopping = asyncio.ensure_future(self._client.stop())
+
+    def _greet(self) -> None:
+        self.listening = self._interactive
+        if not self._interactive or self._greeted:
+            return
+        with contextlib.suppress(ImportError):  # there is none for Windows
+            import readline  # noqa: F401 - it gives `input` its line editing
+        self._greeted = True
+        _show("Talk to me. Ctrl-C stops an answer, Ctrl-D leaves, !chat help tells more.\n")
+
+    def _leave(self) -> None:
+        self.leaving = True
+        if self._interactive:
+            _show("\n")
+
+    async def _talk(self, client: ChatClient, text: str | None) -> str | None:
+        """Converse, with `text` first; None at the end, or the line that found the service gone."""
+        while text is not None:
+            if text:
+                if await client.gone():
+                    return text
+                await self._converse(client, text)
+            text = await self._next_line()
+        return None
+
+    async def _next_line(self) -> str | None:
+        """The next line without its `!chat`; empty where there is nothing to say."""
+        line = await line_input.in_thread(
+            (lambda: line_input.typed(self._prompt)) if self._interactive else self._piped.next
+        )
+        if line is None:
+            return None
+        text = line_input.clean(line).strip()
+        if text.split(maxsplit=1)[:1] == ["!chat"]:
+            # A bare `!chat` is asked as it is: the engine answers with its help.
+            return text.removeprefix("!chat").strip() or "help"
+        return text
+
+    async def _converse(self, client: ChatClient, line: str) -> None:
+        self._answering, self._shown = True, ""
+        try:
+            async with aclosing(client.ask(line)) as heard:
+                async for values in heard:
+                    self._take(values)
+        except TimeoutError:
+            self._fail("There was no answer.")
+        except ServiceGone:
+            self._fail("The service has gone before it answered.")
+        except LineTooLong as exc:
+            self._fail(str(exc))
+        except asyncio.CancelledError:
+            await client.stop()
+            raise
+        finally:
+            self._answering = False
+
+    def _take(self, values: Received) -> None:
+        match values["type"]:
+            case "llm_delta":
+                if values["index"] == 0 and self._shown:
+                    _show("\n")  # the answer is written once more, from its start
+                    self._shown = ""
+                self._more(values["delta"])
+            case "llm_response":
+                # Deltas come by another subscription and may be behind; the answer is whole.
+                content = values["content"]
+                if content.startswith(self._shown):
+                    self._more(content[len(self._shown) :])
+                else:
+                    _show("\n")
+                    self._shown = ""
+                    self._more(content)
+                _show("\n")
+            case "llm_error" if values["code"] == "cancelled":
+                _show(" [stopped]\n")
+            case "llm_error":
+                self._fail(values["error"])
+
+    def _more(self, text: str) -> None:
+        _show(text if self._shown else self._label + text)
+        self._shown += text
+
+    def _fail(self, error: str) -> None:
+        self._failures += 1
+        if self._shown:
+            _show("\n")
+        sys.stderr.write(f"Error: {error}\n")
+
+
+def _show(text: str) -> None:
+    # What a model writes must not steer the terminal.
+    sys.stdout.write("".join(c for c in text if c.isprintable() or c in "\n\t"))
+    sys.stdout.flush()

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from engine.interfaces.reports import dates
+
+# A Monday.
+NOW = "2026-11-23 12:30:00"
+
+
+@pytest.fixture(autouse=True, params=["UTC", "America/New_York", "Asia/Kolkata"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Dates are local, wherever that is."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+def now() -> datetime:
+    return datetime.fromisoformat(NOW).astimezone()
+
+
+def parsed(text: str) -> tuple[str, str]:
+    span = dates.parse(text, now())
+    return dates.shown(span.start_ms), dates.shown(span.end_ms)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("now", NOW),
+        ("2h", "2026-11-23 10:30:00"),
+        ("90 min", "2026-11-23 11:00:00"),
+        ("30s ago", "2026-11-23 12:29:30"),
+        ("3 days ago", "2026-11-20 12:30:00"),
+        ("1w", "2026-11-16 12:30:00"),
+        ("an hour ago", "2026-11-23 11:30:00"),
+        ("2026-11-01 14:00", "2026-11-01 14:00:00"),
+        ("2026-11-01T14:00:05", "2026-11-01 14:00:05"),
+        ("1 Nov 2026 14:00", "2026-11-01 14:00:00"),
+        ("yesterday 14:00", "2026-11-22 14:00:00"),
+        ("Yesterday at 3pm", "2026-11-22 15:00:00"),
+        ("yesterday noon", "2026-11-22 12:00:00"),
+        ("sunday 08:15", "2026-11-22 08:15:00"),
+        ("09:00", "2026-11-23 09:00:00"),
+        ("14:00", "2026-11-22 14:00:00"),
+        ("last week", "2026-11-16 12:30:00"),
+    ],
+)
+def test_a_moment_is_understood(text: str, moment: str) -> None:
+    assert parsed(text) == (moment, moment)
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "next_day"),
+    [
+        ("today", "2026-11-23", "2026-11-24"),
+        ("yesterday", "2026-11-22", "2026-11-23"),
+        ("monday", "2026-11-16", "2026-11-17"),
+        ("last friday", "2026-11-20", "2026-11-21"),
+        ("2026-11-01", "2026-11-01", "2026-11-02"),
+        ("1 November 2026", "2026-11-01", "2026-11-02"),
+    ],
+)
+def test_a_day_is_taken_whole(text: str, day: str, next_day: str) -> None:
+    assert parsed(text) == (f"{day} 00:00:00", f"{next_day} 00:00:00")
+
+
+def test_a_time_with_a_zone_is_that_time_everywhere() -> None:
+    for text in ("2026-11-01T14:00:00Z", "2026-11-01 19:30+05:30", "2026-11-01 14:00 UTC"):
+        assert dates.parse(text, now()).start_ms == 1793541600000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "1", "12", "-1", "a", "abc", "soon", "hello 3", "march", "2026", "11/12/2026",
+     "today at 9",
+     "2026-13-01", "2026-02-30", "25:00", "13pm", "999999d", "in 2 hours", "\ud800",
+     "2h; drop", "٣"],
+)  # fmt: skip
+def test_what_may_mean_anything_is_refused_with_what_would_be_understood(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a date such as"):
+        dates.parse(text, now())
