@@ -25,8 +25,8 @@ from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain import ProviderChain
 from storage import mailboxes, persona_versions
-from storage.database import Database
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.engine")
 PRUNE_INTERVAL_S = 60.0

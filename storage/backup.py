@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from storage.errors import StorageUnavailable
-from storage.reader import open_reader
+from storage.queries.reader import open_reader
 
 
 @contextmanager
@@ -45,13 +45,13 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
 
 def _check(target: Path, database: Path) -> None:
     """Raises FileExistsError where the copy must not take the place of what is there."""
-    journal = target.with_name(f"{target.name}-wal")
+    wal = target.with_name(f"{target.name}-wal")
     if target.exists() and target.samefile(database):
         raise FileExistsError(errno.EEXIST, "it is the database itself", str(target))
     if target.exists() and not target.is_file():
         raise FileExistsError(errno.EEXIST, "it is no plain file", str(target))
-    if journal.exists() and journal.stat().st_size:  # SQLite would write it into the copy
-        why = f"{journal.name} beside it belongs to a database in use, or one that was killed"
+    if wal.exists() and wal.stat().st_size:  # SQLite would write it into the copy
+        why = f"{wal.name} beside it belongs to a database in use, or one that was killed"
         raise FileExistsError(errno.EEXIST, why, str(target))
 
 

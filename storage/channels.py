@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from storage.connection import known
+from storage.writer.connection import known
 
 
 def find(connection: sqlite3.Connection, name: str) -> int | None:

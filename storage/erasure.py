@@ -1,8 +1,8 @@
 """Erasing: what was said goes, that something was said stays.
 
 An erased row of the history keeps its place, its facts and the digest of what was there
-(`storage/digest.py`); user, content and salt are gone. With it, in the same commit, goes what else
-held its text: the body of its outcome in the outbox, and the snapshot of its channel.
+(`storage/hash_chain.py`); user, content and salt are gone. With it, in the same commit, goes what
+else held its text: the body of its outcome in the outbox, and the snapshot of its channel.
 
 A command that waits is made into one that says that it was erased; its place in its channel's order
 stays, and it comes to its outcome like any other.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from storage import digest
+from storage import hash_chain
 
 # A step looks at so many rows and erases so many, so that no live turn waits long behind it.
 SLICE = 5000
@@ -48,7 +48,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ErasableRows:
     """One step: rows to erase (id, content) and their channels; the next step begins at `reached`.
 
     `reached` is None behind the last row.
@@ -79,12 +79,12 @@ def newest(connection: sqlite3.Connection) -> int:
     return int(row[0] or 0)
 
 
-def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int) -> Found:
+def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int) -> ErasableRows:
     """The next rows of the scope that are not erased yet, behind `after_id` and up to `upto`."""
     _teach_to_fold(connection)
     end = _end_of_slice(connection, scope, after_id, upto)
     if end is None:
-        return Found([], frozenset(), None)
+        return ErasableRows([], frozenset(), None)
     where, values = _condition(scope)
     rows = connection.execute(
         "SELECT h.id, h.content, c.name FROM history h JOIN channel c ON c.id = h.channel_id"  # noqa: S608
@@ -92,7 +92,7 @@ def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int)
         (after_id, end, *values, BATCH),
     ).fetchall()
     reached = rows[-1][0] if len(rows) == BATCH else end
-    return Found(
+    return ErasableRows(
         [(row_id, content) for row_id, content, _ in rows],
         frozenset(name for *_, name in rows),
         reached,
@@ -119,7 +119,7 @@ def blank(
         if row is None:
             continue
         salt, username, content, channel_id, channel, request_id = row
-        private = digest.of_private(salt, username, content)
+        private = hash_chain.of_private(salt, username, content)
         connection.execute(
             f"UPDATE history SET {EMPTIED} WHERE id = ?",  # noqa: S608
             (now_ms, private, row_id),

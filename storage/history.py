@@ -27,7 +27,7 @@ persona_version  which text the persona had (`storage/persona_versions.py`)
 temperature, max_tokens   what the provider was asked for
 prompt_digest    SHA-256 of the prompt, in hexadecimal digits
 
-`digest` chains each row to the one before it in its channel (`storage/digest.py`).
+`digest` chains each row to the one before it in its channel (`storage/hash_chain.py`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from storage import digest
-from storage.connection import Head, known
-from storage.many import Insert, Values
+from storage import hash_chain
+from storage.writer.bulk_statements import Insert, Values
+from storage.writer.connection import Head, known
 
 Kind = Literal[
     "message",
@@ -56,8 +56,9 @@ Kind = Literal[
     "stop",
 ]
 INSERT = Insert(
-    f"INSERT INTO history (channel_id, username, content, salt, digest, {', '.join(digest.FACTS)})",
-    columns=5 + len(digest.FACTS),
+    "INSERT INTO history"
+    f" (channel_id, username, content, salt, digest, {', '.join(hash_chain.FACTS)})",
+    columns=5 + len(hash_chain.FACTS),
 )
 
 
@@ -82,7 +83,7 @@ class Row(NamedTuple):
     details: Mapping[str, Any] | None = None
 
 
-class Turn(NamedTuple):
+class TurnRows(NamedTuple):
     """What is appended together. The last of the rows is the turn's outcome.
 
     `accepted_ms` is added to the outcome's details.
@@ -94,7 +95,7 @@ class Turn(NamedTuple):
     accepted_ms: int | None = None
 
 
-class Past(NamedTuple):
+class PastRow(NamedTuple):
     """A row as the conversation needs it."""
 
     id: int
@@ -104,7 +105,7 @@ class Past(NamedTuple):
     persona: str | None
 
 
-def append(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
+def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[int]:
     """Append turns, each row numbered and chained within its channel; the ids of their outcomes.
 
     Of a turn without rows it is the id of its channel's newest row.
@@ -113,7 +114,7 @@ def append(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
     ahead: dict[int, Head] = {}
     rows: list[Values] = []
     ends: list[int] = []
-    salts = digest.new_salts(sum(len(turn.rows) for turn in turns))
+    salts = hash_chain.new_salts(sum(len(turn.rows) for turn in turns))
     for turn in turns:
         channel_id = turn.channel_id
         head = ahead.get(channel_id) or heads.get(channel_id) or _head(connection, channel_id)
@@ -131,7 +132,7 @@ def append(connection: sqlite3.Connection, turns: Sequence[Turn]) -> list[int]:
     ]
 
 
-def _chained(turn: Turn, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
+def _chained(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
     """What is inserted for a row that follows `head`; and the head that it is itself."""
     seq = head.seq + 1
     facts = (
@@ -149,8 +150,8 @@ def _chained(turn: Turn, row: Row, head: Head, salt: bytes) -> tuple[Values, Hea
         row.code,
         _details(row, turn.accepted_ms if row is turn.rows[-1] else None),
     )
-    private = digest.of_private(salt, row.username, row.content)
-    link = digest.of_row(head.digest, private, facts)
+    private = hash_chain.of_private(salt, row.username, row.content)
+    link = hash_chain.of_row(head.digest, private, facts)
     return (turn.channel_id, row.username, row.content, salt, link, *facts), Head(seq, link)
 
 
@@ -165,7 +166,7 @@ def _head(connection: sqlite3.Connection, channel_id: int) -> Head:
     name = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
     if name is None:
         raise sqlite3.IntegrityError(f"there is no channel {channel_id}")
-    return Head(0, digest.of_channel(name[0]))
+    return Head(0, hash_chain.of_channel(name[0]))
 
 
 def _details(row: Row, accepted_ms: int | None) -> str | None:
@@ -184,23 +185,23 @@ def newest(connection: sqlite3.Connection, channel_id: int) -> int:
 
 def tail(
     connection: sqlite3.Connection, channel_id: int, after_id: int, max_messages: int
-) -> list[Past]:
+) -> list[PastRow]:
     """The rows after `after_id` that a window of `max_messages` messages needs, oldest first.
 
     These are answered messages with their answers, the newest reset and the newest persona switch.
     Reads backwards and stops at that reset or when the window is full; what it passes over, failed
     turns, raw completions and what was erased, is never held in memory.
     """
-    rows: list[Past] = []
+    rows: list[PastRow] = []
     messages = 0
-    newer: Past | None = None
+    newer: PastRow | None = None
     cursor = connection.execute(
         "SELECT id, kind, username, content, persona, erased_ms FROM history"
         " WHERE channel_id = ? AND id > ? ORDER BY id DESC",
         (channel_id, after_id),
     )
     for *values, erased_ms in cursor:
-        row = Past(*values)
+        row = PastRow(*values)
         if row.kind == "message" and newer is not None and newer.kind == "answer":
             if erased_ms is None:
                 rows += newer, row
@@ -219,11 +220,11 @@ def tail(
 
 def _persona_before(
     connection: sqlite3.Connection, channel_id: int, after_id: int, before_id: int
-) -> list[Past]:
+) -> list[PastRow]:
     """The newest switch of those rows. It may be far back: only without a snapshot is that far."""
     row = connection.execute(
         "SELECT id, kind, username, content, persona FROM history WHERE channel_id = ?"
         " AND id > ? AND id < ? AND kind = 'persona' ORDER BY id DESC LIMIT 1",
         (channel_id, after_id, before_id),
     ).fetchone()
-    return [Past(*row)] if row else []
+    return [PastRow(*row)] if row else []

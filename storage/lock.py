@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from storage.beside import beside
 from storage.errors import CannotOpen, DatabaseInUse
+from storage.sidecar import sidecar_path
 
 LOOK_S = 0.02  # `owner`, which has a look, has a free lock for a moment itself
 
@@ -18,7 +18,7 @@ def owner(database: Path) -> str | None:
 
     CannotOpen where only another user may know.
     """
-    file = beside(database, ".lock")
+    file = sidecar_path(database, ".lock")
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -36,7 +36,7 @@ class Lock:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._file = beside(database, ".lock")
+        self._file = sidecar_path(database, ".lock")
         self._fd: int | None = None
 
     def take(self) -> None:

@@ -20,16 +20,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from storage import channels, outbox
-from storage.many import Insert, Values
 from storage.outbox import OutcomeKind, Settled, find_settled, prune, published, unpublished
-from storage.settling import Outcome, settle, settle_all, settle_at_once
+from storage.settlement import settle, settle_all, settle_at_once
+from storage.writer.bulk_statements import Insert, Values
 
 __all__ = [
     "Acceptance",
     "Accepted",
+    "AcceptedCommand",
     "AlreadyWaiting",
-    "Command",
-    "Outcome",
     "OutcomeKind",
     "Settled",
     "Waiting",
@@ -59,7 +58,7 @@ INSERT = Insert(
 )
 
 
-class Command(NamedTuple):
+class AcceptedCommand(NamedTuple):
     """What is to be accepted. `attempts` is 1 where its turn starts as soon as it is accepted:
     that saves `take` a commit.
     """
@@ -111,11 +110,13 @@ def put(
     attempts: int = 0,
 ) -> Acceptance:
     """`put_all` of one command."""
-    command = Command(channel, request_id, username, body, replies, now_ms, attempts)
+    command = AcceptedCommand(channel, request_id, username, body, replies, now_ms, attempts)
     return put_all(connection, (command,))[0]
 
 
-def put_all(connection: sqlite3.Connection, commands: Sequence[Command]) -> list[Acceptance]:
+def put_all(
+    connection: sqlite3.Connection, commands: Sequence[AcceptedCommand]
+) -> list[Acceptance]:
     """Accept commands, those excepted whose request is waiting or has been answered."""
     acceptances: list[Acceptance] = []
     rows: list[Values] = [
@@ -150,7 +151,7 @@ def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
     return {(channel_id, request_id): row_id for channel_id, request_id, row_id in found}
 
 
-def _join(connection: sqlite3.Connection, command: Command) -> AlreadyWaiting | Settled:
+def _join(connection: sqlite3.Connection, command: AcceptedCommand) -> AlreadyWaiting | Settled:
     known = join(connection, command.channel, command.request_id, command.replies)
     if known is None:
         raise sqlite3.IntegrityError("a command was neither accepted nor known")

@@ -7,7 +7,7 @@ import sqlite3
 
 import sqlite_utils
 
-from storage import digest
+from storage import hash_chain
 from storage.errors import CannotOpen
 
 migrations = sqlite_utils.Migrations("rosey-llm")
@@ -146,17 +146,17 @@ def m002_chain_of_digests(db: sqlite_utils.Database) -> None:
 def _chain(connection: sqlite3.Connection) -> None:
     """Copy `history` to `history_chained`, with digests; the rows before had none."""
     heads = {
-        channel_id: digest.of_channel(name)
+        channel_id: hash_chain.of_channel(name)
         for channel_id, name in connection.execute("SELECT id, name FROM channel")
     }
-    facts = ", ".join(digest.FACTS[:-1])
+    facts = ", ".join(hash_chain.FACTS[:-1])
     rows = connection.execute(
         f"SELECT id, channel_id, username, content, {facts} FROM history ORDER BY id"  # noqa: S608
     )
     for row_id, channel_id, username, content, *values in rows:
-        salt = digest.new_salt()
-        private = digest.of_private(salt, username, content)
-        link = digest.of_row(heads[channel_id], private, (*values, None))
+        salt = hash_chain.new_salt()
+        private = hash_chain.of_private(salt, username, content)
+        link = hash_chain.of_row(heads[channel_id], private, (*values, None))
         heads[channel_id] = link
         connection.execute(
             "INSERT INTO history_chained"  # noqa: S608

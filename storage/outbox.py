@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from storage.many import ByIds, Insert, Values
+from storage.writer.bulk_statements import ByIds, Insert, Values
 
 OutcomeKind = Literal["response", "error"]
 INSERT = Insert(

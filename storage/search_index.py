@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from storage.beside import beside
 from storage.errors import IndexDamaged, StorageUnavailable
+from storage.sidecar import sidecar_path
 
 VERSION = 1
 TOKENIZER = "unicode61 remove_diacritics 2"
@@ -160,7 +160,7 @@ class SearchIndex:
 
 
 def path_of(database: Path) -> Path:
-    return beside(database, "-search")
+    return sidecar_path(database, "-search")
 
 
 def open_index(database: Path) -> SearchIndex:

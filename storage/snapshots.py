@@ -6,11 +6,11 @@ import sqlite3
 from dataclasses import dataclass
 
 from storage import history
-from storage.history import Past
+from storage.history import PastRow
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSnapshot:
     """What waking a channel needs: its snapshot, if it has one, and the rows after it.
 
     The snapshot reaches history id `snapshot_upto`; with the rows it is `upto`, the channel's
@@ -20,7 +20,7 @@ class Loaded:
     body: bytes | None
     snapshot_upto: int
     upto: int
-    rows: list[Past]
+    rows: list[PastRow]
 
 
 def save(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes) -> None:
@@ -36,7 +36,7 @@ def save(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body:
 
 def load(
     connection: sqlite3.Connection, name: str, max_messages: int, *, trust_snapshot: bool = True
-) -> Loaded:
+) -> LoadedSnapshot:
     """A channel by its name; without `trust_snapshot` history alone."""
     found = connection.execute(
         "SELECT c.id, s.upto, s.body FROM channel c LEFT JOIN snapshot s ON s.channel_id = c.id"
@@ -44,9 +44,9 @@ def load(
         (name,),
     ).fetchone()
     if found is None:
-        return Loaded(None, 0, 0, [])
+        return LoadedSnapshot(None, 0, 0, [])
     channel_id, upto, body = found
     if body is None or not trust_snapshot:
         upto, body = 0, None
     rows = history.tail(connection, channel_id, upto, max_messages)
-    return Loaded(body, upto, max(upto, history.newest(connection, channel_id)), rows)
+    return LoadedSnapshot(body, upto, max(upto, history.newest(connection, channel_id)), rows)

@@ -36,8 +36,8 @@ def who_imports(package: str) -> set[str]:
     [
         ("nats", r"engine/traffic/(\w+/)?\w+\.py"),
         ("aiohttp", r"(providers/(session|local)|engine/monitoring/http)\.py"),
-        ("sqlite_utils", r"storage/\w+\.py"),
-        ("sqlite3", r"storage/(audit/)?\w+\.py"),
+        ("sqlite_utils", r"storage/(\w+/)?\w+\.py"),
+        ("sqlite3", r"storage/(\w+/)?\w+\.py"),
         ("xllamacpp", r"providers/local_server\.py"),
         ("click", r"engine/cli/\w+\.py"),
         ("datasette", r"engine/interfaces/audit/\w+\.py"),

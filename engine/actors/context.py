@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
-from storage.database import Database
+from storage.writer.database import Database
 
 
 @dataclass(slots=True)

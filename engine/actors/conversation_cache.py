@@ -12,8 +12,8 @@ from functools import partial
 from engine.actors.conversation import Conversation, SmallerWindow
 from engine.clock import now_ms
 from storage import snapshots
-from storage.database import Database
 from storage.history import Row
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.channel")
 

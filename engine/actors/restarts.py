@@ -11,8 +11,8 @@ from functools import partial
 
 from engine.actors.context import ActorContext
 from storage import suspensions
-from storage.database import Write
 from storage.errors import StorageUnavailable
+from storage.writer.database import Write
 
 log = logging.getLogger("rosey_llm.channel")
 CRASH_LIMIT = 5

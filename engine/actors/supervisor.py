@@ -21,9 +21,9 @@ from engine.commands.request import Request
 from engine.config.settings import ChannelSettings
 from engine.errors import Busy, EngineError
 from storage import mailboxes, suspensions
-from storage.database import Write
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
+from storage.writer.database import Write
 
 log = logging.getLogger("rosey_llm.supervisor")
 

@@ -10,9 +10,9 @@ from engine.commands.outcomes import Answer, Failure, decode
 from engine.commands.request import Request
 from engine.errors import LLMError
 from storage import mailboxes
-from storage.database import Database
 from storage.errors import StorageError
 from storage.mailboxes import Settled
+from storage.writer.database import Database
 
 
 class PendingCalls:

@@ -32,7 +32,7 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
 
     from engine.errors import CannotStart
     from storage.errors import CannotOpen
-    from storage.reader import open_reader
+    from storage.queries.reader import open_reader
 
     try:
         open_reader(path).close()

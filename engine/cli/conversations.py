@@ -21,7 +21,7 @@ from engine.cli.history import (
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
-    from storage.audit.channels import Order
+    from storage.queries.channels import Order
 
 
 @click.command(short_help="The channels: messages, speakers, tokens, last activity.")
@@ -47,7 +47,7 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
 
         from engine.interfaces.reports.dates import shown
         from engine.interfaces.reports.output import Output
-        from storage.audit import channels
+        from storage.queries import channels
 
         out = Output()
         found = channels.channels(connection, sort, limit)
@@ -101,7 +101,7 @@ def show(
     with reading(path) as connection:
         from engine.interfaces.reports import transcript
         from engine.interfaces.reports.output import Output
-        from storage.audit import entries
+        from storage.queries import entries
 
         out = Output()
         selection = selected(connection, channel, user, since, until)

@@ -93,9 +93,9 @@ def erase(
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
     """And whether an earlier erasure is still to be cleaned up after."""
     from storage import erasure
-    from storage.audit import channels
-    from storage.audit.reading import reading
     from storage.errors import StorageError
+    from storage.queries import channels
+    from storage.queries.reader import reading
 
     try:
         with reading(path) as connection:

@@ -64,7 +64,7 @@ def export(
     with reading(source.path) as connection:
         from engine.interfaces.reports import export
         from engine.interfaces.reports.progress import ProgressBar
-        from storage.audit import entries
+        from storage.queries import entries
 
         selection = selected(connection, channel, user, since, until)
         total = entries.count(connection, selection) if ProgressBar.is_seen() else 0

@@ -15,8 +15,8 @@ from engine.cli.startup import EXIT_CANNOT_START, cannot_start, config_file, con
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
-    from storage.audit.reading import Reader
-    from storage.audit.selection import Selection
+    from storage.queries.reader import Reader
+    from storage.queries.selection import Selection
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 ALL = sys.maxsize
@@ -147,8 +147,8 @@ def history(ctx: click.Context, config: Path | None) -> None:
 def reading(path: Path) -> Iterator[Reader]:
     """A connection that reads; what goes wrong with it ends the command."""
     from engine.interfaces.terminal import line_input
-    from storage.audit.reading import reading as audit_reading
     from storage.errors import StorageError
+    from storage.queries.reader import reading as audit_reading
 
     line_input.tolerate_odd_bytes()
     try:
@@ -166,8 +166,8 @@ def selected(
     until: Span | None,
 ) -> Selection:
     """The rows that the options ask for."""
-    from storage.audit import channels
-    from storage.audit.selection import Selection
+    from storage.queries import channels
+    from storage.queries.selection import Selection
 
     if since is not None and until is not None and until.end_ms <= since.start_ms:
         raise click.UsageError("--until is before --since.")
@@ -182,7 +182,7 @@ def selected(
 
 
 def no_channel(connection: Reader, name: str) -> NoReturn:
-    from storage.audit import channels
+    from storage.queries import channels
 
     no(f'There is no channel "{name}".', channels.nearest(connection, name))
 

@@ -20,7 +20,7 @@ def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) 
     with reading(source.path) as connection:
         from engine.interfaces.reports import prompt_rebuild
         from engine.interfaces.reports.output import Output, visible
-        from storage.audit import turns
+        from storage.queries import turns
 
         selection = selected(connection, channel, None, None, None)
         found = turns.find(connection, request_id, selection.channel_id)

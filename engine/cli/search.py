@@ -52,7 +52,7 @@ def search(
     '"a phrase"' in quotes is looked for as it stands, a prefix* with any ending. Accents and
     capitals make no difference. --json: a line for each hit. Exit code 1: nothing was found.
     """
-    from storage.audit.words import to_match
+    from storage.queries.search_terms import to_match
 
     try:
         match = to_match(" ".join(words))

@@ -24,9 +24,9 @@ from engine.cli.history import (
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
-    from storage.audit.reading import Reader
-    from storage.audit.selection import Selection
-    from storage.audit.totals import By
+    from storage.queries.reader import Reader
+    from storage.queries.selection import Selection
+    from storage.queries.totals import By
 
 
 @click.command(short_help="Count turns, errors and tokens, and how long answers took.")
@@ -64,7 +64,7 @@ def stats(
     with reading(source.path) as connection:
         from engine.interfaces.reports import stats
         from engine.interfaces.reports.output import Output
-        from storage.audit import totals
+        from storage.queries import totals
 
         selection = selected(connection, channel, user, since, until)
         found = totals.totals(connection, selection, by, limit)
@@ -79,7 +79,7 @@ def stats(
 
 def _plot(connection: Reader, selection: Selection, file: Path) -> None:
     from engine.interfaces.reports import plot
-    from storage.audit import totals
+    from storage.queries import totals
 
     unit: By = "hour" if totals.span_ms(connection, selection) <= plot.HOURLY_MS else "day"
     try:

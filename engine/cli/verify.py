@@ -13,7 +13,7 @@ from engine.cli.history import no, no_channel
 from engine.cli.startup import config_option
 
 if TYPE_CHECKING:
-    from storage.proof import Broken, Proved
+    from storage.verification import TamperedRow, Verified
 
 
 @click.command(short_help="Prove that the history is as it was written.")
@@ -35,24 +35,24 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.output import Output
     from engine.interfaces.reports.progress import ProgressBar
-    from storage import proof
-    from storage.audit.reading import reading
+    from storage import verification
     from storage.errors import StorageError
+    from storage.queries.reader import reading
 
     if seal is not None and channel is not None:
         raise click.UsageError("A seal is of the whole history: leave out --channel.")
     try:
-        sealed = proof.Seal.parse(seal) if seal is not None else None
+        sealed = verification.Seal.parse(seal) if seal is not None else None
     except ValueError as exc:
         raise click.BadParameter(f"{exc}.", param_hint="--seal") from exc
     try:
         with reading(source.path) as connection, ProgressBar("Verifying") as bar:
             if channel is not None:
-                proved = proof.verify_channel(connection, channel)
+                proved = verification.verify_channel(connection, channel)
             else:
-                advance = shown.advance(bar, proof.given_ids(connection))
-                proved = proof.verify(connection, sealed, advance)
-    except proof.Broken as exc:
+                advance = shown.advance(bar, verification.given_ids(connection))
+                proved = verification.verify(connection, sealed, advance)
+    except verification.TamperedRow as exc:
         _say_broken(exc, as_json)
     except KeyError:
         _no_channel(source.path, str(channel))
@@ -108,11 +108,11 @@ def backup(
         shown.print_verified(Output(), found, None)
 
 
-def _copy(database: Path, file: Path, *, force: bool) -> Proved | Broken:
+def _copy(database: Path, file: Path, *, force: bool) -> Verified | TamperedRow:
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.progress import ProgressBar
-    from storage import backup, proof
-    from storage.audit.reading import reading
+    from storage import backup, verification
+    from storage.queries.reader import reading
 
     with (
         ProgressBar("Verifying the copy") as bar,
@@ -122,13 +122,13 @@ def _copy(database: Path, file: Path, *, force: bool) -> Proved | Broken:
         if ProgressBar.is_seen():
             click.echo(f"Copying {database} ...", err=True)
         try:
-            advance = shown.advance(bar, proof.given_ids(connection))
-            return proof.verify(connection, None, advance)
-        except proof.Broken as exc:
+            advance = shown.advance(bar, verification.given_ids(connection))
+            return verification.verify(connection, None, advance)
+        except verification.TamperedRow as exc:
             return exc
 
 
-def _say_broken(broken: Broken, as_json: bool) -> NoReturn:
+def _say_broken(broken: TamperedRow, as_json: bool) -> NoReturn:
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.output import Output
 
@@ -140,7 +140,7 @@ def _say_broken(broken: Broken, as_json: bool) -> NoReturn:
 
 
 def _no_channel(path: Path, name: str) -> NoReturn:
-    from storage.audit.reading import reading
+    from storage.queries.reader import reading
 
     with reading(path) as connection:
         no_channel(connection, name)

@@ -6,11 +6,11 @@ import contextlib
 import os
 from pathlib import Path
 
-from storage.beside import beside
+from storage.sidecar import sidecar_path
 
 
 def file(database: Path) -> Path:
-    return beside(database, ".http")
+    return sidecar_path(database, ".http")
 
 
 def write(database: Path, url: str) -> None:

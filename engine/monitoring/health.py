@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from engine.engine import Engine
 from engine.monitoring.cached import Cached
-from storage import figures
+from storage import statistics
 from storage.errors import StorageUnavailable
 
 Stage = Literal["starting", "running", "draining"]
@@ -61,7 +61,7 @@ class Health:
         path, todo = self._engine.database.path, "Look at the disk and at [storage] path."
         try:
             async with asyncio.timeout(WRITE_LIMIT_S):
-                await self._engine.database.write(figures.touch)
+                await self._engine.database.write(statistics.touch)
         except StorageUnavailable as exc:
             return HealthPart(
                 False, f"{exc} {todo}" if str(exc).endswith(".") else f"{exc}. {todo}"

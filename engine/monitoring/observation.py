@@ -14,10 +14,10 @@ from engine.engine import Engine
 from engine.monitoring.counts import Counts
 from providers.link import LinkStatistics
 from providers.tally import Tally
-from storage import figures
-from storage.database import Database
+from storage import statistics
 from storage.errors import StorageUnavailable
-from storage.figures import Figures
+from storage.statistics import StoreStatistics
+from storage.writer.database import Database
 
 if TYPE_CHECKING:  # an engine in process has no use for NATS
     from engine.traffic.connection import ConnectionStatistics
@@ -50,7 +50,7 @@ class Observation:
     channels: list[tuple[ChannelStatus, float]]
     links: Mapping[str, LinkStatistics]
     tallies: Mapping[str, Tally]
-    figures: Figures | None
+    figures: StoreStatistics | None
     failing: str | None
     traffic: TrafficStatistics | None
 
@@ -82,12 +82,12 @@ async def observe(
     )
 
 
-async def _figures(database: Database) -> Figures | None:
+async def _figures(database: Database) -> StoreStatistics | None:
     try:
         async with asyncio.timeout(STORE_LIMIT_S):
             for _ in range(STORE_ATTEMPTS):
                 try:
-                    return await database.write(figures.read)
+                    return await database.write(statistics.read)
                 except StorageUnavailable:
                     # A neighbour's write failed; where the disk is full, reading goes on.
                     await asyncio.sleep(0)

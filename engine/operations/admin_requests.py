@@ -14,8 +14,8 @@ from typing import Any
 from engine.clock import now_ms
 from storage import admin_requests, lock
 from storage.admin_requests import AdminRequest, PlacedRequest
-from storage.database import Database
 from storage.errors import DatabaseInUse, StorageUnavailable
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.orders")
 POLL_S = 0.25

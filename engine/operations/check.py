@@ -13,8 +13,8 @@ from engine.traffic.login import without_login
 from providers import table
 from providers.base import LLMProvider, Status
 from providers.chain import ProviderChain
-from storage.database import Database
 from storage.errors import CannotOpen, DatabaseInUse
+from storage.writer.database import Database
 
 
 @dataclass(frozen=True, slots=True)

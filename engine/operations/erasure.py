@@ -39,9 +39,9 @@ from engine.operations.admin_requests import AdminRequestDeferred, AdminRequestR
 from engine.operations.index_erasure import IndexErasure
 from storage import admin_requests, erasure
 from storage.admin_requests import AdminRequest
-from storage.database import Database
-from storage.erasure import Found, Scope
+from storage.erasure import ErasableRows, Scope
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.erasing")
 REQUEST_KIND = "erase"
@@ -199,7 +199,7 @@ class Eraser:
             yield erased
             await asyncio.sleep(BREATH_S)
 
-    async def _blank(self, found: Found, progress: _ErasureProgress | None) -> int:
+    async def _blank(self, found: ErasableRows, progress: _ErasureProgress | None) -> int:
         row_ids = [row_id for row_id, _ in found.rows]
 
         def blank(connection: Any) -> int:
@@ -231,7 +231,7 @@ class Eraser:
         noted = await self._database.write(erasure.remains)
         await self._index.clean()
         deadline_s = time.monotonic() + PATIENCE_S
-        while not await self._database.empty_journal():
+        while not await self._database.truncate_wal():
             if time.monotonic() > deadline_s:
                 raise StorageUnavailable(READERS)
             await asyncio.sleep(LOOK_S)

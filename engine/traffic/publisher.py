@@ -17,9 +17,9 @@ from engine.commands.outcomes import Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage import mailboxes
-from storage.database import Database
 from storage.errors import StorageError
 from storage.mailboxes import Settled
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-import storage.database
-from storage.database import Database, Durability, Write
+import storage.writer.database
+from storage.writer.database import Database, Durability, Write
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class PlainDatabase(Database):
 
 
 if __name__ == "__main__":
-    storage.database.Database = PlainDatabase  # type: ignore[misc,assignment]
+    storage.writer.database.Database = PlainDatabase  # type: ignore[misc,assignment]
 
     import engine.engine
     from engine.cli import main

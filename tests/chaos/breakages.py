@@ -13,9 +13,9 @@ from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.running_turn import RunningTurn
 from engine.answering.turn_result import TurnResult
 from storage import mailboxes, snapshots
-from storage.history import Past
+from storage.history import PastRow
 from storage.mailboxes import Acceptance, Settled
-from storage.snapshots import Loaded
+from storage.snapshots import LoadedSnapshot
 from tests.chaos.kill_points import replace
 
 
@@ -64,7 +64,9 @@ def reset_lost_on_waking() -> None:
     """A reset holds as long as the channel stays in memory."""
     load = snapshots.load
 
-    def unreset(connection: sqlite3.Connection, name: str, *args: Any, **more: Any) -> Loaded:
+    def unreset(
+        connection: sqlite3.Connection, name: str, *args: Any, **more: Any
+    ) -> LoadedSnapshot:
         rows = connection.execute(
             "SELECT h.id, kind, username, content, persona FROM history h"
             " JOIN channel c ON c.id = h.channel_id"
@@ -72,7 +74,7 @@ def reset_lost_on_waking() -> None:
             (name,),
         )
         upto = load(connection, name, *args, **more).upto
-        return Loaded(None, 0, upto, [Past(*values) for values in rows])
+        return LoadedSnapshot(None, 0, upto, [PastRow(*values) for values in rows])
 
     replace(snapshots, "load", unreset)
 
@@ -81,7 +83,7 @@ def persona_lost_on_waking() -> None:
     """Only a snapshot knows the persona."""
     load = snapshots.load
 
-    def indifferent(*args: Any, **more: Any) -> Loaded:
+    def indifferent(*args: Any, **more: Any) -> LoadedSnapshot:
         loaded = load(*args, **more)
         return changed(loaded, rows=[row for row in loaded.rows if row.kind != "persona"])
 

@@ -21,9 +21,10 @@ from types import ModuleType
 from typing import Any
 
 from engine.traffic.publisher import Parcel, Publisher
-from storage import mailboxes, snapshots, together
+from storage import mailboxes, snapshots
 from storage.mailboxes import Settled
-from storage.together import Kind
+from storage.writer import batching
+from storage.writer.batching import BatchKind
 
 VARIABLE = "ROSEY_LLM_CHAOS_KILL_AT"
 _WRITES: dict[str, tuple[ModuleType, str]] = {
@@ -77,7 +78,7 @@ def replace(owner: object, name: str, new: object) -> Any:
 def _install(point: KillPoint) -> None:
     for write, (module, name) in _WRITES.items():
         replace(module, name, _noting(point, write, getattr(module, name)))
-    together.KINDS[:] = [_noting_kind(point, kind) for kind in together.KINDS]
+    batching.KINDS[:] = [_noting_kind(point, kind) for kind in batching.KINDS]
     replace(sqlite3, "connect", partial(_connect, sqlite3.connect, point))
     _install_in_publisher(point)
 
@@ -90,7 +91,7 @@ def _noting(point: KillPoint, write: str, work: Callable[..., Any]) -> Callable[
     return noted
 
 
-def _noting_kind(point: KillPoint, kind: Kind) -> Kind:
+def _noting_kind(point: KillPoint, kind: BatchKind) -> BatchKind:
     """The same writes, where several are done in one go."""
     name = kind.one.__name__
     write = next(write for write, place in _WRITES.items() if place == (mailboxes, name))

@@ -130,7 +130,7 @@ def append(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: in
             "answer", asked.request_id, user, LOAM, "default", "ollama", "llama3.2", "stop",
             60 + number % 40, 30 + number % 20, 700 + number % 1300,
         )  # fmt: skip
-    history.append(database, [history.Turn(channel_id, ts_ms, [asked, outcome])])
+    history.append(database, [history.TurnRows(channel_id, ts_ms, [asked, outcome])])
 
 
 async def talk(url: str) -> None:

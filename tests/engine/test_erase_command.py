@@ -16,8 +16,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from storage import proof
-from storage.reader import open_reader
+from storage import verification
+from storage.queries.reader import open_reader
 from tests.engine import told_secrets
 from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
 
@@ -106,7 +106,7 @@ def said(process: subprocess.Popen[str], text: str) -> None:
 def check_erased(folder: Path) -> None:
     assert where_is(folder / "data", SECRET, USER) == []
     with closing(open_reader(database(folder))) as connection:
-        assert proof.verify(connection).erased >= ROWS
+        assert verification.verify(connection).erased >= ROWS
         assert (
             connection.execute("SELECT count(*) FROM orders WHERE done_ms IS NULL").fetchone()[0]
             == 0
@@ -267,5 +267,5 @@ def test_a_copy_is_erased_in_like_the_original(folder: Path) -> None:
     done = erase(folder, "--database", "copy.db", "--channel", "#a", "--yes")
     assert (done.returncode, f"Erased: {ROWS * 2 // 3} rows" in done.stdout) == (0, True)
     with closing(open_reader(folder / "copy.db")) as connection:
-        assert proof.verify(connection).erased == ROWS * 2 // 3
+        assert verification.verify(connection).erased == ROWS * 2 // 3
     assert where_is(folder / "data", SECRET) != []

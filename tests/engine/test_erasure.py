@@ -17,9 +17,9 @@ from engine.commands.parser import parse
 from engine.commands.records import Chat
 from engine.operations.erasure import Eraser
 from providers import ScriptedProvider
-from storage import proof
+from storage import verification
 from storage.erasure import Scope
-from storage.reader import open_reader
+from storage.queries.reader import open_reader
 from tests.engine.told_secrets import where_is
 from tests.fakes.llm_server import Behaviour
 from tests.house import House
@@ -56,9 +56,9 @@ def found(house: House, word: str = WORD) -> list[tuple[str, str]]:
     return where_is(house.folder / "data", word)
 
 
-def verify(house: House) -> proof.Proved:
+def verify(house: House) -> verification.Verified:
     with closing(open_reader(path(house))) as connection:
-        return proof.verify(connection)
+        return verification.verify(connection)
 
 
 async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from storage import mailboxes, proof
-from storage.proof import Proved, Seal
-from storage.reader import open_reader
+from storage import mailboxes, verification
+from storage.queries.reader import open_reader
+from storage.verification import Seal, Verified
 from tests.engine import told_secrets
 from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
 
 ROOT = Path(__file__).parents[2]
 
 
-def verified(path: Path, seal: Seal | None = None) -> Proved:
+def verified(path: Path, seal: Seal | None = None) -> Verified:
     with closing(open_reader(path)) as connection:
-        return proof.verify(connection, seal)
+        return verification.verify(connection, seal)
 
 
 def check_erased(path: Path, seal: Seal | None) -> None:

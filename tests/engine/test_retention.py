@@ -16,9 +16,9 @@ from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
 from engine.operations.retention import DAY_MS, Retention
 from providers import ScriptedProvider
-from storage import erasure, proof, search_index
+from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope
-from storage.reader import open_reader
+from storage.queries.reader import open_reader
 from tests.engine.told_secrets import leave_remains, where_is
 from tests.house import House
 from tests.storage.audited import Archive
@@ -52,7 +52,7 @@ def told(path: Path, times: int = 1) -> None:
 
 def left(path: Path) -> set[str]:
     with closing(open_reader(path)) as connection:
-        proof.verify(connection)
+        verification.verify(connection)
         rows = connection.execute("SELECT DISTINCT content FROM history WHERE content <> ''")
         return {row[0] for row in rows}
 
@@ -86,7 +86,7 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
     told(path, times=BATCH)
     assert where_is(path.parent, "weekx010")
     with closing(open_reader(path)) as connection:
-        seal = proof.verify(connection).seal
+        seal = verification.verify(connection).seal
     wanted = settings(30, **{"#week": 7, "#kept": 0})
     async with LLMService(ScriptedProvider({}), settings=wanted, database=path) as service:
         await service.chat("Hello", "#others")
@@ -97,7 +97,7 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
     }  # fmt: skip
     assert where_is(path.parent, "weekx010", "weekx100", "othersx100") == []
     with closing(open_reader(path)) as connection:
-        assert proof.verify(connection, seal).erased == 3 * 2 * BATCH
+        assert verification.verify(connection, seal).erased == 3 * 2 * BATCH
 
 
 async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from engine.operations.search_indexer import SearchIndexer
 from storage import mailboxes, search_index
-from storage.database import Database
 from storage.history import Row
 from storage.search_index import open_index, path_of
+from storage.writer.database import Database
 from tests.house import House
 
 

@@ -12,9 +12,9 @@ import pytest
 from engine.interfaces.audit import search_worker
 from engine.interfaces.audit.search_worker import SearchWorker
 from storage import history
-from storage.audit.selection import Selection
 from storage.history import Row
 from storage.migrations import migrate
+from storage.queries.selection import Selection
 
 
 async def test_a_search_answers_at_once_and_the_rest_is_indexed_behind_it(
@@ -26,7 +26,8 @@ async def test_a_search_answers_at_once_and_the_rest_is_indexed_behind_it(
         database.execute("INSERT INTO channel VALUES (1, '#lobby', 0)")
         for number in range(12):
             history.append(
-                database, [history.Turn(1, 0, [Row("message", str(number), "alice", "Good soil")])]
+                database,
+                [history.TurnRows(1, 0, [Row("message", str(number), "alice", "Good soil")])],
             )
     monkeypatch.setattr(search_worker, "BATCH_ROWS", 2)
     monkeypatch.setattr(search_worker, "FEEDING_S", -1.0)

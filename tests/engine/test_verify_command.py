@@ -16,8 +16,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from storage import proof
-from storage.reader import open_reader
+from storage import verification
+from storage.queries.reader import open_reader
 from tests.storage.audited import Archive
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
@@ -121,7 +121,7 @@ def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
 
 def test_json_has_all_that_is_printed(folder: Path) -> None:
     found = orjson.loads(verify(folder, "--json").stdout)
-    assert proof.Seal.parse(found.pop("seal")).last_id == 8
+    assert verification.Seal.parse(found.pop("seal")).last_id == 8
     assert found == {
         "ok": True,
         "rows": 8,
@@ -195,7 +195,7 @@ def test_a_copy_is_whole_verified_private_and_works(folder: Path) -> None:
     assert [file.name for file in folder.iterdir() if "part" in file.name] == []
     with closing(open_reader(copy)) as connection:
         assert (
-            proof.given_ids(connection)
+            verification.given_ids(connection)
             == connection.execute("SELECT max(id) FROM history").fetchone()[0]
         )
     shown = rosey(folder, "history", "--database", "copies.db", "show", "#a")

@@ -17,8 +17,8 @@ from engine.config.loading import parse
 from providers import ScriptedProvider
 from providers.base import Message, Options
 from providers.errors import BadAnswer
-from storage.database import Database, Write
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database, Write
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.monitoring.running import configuration, running
 from tests.monitoring.scraping import Scrape, scrape, scraped

@@ -28,7 +28,7 @@ from providers.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
 from storage.history import Kind
 from storage.mailboxes import Acceptance, Settled
-from storage.snapshots import Loaded
+from storage.snapshots import LoadedSnapshot
 
 patch = mock.patch.object
 
@@ -129,7 +129,7 @@ def passivation_race() -> AbstractContextManager[object]:
 def reset_lost_on_restart() -> AbstractContextManager[object]:
     load = snapshots.load
 
-    def without_resets(*args: Any, **kwargs: Any) -> Loaded:
+    def without_resets(*args: Any, **kwargs: Any) -> LoadedSnapshot:
         loaded = load(*args, **kwargs)
         return replace(loaded, rows=[row for row in loaded.rows if row.kind != "reset"])
 

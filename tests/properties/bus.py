@@ -8,8 +8,8 @@ from functools import partial
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Failure, decode
 from storage import mailboxes
-from storage.database import Database
 from storage.mailboxes import Settled
+from storage.writer.database import Database
 from tests.properties.model import Model
 from tests.properties.witness import Witness
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from storage import digest, mailboxes
+from storage import hash_chain, mailboxes
 from storage.history import Row
 from storage.mailboxes import Accepted, AlreadyWaiting, Settled
 
@@ -94,16 +94,16 @@ def kept(connection: sqlite3.Connection, channel: str = "#lobby") -> list[tuple[
 
 def chain_holds(connection: sqlite3.Connection) -> bool:
     """Whether each row is numbered and chained to the one before it in its channel."""
-    facts = ", ".join(digest.FACTS)
+    facts = ", ".join(hash_chain.FACTS)
     rows = connection.execute(
         "SELECT channel_id, c.name, salt, username, content, private, digest,"  # noqa: S608
         f" {facts} FROM history h JOIN channel c ON c.id = h.channel_id ORDER BY h.id"
     )
     heads: dict[int, tuple[int, bytes]] = {}
     for channel_id, name, salt, username, content, private, kept_digest, *values in rows:
-        seq, link = heads.get(channel_id, (0, digest.of_channel(name)))
-        private = private or digest.of_private(salt, username, content)
-        if values[0] != seq + 1 or kept_digest != digest.of_row(link, private, tuple(values)):
+        seq, link = heads.get(channel_id, (0, hash_chain.of_channel(name)))
+        private = private or hash_chain.of_private(salt, username, content)
+        if values[0] != seq + 1 or kept_digest != hash_chain.of_row(link, private, tuple(values)):
             return False
         heads[channel_id] = seq + 1, kept_digest
     return True

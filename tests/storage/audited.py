@@ -36,7 +36,7 @@ class Archive:
     def add(self, rows: Iterable[Row], channel: str = "#lobby", ts_ms: int = 0) -> int:
         """The last row's id."""
         return history.append(
-            self.connection, [history.Turn(self.channel_id(channel), ts_ms, tuple(rows))]
+            self.connection, [history.TurnRows(self.channel_id(channel), ts_ms, tuple(rows))]
         )[0]
 
     def say(

@@ -15,8 +15,8 @@ import resource
 import sys
 from pathlib import Path
 
-from storage.database import Database
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 from tests.storage.writing import add
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ async def crowded(database: Database) -> None:
     logged = Logged()
     logging.getLogger("rosey_llm.storage").addHandler(logged)
     written = [await database.write(add(f"{number} {piece}")) for number in range(8)]
-    await database.empty_journal()
+    await database.truncate_wal()
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (14 * len(piece), hard))
     written += [await database.write(add(f"more {number} {piece}")) for number in range(5)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
 from storage.migrations import migrate
+from storage.writer.database import Database
 
 BUSY_TIMEOUT_S = 0.01
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 from tests.storage.writing import add, held, seen_by_others
 
 
@@ -21,7 +21,7 @@ def journal(path: Path) -> int:
 async def test_the_journal_is_cut_to_nothing(on_file: Database, path: Path) -> None:
     await on_file.write(add("#lobby"))
     assert journal(path) > 0
-    assert await on_file.empty_journal()
+    assert await on_file.truncate_wal()
     assert journal(path) == 0
     assert seen_by_others(path) == ["#lobby"]
 
@@ -34,9 +34,9 @@ async def test_a_journal_that_is_read_is_left_and_nobody_waits(
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM channel").fetchall()
         await on_file.write(add("#support"))
-        assert not await on_file.empty_journal()
+        assert not await on_file.truncate_wal()
         await on_file.write(add("#garden"))
-    assert await on_file.empty_journal()
+    assert await on_file.truncate_wal()
     assert seen_by_others(path) == ["#lobby", "#support", "#garden"]
 
 
@@ -46,10 +46,10 @@ async def test_a_file_written_anew_has_all_that_was_there_and_nothing_else(
     for number in range(100):
         await on_file.write(add(f"{number} " + "x" * 2000))
     await on_file.write(_forget_most)
-    await on_file.empty_journal()
+    await on_file.truncate_wal()
     before = path.stat().st_size
     await on_file.compact()
-    assert await on_file.empty_journal()
+    assert await on_file.truncate_wal()
     assert path.stat().st_size < before / 2
     assert [name.split()[0] for name in seen_by_others(path)] == ["0", "1"]
 
@@ -61,7 +61,7 @@ def _forget_most(connection: sqlite3.Connection) -> None:
 async def test_writes_around_it_are_committed_in_their_order(database: Database) -> None:
     async with held(database):
         first = database.write_soon(add("first"))
-        cleaned = asyncio.create_task(database.empty_journal())
+        cleaned = asyncio.create_task(database.truncate_wal())
         compacted = asyncio.create_task(database.compact())
         await asyncio.sleep(0)
         second = database.write_soon(add("second"))
@@ -86,11 +86,11 @@ async def test_where_the_file_cannot_be_written_anew_all_stays_as_it_was(
 async def test_what_is_deleted_is_overwritten(on_file: Database, path: Path) -> None:
     await on_file.write(add("xylophonic"))
     await on_file.write(lambda connection: connection.execute("DELETE FROM channel").rowcount)
-    assert await on_file.empty_journal()
+    assert await on_file.truncate_wal()
     await on_file.close()
     assert b"xylophonic" not in path.read_bytes()
 
 
 async def test_a_closed_database_is_not_cleaned(path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="closed"):
-        await Database(path).empty_journal()
+        await Database(path).truncate_wal()

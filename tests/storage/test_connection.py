@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from storage import connection as connections
 from storage import erasure, mailboxes
-from storage.connection import Connection
-from storage.database import Database
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
 from storage.migrations import migrate
+from storage.writer import connection as connections
+from storage.writer.connection import WriterConnection
+from storage.writer.database import Database
 from tests.storage import asked
 from tests.storage.writing import held
 
@@ -26,9 +26,9 @@ GROWTH = "x" * 1_000_000
 
 
 @pytest.fixture
-def knowing() -> Iterator[Connection]:
+def knowing() -> Iterator[WriterConnection]:
     with closing(
-        sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
+        sqlite3.connect(":memory:", isolation_level=None, factory=WriterConnection)
     ) as connection:
         connection.execute("PRAGMA foreign_keys=ON")
         migrate(connection, ":memory:")
@@ -39,7 +39,7 @@ def turn(connection: sqlite3.Connection, request_id: str, channel: str = "#lobby
     asked.answered(connection, request_id, channel)
 
 
-def statements(connection: Connection, work: Callable[[], None]) -> list[str]:
+def statements(connection: WriterConnection, work: Callable[[], None]) -> list[str]:
     found: list[str] = []
     connection.set_trace_callback(found.append)
     work()
@@ -51,7 +51,7 @@ def channels(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM channel ORDER BY id")]
 
 
-def test_what_is_known_is_not_asked_for_again(knowing: Connection) -> None:
+def test_what_is_known_is_not_asked_for_again(knowing: WriterConnection) -> None:
     first = statements(knowing, partial(turn, knowing, "r1"))
     second = statements(knowing, partial(turn, knowing, "r2"))
     assert len(second) < len(first)
@@ -60,7 +60,7 @@ def test_what_is_known_is_not_asked_for_again(knowing: Connection) -> None:
 
 
 def test_what_a_transaction_that_is_rolled_back_has_brought_is_forgotten(
-    knowing: Connection,
+    knowing: WriterConnection,
 ) -> None:
     turn(knowing, "r1", "#a")
     for channel in ("#a", "#b"):
@@ -75,7 +75,7 @@ def test_what_a_transaction_that_is_rolled_back_has_brought_is_forgotten(
     assert asked.chain_holds(knowing)
 
 
-def test_what_an_open_transaction_has_brought_is_known_in_it(knowing: Connection) -> None:
+def test_what_an_open_transaction_has_brought_is_known_in_it(knowing: WriterConnection) -> None:
     knowing.begin()
     turn(knowing, "r1")
     turn(knowing, "r2")
@@ -84,7 +84,7 @@ def test_what_an_open_transaction_has_brought_is_known_in_it(knowing: Connection
     assert asked.chain_holds(knowing)
 
 
-def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: Connection) -> None:
+def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
     assert erasure.blank(knowing, [1, 2], 5000, lambda channel, request_id: b"erased") == 2
     turn(knowing, "r2")
@@ -92,7 +92,7 @@ def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: Connection) -> None
     assert asked.chain_holds(knowing)
 
 
-def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: Connection) -> None:
+def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
     mailboxes.published(knowing, [1], 3000)
     assert mailboxes.prune(knowing, before_ms=9000) == 1
@@ -103,7 +103,7 @@ def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: Connection) ->
 
 
 def test_only_what_was_used_last_is_known(
-    knowing: Connection, monkeypatch: pytest.MonkeyPatch
+    knowing: WriterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LIMIT", 2)
     for number in range(12):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import GROUP_LIMIT, Database, Write
 from storage.errors import StorageUnavailable
+from storage.writer.database import GROUP_LIMIT, Database, Write
 from tests.storage.writing import add, held, names, seen_by_others, traced_soon
 
 

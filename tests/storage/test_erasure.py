@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
-from storage import erasure, history, mailboxes, proof, snapshots
+from storage import erasure, history, mailboxes, snapshots, verification
 from storage.erasure import Amount, Scope
 from storage.history import Row
 from storage.mailboxes import Accepted
@@ -127,7 +127,7 @@ def test_a_long_history_is_gone_through_in_steps(archive: Archive) -> None:
     first = erasure.find(archive.connection, Scope(user="mallory"), 0, ALL)
     assert len(first.rows) == erasure.BATCH
     assert erase(archive.connection, Scope(user="mallory")) == erasure.SLICE // 5
-    proof.verify(archive.connection)
+    verification.verify(archive.connection)
 
 
 def settle(archive: Archive, user: str, request_id: str, text: str, channel: str = "#a") -> int:
@@ -236,7 +236,7 @@ def test_what_is_left_of_a_conversation_is_what_the_others_said(
     with channels("#a") as connection:
         append(connection, turns)
         erase(connection, Scope(user=user))
-        proof.verify(connection)
+        verification.verify(connection)
         found = replayed(Conversation(window), history.tail(connection, 1, 0, window))
     left = [
         row("help") if each.username == user and each.kind in ("message", "answer") else each

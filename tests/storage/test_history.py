@@ -39,7 +39,7 @@ def kinds(connection: sqlite3.Connection, after_id: int = 0, window: int = 4) ->
 def test_each_channel_counts_its_rows_without_gaps(appended: list[tuple[int, int]]) -> None:
     with channels("#a", "#b", "#c") as connection:
         for channel_id, size in appended:
-            history.append(connection, [history.Turn(channel_id, 0, [row("help")] * size)])
+            history.append(connection, [history.TurnRows(channel_id, 0, [row("help")] * size)])
         for channel_id in (1, 2, 3):
             found = connection.execute(
                 "SELECT seq FROM history WHERE channel_id = ? ORDER BY id", (channel_id,)
@@ -50,15 +50,15 @@ def test_each_channel_counts_its_rows_without_gaps(appended: list[tuple[int, int
 
 def test_appending_gives_the_id_of_the_last_row(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO channel VALUES (1, '#a', 0), (2, '#b', 0)")
-    assert history.append(connection, [history.Turn(1, 0, PAIR)]) == [2]
-    assert history.append(connection, [history.Turn(2, 0, RESET)]) == [3]
-    assert history.append(connection, [history.Turn(1, 0, ())]) == [2]
+    assert history.append(connection, [history.TurnRows(1, 0, PAIR)]) == [2]
+    assert history.append(connection, [history.TurnRows(2, 0, RESET)]) == [3]
+    assert history.append(connection, [history.TurnRows(1, 0, ())]) == [2]
     assert [history.newest(connection, channel_id) for channel_id in (1, 2, 3)] == [2, 3, 0]
 
 
 def test_rows_of_a_channel_that_is_not_there_are_refused(connection: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.IntegrityError):
-        history.append(connection, [history.Turn(99, 0, RESET)])
+        history.append(connection, [history.TurnRows(99, 0, RESET)])
 
 
 @bounded

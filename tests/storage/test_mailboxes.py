@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from storage import mailboxes
-from storage.database import Database
 from storage.history import Row
 from storage.mailboxes import Accepted, AlreadyWaiting, Settled, Waiting
+from storage.writer.database import Database
 from tests.storage.asked import accepted, answered, kept, put, settle, settle_at_once
 
 # accepted

@@ -10,10 +10,10 @@ import sqlite_utils
 from click.testing import CliRunner
 from sqlite_utils.cli import cli
 
-from storage.database import Database
 from storage.errors import CannotOpen
 from storage.migrations import migrate, migrations
 from storage.schema import STEPS, is_current
+from storage.writer.database import Database
 from tests.storage.writing import add
 
 TABLES = {
@@ -74,7 +74,7 @@ async def test_a_file_whose_schema_is_current_is_opened_without_sqlite_utils(pat
     code = f"""
 import asyncio, sys
 from pathlib import Path
-from storage.database import Database
+from storage.writer.database import Database
 
 async def main():
     database = Database(Path({str(path)!r}))

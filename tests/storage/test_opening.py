@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
 from storage.errors import CannotOpen, DatabaseInUse
+from storage.writer.database import Database
 from tests.storage import child
 from tests.storage.conftest import BUSY_TIMEOUT_S
 from tests.storage.writing import WAIT_S, add, seen_by_others

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database, Write
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database, Write
 from tests.storage import child
 from tests.storage.writing import WAIT_S, add, held, names, seen_by_others
 

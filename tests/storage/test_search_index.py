@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import search_index
-from storage.audit.hits import search
-from storage.audit.selection import Selection
-from storage.audit.words import to_match
 from storage.errors import IndexDamaged, StorageUnavailable
+from storage.queries.search import search
+from storage.queries.search_terms import to_match
+from storage.queries.selection import Selection
 from storage.search_index import SearchIndex, open_index, open_to_search, path_of
 from tests.storage.audited import Archive, copy
 

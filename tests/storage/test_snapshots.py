@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
 from storage import history, snapshots
-from storage.snapshots import Loaded
+from storage.snapshots import LoadedSnapshot
 from tests.storage.told import HISTORIES, WINDOWS, Turn, append, channels, from_all, replayed, state
 from tests.storage.told import row as row_of
 
@@ -30,7 +30,7 @@ def save(connection: sqlite3.Connection, upto: int, body: bytes, name: str = "#a
     snapshots.save(connection, name, upto, 0, body)
 
 
-def woken(loaded: Loaded, window: int) -> Conversation:
+def woken(loaded: LoadedSnapshot, window: int) -> Conversation:
     """A channel's conversation, as its actor builds it."""
     conversation = Conversation(window)
     if loaded.body is not None:
@@ -76,7 +76,7 @@ def test_a_snapshot_is_given_with_the_rows_after_it(connection: sqlite3.Connecti
     connection.execute("INSERT INTO channel VALUES (1, '#a', 0)")
     reached = append(connection, [PAIR])
     save(connection, reached, b"first")
-    assert snapshots.load(connection, "#a", 4) == Loaded(b"first", reached, reached, [])
+    assert snapshots.load(connection, "#a", 4) == LoadedSnapshot(b"first", reached, reached, [])
     newest = append(connection, [PAIR])
     loaded = snapshots.load(connection, "#a", 4)
     assert (loaded.body, loaded.snapshot_upto, loaded.upto) == (b"first", reached, newest)
@@ -133,7 +133,7 @@ def test_where_a_snapshot_is_damaged_history_alone_gives_the_state(body: bytes) 
 
 def test_a_channel_that_nobody_knows_is_new(connection: sqlite3.Connection) -> None:
     save(connection, 7, b"of nobody", name="#nowhere")
-    assert snapshots.load(connection, "#nowhere", 4) == Loaded(None, 0, 0, [])
+    assert snapshots.load(connection, "#nowhere", 4) == LoadedSnapshot(None, 0, 0, [])
     assert connection.execute("SELECT count(*) FROM channel").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM snapshot").fetchone() == (0,)
 

@@ -3,7 +3,7 @@ from functools import partial
 from pathlib import Path
 
 from storage import suspensions
-from storage.database import Database
+from storage.writer.database import Database
 from tests.storage.writing import add
 
 

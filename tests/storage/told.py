@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
 from storage import history
-from storage.history import Kind, Past, Row
+from storage.history import Kind, PastRow, Row
 from storage.migrations import migrate
 from tests.storage.writing import add
 
@@ -81,11 +81,11 @@ def channels(*names: str) -> Iterator[sqlite3.Connection]:
 
 def append(connection: sqlite3.Connection, turns: Iterable[Turn], channel_id: int = 1) -> int:
     """The last row's id."""
-    told = [history.Turn(channel_id, 0, rows) for rows in turns]
+    told = [history.TurnRows(channel_id, 0, rows) for rows in turns]
     return max(history.append(connection, told), default=0)
 
 
-def replayed(conversation: Conversation, rows: Iterable[Past | Row]) -> Conversation:
+def replayed(conversation: Conversation, rows: Iterable[PastRow | Row]) -> Conversation:
     conversation.replay((r.kind, r.username, r.content, r.persona) for r in rows)
     return conversation
 

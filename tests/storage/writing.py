@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
-from storage.database import Database, Write
+from storage.writer.database import Database, Write
 
 WAIT_S = 20.0
 

@@ -10,10 +10,10 @@ from datasette.utils.asgi import NotFound, Request, Response
 
 from engine.interfaces.audit.filters import day
 from engine.interfaces.audit.reading import ask, number, words
-from storage.audit import lately, scrollback
-from storage.audit.entries import Entry
-from storage.audit.reading import Reader
-from storage.audit.scrollback import Page
+from storage.queries import recent_channels, scrollback
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import Reader
+from storage.queries.scrollback import HistoryPage
 
 ENTRIES = 60
 
@@ -21,7 +21,7 @@ ENTRIES = 60
 class DatedEntry(NamedTuple):
     """An entry, and the day where it is the first of one."""
 
-    entry: Entry
+    entry: HistoryEntry
     day: str | None
 
 
@@ -30,7 +30,7 @@ class ChannelView:
     id: int
     name: str
     persona: str
-    page: Page
+    page: HistoryPage
     said: list[DatedEntry]
 
 
@@ -62,11 +62,11 @@ def _room(
         shown = scrollback.forth(reader, channel_id, after=after, user=user, limit=ENTRIES)
     else:
         shown = scrollback.back(reader, channel_id, before=before, user=user, limit=ENTRIES)
-    persona = lately.persona_of(reader, channel_id)
+    persona = recent_channels.persona_of(reader, channel_id)
     return ChannelView(channel_id, name, persona, shown, _by_day(shown.entries))
 
 
-def _by_day(entries: list[Entry]) -> list[DatedEntry]:
+def _by_day(entries: list[HistoryEntry]) -> list[DatedEntry]:
     said = []
     last = None
     for entry in entries:

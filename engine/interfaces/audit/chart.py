@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.interfaces.audit.filters import brief
-from storage.audit.activity import Slice
+from storage.queries.activity import Slice
 
 WIDTH, HEIGHT = 720.0, 150.0
 LEFT, BOTTOM, TOP = 38.0, 20.0, 8.0

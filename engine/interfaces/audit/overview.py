@@ -12,10 +12,10 @@ from datasette.utils.asgi import Request, Response
 
 from engine.interfaces.audit.chart import Chart, chart
 from engine.interfaces.audit.reading import ask, number, words
-from storage.audit import activity, backlog, lately
-from storage.audit.activity import Slice
-from storage.audit.backlog import Backlog, Totals
-from storage.audit.reading import Reader
+from storage.queries import activity, backlog, recent_channels
+from storage.queries.activity import Slice
+from storage.queries.backlog import Backlog, StoreTotals
+from storage.queries.reader import Reader
 
 CHANNELS = 25
 HOURS, DAYS = 24, 30
@@ -50,12 +50,12 @@ class PeriodTotals:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    totals: Totals
+    totals: StoreTotals
     backlog: Backlog
     period: Period
     chart: Chart
     figures: PeriodTotals
-    channels: lately.Page
+    channels: recent_channels.ChannelPage
 
 
 async def page(datasette: Datasette, request: Request) -> Response:
@@ -77,7 +77,7 @@ def _look(reader: Reader, monthly: bool, before: int | None, name: str) -> Overv
         period,
         _chart(period, slices),
         _figures(slices),
-        lately.lately(reader, before=before, limit=CHANNELS, name=name),
+        recent_channels.recent_channels(reader, before=before, limit=CHANNELS, name=name),
     )
 
 

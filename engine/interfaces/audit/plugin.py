@@ -15,7 +15,7 @@ from datasette.views.base import DatasetteError
 from engine.interfaces.audit import channel, overview, search, turn, turns
 from engine.interfaces.audit.filters import FILTERS
 from engine.interfaces.audit.request_guard import App, RequestGuard
-from storage.audit.time_limit import TookTooLong
+from storage.queries.time_limit import TookTooLong
 
 View = Callable[[Datasette, Request], Awaitable[Response]]
 hookimpl = pluggy.HookimplMarker("datasette")

@@ -8,8 +8,8 @@ from typing import TypeVar
 from datasette.app import Datasette
 from datasette.utils.asgi import BadRequest, Request
 
-from storage.audit.reading import Reader
-from storage.audit.time_limit import time_limit
+from storage.queries.reader import Reader
+from storage.queries.time_limit import time_limit
 
 T = TypeVar("T")
 DATABASE = "rosey-llm"

@@ -10,11 +10,11 @@ from datasette.utils.asgi import Request, Response
 
 from engine.interfaces.audit.reading import ask, words
 from engine.interfaces.audit.search_worker import SearchResult
-from storage.audit import channels
-from storage.audit.reading import Reader
-from storage.audit.selection import Selection
-from storage.audit.words import to_match
 from storage.errors import StorageUnavailable
+from storage.queries import channels
+from storage.queries.reader import Reader
+from storage.queries.search_terms import to_match
+from storage.queries.selection import Selection
 
 HITS = 40
 MOST_HITS = 400

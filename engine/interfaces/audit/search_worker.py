@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.audit.hits import Hit, search
-from storage.audit.selection import Selection
-from storage.audit.time_limit import time_limit
 from storage.errors import StorageUnavailable
+from storage.queries.search import Hit, search
+from storage.queries.selection import Selection
+from storage.queries.time_limit import time_limit
 from storage.search_index import SearchIndex, open_to_search
 
 BATCH_ROWS = 5_000

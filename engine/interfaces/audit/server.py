@@ -20,8 +20,7 @@ from engine.errors import CannotStart
 from engine.interfaces.audit import plugin
 from engine.interfaces.audit.reading import DATABASE
 from engine.interfaces.audit.search_worker import SearchWorker
-from storage.audit.browsing import open_for_browsing
-from storage.audit.reading import Reader
+from storage.queries.reader import Reader, open_for_browsing
 
 ADDRESS = "127.0.0.1"
 FIRST_PORT = 8001

@@ -10,9 +10,9 @@ from datasette.utils.asgi import NotFound, Request, Response
 
 from engine.interfaces.audit.reading import ask
 from engine.interfaces.reports.prompt_rebuild import RebuiltPrompt, rebuild
-from storage.audit.entries import Entry
-from storage.audit.reading import Reader
-from storage.audit.turn_at import Placed, turn_at
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import Reader
+from storage.queries.turn_by_id import LocatedTurn, turn_by_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class TurnStep:
 
 @dataclass(frozen=True, slots=True)
 class TurnView:
-    placed: Placed
+    placed: LocatedTurn
     steps: list[TurnStep]
     prompt: RebuiltPrompt
 
     @property
-    def asked(self) -> Entry | None:
+    def asked(self) -> HistoryEntry | None:
         return self.placed.turn.asked
 
     @property
-    def outcome(self) -> Entry:
+    def outcome(self) -> HistoryEntry:
         return self.placed.turn.outcome
 
     @property
@@ -54,13 +54,13 @@ async def page(datasette: Datasette, request: Request) -> Response:
 
 
 def _show(reader: Reader, row_id: int) -> TurnView | None:
-    placed = turn_at(reader, row_id)
+    placed = turn_by_id(reader, row_id)
     if placed is None:
         return None
     return TurnView(placed, _steps(placed.turn.outcome), rebuild(reader, placed.turn))
 
 
-def _steps(outcome: Entry) -> list[TurnStep]:
+def _steps(outcome: HistoryEntry) -> list[TurnStep]:
     """Accepted, started, ended, published: each with how long it took since the one before."""
     details = outcome.details or {}
     waited_ms = details.get("waited_ms")
@@ -79,7 +79,7 @@ def _steps(outcome: Entry) -> list[TurnStep]:
     return steps
 
 
-def _ended(outcome: Entry) -> str:
+def _ended(outcome: HistoryEntry) -> str:
     return {"answer": "Answered", "completion": "Answered", "error": "Failed"}.get(
         outcome.kind, "Stopped" if outcome.kind == "cancelled" else "Done"
     )

@@ -19,16 +19,16 @@ import orjson
 
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import json, safe, visible
-from storage.audit import channels, entries
-from storage.audit.entries import Entry
-from storage.audit.reading import Reader
-from storage.audit.selection import Selection
-from storage.beside import beside
+from storage.queries import channels, entries
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import Reader
+from storage.queries.selection import Selection
+from storage.sidecar import sidecar_path
 
 Format = Literal["jsonl", "csv", "markdown"]
 
 
-def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[Entry]:
+def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[HistoryEntry]:
     """Oldest first; where people read them, a channel after the other."""
     if kind == "markdown" and selection.channel_id is None:
         for channel_id in channels.ids(connection):
@@ -37,7 +37,7 @@ def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[Ent
         yield from entries.in_order(connection, selection)
 
 
-def render(found: Iterable[Entry], kind: Format) -> Iterator[bytes]:
+def render(found: Iterable[HistoryEntry], kind: Format) -> Iterator[bytes]:
     """The bytes of each row, behind those of a head."""
     match kind:
         case "jsonl":
@@ -48,13 +48,13 @@ def render(found: Iterable[Entry], kind: Format) -> Iterator[bytes]:
             return _markdown(found)
 
 
-def _jsonl(found: Iterable[Entry]) -> Iterator[bytes]:
+def _jsonl(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
     for entry in found:
         yield json({"time": iso(entry.ts_ms), **entry.record}).encode() + b"\n"
 
 
-def _csv(found: Iterable[Entry]) -> Iterator[bytes]:
-    yield _csv_line(["time", *Entry.__dataclass_fields__])
+def _csv(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
+    yield _csv_line(["time", *HistoryEntry.__dataclass_fields__])
     for entry in found:
         values = entry.record
         if entry.details is not None:
@@ -68,7 +68,7 @@ def _csv_line(values: list[object]) -> bytes:
     return line.getvalue().encode()
 
 
-def _markdown(found: Iterable[Entry]) -> Iterator[bytes]:
+def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
     """A heading where the channel changes, a quote for each row."""
     channel: str | None = None
     for entry in found:
@@ -131,7 +131,7 @@ def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
 
 def _files_of(database: Path) -> set[Path]:
     suffixes = ("", "-wal", "-shm", "-search", ".lock", ".http")
-    return {beside(database, suffix) for suffix in suffixes}
+    return {sidecar_path(database, suffix) for suffix in suffixes}
 
 
 def shown_safely(line: bytes) -> bytes:

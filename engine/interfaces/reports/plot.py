@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.audit.totals import Totals
+from storage.queries.totals import TurnTotals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ class PlotNotInstalled(Exception):
     """matplotlib is an extra."""
 
 
-def draw(file: Path, found: list[Totals], unit: str) -> None:
+def draw(file: Path, found: list[TurnTotals], unit: str) -> None:
     """Draw totals by day or hour (`unit`) into a .png or .svg file.
 
     Raises PlotNotInstalled, OSError, and ValueError where there is nothing to draw.
@@ -50,11 +50,11 @@ def draw(file: Path, found: list[Totals], unit: str) -> None:
     figure.savefig(file, dpi=120)
 
 
-def _moment(total: Totals) -> datetime:
+def _moment(total: TurnTotals) -> datetime:
     return datetime.fromisoformat(str(total.key))
 
 
-def _turns(axes: Axes, moments: list[datetime], found: list[Totals], unit: str) -> None:
+def _turns(axes: Axes, moments: list[datetime], found: list[TurnTotals], unit: str) -> None:
     from matplotlib.ticker import EngFormatter
 
     answered = [each.answers for each in found]
@@ -68,7 +68,7 @@ def _turns(axes: Axes, moments: list[datetime], found: list[Totals], unit: str) 
     _finish(axes, f"Turns per {unit}", "turns", EngFormatter())
 
 
-def _tokens(axes: Axes, moments: list[datetime], found: list[Totals], unit: str) -> None:
+def _tokens(axes: Axes, moments: list[datetime], found: list[TurnTotals], unit: str) -> None:
     from matplotlib.ticker import EngFormatter
 
     prompt = [each.prompt_tokens for each in found]
@@ -79,7 +79,7 @@ def _tokens(axes: Axes, moments: list[datetime], found: list[Totals], unit: str)
     _finish(axes, f"Tokens per {unit}", "tokens", EngFormatter())
 
 
-def _latency(axes: Axes, moments: list[datetime], found: list[Totals]) -> None:
+def _latency(axes: Axes, moments: list[datetime], found: list[TurnTotals]) -> None:
     from matplotlib.ticker import EngFormatter
 
     for name, colour, values in (

@@ -13,10 +13,10 @@ from engine.interfaces.reports.output import Output, indented, number, visible
 from providers.base import Message
 from providers.prompt import Prompt
 from storage import persona_versions
-from storage.audit import turns
-from storage.audit.entries import Entry
-from storage.audit.reading import Reader
-from storage.audit.turns import Turn
+from storage.queries import turns
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import Reader
+from storage.queries.turns import RecordedTurn
 
 NO_LIMIT = 10**9
 NO_TEXT = "(The text of this persona was not kept.)"
@@ -29,7 +29,7 @@ class RebuiltPrompt:
     `matches`: whether their digest is the one that was kept then; None where none was.
     """
 
-    turn: Turn
+    turn: RecordedTurn
     messages: list[Message] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     matches: bool | None = None
@@ -47,7 +47,7 @@ class RebuiltPrompt:
         return f"{said}: {' '.join(self.doubts)}"
 
 
-def rebuild(connection: Reader, turn: Turn) -> RebuiltPrompt:
+def rebuild(connection: Reader, turn: RecordedTurn) -> RebuiltPrompt:
     """The prompt of a turn. One of a command that needs no model has no messages."""
     rebuilt = RebuiltPrompt(turn)
     if turn.asked is None:
@@ -70,7 +70,7 @@ def rebuild(connection: Reader, turn: Turn) -> RebuiltPrompt:
     return rebuilt
 
 
-def _chat(connection: Reader, asked: Entry, rebuilt: RebuiltPrompt) -> list[Message]:
+def _chat(connection: Reader, asked: HistoryEntry, rebuilt: RebuiltPrompt) -> list[Message]:
     """By the engine's own rule, of just the pairs that it took then."""
     pairs = rebuilt.details.get("exchanges")
     if pairs is None:
@@ -105,14 +105,14 @@ def _system(connection: Reader, rebuilt: RebuiltPrompt) -> str:
     return text
 
 
-def _content(entry: Entry, rebuilt: RebuiltPrompt) -> str:
+def _content(entry: HistoryEntry, rebuilt: RebuiltPrompt) -> str:
     if entry.erased_ms is None:
         return entry.content
     rebuilt.doubts.append(f"Row {entry.id} was erased on {shown(entry.erased_ms)}.")
     return f"[erased on {shown(entry.erased_ms)}]"
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: HistoryEntry) -> str:
     return "(erased)" if entry.erased else entry.username or "User"
 
 
@@ -170,7 +170,7 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
     return facts
 
 
-def _uses(turn: Turn) -> str:
+def _uses(turn: RecordedTurn) -> str:
     return f" (used {turn.uses} times here; this is the newest)" if turn.uses > 1 else ""
 
 

@@ -9,10 +9,10 @@ from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import Output, Span, visible
 from engine.interfaces.reports.transcript import colour
 from storage import search_index
-from storage.audit import hits
-from storage.audit.hits import Hit
-from storage.audit.selection import Selection
 from storage.errors import IndexDamaged
+from storage.queries import search as hits
+from storage.queries.search import Hit
+from storage.queries.selection import Selection
 from storage.search_index import SearchIndex
 
 BATCH_ROWS = 10_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from engine.interfaces.reports.output import Output, number, visible
-from storage.audit.totals import By, Totals
+from storage.queries.totals import By, TurnTotals
 
 
-def print_totals(out: Output, found: list[Totals], by: By | None) -> None:
+def print_totals(out: Output, found: list[TurnTotals], by: By | None) -> None:
     if by is None:
         _print_one(out, found[0])
         return
@@ -33,7 +33,7 @@ def print_totals(out: Output, found: list[Totals], by: By | None) -> None:
     out.table(heads, rows)
 
 
-def _print_one(out: Output, total: Totals) -> None:
+def _print_one(out: Output, total: TurnTotals) -> None:
     for name, value in (
         ("turns", number(total.turns)),
         ("answers", number(total.answers)),
@@ -47,17 +47,17 @@ def _print_one(out: Output, total: Totals) -> None:
         out.line((f"{name:<24}", "bold"), value)
 
 
-def _latencies(total: Totals) -> str:
+def _latencies(total: TurnTotals) -> str:
     if total.p50_ms is None:
         return "-"
     return f"p50 {total.p50_ms:,} ms, p90 {total.p90_ms:,} ms, p99 {total.p99_ms:,} ms"
 
 
-def _codes(total: Totals) -> str:
+def _codes(total: TurnTotals) -> str:
     return ", ".join(f"{code} {count:,}" for code, count in total.errors.most_common())
 
 
-def record(total: Totals, by: By | None) -> dict[str, Any]:
+def record(total: TurnTotals, by: By | None) -> dict[str, Any]:
     """For JSON: the key stands under its own name."""
     return {
         **({} if by is None else {str(by): total.key}),

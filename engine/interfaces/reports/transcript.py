@@ -8,18 +8,20 @@ from pathlib import Path
 
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import Output, Span, indented, number, visible
-from storage.audit import channels, entries
-from storage.audit.entries import Entry
-from storage.audit.reading import Reader, reading
-from storage.audit.selection import Selection
 from storage.errors import CannotOpen
+from storage.queries import channels, entries
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import Reader, reading
+from storage.queries.selection import Selection
 
 POLL_S = 0.25
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green")
 INDENT = " " * 21
 
 
-def print_entries(out: Output, found: Iterable[Entry], *, with_ids: bool, as_json: bool) -> None:
+def print_entries(
+    out: Output, found: Iterable[HistoryEntry], *, with_ids: bool, as_json: bool
+) -> None:
     for each in found:
         if as_json:
             out.json({"time": iso(each.ts_ms), **each.record})
@@ -28,7 +30,7 @@ def print_entries(out: Output, found: Iterable[Entry], *, with_ids: bool, as_jso
     out.flush()
 
 
-def _print(out: Output, entry: Entry, with_ids: bool) -> None:
+def _print(out: Output, entry: HistoryEntry, with_ids: bool) -> None:
     first, *rest = indented(_text(entry), INDENT)
     out.line((shown(entry.ts_ms), "dim"), "  ", *_head(entry), (first, _style(entry)))
     for line in rest:
@@ -37,7 +39,7 @@ def _print(out: Output, entry: Entry, with_ids: bool) -> None:
         out.line((f"{INDENT}{_account(entry)}", "dim"))
 
 
-def _head(entry: Entry) -> list[Span]:
+def _head(entry: HistoryEntry) -> list[Span]:
     """Who speaks."""
     match entry.kind:
         case "message" | "prompt":
@@ -55,7 +57,7 @@ def _head(entry: Entry) -> list[Span]:
             return [("* ", "bold")]
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: HistoryEntry) -> str:
     who = "(erased)" if entry.erased else visible(entry.username)
     match entry.kind:
         case "reset":
@@ -74,13 +76,13 @@ def _text(entry: Entry) -> str:
             return entry.content or "(nothing)"
 
 
-def _style(entry: Entry) -> str:
+def _style(entry: HistoryEntry) -> str:
     if entry.erased or entry.kind in ("reset", "persona", "personas", "help", "stop"):
         return "dim italic"
     return {"error": "red", "cancelled": "yellow"}.get(entry.kind, "")
 
 
-def _account(entry: Entry) -> str:
+def _account(entry: HistoryEntry) -> str:
     """How to find the row again and, of an answer, what it took."""
     parts = [f"row {entry.id}", f"request {visible(entry.request_id)}"]
     if entry.completion_tokens is not None:
@@ -97,7 +99,9 @@ def colour(name: str) -> str:
     return COLOURS[sum(name.encode()) % len(COLOURS)]
 
 
-def follow(path: Path, channel: str, selection: Selection, after_id: int) -> Iterator[list[Entry]]:
+def follow(
+    path: Path, channel: str, selection: Selection, after_id: int
+) -> Iterator[list[HistoryEntry]]:
     """New rows as they are committed, for ever; also of a backup put in the place of the file."""
     while True:
         try:
@@ -116,7 +120,7 @@ def follow(path: Path, channel: str, selection: Selection, after_id: int) -> Ite
             time.sleep(POLL_S)  # it is about to be put there
 
 
-def _new(connection: Reader, selection: Selection, after_id: int) -> Iterator[list[Entry]]:
+def _new(connection: Reader, selection: Selection, after_id: int) -> Iterator[list[HistoryEntry]]:
     while found := entries.after(connection, selection, after_id):
         yield found
         after_id = found[-1].id

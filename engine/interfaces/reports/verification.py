@@ -7,7 +7,7 @@ from typing import Any
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import Output, visible
 from engine.interfaces.reports.progress import ProgressBar
-from storage.proof import Advance, Broken, Proved, Seal
+from storage.verification import Advance, Seal, TamperedRow, Verified
 
 EVERY_ROWS = 10_000
 
@@ -25,7 +25,7 @@ def advance(bar: ProgressBar, total: int) -> Advance:
     return advance
 
 
-def print_verified(out: Output, proved: Proved, sealed: Seal | None) -> None:
+def print_verified(out: Output, proved: Verified, sealed: Seal | None) -> None:
     """`sealed` is the earlier seal that was found to hold."""
     out.line(
         f"As it was written: {proved.rows:,} rows in {proved.channels:,} channels, "
@@ -39,7 +39,7 @@ def print_verified(out: Output, proved: Proved, sealed: Seal | None) -> None:
         out.line(f"Seal: {proved.seal}")
 
 
-def print_tampered(out: Output, broken: Broken) -> None:
+def print_tampered(out: Output, broken: TamperedRow) -> None:
     out.line(("The history is not as it was written.", "bold red"))
     if broken.row_id is not None:
         out.line(
@@ -49,7 +49,7 @@ def print_tampered(out: Output, broken: Broken) -> None:
     out.line(visible(broken.problem))
 
 
-def record(proved: Proved) -> dict[str, Any]:
+def record(proved: Verified) -> dict[str, Any]:
     """For JSON."""
     return {
         "ok": True,
@@ -62,7 +62,7 @@ def record(proved: Proved) -> dict[str, Any]:
     }
 
 
-def tampered_record(broken: Broken) -> dict[str, Any]:
+def tampered_record(broken: TamperedRow) -> dict[str, Any]:
     """For JSON; what is not of one row has no id, channel, seq and time."""
     return {
         "ok": False,

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.actors.conversation import Conversation
-from storage import digest
-from storage.database import Database
+from storage import hash_chain
 from storage.history import Kind
+from storage.writer.database import Database
 from tests.bench.children import say
 from tests.bench.store import page_cache
 from tests.bench.store.texts import text
@@ -29,10 +29,10 @@ DAY_MS = 24 * 60 * 60 * 1000
 YEAR_MS = 365 * DAY_MS
 BATCH = 50_000
 USERS = 500
-FACTS = ", ".join(digest.FACTS)
+FACTS = ", ".join(hash_chain.FACTS)
 INSERT = (
     "INSERT INTO history (id, channel_id, username, content, salt, digest, published_ms,"  # noqa: S608
-    f" {FACTS}) VALUES (?, ?, ?, ?, ?, ?, ?{', ?' * len(digest.FACTS)})"
+    f" {FACTS}) VALUES (?, ?, ?, ?, ?, ?, ?{', ?' * len(hash_chain.FACTS)})"
 )
 HistoryRow = tuple[str | int | bytes | None, ...]
 
@@ -83,7 +83,7 @@ def _fill(connection: sqlite3.Connection, size: Size, now_ms: int) -> None:
         ((n + 1, channel(n), began_ms) for n in range(size.channels)),
     )
     connection.execute("COMMIT")
-    heads = [digest.of_channel(channel(n)) for n in range(size.channels)]
+    heads = [hash_chain.of_channel(channel(n)) for n in range(size.channels)]
     # One round after the other, so that a channel's rows lie apart, as they do where all talk.
     for exchange in range(size.exchanges):
         at_ms = began_ms + exchange * (YEAR_MS - 3 * DAY_MS) // size.exchanges
@@ -115,9 +115,9 @@ def _rows(
         )
         by: HistoryRow = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, told)
         for number, facts in ((asked, message + (None,) * 8), (asked + 1, answer + by)):
-            content, salt = text(number), digest.new_salt()
-            private = digest.of_private(salt, name, content)
-            heads[n] = digest.of_row(heads[n], private, facts)  # type: ignore[arg-type]
+            content, salt = text(number), hash_chain.new_salt()
+            private = hash_chain.of_private(salt, name, content)
+            heads[n] = hash_chain.of_row(heads[n], private, facts)  # type: ignore[arg-type]
             published_ms = ts_ms + 1201 if number != asked else None
             yield (number + 1, n + 1, name, content, salt, heads[n], published_ms, *facts)
 

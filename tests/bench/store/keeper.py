@@ -22,8 +22,8 @@ from typing import Any
 import uvloop
 
 from engine.actors.conversation_cache import ConversationCache
-from storage.database import Database
 from storage.mailboxes import Accepted, Settled
+from storage.writer.database import Database
 from tests.bench.children import questions, say
 from tests.bench.store import grown
 from tests.bench.store.turn import Turn, new_turn, published

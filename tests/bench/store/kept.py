@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.actors.conversation import Conversation
-from storage.database import Database
+from storage.writer.database import Database
 from tests.bench.children import module, running
 from tests.bench.store import grown, page_cache, texts
 from tests.bench.store.grown import Size

@@ -13,8 +13,8 @@ from pathlib import Path
 from time import perf_counter
 
 from engine.interfaces.reports.search import search
-from storage.audit.selection import Selection
-from storage.audit.words import to_match
+from storage.queries.search_terms import to_match
+from storage.queries.selection import Selection
 from storage.search_index import path_of
 from tests.bench.children import installed
 from tests.bench.figures import Spread, spread

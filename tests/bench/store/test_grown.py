@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from engine.actors.conversation_cache import ConversationCache
-from storage import proof, snapshots
-from storage.database import Database
-from storage.reader import open_reader
+from storage import snapshots, verification
+from storage.queries.reader import open_reader
+from storage.writer.database import Database
 from tests.bench.store import grown, texts
 from tests.bench.store.grown import WINDOW, Size, channel
 
@@ -20,7 +20,7 @@ async def test_a_grown_history_is_proved_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "grown.db"
     await grown.grow(path, SIZE)
     with closing(open_reader(path)) as connection:
-        assert proof.verify(connection).rows == SIZE.rows
+        assert verification.verify(connection).rows == SIZE.rows
 
 
 async def test_a_grown_channel_wakes_from_its_snapshot_as_from_its_history(tmp_path: Path) -> None:

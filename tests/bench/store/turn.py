@@ -9,9 +9,9 @@ from engine.clock import now_ms
 from engine.commands.outcomes import Answer
 from providers.base import Usage
 from storage import mailboxes
-from storage.database import Write
 from storage.history import Row
 from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+from storage.writer.database import Write
 from tests.bench.store.texts import text
 
 

@@ -1,0 +1,93 @@
+"""How much went on, in slices of time, at a cost that does not grow with the database.
+
+`ts_ms` has no index, but ids grow with time: a slice's first row is found by halving. Of a slice
+with more than SAMPLE rows the first SAMPLE are read and the rest is taken to be like them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from storage.queries import entries
+
+SAMPLE = 4_000
+ANSWERED = ("answer", "completion")
+
+
+@dataclass(slots=True)
+class Slice:
+    """What happened from `start_ms` until the next slice. Where `about`, the numbers are estimates.
+
+    `errors` counts failed turns by code; tokens as the providers counted them.
+    """
+
+    start_ms: int
+    answered: int = 0
+    stopped: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_ms: int = 0
+    about: bool = False
+
+    @property
+    def failed(self) -> int:
+        return self.errors.total()
+
+    @property
+    def turns(self) -> int:
+        return self.answered + self.stopped + self.failed
+
+
+def slices(connection: sqlite3.Connection, starts_ms: Sequence[int]) -> list[Slice]:
+    """A slice from each of these times to the next; the last one goes on until now.
+
+    `starts_ms` ascend.
+    """
+    firsts = [first_since(connection, start_ms) for start_ms in starts_ms]
+    ends = [*firsts[1:], entries.newest_id(connection) + 1]
+    return [
+        _slice(connection, start_ms, first, end)
+        for start_ms, first, end in zip(starts_ms, firsts, ends, strict=True)
+    ]
+
+
+def first_since(connection: sqlite3.Connection, ts_ms: int) -> int:
+    """The id from which on rows are not older than that; one past the newest where all are."""
+    (low,) = connection.execute("SELECT coalesce(min(id), 1) FROM history").fetchone()
+    high = entries.newest_id(connection) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute(
+            "SELECT id, ts_ms FROM history WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        ).fetchone()
+        if found[1] >= ts_ms:
+            high = middle
+        else:
+            low = found[0] + 1
+    return int(low)
+
+
+def _slice(connection: sqlite3.Connection, start_ms: int, first: int, end: int) -> Slice:
+    rows = end - first
+    found = Slice(start_ms, about=rows > SAMPLE)
+    scale = max(1.0, rows / SAMPLE)
+    for kind, code, count, prompt_tokens, completion_tokens, latency_ms in connection.execute(
+        "SELECT kind, code, count(*), coalesce(sum(prompt_tokens), 0),"
+        " coalesce(sum(completion_tokens), 0), coalesce(sum(latency_ms), 0)"
+        " FROM history WHERE id >= ? AND id < ? GROUP BY kind, code",
+        (first, min(end, first + SAMPLE)),
+    ):
+        if kind in ANSWERED:
+            found.answered += round(count * scale)
+            found.latency_ms += round(latency_ms * scale)
+        elif kind == "cancelled":
+            found.stopped += round(count * scale)
+        elif kind == "error":
+            found.errors[code or "unknown"] += round(count * scale)
+        found.prompt_tokens += round(prompt_tokens * scale)
+        found.completion_tokens += round(completion_tokens * scale)
+    return found

@@ -1,0 +1,121 @@
+"""Rows of the history, whole, as they are shown and exported."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from storage.queries.selection import Selection
+
+CHUNK = 1000
+COLUMNS = (
+    "h.id, c.name AS channel, h.seq, h.ts_ms, h.kind, h.request_id, h.username, h.content,"
+    " h.persona, h.provider, h.model, h.finish_reason, h.prompt_tokens, h.completion_tokens,"
+    " h.latency_ms, h.code, h.details, h.salt, h.digest, h.private, h.erased_ms,"
+    # While the outbox has the outcome, it knows when that was published.
+    " coalesce(h.published_ms, (SELECT o.published_ms FROM {schema}outbox o WHERE"
+    " o.channel_id = h.channel_id AND o.request_id = h.request_id AND o.history_id = h.id))"
+    " AS published_ms"
+)
+SELECT = (
+    f"SELECT {COLUMNS.format(schema='')} FROM history h"  # noqa: S608
+    " JOIN channel c ON c.id = h.channel_id"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One row; `storage/history.py` and `storage/hash_chain.py` say what is in it."""
+
+    id: int
+    channel: str
+    seq: int
+    ts_ms: int
+    kind: str
+    request_id: str
+    username: str | None
+    content: str
+    persona: str | None
+    provider: str | None
+    model: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_ms: int | None
+    code: str | None
+    details: dict[str, Any] | None
+    salt: bytes | None
+    digest: bytes
+    private: bytes | None
+    erased_ms: int | None
+    published_ms: int | None
+
+    @property
+    def erased(self) -> bool:
+        return self.erased_ms is not None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For JSON: bytes in hexadecimal digits."""
+        return {
+            name: value.hex() if isinstance(value, bytes) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def newest(connection: sqlite3.Connection, selection: Selection, limit: int) -> list[HistoryEntry]:
+    """The newest `limit` rows of a selection, oldest first."""
+    where, values = selection.where
+    rows = connection.execute(
+        f"{SELECT} WHERE {where} ORDER BY h.id DESC LIMIT ?", (*values, limit)
+    ).fetchall()
+    return [entry(row) for row in reversed(rows)]
+
+
+def after(
+    connection: sqlite3.Connection, selection: Selection, after_id: int, limit: int = CHUNK
+) -> list[HistoryEntry]:
+    """The first `limit` rows of a selection whose id is greater, oldest first."""
+    where, values = selection.where
+    rows = connection.execute(
+        f"{SELECT} WHERE {where} AND h.id > ? ORDER BY h.id LIMIT ?", (*values, after_id, limit)
+    )
+    return [entry(row) for row in rows]
+
+
+def in_order(connection: sqlite3.Connection, selection: Selection) -> Iterator[HistoryEntry]:
+    """A whole selection, oldest first, up to the row that is the newest now.
+
+    Read in pieces: a reader that stays keeps the write-ahead log from being emptied.
+    """
+    last_id = newest_id(connection)
+    reached = 0
+    while chunk := after(connection, selection, reached):
+        for each in chunk:
+            if each.id > last_id:
+                return
+            yield each
+        reached = chunk[-1].id
+
+
+def newest_id(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT ifnull(max(id), 0) FROM history").fetchone()[0])
+
+
+def count(connection: sqlite3.Connection, selection: Selection) -> int:
+    """How many rows there are: for a progress bar."""
+    where, values = selection.where
+    found = connection.execute(f"SELECT count(*) FROM history h WHERE {where}", values)  # noqa: S608
+    return int(found.fetchone()[0])
+
+
+def entry(row: Iterable[Any]) -> HistoryEntry:
+    """A row with the columns of COLUMNS."""
+    values = dict(zip(HistoryEntry.__dataclass_fields__, row, strict=True))
+    if values["details"] is not None:
+        values["details"] = orjson.loads(values["details"])
+    return HistoryEntry(**values)

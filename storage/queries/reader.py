@@ -1,0 +1,105 @@
+"""A connection that only reads, for operators' queries, while the service writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from storage.errors import CannotOpen
+
+Reader = sqlite3.Connection
+BUSY_TIMEOUT_S = 5.0
+VALUE_LIMIT_BYTES = 64 * 2**20
+FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+
+
+def open_reader(path: Path) -> Reader:
+    """The database at `path`, or a copy of one, for reading. CannotOpen says what to do.
+
+    Rows are `sqlite3.Row`. A file in a folder that cannot be written is read as it is, without
+    what a -wal file beside it may hold.
+    """
+    try:
+        is_there = path.is_file()
+    except PermissionError as exc:  # before Python 3.14, where its folder may not be entered
+        raise CannotOpen(_forbidden(path)) from exc
+    except OSError as exc:
+        raise CannotOpen(f"{path} cannot be read: {exc.strerror}.") from exc
+    if not is_there:
+        raise CannotOpen(
+            f"There is no database at {path}. Start the service once, or name another with "
+            "--database or [storage] path."
+        )
+    # Not opened to see: to close it again would free the locks that this process may have on it.
+    if not os.access(path, os.R_OK):
+        raise CannotOpen(_forbidden(path))
+    problem: sqlite3.Error | None = None
+    for options in ("mode=ro", "mode=ro&immutable=1"):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{options}",
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT_S,
+        )
+        try:
+            connection.execute("PRAGMA query_only=ON")
+            _check(connection, path)
+        except sqlite3.OperationalError as exc:
+            connection.close()
+            problem = exc
+            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                break  # somebody writes: read as it is, the file may make no sense
+        except (sqlite3.DatabaseError, CannotOpen) as exc:
+            connection.close()
+            raise CannotOpen(_reason(path, exc)) from exc
+        else:
+            connection.row_factory = sqlite3.Row
+            return connection
+    raise CannotOpen(_reason(path, problem)) from problem
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    """A connection that reads the database at `path`. Raises CannotOpen, also within."""
+    with closing(open_reader(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as exc:
+            raise CannotOpen(f"{path} cannot be read: {exc}") from exc
+
+
+def open_for_browsing(path: Path) -> Reader:
+    """`open_reader` for questions of a stranger's: no other file, no value of a gigabyte.
+
+    Raises CannotOpen with what to do.
+    """
+    connection = open_reader(path)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_LIMIT_BYTES)
+    connection.set_authorizer(_authorize)
+    return connection
+
+
+def _authorize(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action in FORBIDDEN else sqlite3.SQLITE_OK
+
+
+def _forbidden(path: Path) -> str:
+    return f"{path} cannot be read: {os.strerror(errno.EACCES)}. Be the service's user."
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(history)")}
+    if not columns:
+        raise CannotOpen(f"{path} is not a database of rosey-llm.")
+    if "digest" not in columns:
+        raise CannotOpen(
+            f"{path} was written by an older rosey-llm. Start the service with it once."
+        )
+
+
+def _reason(path: Path, problem: Exception | None) -> str:
+    return str(problem) if isinstance(problem, CannotOpen) else f"{path} cannot be read: {problem}"

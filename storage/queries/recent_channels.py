@@ -1,0 +1,160 @@
+"""Channels by their last activity, a page at a time, also where there are a million of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from storage.queries import entries
+
+MANY = 50_000
+SCANNED_ROWS = 300_000
+NAMES = 2_000
+LOOKED_AT_ROWS = 1_000
+DEFAULT_PERSONA = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class RecentChannel:
+    """A channel as its newest LOOKED_AT_ROWS rows show it; `rows` are all, `newest_id` the last.
+
+    `partly` where there are more rows than those: then messages, speakers and tokens are of the
+    newest only.
+    """
+
+    id: int
+    name: str
+    newest_id: int
+    newest_ms: int
+    rows: int
+    messages: int
+    speakers: int
+    tokens: int
+    persona: str
+    partly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPage:
+    """`next_before` is the `before` of the page after this one; None where this is the last."""
+
+    channels: list[RecentChannel]
+    next_before: int | None
+
+
+def recent_channels(
+    connection: sqlite3.Connection, *, before: int | None, limit: int, name: str = ""
+) -> ChannelPage:
+    """The channels whose newest row is older than row `before`, the most recent first.
+
+    With `name`, only channels whose name has it, of any case; at most NAMES of those.
+    """
+    bound = before if before is not None else entries.newest_id(connection) + 1
+    if name:
+        found = _by_name(connection, name, bound, limit + 1)
+    elif _count(connection) <= MANY:
+        found = _sorted(connection, bound, limit + 1)
+    else:
+        found, scanned_to = _scanned(connection, bound, limit + 1)
+        if len(found) <= limit:
+            return ChannelPage([_look(connection, *each) for each in found], scanned_to)
+    channels = [_look(connection, *each) for each in found[:limit]]
+    return ChannelPage(channels, channels[-1].newest_id if len(found) > limit else None)
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM channel").fetchone()[0])
+
+
+NEWEST = "(SELECT id FROM history WHERE channel_id = c.id ORDER BY id DESC LIMIT 1)"
+
+
+def _sorted(connection: sqlite3.Connection, bound: int, limit: int) -> list[tuple[int, int]]:
+    return [
+        (channel_id, newest_id)
+        for channel_id, newest_id in connection.execute(
+            f"SELECT id, newest FROM (SELECT c.id, {NEWEST} AS newest FROM channel c)"  # noqa: S608
+            " WHERE newest < ? ORDER BY newest DESC LIMIT ?",
+            (bound, limit),
+        )
+    ]
+
+
+def _by_name(
+    connection: sqlite3.Connection, name: str, bound: int, limit: int
+) -> list[tuple[int, int]]:
+    return [
+        (channel_id, newest_id)
+        for channel_id, newest_id in connection.execute(
+            f"SELECT id, newest FROM (SELECT c.id, {NEWEST} AS newest FROM"  # noqa: S608
+            " (SELECT id FROM channel WHERE instr(lower(name), lower(?)) LIMIT ?) c)"
+            " WHERE newest < ? ORDER BY newest DESC LIMIT ?",
+            (name, NAMES, bound, limit),
+        )
+    ]
+
+
+def _scanned(
+    connection: sqlite3.Connection, bound: int, limit: int
+) -> tuple[list[tuple[int, int]], int | None]:
+    """Reads back from `bound`; says up to where, None where that was the beginning."""
+    found: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    last_id = None
+    rows = connection.execute(
+        "SELECT id, channel_id FROM history WHERE id < ? ORDER BY id DESC LIMIT ?",
+        (bound, SCANNED_ROWS),
+    )
+    for row_id, channel_id in rows:
+        last_id = row_id
+        if channel_id in seen:
+            continue
+        seen.add(channel_id)
+        if not _has_newer(connection, channel_id, bound):
+            found.append((channel_id, row_id))
+            if len(found) == limit:
+                break
+    return found, last_id if last_id is not None and last_id > 1 else None
+
+
+def _has_newer(connection: sqlite3.Connection, channel_id: int, bound: int) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM history WHERE channel_id = ? AND id >= ? LIMIT 1", (channel_id, bound)
+    ).fetchone()
+    return found is not None
+
+
+def _look(connection: sqlite3.Connection, channel_id: int, newest_id: int) -> RecentChannel:
+    (name,) = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
+    newest_ms, rows = connection.execute(
+        "SELECT ts_ms, seq FROM history WHERE id = ?", (newest_id,)
+    ).fetchone()
+    messages, speakers, tokens = connection.execute(
+        "SELECT coalesce(sum(kind IN ('message', 'prompt')), 0), count(DISTINCT username),"
+        " coalesce(sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)), 0)"
+        " FROM (SELECT kind, username, prompt_tokens, completion_tokens FROM history"
+        " WHERE channel_id = ? ORDER BY id DESC LIMIT ?)",
+        (channel_id, LOOKED_AT_ROWS),
+    ).fetchone()
+    return RecentChannel(
+        channel_id,
+        name,
+        newest_id,
+        newest_ms,
+        rows,
+        messages,
+        speakers,
+        tokens,
+        persona_of(connection, channel_id),
+        rows > LOOKED_AT_ROWS,
+    )
+
+
+def persona_of(connection: sqlite3.Connection, channel_id: int) -> str:
+    """The channel's persona as it was last chosen."""
+    found = connection.execute(
+        "SELECT persona FROM history WHERE channel_id = ? AND kind = 'persona'"
+        " ORDER BY id DESC LIMIT 1",
+        (channel_id,),
+    ).fetchone()
+    return found[0] if found and found[0] else DEFAULT_PERSONA

@@ -1,0 +1,152 @@
+"""The end of a command: its turn is kept, its outcome stands in the outbox, it waits no more."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+
+from storage import channels, history, outbox
+from storage.history import Row, TurnRows
+from storage.outbox import OutcomeKind, Settled, find_settled
+from storage.writer.bulk_statements import ByIds, Values
+
+# As one row: each row that is fetched takes the interpreter's lock away and back.
+SELECT = ByIds(
+    "SELECT json_group_array(json_array(id, channel_id, request_id, replies, accepted_ms))"
+    " FROM mailbox WHERE id IN {ids}"
+)
+DELETE = ByIds("DELETE FROM mailbox WHERE id IN {ids}")
+
+
+class Settlement(NamedTuple):
+    """How the command ends that waits under `row_id`."""
+
+    row_id: int
+    channel: str
+    request_id: str
+    rows: Sequence[Row]
+    kind: OutcomeKind
+    body: bytes
+    now_ms: int
+
+
+class _Wait(NamedTuple):
+    """What the mailbox knows of a command; `replies` as they stand in the database."""
+
+    channel_id: int
+    request_id: str
+    replies: str
+    accepted_ms: int
+
+
+def settle(
+    connection: sqlite3.Connection,
+    row_id: int,
+    channel: str,
+    request_id: str,
+    rows: Sequence[Row],
+    kind: OutcomeKind,
+    body: bytes,
+    now_ms: int,
+) -> Settled | None:
+    """`settle_all` of one outcome."""
+    outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
+    return settle_all(connection, (outcome,))[0]
+
+
+def settle_all(
+    connection: sqlite3.Connection, outcomes: Sequence[Settlement]
+) -> list[Settled | None]:
+    """Keep turns and their outcomes, and end their waiting, all in one commit.
+
+    None where the command no longer waits: somebody else has settled it, and this result is void.
+    """
+    waits = _waits(connection, [outcome.row_id for outcome in outcomes])
+    valid: dict[int, tuple[Settlement, _Wait]] = {}
+    for number, outcome in enumerate(outcomes):
+        wait = waits.get(outcome.row_id)
+        # Ids come again once the table is empty; an id with its channel and request does not, while
+        # the outbox remembers the request.
+        asked = channels.find(connection, outcome.channel), outcome.request_id
+        if wait is not None and (wait.channel_id, wait.request_id) == asked:
+            valid[number] = outcome, waits.pop(outcome.row_id)
+    if not valid:
+        return [None] * len(outcomes)
+    DELETE.execute(connection, [outcome.row_id for outcome, _ in valid.values()])
+    kept = dict(zip(valid, _keep(connection, list(valid.values())), strict=True))
+    return [kept.get(number) for number in range(len(outcomes))]
+
+
+def settle_at_once(
+    connection: sqlite3.Connection,
+    channel: str,
+    request_id: str,
+    rows: Sequence[Row],
+    kind: OutcomeKind,
+    body: bytes,
+    replies: Sequence[str],
+    now_ms: int,
+) -> Settled:
+    """Settle a command that never waited; sent again, it gets the first outcome.
+
+    A request has one outcome: where another command waits under the same request id, this is its
+    outcome too, and goes to its reply subjects as well.
+    """
+    if settled := find_settled(connection, channel, request_id, replies):
+        return settled
+    channel_id = channels.find_or_make(connection, channel, now_ms)
+    gone = connection.execute(
+        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ? RETURNING id, replies",
+        (channel_id, request_id),
+    ).fetchone()
+    row_id, merged = (
+        (gone[0], outbox.merged(gone[1], replies)) if gone else (0, outbox.encoded(replies))
+    )
+    outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
+    return _keep(connection, [(outcome, _Wait(channel_id, request_id, merged, now_ms))])[0]
+
+
+def _waits(connection: sqlite3.Connection, row_ids: Sequence[int]) -> dict[int, _Wait]:
+    return {
+        row_id: _Wait(*values)
+        for cursor in SELECT.portions(connection, row_ids)
+        for row_id, *values in orjson.loads(cursor.fetchone()[0])
+    }
+
+
+def _keep(
+    connection: sqlite3.Connection, outcomes: Sequence[tuple[Settlement, _Wait]]
+) -> list[Settled]:
+    turns = [
+        TurnRows(wait.channel_id, outcome.now_ms, outcome.rows, wait.accepted_ms)
+        for outcome, wait in outcomes
+    ]
+    uptos = history.append(connection, turns)
+    rows: list[Values] = [
+        (
+            wait.channel_id,
+            outcome.request_id,
+            outcome.kind,
+            wait.replies,
+            outcome.body,
+            outcome.now_ms,
+            upto,
+        )
+        for (outcome, wait), upto in zip(outcomes, uptos, strict=True)
+    ]
+    ids = outbox.add(connection, rows)
+    return [
+        Settled(
+            row_id,
+            outcome.channel,
+            outcome.request_id,
+            outcome.kind,
+            outcome.body,
+            outbox.decoded(wait.replies),
+            upto,
+        )
+        for row_id, (outcome, wait), upto in zip(ids, outcomes, uptos, strict=True)
+    ]

@@ -1,0 +1,321 @@
+"""Proof that the history is as it was written: every digest made again, every gap found.
+
+The chain shows what was changed by anybody who does not make all later digests anew. Who can write
+the file can do that, too; a seal that is kept elsewhere shows it: `<last id>:<SHA-256 over the
+digests of all rows up to it>`. Erasing leaves the digests as they are, so old seals stay good.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from storage import hash_chain, persona_versions
+
+CHUNK = 128  # many more at once no longer fit the processor's cache: half as fast
+SEAL = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
+COLUMNS = (
+    "id, channel_id, username, content, salt, digest, private, erased_ms,"
+    f" {', '.join(hash_chain.FACTS)}"
+)
+SEQ, TS_MS = 8, 9  # where they stand among COLUMNS
+Advance = Callable[[int], object]
+Values = tuple[Any, ...]
+
+
+class TamperedRow(Exception):
+    """The history is not as it was written; says what is wrong with the first such row.
+
+    Without `row_id` it is not one row that is wrong.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        row_id: int | None = None,
+        channel: str | None = None,
+        seq: int | None = None,
+        ts_ms: int | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.row_id = row_id
+        self.channel = channel
+        self.seq = seq
+        self.ts_ms = ts_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """All rows up to `last_id`, as one digest."""
+
+    last_id: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.last_id}:{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Seal:
+        """ValueError where `text` is no seal."""
+        found = SEAL.fullmatch(text.strip().lower())
+        if found is None:
+            raise ValueError("a seal is a number, a colon and 64 hexadecimal digits")
+        return cls(int(found[1]), found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found to be as it was written. Times in ms since 1970; no seal of one channel."""
+
+    rows: int
+    channels: int
+    erased: int
+    first_ms: int | None
+    last_ms: int | None
+    seal: Seal | None
+
+
+def given_ids(connection: sqlite3.Connection) -> int:
+    """The highest id that the history ever gave a row."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'history'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def verify(
+    connection: sqlite3.Connection, seal: Seal | None = None, advance: Advance = lambda rows: None
+) -> Verified:
+    """Check the whole history as it is now. Raises Broken at the first row that is not right.
+
+    Reads the table once, in a transaction of its own; holds one digest for each channel. `advance`
+    is called with how many more rows have been read.
+    """
+    with _Checking(connection) as checking:
+        return checking.all_rows(seal, advance)
+
+
+def verify_channel(
+    connection: sqlite3.Connection, channel: str, advance: Advance = lambda rows: None
+) -> Verified:
+    """Check the rows of one channel; KeyError where there is none of this name."""
+    with _Checking(connection) as checking:
+        return checking.one_channel(channel, advance)
+
+
+@dataclass(slots=True)
+class _Head:
+    """A channel's newest row so far."""
+
+    digest: bytes
+    seq: int = 0
+
+
+class _Checking:
+    """One pass over rows in the order of their ids."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._cursor.row_factory = None
+        self._names: dict[int, str] = {}
+        self._heads: dict[int, _Head] = {}
+        self._fold = hashlib.sha256()
+        self._erased = 0
+        self._last_id = 0
+        self._collects = False
+
+    def __enter__(self) -> _Checking:
+        self._connection.execute("BEGIN")
+        # Millions of rows make no cycles, and to look for some takes a tenth of the time.
+        self._collects = gc.isenabled()
+        gc.disable()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._collects:
+            gc.enable()
+        self._cursor.close()
+        self._connection.execute("ROLLBACK")
+
+    def all_rows(self, seal: Seal | None, advance: Advance) -> Verified:
+        self._load_names("", ())
+        given = given_ids(self._connection)
+        rows = self._rows("ORDER BY id", ())
+        first_ms = last_ms = None
+        for chunk in rows:
+            if first_ms is None:
+                first_ms = chunk[0][TS_MS]
+            for part in _split(chunk, seal):
+                self._check(part, gapless=True)
+                if seal is not None and self._last_id == seal.last_id:
+                    self._compare(seal)
+            last_ms = chunk[-1][TS_MS]
+            advance(len(chunk))
+        if self._last_id != given:
+            raise TamperedRow(_end_problem(self._last_id, given))
+        if seal is not None and seal.last_id > self._last_id:
+            raise TamperedRow(
+                f"The seal was made when there were {seal.last_id} rows; there are only"
+                f" {self._last_id}. This is an older state of the history, or its newest rows were"
+                " removed."
+            )
+        if seal is not None and seal.last_id == 0:
+            self._compare_empty(seal)
+        self._check_personas()
+        return Verified(
+            self._last_id,
+            self._channels(),
+            self._erased,
+            first_ms,
+            last_ms,
+            Seal(self._last_id, self._fold.hexdigest()),
+        )
+
+    def one_channel(self, channel: str, advance: Advance) -> Verified:
+        self._load_names("WHERE name = ?", (channel,))
+        if not self._names:
+            raise KeyError(channel)
+        (channel_id,) = self._names
+        first_ms = last_ms = None
+        for chunk in self._rows("WHERE channel_id = ? ORDER BY id", (channel_id,)):
+            first_ms = chunk[0][TS_MS] if first_ms is None else first_ms
+            self._check(chunk, gapless=False)
+            last_ms = chunk[-1][TS_MS]
+            advance(len(chunk))
+        rows = self._heads[channel_id].seq
+        return Verified(rows, self._channels(), self._erased, first_ms, last_ms, None)
+
+    def _channels(self) -> int:
+        return sum(head.seq > 0 for head in self._heads.values())
+
+    def _load_names(self, where: str, values: Values) -> None:
+        self._cursor.execute(f"SELECT id, name FROM channel {where}", values)  # noqa: S608
+        self._names = dict(self._cursor.fetchall())
+        self._heads = {
+            each: _Head(hash_chain.of_channel(name)) for each, name in self._names.items()
+        }
+
+    def _rows(self, how: str, values: Values) -> Iterator[list[Values]]:
+        try:
+            self._cursor.execute(f"SELECT {COLUMNS} FROM history {how}", values)  # noqa: S608
+            while chunk := self._cursor.fetchmany(CHUNK):
+                yield chunk
+        except sqlite3.DatabaseError as exc:
+            raise TamperedRow(
+                f"Behind row {self._last_id} the file cannot be read: {exc}."
+            ) from exc
+
+    def _check(self, rows: list[Values], *, gapless: bool) -> None:
+        # The one loop that must be fast: names are local, and what is rare is done elsewhere.
+        heads, fold, last_id = self._heads, self._fold.update, self._last_id
+        sha256, dumps = hashlib.sha256, orjson.dumps
+        for row in rows:
+            row_id, channel_id, username, content, salt, link, private, erased_ms, *facts = row
+            head = heads.get(channel_id)
+            if head is None or facts[0] != head.seq + 1 or (gapless and row_id != last_id + 1):
+                raise self._misplaced(row, last_id, gapless)
+            try:
+                if erased_ms is None and private is None:
+                    private = sha256(salt + dumps((username, content))).digest()
+                else:
+                    self._check_erased(row)
+                own = sha256(head.digest + private + dumps(facts)).digest()
+            except TypeError:  # a value that is not of its column's kind
+                own = b""
+            if own != link:
+                raise self._wrong(row, _changed_problem(row))
+            head.digest, head.seq = own, facts[0]
+            fold(own)
+            last_id = row_id
+        self._last_id = last_id
+
+    def _check_erased(self, row: Values) -> None:
+        if problem := _erased_problem(row):
+            raise self._wrong(row, problem)
+        self._erased += 1
+
+    def _misplaced(self, row: Values, last_id: int, gapless: bool) -> TamperedRow:
+        row_id, channel_id, seq = row[0], row[1], row[SEQ]
+        if gapless and row_id != last_id + 1:
+            missing = _numbers(last_id + 1, row_id - 1)
+            return self._wrong(row, f"Before it, {missing} of the history was removed.")
+        if channel_id not in self._names:
+            return self._wrong(row, f"It belongs to channel {channel_id}, which was removed.")
+        due = self._heads[channel_id].seq + 1
+        if seq > due:
+            missing = _numbers(due, seq - 1)
+            return self._wrong(row, f"Before it, {missing} of its channel was removed.")
+        return self._wrong(
+            row,
+            f"It says that it is row {seq} of its channel, where row {due} is due: it was put in,"
+            " moved from another channel, or changed.",
+        )
+
+    def _wrong(self, row: Values, problem: str) -> TamperedRow:
+        channel = self._names.get(row[1], f"(no name, id {row[1]})")
+        return TamperedRow(problem, row_id=row[0], channel=channel, seq=row[SEQ], ts_ms=row[TS_MS])
+
+    def _compare(self, seal: Seal) -> None:
+        if self._fold.hexdigest() != seal.digest:
+            raise TamperedRow(
+                f"The rows up to {seal.last_id} are not those that the seal was made of, though"
+                " their chain holds: somebody has changed rows and made all later digests anew, or"
+                " changed the order between channels."
+            )
+
+    def _compare_empty(self, seal: Seal) -> None:
+        if seal.digest != hashlib.sha256().hexdigest():
+            raise TamperedRow("This is no seal of a history without rows.")
+
+    def _check_personas(self) -> None:
+        for version, name, prompt in self._cursor.execute(
+            "SELECT version, name, prompt FROM persona_version"
+        ):
+            if persona_versions.version(prompt) != version:
+                raise TamperedRow(f'The text of persona "{name}", version {version}, was changed.')
+
+
+def _split(rows: list[Values], seal: Seal | None) -> list[list[Values]]:
+    """So that the seal's last row is the last one of a part."""
+    if seal is None or not rows[0][0] <= seal.last_id < rows[-1][0]:
+        return [rows]
+    at = sum(row[0] <= seal.last_id for row in rows)
+    return [rows[:at], rows[at:]]
+
+
+def _erased_problem(row: Values) -> str:
+    """What of an erased row is not as erasing leaves it; "" where all is well."""
+    _, _, username, content, salt, _, private, erased_ms, *_ = row
+    if erased_ms is None:
+        return "It has the digest of an erased row, but is not marked as erased."
+    if private is None:
+        return "It is marked as erased, but the digest of what was there is missing."
+    there = {"a content": content != "", "a user": username is not None, "a salt": salt is not None}
+    left = [name for name, is_there in there.items() if is_there]
+    return f"It is marked as erased, but has {' and '.join(left)}." if left else ""
+
+
+def _changed_problem(row: Values) -> str:
+    first = " or its channel was renamed" if row[SEQ] == 1 else ""
+    return f"It is not what was written: one of its values or its digest was changed{first}."
+
+
+def _end_problem(last_id: int, given: int) -> str:
+    if given > last_id:
+        return f"At the end, {_numbers(last_id + 1, given)} of the history was removed."
+    return (
+        f"The database says that {given} rows were ever written, but there are {last_id}: rows were"
+        " put in, or its count (sqlite_sequence) was changed."
+    )
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"row {first}" if first == last else f"rows {first} to {last}"

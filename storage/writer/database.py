@@ -1,0 +1,174 @@
+"""The one connection, its one thread, and group commit.
+
+Everything that is asked to be written since the last commit goes into the next one. Awaiting a
+write means awaiting that commit: when it returns, the write is on disk.
+
+A write is a function of the connection. It may run more than once before its commit succeeds (a
+neighbour in the group failed, say), so it must hold no state of its own. Writes of the same kind
+may be done in one go (`storage/writer/batching.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from storage.errors import CannotOpen, StorageUnavailable
+from storage.lock import Lock
+from storage.wal.wal_file import checkpoint
+from storage.writer.group_commit import GroupCommit, OnCommit
+from storage.writer.opening import Durability, opened
+from storage.writer.thread import WriterThread
+from storage.writer.write_queue import GROUP_LIMIT, Write, WriteJob, WriteQueue
+
+__all__ = ["GROUP_LIMIT", "Database", "Durability", "Write"]
+
+T = TypeVar("T")
+BUSY_TIMEOUT_S = 5.0
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class Database:
+    """A SQLite file in WAL mode, or a database in memory where `path` is None.
+
+    durability "full" survives a power cut, "normal" a crash of the process. `busy_timeout_s` is
+    how long a commit waits where another process has locked the file. Without `own_checkpoints`
+    SQLite makes them, within commits. `on_commit` is called in the writer's thread with how many
+    writes were tried together, for how many seconds, and whether that failed.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        durability: Durability = "full",
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        own_checkpoints: bool = True,
+        on_commit: OnCommit = lambda writes, seconds, failed: None,
+    ) -> None:
+        self.path = path
+        self._opening = partial(opened, path, durability, busy_timeout_s, own_checkpoints)
+        self._commits = GroupCommit(path, on_commit)
+        self._jobs = WriteQueue()
+        self._thread: WriterThread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._lock = Lock(path) if path else None
+        self._reserved = False
+
+    @property
+    def failing(self) -> str | None:
+        """Why the latest commit failed; None where it did not."""
+        return self._commits.failing
+
+    def reserve(self) -> None:
+        """Take the file for this process, before an `open` that may take long.
+
+        Raises CannotOpen with a sentence that says what to do.
+        """
+        if self._reserved:
+            return
+        try:
+            self._lock_file()
+        except OSError as exc:
+            raise self._cannot_open(exc) from exc
+        self._reserved = True
+
+    async def open(self) -> None:
+        """Raises CannotOpen with a sentence that says what to do."""
+        self._loop = asyncio.get_running_loop()
+        self.reserve()
+        self._reserved = False  # from here on the writer's thread frees it
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._thread = WriterThread(
+            self._opening(), self._jobs, self._commits, ready, self._free_file
+        )
+        self._thread.start()
+        try:
+            await ready
+        except (sqlite3.Error, OSError, CannotOpen) as exc:
+            self._thread = None
+            raise self._cannot_open(exc) from exc
+
+    async def close(self) -> None:
+        """Commit what is waiting, then close. May be called twice."""
+        # At once: what was asked to be written behind the end would wait forever.
+        thread, self._thread = self._thread, None
+        if thread is None:
+            if self._reserved:
+                self._reserved = False
+                self._free_file()
+            return
+        jobs, self._jobs = self._jobs, WriteQueue()
+        jobs.end()
+        await asyncio.to_thread(thread.join)
+
+    async def write(self, work: Write[T]) -> T:
+        """Run `work` in the next group commit; returns once that commit is on disk.
+
+        Raises StorageUnavailable where the commit failed: then nothing of it is in the database.
+        """
+        return await self.write_soon(work)
+
+    def write_soon(self, work: Write[T]) -> asyncio.Future[T]:
+        """`write`, in the order of the calls, without waiting; the future tells of the commit."""
+        return self._ask(work)
+
+    def write_at_leisure(self, work: Write[T]) -> asyncio.Future[T]:
+        """`write_soon` for what nobody waits for: it makes no commit of its own, if it can help it.
+
+        It goes into the next one, or into one that is made a tenth of a second later.
+        """
+        return self._ask(work, at_leisure=True)
+
+    async def truncate_wal(self) -> bool:
+        """Bring all that is committed into the file itself and cut the journal (-wal) to nothing.
+
+        False where somebody reads what still stands in it; nothing waits for them.
+        """
+        return await self._ask(_empty_journal, alone=True)
+
+    async def compact(self) -> None:
+        """Write the file anew, without the remains of what once stood in its pages.
+
+        Commits wait meanwhile, about 14 s for 1 GB; it takes twice the file's size on the disk.
+        Raises StorageUnavailable where there is no room; then all is as before.
+        """
+        await self._ask(_compact, alone=True)
+
+    def _ask(
+        self, work: Write[T], *, alone: bool = False, at_leisure: bool = False
+    ) -> asyncio.Future[T]:
+        if self._thread is None:
+            raise StorageUnavailable("The database is closed.")
+        done: asyncio.Future[T] = self._loop.create_future()
+        put = self._jobs.put_at_leisure if at_leisure else self._jobs.put
+        put(WriteJob(work, done, alone=alone))
+        return done
+
+    def _lock_file(self) -> None:
+        if self._lock is not None:
+            self._lock.take()
+
+    def _free_file(self) -> None:
+        if self._lock is not None:
+            self._lock.free()
+
+    def _cannot_open(self, exc: Exception) -> CannotOpen:
+        if isinstance(exc, CannotOpen):
+            return exc
+        reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
+        todo = "Set [storage] path to another file, in a folder that can be written."
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+            todo = "Move it away, put a copy by `rosey-llm backup` there, or set [storage] path."
+        return CannotOpen(f"{self.path} cannot be used: {reason}. {todo}")
+
+
+def _empty_journal(connection: sqlite3.Connection) -> bool:
+    return checkpoint(connection, "TRUNCATE") is not None
+
+
+def _compact(connection: sqlite3.Connection) -> None:
+    connection.execute("VACUUM")

@@ -1,0 +1,79 @@
+"""Opening the database for its writer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from storage import schema
+from storage.wal.checkpoint_schedule import CheckpointSchedule
+from storage.wal.wal_file import WalFile
+from storage.writer.connection import WriterConnection
+
+Durability = Literal["full", "normal"]
+
+
+@contextmanager
+def opened(
+    path: Path | None, durability: Durability, busy_timeout_s: float, own_checkpoints: bool
+) -> Iterator[tuple[WriterConnection, CheckpointSchedule | None]]:
+    """The writer's connection, and its checkpoints where it is to make them.
+
+    Raises OSError, sqlite3.Error, CannotOpen.
+    """
+    if path is None:
+        with closing(_connect(":memory:", durability, busy_timeout_s)) as connection:
+            yield connection, None
+        return
+    _create(path.resolve())
+    with (
+        closing(_connect(str(path), durability, busy_timeout_s)) as connection,
+        closing(WalFile(path)) as wal,
+    ):
+        if not own_checkpoints:
+            yield connection, None
+            return
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        with closing(CheckpointSchedule(connection, path, wal)) as checkpoints:
+            yield connection, checkpoints
+
+
+def _create(path: Path) -> None:
+    """For its owner alone; SQLite gives its -wal and -shm files the same mode.
+
+    Only where there is none: to close a file that SQLite has open would free its locks.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+
+
+def _connect(name: str, durability: Durability, busy_timeout_s: float) -> WriterConnection:
+    connection = sqlite3.connect(
+        name,
+        isolation_level=None,
+        timeout=busy_timeout_s,
+        cached_statements=256,
+        factory=WriterConnection,
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={durability}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+        if not schema.is_current(connection):
+            from storage.migrations import migrate  # see `storage/schema.py`
+
+            migrate(connection, name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,103 @@
+"""The writer: the one thread that has the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+from storage.errors import CannotOpen, StorageUnavailable
+from storage.wal.checkpoint_schedule import CheckpointSchedule
+from storage.writer.connection import WriterConnection
+from storage.writer.group_commit import GroupCommit
+from storage.writer.write_queue import WriteJob, WriteQueue
+
+log = logging.getLogger("rosey_llm.storage")
+
+
+class WriterThread(threading.Thread):
+    """Commits what is put in `jobs` until they end; what comes of them is told in the loop.
+
+    `opened` gets its result once the store is open, or its error where it cannot be opened.
+    `on_end` is called in the thread, at last.
+    """
+
+    def __init__(
+        self,
+        opening: AbstractContextManager[tuple[WriterConnection, CheckpointSchedule | None]],
+        jobs: WriteQueue,
+        commits: GroupCommit,
+        opened: asyncio.Future[None],
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(name="rosey-llm-writer", daemon=True)
+        self._opening = opening
+        self._jobs = jobs
+        self._commits = commits
+        self._opened = opened
+        self._on_end = on_end
+        self._loop = opened.get_loop()
+
+    def run(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(self._on_end)
+            try:
+                connection, checkpoints = stack.enter_context(self._opening)
+            except (sqlite3.Error, OSError, CannotOpen) as exc:
+                stack.close()
+                self._tell(_resolve_opened, self._opened, exc)
+                return
+            self._tell(_resolve_opened, self._opened, None)
+            self._work(connection, checkpoints)
+
+    def _work(self, connection: WriterConnection, checkpoints: CheckpointSchedule | None) -> None:
+        patience_s: float | None = None
+        while (group := self._jobs.next_group(patience_s)) is not None:
+            self._commits.make(connection, [job for job in group if not job.alone])
+            if alone := [job for job in group if job.alone]:
+                if checkpoints is not None:
+                    checkpoints.wait()
+                _do_alone(connection, alone)
+            if group:
+                self._tell(_resolve, group)
+            if checkpoints is not None:
+                checkpoints.look() if group else checkpoints.idle()
+                patience_s = checkpoints.patience_s()
+
+    def _tell(self, call: Callable[..., object], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            log.debug("The event loop has ended before the writer thread.")
+
+
+def _do_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:
+    """What cannot be done within a transaction."""
+    for job in jobs:
+        try:
+            job.result = job.work(connection)
+        except sqlite3.Error as exc:
+            job.error = StorageUnavailable(f"The database cannot be cleaned up: {exc}")
+
+
+def _resolve_opened(opened: asyncio.Future[None], error: Exception | None) -> None:
+    if opened.done():  # whoever waited was cancelled
+        return
+    if error is not None:
+        opened.set_exception(error)
+    else:
+        opened.set_result(None)
+
+
+def _resolve(group: Sequence[WriteJob[Any]]) -> None:
+    for job in group:
+        if job.done.done():  # whoever waited was cancelled
+            continue
+        if job.error is not None:
+            job.done.set_exception(job.error)
+        else:
+            job.done.set_result(job.result)

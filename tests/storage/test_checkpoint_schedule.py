@@ -1,0 +1,336 @@
+"""Checkpoints: the journal stays small, whoever reads it, and nobody waits for readers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from storage import lock
+from storage.errors import DatabaseInUse
+from storage.wal.checkpoint_schedule import DUE_BYTES, IDLE_S, MOST_BYTES, CheckpointSchedule
+from storage.wal.wal_file import WalFile, checkpoint
+from storage.writer.database import Database
+from tests.storage import child
+from tests.storage.writing import WAIT_S, add, names, seen_by_others, traced_soon
+
+PIECE = 2_000_000  # of the journal: a channel's name stands in the table and in its index
+DUE = DUE_BYTES // PIECE + 2
+
+
+def journal(path: Path) -> int:
+    """The bytes of its file."""
+    return path.with_name(path.name + "-wal").stat().st_size
+
+
+async def grow(database: Database, pieces: int, name: str) -> list[str]:
+    """One commit for each of the pieces."""
+    return [
+        await database.write(add(f"{name}{number} " + "x" * (PIECE // 2)))
+        for number in range(pieces)
+    ]
+
+
+async def until_in_file(path: Path, written: list[str]) -> None:
+    """Until the database's file has it all by itself."""
+    await until(lambda: _in_file(path) == written)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    async with asyncio.timeout(WAIT_S):
+        while not reached():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def _in_file(path: Path) -> list[str]:
+    # Without the journal; halves of what another thread writes meanwhile may be seen. To close it
+    # frees SQLite's locks of this process, and there is no other one.
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as reader:
+        try:
+            return names(reader)
+        except sqlite3.DatabaseError:
+            return []
+
+
+@asynccontextmanager
+async def read(path: Path) -> AsyncIterator[sqlite3.Connection]:
+    """Somebody reads what stands in the journal now, and keeps on reading."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        names(reader)
+        yield reader
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [
+        (record.levelno, record.getMessage())
+        for record in caplog.records
+        if record.name == "rosey_llm.storage"
+    ]
+
+
+async def test_a_moment_without_work_is_used_to_begin_the_journal_anew_in_its_place(
+    on_file: Database, path: Path
+) -> None:
+    written: list[str] = []
+    statements = traced_soon(on_file)
+    for name in "abc":
+        written += await grow(on_file, DUE, name)
+        await until_in_file(path, written)
+        await until(lambda: _ended_by_the_writer(statements))  # the file has it a little before
+        assert journal(path) < 2 * DUE_BYTES
+    assert seen_by_others(path) == written
+
+
+def _ended_by_the_writer(statements: list[str]) -> bool:
+    """Since its last commit."""
+    ends = [each for each in statements if each in ("COMMIT", "PRAGMA wal_checkpoint(RESTART)")]
+    return ends[-1] != "COMMIT"
+
+
+async def test_while_commits_go_on_the_journal_begins_anew_before_it_is_large(
+    on_file: Database, path: Path
+) -> None:
+    written = await grow(on_file, 2 * MOST_BYTES // PIECE, "a")
+    assert journal(path) < MOST_BYTES + 2 * PIECE
+    assert seen_by_others(path) == written
+
+
+async def test_a_reader_is_not_waited_for_and_the_journal_begins_anew_when_it_has_ended(
+    on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with read(path) as reader:
+        written = await grow(on_file, 2 * DUE, "a")
+        assert journal(path) > 2 * DUE_BYTES
+        assert names(reader) == []
+        assert not await on_file.truncate_wal()
+    await until_in_file(path, written)
+    before = salt(path)
+    async with asyncio.timeout(WAIT_S):
+        while salt(path) == before:
+            written.append(await on_file.write(add(f"b{len(written)}")))
+            await asyncio.sleep(2 * IDLE_S)  # a moment without work
+    assert seen_by_others(path) == written
+    assert said(caplog) == []
+
+
+def salt(path: Path) -> bytes:
+    """It is another one each time that the journal has begun anew."""
+    return path.with_name(path.name + "-wal").read_bytes()[16:24]
+
+
+async def test_a_journal_that_a_reader_lets_grow_without_end_is_said_once(
+    on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with read(path):
+        written = await grow(on_file, MOST_BYTES // PIECE + 20, "a")
+        assert journal(path) > MOST_BYTES
+        assert on_file.failing is None
+    await until_in_file(path, written)
+    await until(lambda: len(said(caplog)) > 1)  # the file has it a little before the writer knows
+    assert seen_by_others(path) == written
+    assert [level for level, _ in said(caplog)] == [logging.ERROR, logging.WARNING]
+    assert "as long as somebody reads" in said(caplog)[0][1]
+
+
+async def test_where_the_file_can_take_no_more_commits_go_on_and_it_is_said_once(
+    path: Path,
+) -> None:
+    process = await child.start("crowded", path)
+    async with asyncio.timeout(WAIT_S):
+        output, _ = await process.communicate()
+    written, failing, logged = json.loads(output)
+    assert failing == [None]
+    assert [level for level, _ in logged] == ["ERROR", "WARNING"]
+    assert "cannot be brought into it" in logged[0][1]
+    assert not path.with_name(path.name + "-wal").exists()
+    assert seen_by_others(path) == written
+
+
+async def test_closing_brings_everything_into_the_file(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    written = await grow(database, DUE, "a")
+    await database.close()
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
+    assert seen_by_others(path) == written
+
+
+async def test_a_closed_database_holds_no_file_open(path: Path) -> None:
+    gc.collect()  # or what earlier tests have left would be closed in between
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        database = Database(path)
+        await database.open()
+        await grow(database, DUE, "a")
+        await database.write(_forget_all)
+        await database.close()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def _forget_all(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM channel")
+
+
+async def test_checkpoints_may_be_left_to_sqlite(path: Path) -> None:
+    database = Database(path, own_checkpoints=False)
+    await database.open()
+    await grow(database, 3 * DUE, "a")
+    assert journal(path) < 2 * DUE_BYTES
+    await database.close()
+
+
+async def test_what_is_in_use_of_the_journal_is_not_its_size(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    with closing(WalFile(path)) as measured:
+        await grow(database, 1, "a")
+        assert measured.reaches(PIECE)
+        assert not measured.reaches(journal(path))
+        assert await asyncio.to_thread(_restarted, path)
+        await database.write(add("b"))
+        assert not measured.reaches(PIECE // 10)
+        assert journal(path) > PIECE
+    await database.close()
+
+
+def _restarted(path: Path) -> bool:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        return checkpoint(other, "RESTART") is not None
+
+
+async def test_what_is_added_to_an_ended_journal_counts_anew(path: Path) -> None:
+    with closing(database(path)) as connection, closing(WalFile(path)) as measured:
+        connection.execute("INSERT INTO channel VALUES (?)", ("a" * PIECE,))
+        assert measured.reaches(PIECE)
+        assert measured.end(connection)
+        assert not measured.reaches(1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM channel").fetchone()
+            connection.execute("INSERT INTO channel VALUES (?)", ("b" * PIECE,))
+            connection.execute("INSERT INTO channel VALUES (?)", ("c" * PIECE,))
+            assert not measured.end(connection)
+            assert measured.reaches(2 * PIECE)
+            assert not measured.reaches(3 * PIECE)
+
+
+def database(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute("CREATE TABLE channel (name)")
+    return connection
+
+
+async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path: Path) -> None:
+    statements = traced_soon(on_file)
+    await until_in_file(path, await grow(on_file, DUE, "a"))
+    await until(lambda: _ended_by_the_writer(statements))
+    statements.clear()
+    for _ in range(20):
+        await on_file.write(names)
+        await asyncio.sleep(IDLE_S / 2)
+    assert [each for each in statements if "checkpoint" in each] == []
+
+
+def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -> None:
+    with (
+        closing(database(path)) as connection,
+        closing(WalFile(path)) as measured,
+    ):
+        checkpoints = CheckpointSchedule(connection, path, measured)
+        for name in "ab":
+            connection.execute("INSERT INTO channel VALUES (?)", (name * 2 * DUE_BYTES,))
+            checkpoints.look()
+            checkpoints.close()  # its thread has ended, and a thread begins only once
+            checkpoints.idle()
+            assert not measured.reaches(1)
+            assert checkpoints.patience_s() is None
+
+
+def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_commit(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(database(path)) as connection, closing(WalFile(path)) as measured:
+        checkpoints = CheckpointSchedule(connection, path, measured)
+        statements: list[str] = []
+
+        def commit(size: int) -> None:
+            connection.execute("INSERT INTO channel VALUES (?)", ("x" * size,))
+            connection.set_progress_handler(lambda: 1, 1)  # whatever is done now fails
+            connection.set_trace_callback(statements.append)
+            checkpoints.look()
+            connection.set_trace_callback(None)
+            connection.set_progress_handler(None, 1)
+
+        connection.execute("INSERT INTO channel VALUES (?)", ("x" * 2 * DUE_BYTES,))
+        checkpoints.look()
+        checkpoints.close()  # its thread has ended: from here on the writer does all of it
+        checkpoints.idle()
+        commit(2 * DUE_BYTES)
+        for _ in range(5):
+            commit(1)
+        tried = len(statements)
+        assert tried
+        for _ in range(5):
+            commit(1)
+        assert len(statements) == tried
+        commit(2 * DUE_BYTES)
+        assert len(statements) > tried
+        assert [level for level, _ in said(caplog)] == [logging.ERROR]
+        checkpoints.idle()
+        assert not measured.reaches(1)
+
+
+async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
+    path: Path, tmp_path: Path
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    link = tmp_path / "linked" / "other.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    by_link = Database(link)
+    await by_link.open()
+    written = await grow(by_link, DUE, "a")
+    await until_in_file(path, written)
+    with pytest.raises(DatabaseInUse):
+        Database(path).reserve()
+    assert lock.owner(path) == lock.owner(link) != None  # noqa: E711
+    assert [file.name for file in link.parent.iterdir()] == [link.name]
+    await by_link.close()
+    assert seen_by_others(path) == written
+
+
+UNLOG = """
+import sqlite3, sys
+try:
+    sqlite3.connect(sys.argv[1], timeout=0).execute("PRAGMA journal_mode=delete")
+except sqlite3.OperationalError as exc:
+    print(exc)
+"""
+
+
+async def test_closing_leaves_the_locks_of_others_in_this_process_alone(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    await grow(database, DUE, "a")
+    async with read(path):
+        await database.close()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", UNLOG, str(path)), stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(WAIT_S):
+            output, _ = await process.communicate()
+        assert output == b"database is locked\n"
