@@ -34,7 +34,7 @@ from engine.traffic.listener import Listener
 from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
 from engine.traffic.publisher import Publisher
-from providers import table
+from providers import registry
 from providers.base import LLMProvider
 from storage.errors import DatabaseInUse, StorageError
 
@@ -224,4 +224,4 @@ def url_file(settings: Settings) -> Path:
 
 
 def _providers(settings: Settings) -> list[LLMProvider]:
-    return [table.build(name, settings.provider_table(name)) for name in settings.provider_names]
+    return [registry.build(name, settings.provider_table(name)) for name in settings.provider_names]

@@ -23,7 +23,7 @@ from engine.operations.erasure import Eraser
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
-from providers.chain import ProviderChain
+from providers.chain.chain import ProviderChain
 from storage import mailboxes, persona_versions
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database

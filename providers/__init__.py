@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from providers.base import Completion, LLMProvider, Message, Options, Status, Usage
-    from providers.local import LocalProvider
+    from providers.local.provider import LocalProvider
     from providers.ollama import OllamaProvider
     from providers.openai import OpenAIProvider
     from providers.openrouter import OpenRouterProvider
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LocalProvider": "local",
+    "LocalProvider": "local.provider",
     "OllamaProvider": "ollama",
     "OpenAIProvider": "openai",
     "OpenRouterProvider": "openrouter",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from providers import records
-from providers.records import Count, Limit, Seconds, Temperature
+from providers import validation
+from providers.validation import Count, Limit, Seconds, Temperature
 
 Role = Literal["system", "user", "assistant"]
 
@@ -90,7 +90,7 @@ class ProviderConfig:
 class LLMProvider(ABC):
     """One provider of language models.
 
-    `config` is the provider's table in the configuration; a wrong one raises `RecordError`.
+    `config` is the provider's table in the configuration; a wrong one raises `ValidationError`.
     `name` is the table's name ("vllm"); `label` is how error texts call it ("OpenAI").
     All calls raise `ProviderError` and nothing else for what the provider does. They keep no state
     between calls, may run side by side, and stop at once when their task is cancelled.
@@ -102,7 +102,7 @@ class LLMProvider(ABC):
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         self.name = name or self.kind
-        self.config = records.read(dict(config or {}), self.Config, f"providers.{self.name}")
+        self.config = validation.read(dict(config or {}), self.Config, f"providers.{self.name}")
 
     @property
     def label(self) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 from orjson import JSONDecodeError
 
 from providers.base import Completion, Message, Options, Status
+from providers.encoded_prompt import EncodedPrompt
 from providers.errors import ConnectionLost, ProviderError
-from providers.http import HttpConfig, HttpProvider
-from providers.prompt import Prompt
-from providers.reasoning import Draft, usage_of
-from providers.records import Count, Seconds
-from providers.refusal import as_dict
-from providers.sse import JsonLines, parsed
+from providers.http.error_mapping import as_dict
+from providers.http.provider import HttpConfig, HttpProvider
+from providers.http.reasoning import Draft, usage_of
+from providers.http.stream_parser import JsonLines, parsed
+from providers.validation import Count, Seconds
 
 logger = logging.getLogger("rosey_llm.providers")
 
@@ -58,7 +58,9 @@ class OllamaProvider(HttpProvider):
         return "Ollama"
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        return await self._whole_answer("chat", {"messages": Prompt.of(messages).fragment}, options)
+        return await self._whole_answer(
+            "chat", {"messages": EncodedPrompt.of(messages).fragment}, options
+        )
 
     async def complete(self, prompt: str, options: Options) -> Completion:
         return await self._whole_answer("generate", {"prompt": prompt}, options)
@@ -66,7 +68,9 @@ class OllamaProvider(HttpProvider):
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        body = await self._body({"messages": Prompt.of(messages).fragment, "stream": True}, options)
+        body = await self._body(
+            {"messages": EncodedPrompt.of(messages).fragment, "stream": True}, options
+        )
         draft = Draft(self.label, body["model"])
         try:
             with await self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:

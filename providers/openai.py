@@ -13,18 +13,17 @@ from urllib.parse import urlsplit
 from orjson import JSONDecodeError
 
 from providers.base import Completion, Message, Options, Status
+from providers.encoded_prompt import EncodedPrompt
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
     ConnectionLost,
     ModelNotFound,
 )
-from providers.http import HttpConfig, HttpProvider
-from providers.prompt import Prompt
-from providers.reasoning import Draft, usage_of
-from providers.refrain import Refrain
-from providers.refusal import as_dict
-from providers.sse import Event, Events, parsed
+from providers.http.error_mapping import as_dict
+from providers.http.provider import HttpConfig, HttpProvider
+from providers.http.reasoning import Draft, usage_of
+from providers.http.stream_parser import Events, ServerSentEvent, parsed
 
 Said = TypeVar("Said")
 Send = Callable[[str, Mapping[str, Any]], Awaitable[Said]]
@@ -84,10 +83,10 @@ class OpenAIProvider(HttpProvider):
                 if reply.is_json:  # an error, or a server that knows no token streams
                     self._take_whole(await reply.json(), draft)
                 else:
-                    events, refrain = Events(), Refrain(_text_in)
+                    events = Events()
                     async for block in reply.blocks():
                         try:
-                            self._take_all(events.feed(block), draft, refrain)
+                            self._take_all(events.feed(block), draft)
                         finally:  # what came before an error comes out before it
                             if piece := draft.news():
                                 yield piece
@@ -95,7 +94,7 @@ class OpenAIProvider(HttpProvider):
                             break
                     else:
                         with suppress(JSONDecodeError):  # it was cut within an event
-                            self._take_all(events.finish(), draft, refrain)
+                            self._take_all(events.finish(), draft)
                 if rest := draft.rest():
                     yield rest
                 yield draft.completion()
@@ -176,7 +175,7 @@ class OpenAIProvider(HttpProvider):
         model, temperature, max_tokens = self.settled(options)
         body: dict[str, Any] = {
             "model": model,
-            "messages": Prompt.of(messages).fragment,
+            "messages": EncodedPrompt.of(messages).fragment,
             "stream": stream,
         }
         if stream:
@@ -212,25 +211,16 @@ class OpenAIProvider(HttpProvider):
         draft.done = True
         self._take(said, draft)
 
-    def _take_all(self, events: Sequence[bytes | Event], draft: Draft, refrain: Refrain) -> None:
-        taken = 0
-        while taken < len(events) and not draft.done:
-            if texts := refrain.texts(events, taken):
-                draft.add("".join(texts))
-                taken += len(texts)
+    def _take_all(self, events: Sequence[bytes | ServerSentEvent], draft: Draft) -> None:
+        for event in events:
+            if draft.done:
+                return
+            if isinstance(event, ServerSentEvent):
+                self._take(_of_its_kind(event), draft)
+            elif event.strip() == b"[DONE]":
+                draft.done = True
             else:
-                self._take_event(events[taken], draft, refrain)
-                taken += 1
-
-    def _take_event(self, event: bytes | Event, draft: Draft, refrain: Refrain) -> None:
-        if isinstance(event, Event):
-            self._take(_of_its_kind(event), draft)
-        elif event.strip() == b"[DONE]":
-            draft.done = True
-        else:
-            chunk = parsed(event)
-            self._take(chunk, draft)
-            refrain.learn(event, chunk)
+                self._take(parsed(event), draft)
 
     def _take(self, said: object, draft: Draft) -> None:
         """A chunk, or a whole answer."""
@@ -257,17 +247,9 @@ class OpenAIProvider(HttpProvider):
             draft.finish_reason = reason
 
 
-def _of_its_kind(event: Event) -> dict[str, Any]:
+def _of_its_kind(event: ServerSentEvent) -> dict[str, Any]:
     said = as_dict(parsed(event.data))
     return {"error": said} if event.kind == "error" and "error" not in said else said
-
-
-def _text_in(chunk: Any) -> object:
-    """The text of a chunk that is as nearly all are."""
-    try:
-        return chunk["choices"][0]["delta"]["content"]
-    except (LookupError, TypeError):
-        return None
 
 
 def _text(content: object) -> str:

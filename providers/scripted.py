@@ -20,7 +20,7 @@ from providers.base import (
     Status,
     Usage,
 )
-from providers.records import Count, Range
+from providers.validation import Count, Range
 
 CALLS_KEPT = 10_000
 

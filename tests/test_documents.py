@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from engine.config.loading import parse
-from providers import table
+from providers import registry
 from providers.base import ProviderConfig
 from providers.scripted import FAILURES, ScriptedConfig
 from storage.history import Kind
@@ -56,7 +56,7 @@ def test_every_configuration_in_the_documents_is_taken(document: Path, tmp_path:
 def test_every_kind_of_provider_stands_in_the_configuration_that_is_shipped() -> None:
     shipped = (ROOT / "rosey-llm.toml").read_text()
     kinds = shipped.split("says its kind:")[1].split("These keys")[0]
-    for kind in table.KINDS:
+    for kind in registry.KINDS:
         assert re.search(rf"\b{kind}\b", kinds), kind
 
 

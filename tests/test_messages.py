@@ -13,8 +13,8 @@ import pytest
 from engine.commands.outcomes import Action, Answer, Failure
 from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers.base import Usage
-from providers.reasoning import FINISH_REASONS
-from providers.records import Range
+from providers.http.reasoning import FINISH_REASONS
+from providers.validation import Range
 from tests.house import House
 
 ROOT = Path(__file__).parents[1]

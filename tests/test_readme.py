@@ -17,7 +17,7 @@ from engine.cli import main
 from engine.config.loading import parse
 from engine.config.personas import Persona
 from engine.config.settings import Settings
-from providers import table
+from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House
 
@@ -165,7 +165,7 @@ def test_every_setting_is_in_the_readme() -> None:
         elif field.name not in ("personas", "providers"):
             names.append(field.name)
     for kind in ("ollama", "openai", "openrouter", "local"):
-        names += [field.name for field in dataclasses.fields(table.find(kind).Config)]
+        names += [field.name for field in dataclasses.fields(registry.find(kind).Config)]
     missing = [name for name in names if f"`{name}`" not in configuration and name != "subjects"]
     assert not missing
 

@@ -21,9 +21,9 @@ from engine.commands.request import Request
 from engine.config.personas import Persona
 from engine.errors import Cancelled
 from providers.base import Completion, Message, Options, Usage
-from providers.chain import Answered
+from providers.chain.chain import Answered
+from providers.encoded_prompt import EncodedPrompt
 from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
-from providers.prompt import Prompt
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -118,7 +118,7 @@ class Generation:
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
 
     async def _complete(self) -> Answered:
-        messages = Prompt.of([Message("user", self._command.text)])
+        messages = EncodedPrompt.of([Message("user", self._command.text)])
         self._provenance.note_prompt(messages, exchanges=0)
         if self._command.stream:
             return await self._stream(messages)
@@ -142,7 +142,7 @@ class Generation:
         self._answer.feed(answered.completion.content)
         self._answer.finish()
 
-    async def _stream(self, messages: Prompt) -> Answered:
+    async def _stream(self, messages: EncodedPrompt) -> Answered:
         deltas = self._deltas = DeltaBuffer(
             self._sink,
             self._request.channel_id,
@@ -154,7 +154,7 @@ class Generation:
         deltas.finish()
         return answered
 
-    async def _gather(self, messages: Prompt, deltas: DeltaBuffer) -> Answered:
+    async def _gather(self, messages: EncodedPrompt, deltas: DeltaBuffer) -> Answered:
         stream = self._settings.chain.stream(
             messages, self._options, channel=self._request.channel_id, began=self._note_writer
         )
@@ -173,7 +173,7 @@ class Generation:
         self._writer = (provider, model)
         self._observer.first_token(provider, time.monotonic() - self._began_s)
 
-    def _prompt(self, exchanges: Sequence[EncodedExchange]) -> Prompt:
+    def _prompt(self, exchanges: Sequence[EncodedExchange]) -> EncodedPrompt:
         options = self._options
         context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from providers.prompt import Prompt
+from providers.encoded_prompt import EncodedPrompt
 
 EncodedExchange = tuple[bytes, bytes, bytes]
 """An exchange as a prompt needs it: username, message and answer, each a JSON string."""
@@ -32,7 +32,7 @@ def build(
     *,
     max_messages: int,
     budget_tokens: int,
-) -> Prompt:
+) -> EncodedPrompt:
     """System prompt, then whole exchanges, newest kept first, then the new message.
 
     At most `max_messages` messages beside the system prompt, the new one counted, and about
@@ -49,7 +49,7 @@ def build(
         parts += USER, said, b"},", ASSISTANT, answer, b"},"
     said = _named(username, asked) if several else asked
     parts += USER, said, b"}"
-    return Prompt(b"[%b]" % b"".join(parts), bool(system) + 2 * len(kept) + 1)
+    return EncodedPrompt(b"[%b]" % b"".join(parts), bool(system) + 2 * len(kept) + 1)
 
 
 def several_speak(exchanges: Sequence[EncodedExchange], username: str) -> bool:
@@ -61,7 +61,7 @@ def several_speak(exchanges: Sequence[EncodedExchange], username: str) -> bool:
     return False
 
 
-def digest(prompt: Prompt) -> str:
+def digest(prompt: EncodedPrompt) -> str:
     """By which history knows a prompt: SHA-256 of its JSON, in hexadecimal digits."""
     data, found = prompt.encoded, hashlib.sha256()
     for start in range(0, len(data), HASHED_BYTES):

@@ -8,8 +8,8 @@ from typing import Any
 from engine.answering import prompt
 from engine.clock import now_ms
 from engine.config.personas import Persona
-from providers.chain import Answered
-from providers.prompt import Prompt
+from providers.chain.chain import Answered
+from providers.encoded_prompt import EncodedPrompt
 
 
 class Provenance:
@@ -23,7 +23,7 @@ class Provenance:
         if persona is not None:
             self._details["persona_version"] = persona.version
 
-    def note_prompt(self, messages: Prompt, exchanges: int) -> None:
+    def note_prompt(self, messages: EncodedPrompt, exchanges: int) -> None:
         """What the model is shown: the last note is what it was shown in the end.
 
         `exchanges`: how many pairs of message and answer of the conversation are among it.

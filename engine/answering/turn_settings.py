@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.config.personas import Personas
 from engine.config.settings import ConversationSettings, ServiceSettings
-from providers.chain import ProviderChain
+from providers.chain.chain import ProviderChain
 
 
 @dataclass(frozen=True, slots=True)

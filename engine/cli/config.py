@@ -71,7 +71,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     """
     from engine.config.setup import conversion
     from engine.interfaces.terminal import line_input
-    from providers.records import RecordError
+    from providers.validation import ValidationError
 
     folder = output.parent if output else Path()
     if output:
@@ -84,7 +84,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
         _refuse(f"Nothing of {file} could be carried over. Is it the plugin's configuration?")
     try:
         text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
-    except RecordError as exc:
+    except ValidationError as exc:
         _refuse(f"{file}: cannot be carried over: {line_input.printable(str(exc))}")
     if output is None:
         click.echo(text, nl=False)

@@ -9,8 +9,8 @@ import uuid
 from dataclasses import asdict, dataclass
 
 from engine.errors import InvalidRequest
-from providers import records
-from providers.records import Count, RecordError, Temperature, shown
+from providers import validation
+from providers.validation import Count, Temperature, ValidationError, shown
 
 MAX_REQUEST_ID = 128
 
@@ -65,8 +65,8 @@ def check_channel_id(channel_id: object, max_bytes: int) -> None:
 def check_choices(choices: Choices, max_bytes: int) -> None:
     """InvalidRequest where a type or a range is wrong, or a name too long."""
     try:
-        records.read(asdict(choices), Choices)
-    except RecordError as exc:
+        validation.read(asdict(choices), Choices)
+    except ValidationError as exc:
         raise InvalidRequest(str(exc)) from None
     check_name("model", choices.model, max_bytes)
     check_name("persona", choices.persona, max_bytes)

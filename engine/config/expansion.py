@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from providers import records
-from providers.records import RecordError
+from providers import validation
+from providers.validation import ValidationError
 
 
 def absolute(path: str, folder: Path, setting: str) -> str:
@@ -17,7 +17,9 @@ def absolute(path: str, folder: Path, setting: str) -> str:
     try:
         return str(folder / Path(path).expanduser())
     except RuntimeError as exc:  # "~nobody/..."
-        raise RecordError(setting, f"expected a path, got {records.shown(path)}: {exc}") from exc
+        raise ValidationError(
+            setting, f"expected a path, got {validation.shown(path)}: {exc}"
+        ) from exc
 
 
 def expand(value: Any, path: str, folder: Path) -> Any:
@@ -44,4 +46,4 @@ def _looked_up(name: str, path: str, folder: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:  # ValueError: not UTF-8, or a NUL in the path
         why = exc.strerror if isinstance(exc, OSError) else exc
-        raise RecordError(path, f"expected a file that can be read, got {name}: {why}") from exc
+        raise ValidationError(path, f"expected a file that can be read, got {name}: {why}") from exc

@@ -15,8 +15,8 @@ from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
 from engine.errors import CannotStart
-from providers import records, table
-from providers.records import RecordError
+from providers import registry, validation
+from providers.validation import ValidationError
 
 DEFAULT_FILE = "rosey-llm.toml"
 
@@ -54,14 +54,14 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
 
 def _structured(values: object) -> Settings:
     try:
-        return records.read(values, Settings)
-    except RecordError as exc:
+        return validation.read(values, Settings)
+    except ValidationError as exc:
         section, _, rest = exc.path.partition(".")
         name = rest.removesuffix(".prompt")
         if section != "personas" or exc.problem != "missing" or name.lower() not in BUILT_IN:
             raise
         problem = "missing; a built-in persona is replaced as a whole, so write its prompt, too"
-        raise RecordError(exc.path, problem) from exc
+        raise ValidationError(exc.path, problem) from exc
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _named(path: Path) -> Iterator[None]:
     """The file's name before what is wrong in it."""
     try:
         yield
-    except RecordError as exc:
+    except ValidationError as exc:
         raise CannotStart(f"{path}: {exc}") from exc
 
 
@@ -107,12 +107,14 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
 
 def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise RecordError(f"providers.{name}", f"expected a table, got {records.shown(values)}")
+        raise ValidationError(
+            f"providers.{name}", f"expected a table, got {validation.shown(values)}"
+        )
     model_path = values.get("model_path")
     if not isinstance(model_path, str) or not model_path:
         return values
     # A provider of somebody else may mean no file by this name, if it has it at all.
-    config = type(table.build(name, values, folder)).Config
+    config = type(registry.build(name, values, folder)).Config
     if "model_path" not in {each.name for each in fields(config)}:
         return values
     path = absolute(model_path, folder, f"providers.{name}.model_path")
@@ -123,58 +125,58 @@ def _check_personas(settings: Settings) -> None:
     seen: dict[str, str] = {}
     for name in settings.personas:
         if (first := seen.setdefault(name.lower(), name)) != name:
-            raise RecordError(
+            raise ValidationError(
                 f"personas.{name}",
                 f"the same as personas.{first}; names are matched without regard to case",
             )
         if not re.fullmatch(r"\S{1,40}", name):
-            raise RecordError(
+            raise ValidationError(
                 f"personas.{name}", "expected a name of one word, up to 40 characters"
             )
     known = [*BUILT_IN, *settings.personas]
     default = settings.service.default_persona
     if default.lower() not in {name.lower() for name in known}:
-        hint = records.suggestion(default, known) or f"; there are {', '.join(known)}"
-        raise RecordError("service.default_persona", f'unknown persona "{default}"{hint}')
+        hint = validation.suggestion(default, known) or f"; there are {', '.join(known)}"
+        raise ValidationError("service.default_persona", f'unknown persona "{default}"{hint}')
 
 
 def _check_providers(settings: Settings, folder: Path) -> None:
     keyed = [name for name in settings.provider_names if name in KEYED]
     for name in dict.fromkeys([*settings.providers, *keyed]):
-        table.build(name, settings.provider_table(name), folder)
+        registry.build(name, settings.provider_table(name), folder)
     _check_provider_name("default_provider", settings.default_provider, settings, folder)
     for index, name in enumerate(settings.fallback_providers):
         _check_provider_name(f"fallback_providers[{index}]", name, settings, folder)
 
 
 def _check_provider_name(path: str, name: str, settings: Settings, folder: Path) -> None:
-    if name in settings.providers or name in table.KINDS:
+    if name in settings.providers or name in registry.KINDS:
         return
-    known = sorted({*settings.providers, *table.known()})
+    known = sorted({*settings.providers, *registry.known()})
     if name not in known and ":" not in name:
-        hint = records.suggestion(name, known) or f"; there are {', '.join(known)}"
-        raise RecordError(path, f'unknown provider "{name}"{hint}')
+        hint = validation.suggestion(name, known) or f"; there are {', '.join(known)}"
+        raise ValidationError(path, f'unknown provider "{name}"{hint}')
     try:
-        table.find(name, folder)
-    except RecordError as exc:
-        raise RecordError(path, exc.problem) from exc
+        registry.find(name, folder)
+    except ValidationError as exc:
+        raise ValidationError(path, exc.problem) from exc
 
 
 def _check_nats(nats: NatsSettings) -> None:
     if nats.url != "embedded" and not re.match(r"(nats|tls|ws|wss)://[^\s]+", nats.url):
         # Whatever may be a user and a password is left out, wherever the mistake is.
         url = re.sub(r"(?is)^([a-z0-9+.-]*:?//)?.*@", r"\1***@", nats.url)
-        raise RecordError("nats.url", f'expected "embedded" or nats://..., got "{url}"')
+        raise ValidationError("nats.url", f'expected "embedded" or nats://..., got "{url}"')
     subjects = nats.subjects
     names = [getattr(subjects, each.name) for each in fields(subjects)]
     for each, subject in zip(fields(subjects), names, strict=True):
         if not re.fullmatch(r"[^\s.*>]+(\.[^\s.*>]+)*", subject):
-            raise RecordError(
+            raise ValidationError(
                 f"nats.subjects.{each.name}",
                 f'expected a subject without wildcards, got "{subject}"',
             )
         if names.count(subject) > 1:
-            raise RecordError(f"nats.subjects.{each.name}", f'"{subject}" is used twice')
+            raise ValidationError(f"nats.subjects.{each.name}", f'"{subject}" is used twice')
 
 
 def _check_tracing(tracing: TracingSettings) -> None:
@@ -185,7 +187,7 @@ def _check_tracing(tracing: TracingSettings) -> None:
         usable = False
     # Not said again: it may hold a password.
     if tracing.endpoint and (not usable or "@" in parts.netloc):
-        raise RecordError(
+        raise ValidationError(
             "tracing.endpoint",
             'expected an address such as "http://localhost:4318", without a user; '
             "headers come from OTEL_EXPORTER_OTLP_HEADERS",

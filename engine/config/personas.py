@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engine.errors import UnknownPersona
-from providers.records import Count, Temperature
+from providers.validation import Count, Temperature
 from storage import persona_versions
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from engine.config.personas import Persona
-from providers import table
-from providers.records import Count, Limit, Range, Seconds, Secret
+from providers import registry
+from providers.validation import Count, Limit, Range, Seconds, Secret
 
 NO_SECRET = Secret("")
 KEYED = ("openai", "openrouter")  # the kinds whose key may come from the environment alone
@@ -161,7 +161,7 @@ def _key_from_environment(kind: object, values: Mapping[str, Any]) -> str:
     """
     if kind not in KEYED or str(values.get("api_key", "")).strip():
         return ""
-    cls = table.find(str(kind))
+    cls = registry.find(str(kind))
     default: str = getattr(cls.Config(), "base_url", "")
     base_url = str(values.get("base_url", default)).strip().rstrip("/")
     variable: str = getattr(cls, "key_variable", "")

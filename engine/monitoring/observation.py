@@ -12,8 +12,8 @@ from engine.actors.supervisor import SupervisorStatistics
 from engine.clock import now_ms
 from engine.engine import Engine
 from engine.monitoring.counts import Counts
-from providers.link import LinkStatistics
-from providers.tally import Tally
+from providers.chain.counters import CallCounters
+from providers.chain.link import LinkStatistics
 from storage import statistics
 from storage.errors import StorageUnavailable
 from storage.statistics import StoreStatistics
@@ -49,7 +49,7 @@ class Observation:
     supervisor: SupervisorStatistics
     channels: list[tuple[ChannelStatus, float]]
     links: Mapping[str, LinkStatistics]
-    tallies: Mapping[str, Tally]
+    counters: Mapping[str, CallCounters]
     figures: StoreStatistics | None
     failing: str | None
     traffic: TrafficStatistics | None
@@ -75,7 +75,7 @@ async def observe(
         supervisor=engine.supervisor.statistics(),
         channels=list(engine.supervisor.channels(idle)),
         links=engine.chain.statistics(),
-        tallies=engine.chain.totals(),
+        counters=engine.chain.totals(),
         figures=store,
         failing=engine.database.failing,
         traffic=traffic() if traffic is not None else None,

@@ -102,9 +102,9 @@ def _providers(seen: Observation) -> list[dict[str, Any]]:
             "running": link.slots.running,
             "slots": link.slots.limit,
             "waiting": link.slots.waiting,
-            "calls": dict(seen.tallies[name].calls),
-            "retries": seen.tallies[name].retries,
-            "fallbacks": seen.tallies[name].fallbacks,
+            "calls": dict(seen.counters[name].calls),
+            "retries": seen.counters[name].retries,
+            "fallbacks": seen.counters[name].fallbacks,
         }
         for name, link in seen.links.items()
     ]

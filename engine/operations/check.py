@@ -10,9 +10,9 @@ from engine.config.settings import Settings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.login import without_login
-from providers import table
+from providers import registry
 from providers.base import LLMProvider, Status
-from providers.chain import ProviderChain
+from providers.chain.chain import ProviderChain
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.writer.database import Database
 
@@ -101,7 +101,7 @@ async def _providers(settings: Settings) -> list[Finding]:
 
 async def _status(settings: Settings, name: str) -> Status:
     try:
-        provider = table.build(name, settings.provider_table(name))
+        provider = registry.build(name, settings.provider_table(name))
     except Exception as exc:  # noqa: BLE001 - a stranger's provider may raise anything
         return Status(False, f"cannot be made: {type(exc).__name__}: {exc}")
     return await _guarded_status(provider)

@@ -15,7 +15,7 @@ from engine.config.changes import Changes
 from engine.config.settings import Settings
 from engine.errors import CannotReload, CannotStart
 from engine.operations.admin_requests import AdminRequestRefused
-from providers.records import RecordError
+from providers.validation import ValidationError
 from storage.admin_requests import AdminRequest, PlacedRequest
 from storage.lock import owner
 
@@ -109,7 +109,7 @@ class Reloader:
             return self._apply(read)
         except CannotStart as exc:
             raise CannotReload(str(exc)) from exc
-        except RecordError as exc:
+        except ValidationError as exc:
             raise CannotReload(f"{self._source()}: {exc}") from exc
         except CannotReload:
             raise

@@ -22,8 +22,8 @@ from engine.commands.validation import (
 )
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
-from providers import records, trace
-from providers.records import Count, RecordError, Temperature
+from providers import trace, validation
+from providers.validation import Count, Temperature, ValidationError
 
 Message = TypeVar("Message", "ChatBody", "RequestBody")
 ALIASES = (("channel", "channel_id"), ("user", "username"))
@@ -92,7 +92,7 @@ def _asked(asked: RequestBody, settings: ConversationSettings) -> Command:
     if asked.action == "reset":
         return Reset()
     if asked.message is None:
-        raise RecordError("message", "missing")
+        raise ValidationError("message", "missing")
     check_text(asked.message, settings.max_message_bytes)
     kind = Chat if asked.action == "chat" else Complete
     return kind(
@@ -116,7 +116,7 @@ def _decode(
     values: Mapping[str, Any] = {}
     try:
         values = _object(data, headers)
-        message = records.read_known(values, cls)
+        message = validation.read_known(values, cls)
         check_channel_id(message.channel_id, settings.max_message_bytes)
         check_name("username", message.username, settings.max_message_bytes)
         request_id = message.request_id or new_request_id()
@@ -129,7 +129,7 @@ def _decode(
             replies,
             trace.read(headers) if headers else None,
         )
-    except (InvalidRequest, RecordError) as exc:
+    except (InvalidRequest, ValidationError) as exc:
         return Failure(
             _as_it_came(values.get("channel_id")),
             _as_it_came(values.get("request_id")) or new_request_id(),
@@ -144,7 +144,7 @@ def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     except orjson.JSONDecodeError as exc:
         raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
     if not isinstance(values, dict):
-        raise InvalidRequest(f"Expected a JSON object, got {records.shown(values)}.")
+        raise InvalidRequest(f"Expected a JSON object, got {validation.shown(values)}.")
     for alias, name in ALIASES:
         if alias in values and values.get(name) is None:
             values[name] = values[alias]
@@ -162,7 +162,9 @@ def _line(args: object) -> str:
         return args
     if isinstance(args, list) and all(isinstance(word, str) for word in args):
         return " ".join(args)
-    raise RecordError("args", f"expected a list of words or a string, got {records.shown(args)}")
+    raise ValidationError(
+        "args", f"expected a list of words or a string, got {validation.shown(args)}"
+    )
 
 
 def _as_it_came(value: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from providers.base import Message, Options
-from providers.chain import Answered, ProviderChain
+from providers.chain.chain import Answered, ProviderChain
 from providers.openai import OpenAIProvider
 from tests.bench import token_stream
 from tests.bench.children import questions, say

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.actors.conversation import Exchange
 from engine.answering import prompt
 from providers.base import Message
-from providers.prompt import Prompt
+from providers.encoded_prompt import EncodedPrompt
 
 TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\0",\\{}')))
 NAMES = st.one_of(st.sampled_from(["alice", "bob"]), TEXTS)
@@ -130,4 +130,4 @@ def test_a_prompt_is_the_json_of_its_messages(
 def test_the_digest_is_that_of_the_whole_json(length: int) -> None:
     messages = [Message("user", "ä" * length)]
     whole = hashlib.sha256(orjson.dumps(messages)).hexdigest()
-    assert prompt.digest(Prompt.of(messages)) == whole
+    assert prompt.digest(EncodedPrompt.of(messages)) == whole

@@ -11,8 +11,8 @@ from engine.config import loading
 from engine.config.personas import Personas
 from engine.config.settings import Settings
 from engine.errors import CannotStart
-from providers import table
-from providers.records import RecordError
+from providers import registry
+from providers.validation import ValidationError
 
 EXAMPLE = Path(__file__).parents[2] / "rosey-llm.toml"
 
@@ -34,7 +34,7 @@ def test_the_example_file_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> 
     defaults = loading.parse({}, EXAMPLE.parent)
     assert dataclasses.replace(example, providers={}) == defaults
     for name in example.providers:
-        provider = table.build(name, example.provider_table(name))
+        provider = registry.build(name, example.provider_table(name))
         assert provider.config == type(provider).Config(), name
 
 
@@ -57,7 +57,7 @@ def test_the_example_file_has_every_key() -> None:
     for name, section in values["providers"].items():
         # A key without a default stands as a comment.
         part = text.split(f"[providers.{name}]")[1].split("\n[")[0]
-        for field in dataclasses.fields(table.find(name).Config):
+        for field in dataclasses.fields(registry.find(name).Config):
             assert field.name in section or f"# {field.name} = " in part + text, field.name
 
 
@@ -156,7 +156,7 @@ def test_keys_come_from_the_environment_or_a_file(
 def test_no_repr_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sesame")
     loaded = loading.parse({"nats": {"password": "${MY_KEY}"}}, Path())
-    provider = table.build("openai", {"api_key": "sesame"})
+    provider = registry.build("openai", {"api_key": "sesame"})
     assert "sesame" not in repr(loaded) + repr(provider.config) + repr(provider)
 
 
@@ -241,7 +241,7 @@ def test_a_packages_provider_needs_no_table(
     )
     monkeypatch.syspath_prepend(tmp_path)
     loaded = loading.parse({"default_provider": name, "fallback_providers": [name]}, tmp_path)
-    assert table.build(name, loaded.provider_table(name)).kind == "parrot"
+    assert registry.build(name, loaded.provider_table(name)).kind == "parrot"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ async def test_a_missing_key_is_asked_for_where_it_would_be_read(
     loaded = loading.parse({"providers": {"mine": elsewhere}}, Path())
     details = []
     for name in ("openai", "mine"):
-        async with table.build(name, loaded.provider_table(name)) as provider:
+        async with registry.build(name, loaded.provider_table(name)) as provider:
             details.append((await provider.status()).detail)
     assert details == [
         "OpenAI needs an API key: set providers.openai.api_key "
@@ -293,7 +293,7 @@ def test_a_key_from_the_environment_that_cannot_be_sent_is_told_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "two\nlines")
-    with pytest.raises(RecordError, match=r"^providers\.openai\.api_key: "):
+    with pytest.raises(ValidationError, match=r"^providers\.openai\.api_key: "):
         loading.parse({"default_provider": "openai"}, Path())
 
 
@@ -305,5 +305,5 @@ def test_several_providers_of_a_kind_are_told_apart_by_their_tables(tmp_path: Pa
         },
         tmp_path,
     )
-    provider = table.build("vllm", loaded.provider_table("vllm"))
+    provider = registry.build("vllm", loaded.provider_table("vllm"))
     assert (provider.name, provider.kind) == ("vllm", "openai")

@@ -14,7 +14,7 @@ import tomlkit
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from engine.config.loading import parse
-from providers.records import RecordError
+from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House
 from tests.monitoring.collector import Collector, Received
@@ -263,7 +263,7 @@ async def test_each_turn_has_its_own_trace_however_close_they_come(house: House)
     "endpoint", ["localhost:4318", "http://", "http://a:b@c:4318", "http://[", "ftp://a"]
 )
 def test_an_endpoint_that_is_none_is_refused(tmp_path: Path, endpoint: str) -> None:
-    with pytest.raises(RecordError) as refused:
+    with pytest.raises(ValidationError) as refused:
         parse({"tracing": {"endpoint": endpoint}}, tmp_path)
     assert str(refused.value).startswith("tracing.endpoint: expected an address such as")
     assert "a:b" not in str(refused.value)

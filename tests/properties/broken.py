@@ -24,7 +24,7 @@ from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
 from engine.commands.request import Request
 from engine.errors import Busy
-from providers.chain import Answered, ProviderChain
+from providers.chain.chain import Answered, ProviderChain
 from storage import mailboxes, snapshots
 from storage.history import Kind
 from storage.mailboxes import Acceptance, Settled

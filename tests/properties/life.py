@@ -16,9 +16,9 @@ from engine.config.loading import parse
 from engine.engine import Engine
 from providers import ScriptedProvider
 from providers.base import Message, Options
-from providers.chain import ProviderChain
-from providers.circuit import Circuit
-from providers.retry import Retry
+from providers.chain.chain import ProviderChain
+from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.retry import Retry
 from providers.scripted import Action
 from storage.errors import StorageUnavailable
 from tests.properties.asked import Asked
@@ -209,6 +209,6 @@ async def _housekeeping(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def _chain(clock: Clock, providers: list[Any]) -> ProviderChain:
     return ProviderChain(
         providers,
-        circuit=partial(Circuit, clock=clock.monotonic),
+        circuit=partial(CircuitBreaker, clock=clock.monotonic),
         retry=Retry(clock=clock.monotonic, chance=lambda: 0.5),
     )

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from providers.base import Completion, LLMProvider, Message, Options
-from providers.chain import Answered, ProviderChain
-from providers.circuit import Circuit
+from providers.chain.chain import Answered, ProviderChain
+from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.retry import Retry
 from providers.errors import (
     ProviderUnavailable,
 )
-from providers.retry import Retry
 from providers.scripted import Script, ScriptedProvider
 
 HELLO = [Message("user", "hello")]
@@ -35,8 +35,8 @@ class MadeUpTime:
     def retry(self) -> Retry:
         return Retry(sleep=self.sleep, clock=lambda: self.now_s, chance=lambda: 0.0)
 
-    def circuit(self) -> Circuit:
-        return Circuit(failures=2, cooldown_s=30, clock=lambda: self.now_s)
+    def circuit(self) -> CircuitBreaker:
+        return CircuitBreaker(failures=2, cooldown_s=30, clock=lambda: self.now_s)
 
 
 def in_turn(*acts: Exception | list[str]) -> Script:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from providers.base import Completion, Message, Options, Status
-from providers.chain import Answered, ProviderChain
+from providers.chain.chain import Answered, ProviderChain
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,

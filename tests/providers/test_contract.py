@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from providers import table
+from providers import registry
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.errors import ProviderError
 from tests.fakes.llm_server import LLMServer
@@ -39,7 +39,7 @@ def built(kind: str, url: str, **config: Any) -> LLMProvider:
         config["base_url"] = url + PATHS[kind]
     if kind in ("openai", "openrouter"):
         config["api_key"] = KEY
-    return table.build(kind, config)
+    return registry.build(kind, config)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

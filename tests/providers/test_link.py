@@ -5,12 +5,12 @@ from contextlib import aclosing
 import pytest
 
 from providers.base import Message, Options
+from providers.chain.fair_semaphore import FairSemaphoreStatistics
 from providers.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
 from providers.scripted import ScriptedProvider
-from providers.slots import SlotsStatistics
 from tests.providers.acting import (
     ANY,
     DOWN,
@@ -147,7 +147,7 @@ async def test_waiting_for_a_slot_is_not_the_calls_time(time: MadeUpTime) -> Non
         assert await anext(items) == "one "
         other = asyncio.create_task(chain.chat(HELLO, ANY, channel="#b"))
         await asyncio.sleep(0)
-        assert chain.statistics()["first"].slots == SlotsStatistics(1, running=1, waiting=1)
+        assert chain.statistics()["first"].slots == FairSemaphoreStatistics(1, running=1, waiting=1)
         time.now_s += 500
     answered = await other
     assert (answered.completion.content, answered.waited_s) == ("one two", 500)

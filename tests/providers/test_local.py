@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from providers.base import Completion, Message, Options
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
-from providers.local import LocalProvider, bundled
+from providers.local.provider import LocalProvider, bundled
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -268,7 +268,7 @@ async def test_closing_what_never_started_is_allowed() -> None:
 async def test_the_child_ends_with_an_engine_that_was_killed(loop: str) -> None:
     program = f"""
         import asyncio, {loop}
-        from providers.local import LocalProvider
+        from providers.local.provider import LocalProvider
 
         async def main():
             provider = LocalProvider()

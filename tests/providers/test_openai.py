@@ -19,7 +19,7 @@ from providers.errors import (
     RateLimited,
 )
 from providers.openai import OpenAIProvider
-from providers.records import RecordError
+from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
 
 HELLO = [Message("user", "Hello")]
@@ -112,7 +112,7 @@ def test_openai_by_another_name_is_still_called_openai() -> None:
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(RecordError, match="did you mean"):
+    with pytest.raises(ValidationError, match="did you mean"):
         OpenAIProvider({"organisation": "x"})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from providers.base import Usage
 from providers.errors import BadAnswer, ConnectionLost, IncompleteAnswer
-from providers.reasoning import Draft, ReasoningFilter, usage_of
+from providers.http.reasoning import Draft, ReasoningFilter, usage_of
 
 SHOWN = {
     "Hello": "Hello",

@@ -1,5 +1,6 @@
 import pytest
 
+from providers.chain.retry import Retry, RetryLimits, delay_s
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
@@ -13,14 +14,13 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from providers.retry import Limits, Retry, delay_s
 
 DOWN = ProviderUnavailable("down")
 REFUSED = ProviderUnavailable("refused", refused=True)
 
 
-def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False) -> Limits:
-    return Limits(retries, deadline_s, alternative)
+def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False) -> RetryLimits:
+    return RetryLimits(retries, deadline_s, alternative)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 
 from providers.base import Completion, Message, Options, Usage
 from providers.errors import ProviderError, RateLimited
-from providers.records import RecordError
 from providers.scripted import CALLS_KEPT, FAILURES, Call, ScriptedProvider
+from providers.validation import ValidationError
 
 HELLO = [Message("system", "Be brief."), Message("user", "hello  there\nfriend")]
 
@@ -87,7 +87,7 @@ async def test_it_fails_as_told(code: str) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(config: dict[str, Any], text: str) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         ScriptedProvider(config)
     assert str(caught.value).startswith(text)
 

@@ -28,13 +28,13 @@ from providers.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from providers.http import HttpProvider
+from providers.http.error_mapping import read_failure
+from providers.http.provider import HttpProvider
+from providers.http.session import Session
 from providers.ollama import OllamaProvider
 from providers.openai import OpenAIProvider
 from providers.openrouter import OpenRouterProvider
-from providers.records import RecordError
-from providers.refusal import read_failure
-from providers.session import Session
+from providers.validation import ValidationError
 from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
 
 KEY = "sk-proj-0123456789abcdef"
@@ -620,19 +620,19 @@ async def test_the_wait_comes_with_the_reply(provider: HttpProvider, server: LLM
     ["", "localhost:11434", "ftp://x", "http://", "http://h:0", "http://h:99999", "http://[x"],
 )
 def test_a_wrong_address_is_an_error_in_the_settings(dialect: Dialect, url: str) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         dialect.cls({"base_url": url}, name="mine")
     assert caught.value.path == "providers.mine.base_url"
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown(dialect: Dialect) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         dialect.cls({"base_url": "http://me:hush@host/v1"})
     assert "hush" not in str(caught.value)
 
 
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(dialect: Dialect) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         dialect.cls({"api_key": "se\ncret"})
     assert caught.value.path == f"providers.{dialect.cls.kind}.api_key"
     assert "cret" not in str(caught.value)
@@ -682,7 +682,7 @@ async def test_a_wrong_key_is_told_by_the_status(dialect: Dialect, server: LLMSe
 async def test_a_server_that_never_answers_has_a_status_all_the_same(
     dialect: Dialect, server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.http.STATUS_S", 0.01)
+    monkeypatch.setattr("providers.http.provider.STATUS_S", 0.01)
     hold = asyncio.Event()
     for path in ("/api/version", "/v1/models", "/api/v1/key"):
         server.routes[path] = Behaviour(hold=hold)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from providers.chain import ProviderChain
+from providers.chain.chain import ProviderChain
 from providers.errors import ProviderError
 from tests.providers.acting import (
     DOWN,

@@ -16,7 +16,7 @@ from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.connect_errors import ConnectError
 from engine.traffic.login import LoginError
-from providers.records import Secret
+from providers.validation import Secret
 from tests.house import WAIT_S
 from tests.monitoring.running import COMMAND
 from tests.traffic.servers import Server

@@ -16,7 +16,7 @@ import pytest
 from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.login import LoginError, client_options, without_login
-from providers.records import Secret
+from providers.validation import Secret
 from tests.house import House
 from tests.traffic.servers import Server, said, service, starting, until
 

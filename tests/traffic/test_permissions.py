@@ -16,7 +16,7 @@ import pytest
 from nats.aio.client import Client
 
 from engine.traffic.chat_client import ChatClient
-from providers.records import Secret
+from providers.validation import Secret
 from tests.house import WAIT_S, House
 from tests.traffic.servers import RawClient, Server, service, until
 

@@ -12,7 +12,7 @@ import pytest
 from engine.config.settings import NatsSettings, SubjectSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.listener import PROBE_HEADER
-from providers.records import Secret
+from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.house import WAIT_S, House
 from tests.monitoring.running import COMMAND, configuration, running

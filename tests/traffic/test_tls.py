@@ -19,7 +19,7 @@ from engine.errors import CannotStart
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
-from providers.records import Secret
+from providers.validation import Secret
 from tests.house import House
 from tests.traffic.servers import Server, said, service, starting, until
 

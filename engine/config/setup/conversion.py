@@ -18,9 +18,9 @@ from engine.config import loading
 from engine.config.personas import Persona
 from engine.config.settings import KEYED, Settings
 from engine.config.setup.example import Example
-from providers import table
+from providers import registry
 from providers.base import ProviderConfig
-from providers.records import RecordError, Secret, shown, suggestion
+from providers.validation import Secret, ValidationError, shown, suggestion
 
 SomePath = tuple[str, ...]
 Each = Callable[[SomePath, object], None]
@@ -107,15 +107,15 @@ class _Conversion:
             return
         name, kind = path[-1], value.get("kind", path[-1])
         try:
-            cls = table.find(kind) if isinstance(kind, str) else None
-        except RecordError as exc:
+            cls = registry.find(kind) if isinstance(kind, str) else None
+        except ValidationError as exc:
             self._leave_out(path, f'{exc.problem}. A server like OpenAI\'s has kind = "openai"')
             return
         if cls is None:
             self._leave_out((*path, "kind"), f"expected a string, got {shown(kind)}")
             return
         if kind != name:
-            if name in table.KINDS:  # the shipped file has a table of that kind by this name
+            if name in registry.KINDS:  # the shipped file has a table of that kind by this name
                 self._leave_out(path, f'kind: expected "{name}", got "{kind}". Name it otherwise')
                 return
             self._carry((*path, "kind"), kind)
@@ -193,7 +193,7 @@ class _Conversion:
         _put(trial, path, value if checked is None else checked)
         try:
             loading.parse(trial, self._folder)
-        except RecordError as exc:
+        except ValidationError as exc:
             here = "; that is what it comes to here" if "${" in str(value) else ""
             self._leave_out(path, f"{exc.problem}{here}")
             return False

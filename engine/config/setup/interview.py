@@ -9,8 +9,8 @@ from typing import Any
 
 from engine.config import loading
 from engine.config.setup.example import Example
-from providers import table
-from providers.records import RecordError, suggestion
+from providers import registry
+from providers.validation import ValidationError, suggestion
 
 OFFERED = ("ollama", "openai", "openrouter", "local")
 SERVER = "server"
@@ -89,7 +89,7 @@ class Interview:
                 lambda answer: self._put(("providers", name, "default_model"), answer),
             )
         else:
-            self._key_variable = getattr(table.find(name), "key_variable", "")
+            self._key_variable = getattr(registry.find(name), "key_variable", "")
             self._about("Which of its models?", ("providers", name, "default_model"))
         self._ask(
             "Does the tiny model in here answer where that one cannot? yes or no",
@@ -138,7 +138,7 @@ class Interview:
     def _check(self, change: Mapping[str, Any]) -> None:
         try:
             loading.parse(_merged(self._example.values, change), self._folder)
-        except RecordError as exc:
+        except ValidationError as exc:
             raise ValueError(exc.problem) from exc
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine.config.personas import BUILT_IN, Persona
 from engine.config.settings import Settings
 from engine.errors import UnknownPersona
-from providers.records import suggestion
+from providers.validation import suggestion
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from engine.commands.validation import Choices, check_choices, check_text
 from engine.config.personas import Persona
 from engine.config.settings import Settings
 from engine.errors import LLMError
-from providers import table
+from providers import registry
 from providers.base import Options
-from providers.chain import Answered, ProviderChain
+from providers.chain.chain import Answered, ProviderChain
 from providers.errors import ProviderError
 
 CHANNEL = "trial"
@@ -30,7 +30,7 @@ async def ask(
     check_text(text, settings.conversation.max_message_bytes)
     check_choices(choices, settings.conversation.max_message_bytes)
     chain = ProviderChain(
-        [table.build(name, settings.provider_table(name)) for name in settings.provider_names]
+        [registry.build(name, settings.provider_table(name)) for name in settings.provider_names]
     )
     try:
         return await _heard(chain, settings, persona, text, choices, show)

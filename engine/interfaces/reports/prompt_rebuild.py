@@ -11,7 +11,7 @@ from engine.config.settings import ServiceSettings
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import Output, indented, number, visible
 from providers.base import Message
-from providers.prompt import Prompt
+from providers.encoded_prompt import EncodedPrompt
 from storage import persona_versions
 from storage.queries import turns
 from storage.queries.entries import HistoryEntry
@@ -62,7 +62,7 @@ def rebuild(connection: Reader, turn: RecordedTurn) -> RebuiltPrompt:
         ended = "the turn ended before a model was asked" if begun else "it is too old"
         rebuilt.doubts.append(f"No digest was kept: {ended}.")
         return rebuilt
-    rebuilt.matches = prompt.digest(Prompt.of(rebuilt.messages)) == kept
+    rebuilt.matches = prompt.digest(EncodedPrompt.of(rebuilt.messages)) == kept
     if not rebuilt.matches and not rebuilt.doubts:
         rebuilt.doubts.append(
             "Rows of this channel may have been changed; `rosey-llm history verify` tells."

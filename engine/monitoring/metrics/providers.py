@@ -13,36 +13,36 @@ STATES = ("closed", "half_open", "open")
 
 
 def families(observation: Observation) -> Iterator[Metric]:
-    tallies, name = observation.tallies.items(), ["provider"]
+    providers, name = observation.counters.items(), ["provider"]
     yield counters(
         "provider_calls",
         'Calls by how they ended: "ok", the code of an error, or "cut" where we ended it.',
         ["provider", "result"],
-        (([p, result], n) for p, tally in tallies for result, n in tally.calls.items()),
+        (([p, result], n) for p, counts in providers for result, n in counts.calls.items()),
     )
     yield counters(
         "provider_retries",
         "Calls made again after a failure.",
         name,
-        (([p], tally.retries) for p, tally in tallies),
+        (([p], counts.retries) for p, counts in providers),
     )
     yield counters(
         "provider_fallbacks",
         "Answers that this provider gave in the place of one before it.",
         name,
-        (([p], tally.fallbacks) for p, tally in tallies),
+        (([p], counts.fallbacks) for p, counts in providers),
     )
     yield counters(
         "provider_skips",
         "Questions not put to it because its circuit was open.",
         name,
-        (([p], tally.skipped) for p, tally in tallies),
+        (([p], counts.skipped) for p, counts in providers),
     )
     yield counters(
         "provider_circuit_openings",
         "How often the circuit opened.",
         name,
-        (([p], tally.opened) for p, tally in tallies),
+        (([p], counts.opened) for p, counts in providers),
     )
     yield from _links(observation)
     yield from _answers(observation)

@@ -25,7 +25,7 @@ _HEALTH_TRIES = 600
 _HEALTH_PAUSE_S = 0.1
 
 
-class Order(TypedDict):
+class ServerCommand(TypedDict):
     """What the parent asks for. `context_tokens` is one conversation's share, not the sum."""
 
     model_path: str
@@ -39,7 +39,7 @@ class Order(TypedDict):
 
 def main() -> None:
     report = _private_stdout()
-    order: Order = json.loads(sys.stdin.readline())
+    order: ServerCommand = json.loads(sys.stdin.readline())
     _end_with(order["parent_pid"])
     threading.Thread(target=_end_at_eof, daemon=True).start()
     # The engine's loop must get its turn while the model computes on every core.
@@ -73,7 +73,7 @@ def _end_at_eof() -> None:
     os._exit(0)
 
 
-def _serve(order: Order) -> Any:
+def _serve(order: ServerCommand) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()

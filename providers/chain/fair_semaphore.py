@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class SlotsStatistics:
+class FairSemaphoreStatistics:
     limit: int
     running: int
     waiting: int
 
 
-class Slots:
+class FairSemaphore:
     """`limit` places, first come, first served by channel; who takes one frees it again.
 
     Places that come free go round the waiting channels, one each, so that a channel with a hundred
@@ -61,9 +61,9 @@ class Slots:
                 return
         self._running -= 1
 
-    def statistics(self) -> SlotsStatistics:
+    def statistics(self) -> FairSemaphoreStatistics:
         waiting = sum(len(calls) for calls in self._waiting.values())
-        return SlotsStatistics(self._limit, self._running, waiting)
+        return FairSemaphoreStatistics(self._limit, self._running, waiting)
 
     def _forget(self, channel: str, granted: asyncio.Future[None]) -> None:
         calls = self._waiting.get(channel)

@@ -28,7 +28,7 @@ Hook = Callable[[Any, Any], Any]
 MakeHook = Callable[[Any, Converter], Hook]
 
 
-class RecordError(ValueError):
+class ValidationError(ValueError):
     """`path` is dotted ("providers.openai.timeout"); `problem` says what was expected."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -82,11 +82,11 @@ def read(value: object, cls: type[T], path: str = "") -> T:
         return _converter.structure(value, cls)
     except BaseValidationError as exc:
         where, problem = next(_problems(exc, path))
-        raise RecordError(where, problem) from None
-    except RecordError as exc:
-        raise RecordError(_join(path, exc.path), exc.problem) from None
+        raise ValidationError(where, problem) from None
+    except ValidationError as exc:
+        raise ValidationError(_join(path, exc.path), exc.problem) from None
     except _Unexpected as exc:
-        raise RecordError(path, str(exc)) from None
+        raise ValidationError(path, str(exc)) from None
 
 
 def read_known(value: Mapping[str, Any], cls: type[T]) -> T:
@@ -136,7 +136,7 @@ def _problems(exc: BaseException, path: str) -> Iterator[tuple[str, str]]:
         yield _join(path, names[0]), "unknown key" + suggestion(names[0], known)
     elif isinstance(exc, KeyError):
         yield _join(path, str(exc.args[0])), "missing"
-    elif isinstance(exc, RecordError):
+    elif isinstance(exc, ValidationError):
         yield _join(path, exc.path), exc.problem
     else:
         yield path.lstrip("."), str(exc)
@@ -231,7 +231,7 @@ def _record(cls: Any, converter: Converter) -> Hook:
             raise _Unexpected("a table", value)
         for name, (types, expected) in containers.items():
             if name in value and not isinstance(value[name], types):
-                raise RecordError(name, f"expected {expected}, got {shown(value[name])}")
+                raise ValidationError(name, f"expected {expected}, got {shown(value[name])}")
         return structure(value, cls)
 
     return hook

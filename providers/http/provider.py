@@ -13,8 +13,8 @@ from providers.base import LLMProvider, ProviderConfig, Status
 from providers.errors import (
     ProviderError,
 )
-from providers.records import RecordError, Secret
-from providers.session import Session
+from providers.http.session import Session
+from providers.validation import Secret, ValidationError
 
 STATUS_S = 5.0
 NO_KEY = Secret("")
@@ -57,7 +57,7 @@ class HttpProvider(LLMProvider):
         """`value` as a header can carry it; RecordError, without the value, where it cannot."""
         value = value.strip()
         if not (value.isascii() and value.isprintable()):
-            raise RecordError(
+            raise ValidationError(
                 f"providers.{self.name}.{field}", "expected printable ASCII characters"
             )
         return value
@@ -90,7 +90,7 @@ def _checked_url(url: str, path: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise RecordError(path, 'expected an address such as "http://localhost:11434"')
+        raise ValidationError(path, 'expected an address such as "http://localhost:11434"')
     if parts.username is not None or parts.query or parts.fragment:
-        raise RecordError(path, "expected an address without a user, a query or a fragment")
+        raise ValidationError(path, "expected an address without a user, a query or a fragment")
     return url.strip().rstrip("/")

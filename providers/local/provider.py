@@ -21,10 +21,10 @@ from typing import Any, cast
 
 from providers.base import Completion, LLMProvider, Message, Options, ProviderConfig, Status
 from providers.errors import IncompleteAnswer, ModelNotFound, ProviderUnavailable
-from providers.local_process import ModelProcess, NotStarted
-from providers.local_server import Order
+from providers.local.process import ModelProcess, NotStarted
+from providers.local.server import ServerCommand
 from providers.openai import OpenAIProvider
-from providers.records import Count, Limit, Seconds
+from providers.validation import Count, Limit, Seconds
 
 log = logging.getLogger("rosey_llm.local")
 
@@ -178,7 +178,7 @@ class LocalProvider(LLMProvider):
 
     async def _start(self, path: Path) -> _Server:
         key = secrets.token_urlsafe(24)
-        order = Order(
+        order = ServerCommand(
             model_path=str(path),
             alias=self.config.default_model,
             api_key=key,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from providers.circuit import Circuit, CircuitStatistics
+from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
@@ -33,22 +33,22 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def circuit(clock: Clock) -> Circuit:
-    return Circuit(failures=3, cooldown_s=30, longest_cooldown_s=100, clock=clock)
+def circuit(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(failures=3, cooldown_s=30, longest_cooldown_s=100, clock=clock)
 
 
-def fail(circuit: Circuit, error: BaseException | None = None) -> None:
+def fail(circuit: CircuitBreaker, error: BaseException | None = None) -> None:
     error = error or ProviderUnavailable("gone")
     with pytest.raises(type(error)), circuit.call():
         raise error
 
 
-def opened(circuit: Circuit) -> None:
+def opened(circuit: CircuitBreaker) -> None:
     for _ in range(3):
         fail(circuit)
 
 
-def test_it_opens_after_so_many_failures_in_a_row(circuit: Circuit) -> None:
+def test_it_opens_after_so_many_failures_in_a_row(circuit: CircuitBreaker) -> None:
     fail(circuit)
     fail(circuit, ProviderTimeout("late"))
     assert circuit.wait_s() is None
@@ -57,7 +57,7 @@ def test_it_opens_after_so_many_failures_in_a_row(circuit: Circuit) -> None:
     assert circuit.statistics() == CircuitStatistics("open", 3, 1, 30)
 
 
-def test_a_success_between_starts_the_count_afresh(circuit: Circuit) -> None:
+def test_a_success_between_starts_the_count_afresh(circuit: CircuitBreaker) -> None:
     for _ in range(5):
         fail(circuit)
         fail(circuit)
@@ -83,7 +83,7 @@ def test_a_success_between_starts_the_count_afresh(circuit: Circuit) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_not_the_providers_absence_never_opens_it(
-    circuit: Circuit, error: BaseException
+    circuit: CircuitBreaker, error: BaseException
 ) -> None:
     for _ in range(20):
         fail(circuit, error)
@@ -92,7 +92,7 @@ def test_what_is_not_the_providers_absence_never_opens_it(
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
 def test_a_cancelled_call_says_nothing_about_the_row(
-    circuit: Circuit, error: BaseException
+    circuit: CircuitBreaker, error: BaseException
 ) -> None:
     fail(circuit)
     fail(circuit)
@@ -101,7 +101,9 @@ def test_a_cancelled_call_says_nothing_about_the_row(
     assert circuit.statistics().state == "open"
 
 
-def test_after_the_cooldown_one_probe_goes_and_closes_it(circuit: Circuit, clock: Clock) -> None:
+def test_after_the_cooldown_one_probe_goes_and_closes_it(
+    circuit: CircuitBreaker, clock: Clock
+) -> None:
     opened(circuit)
     clock.now_s += 29
     assert circuit.wait_s() == 1
@@ -115,7 +117,7 @@ def test_after_the_cooldown_one_probe_goes_and_closes_it(circuit: Circuit, clock
 
 
 def test_each_failed_probe_doubles_the_cooldown_up_to_the_longest(
-    circuit: Circuit, clock: Clock
+    circuit: CircuitBreaker, clock: Clock
 ) -> None:
     opened(circuit)
     waits = []
@@ -134,7 +136,7 @@ def test_each_failed_probe_doubles_the_cooldown_up_to_the_longest(
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), KeyError("ours")])
 def test_a_cancelled_probe_frees_its_place(
-    circuit: Circuit, clock: Clock, error: BaseException
+    circuit: CircuitBreaker, clock: Clock, error: BaseException
 ) -> None:
     opened(circuit)
     clock.now_s += 30
@@ -146,7 +148,7 @@ def test_a_cancelled_probe_frees_its_place(
 
 @pytest.mark.parametrize("error", [AuthenticationFailed("key"), RateLimited("slow")])
 def test_a_probe_that_is_refused_shows_that_the_provider_lives(
-    circuit: Circuit, clock: Clock, error: ProviderError
+    circuit: CircuitBreaker, clock: Clock, error: ProviderError
 ) -> None:
     opened(circuit)
     clock.now_s += 30
@@ -155,7 +157,7 @@ def test_a_probe_that_is_refused_shows_that_the_provider_lives(
 
 
 def test_late_failures_of_calls_from_before_do_not_prolong_the_cooldown(
-    circuit: Circuit, clock: Clock
+    circuit: CircuitBreaker, clock: Clock
 ) -> None:
     calls: list[Any] = [circuit.call() for _ in range(6)]
     for call in calls:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options
+from providers.chain.shared_timeout import SharedTimeout
 from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
-from providers.patience import Patience
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Guard:
     def __init__(self, provider: LLMProvider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
         self._clock = clock
-        self._patience = Patience()
+        self._shared_timeout = SharedTimeout()
         config = provider.config
         self._gap_s = config.timeout
         self._first_s = config.first_content_timeout or config.timeout
@@ -90,7 +90,7 @@ class Guard:
         left_s = deadline_s - self._clock()
         if left_s < limit_s:
             limit_s, problem = left_s, self._no_end
-        wait = self._patience.within(limit_s)
+        wait = self._shared_timeout.within(limit_s)
         try:
             with wait:
                 return await ask()

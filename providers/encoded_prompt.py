@@ -10,7 +10,7 @@ import orjson
 from providers.base import Message
 
 
-class Prompt(Sequence[Message]):
+class EncodedPrompt(Sequence[Message]):
     """Messages that are JSON already; they are read only where somebody looks at them.
 
     `encoded` is an array of `count` objects with `role` and `content`, without white space.
@@ -24,8 +24,8 @@ class Prompt(Sequence[Message]):
         self._messages: list[Message] | None = None
 
     @classmethod
-    def of(cls, messages: Sequence[Message]) -> Prompt:
-        if isinstance(messages, Prompt):
+    def of(cls, messages: Sequence[Message]) -> EncodedPrompt:
+        if isinstance(messages, EncodedPrompt):
             return messages
         return cls(orjson.dumps(list(messages)), len(messages))
 

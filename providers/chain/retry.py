@@ -19,7 +19,7 @@ LONGEST_RETRY_AFTER_S = 60.0
 JITTER = 0.25
 
 
-class Limits(NamedTuple):
+class RetryLimits(NamedTuple):
     """What bounds the attempts of one call.
 
     deadline_s: by the clock, when the whole call must be over.
@@ -32,7 +32,7 @@ class Limits(NamedTuple):
 
 
 def delay_s(
-    error: ProviderError, *, attempt: int, now_s: float, limits: Limits, chance: float
+    error: ProviderError, *, attempt: int, now_s: float, limits: RetryLimits, chance: float
 ) -> float | None:
     """Seconds to wait after the `attempt`th attempt (from 1) failed; None: the error stands.
 
@@ -63,7 +63,7 @@ class Retry:
     async def run(
         self,
         attempt: Callable[[], Awaitable[T]],
-        limits: Limits,
+        limits: RetryLimits,
         again: Callable[[ProviderError], None] = lambda error: None,
     ) -> T:
         """What `attempt` gives in the end; it must fail only while nothing was shown to anybody.

@@ -17,14 +17,14 @@ from types import ModuleType
 from typing import Any
 
 from providers.base import LLMProvider
-from providers.records import RecordError, shown, suggestion
+from providers.validation import ValidationError, shown, suggestion
 
 GROUP = "rosey_llm.providers"
 KINDS = {
     "ollama": "providers.ollama:OllamaProvider",
     "openai": "providers.openai:OpenAIProvider",
     "openrouter": "providers.openrouter:OpenRouterProvider",
-    "local": "providers.local:LocalProvider",
+    "local": "providers.local.provider:LocalProvider",
     "scripted": "providers.scripted:ScriptedProvider",
 }
 
@@ -43,7 +43,7 @@ def find(kind: str, folder: Path | None = None) -> type[LLMProvider]:
         return _load(plugins[kind])
     names = known()
     hint = suggestion(kind, names) or f'; known are {", ".join(names)} and "package.module:Class"'
-    raise RecordError("", f"unknown kind {shown(kind)}{hint}")
+    raise ValidationError("", f"unknown kind {shown(kind)}{hint}")
 
 
 def known() -> list[str]:
@@ -60,11 +60,11 @@ def build(name: str, table: Mapping[str, Any], folder: Path | None = None) -> LL
     path = f"providers.{name}.kind"
     kind = table.get("kind", name)
     if not isinstance(kind, str):
-        raise RecordError(path, f"expected a string, got {shown(kind)}")
+        raise ValidationError(path, f"expected a string, got {shown(kind)}")
     try:
         cls = find(kind, folder)
-    except RecordError as exc:
-        raise RecordError(path, exc.problem) from exc
+    except ValidationError as exc:
+        raise ValidationError(path, exc.problem) from exc
     config = {key: value for key, value in table.items() if key != "kind"}
     return cls(config, name=name)
 
@@ -79,20 +79,20 @@ def _load(address: str, folder: Path | None = None) -> type[LLMProvider]:
         module = _imported(module_name, folder)
     except ModuleNotFoundError as exc:
         problem = _not_found(exc, module_name, folder)
-        raise RecordError("", f"cannot import {shown(address)}: {problem}") from exc
+        raise ValidationError("", f"cannot import {shown(address)}: {problem}") from exc
     except (ImportError, SyntaxError, ValueError) as exc:
-        raise RecordError("", f"cannot import {shown(address)}: {exc}") from exc
+        raise ValidationError("", f"cannot import {shown(address)}: {exc}") from exc
     except (Exception, SystemExit) as exc:  # an edge: a stranger's module may raise anything
         problem = f"{type(exc).__name__}: {exc}"
-        raise RecordError("", f"cannot import {shown(address)}: {problem}") from exc
+        raise ValidationError("", f"cannot import {shown(address)}: {problem}") from exc
     cls = getattr(module, class_name, None)
     if cls is None:
-        raise RecordError("", f"{shown(module_name)} has no class {shown(class_name)}")
+        raise ValidationError("", f"{shown(module_name)} has no class {shown(class_name)}")
     if not (isinstance(cls, type) and issubclass(cls, LLMProvider)):
-        raise RecordError("", f"{shown(address)} is not an LLMProvider")
+        raise ValidationError("", f"{shown(address)} is not an LLMProvider")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise RecordError("", f"{shown(address)} lacks {missing}")
+        raise ValidationError("", f"{shown(address)} lacks {missing}")
     return cls
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from providers.link import Link
+from providers.chain.link import Link
 
 
 class Lifetimes:

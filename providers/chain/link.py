@@ -12,12 +12,12 @@ from functools import partial
 from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
-from providers.circuit import Circuit, CircuitStatistics
+from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
+from providers.chain.counters import CallCounters
+from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
+from providers.chain.guard import CLOSE_LIMIT_S, Guard
+from providers.chain.retry import Retry, RetryLimits
 from providers.errors import ProviderError, ProviderUnavailable
-from providers.guard import CLOSE_LIMIT_S, Guard
-from providers.retry import Limits, Retry
-from providers.slots import Slots, SlotsStatistics
-from providers.tally import Tally
 
 T = TypeVar("T")
 Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
@@ -29,7 +29,7 @@ log = logging.getLogger("rosey_llm.providers")
 
 
 @dataclass(slots=True)
-class Effort:
+class CallCost:
     """What an answer has cost so far: calls made, and seconds spent waiting for a slot."""
 
     channel: str
@@ -40,7 +40,7 @@ class Effort:
 @dataclass(frozen=True, slots=True)
 class LinkStatistics:
     circuit: CircuitStatistics
-    slots: SlotsStatistics
+    slots: FairSemaphoreStatistics
 
 
 class Link:
@@ -50,58 +50,62 @@ class Link:
     """
 
     def __init__(
-        self, provider: LLMProvider, circuit: Circuit, retry: Retry, tally: Tally | None = None
+        self,
+        provider: LLMProvider,
+        circuit: CircuitBreaker,
+        retry: Retry,
+        counters: CallCounters | None = None,
     ) -> None:
         self.provider = provider
         self.name = provider.name
-        self._tally = tally or Tally()
-        circuit.on_open = self._tally.note_opened
+        self._counters = counters or CallCounters()
+        circuit.on_open = self._counters.note_opened
         self._guard = Guard(provider, retry.clock)
-        self._circuit = circuit
+        self._breaker = circuit
         self._retry = retry
-        self._slots = Slots(provider.config.max_concurrency)
+        self._semaphore = FairSemaphore(provider.config.max_concurrency)
         self._starting = asyncio.Lock()
         self._started = False
 
     @property
     def ready(self) -> bool:
         """Whether a call made now would reach the provider."""
-        return self._circuit.wait_s() is None
+        return self._breaker.wait_s() is None
 
     def statistics(self) -> LinkStatistics:
-        return LinkStatistics(self._circuit.statistics(), self._slots.statistics())
+        return LinkStatistics(self._breaker.statistics(), self._semaphore.statistics())
 
     async def start(self) -> None:
         """Start the provider, once; where that fails, the next call tries again."""
         await self._start_within(self.provider.config.total_timeout)
 
     async def whole(
-        self, ask: Ask, options: Options, effort: Effort, *, alternative: bool
+        self, ask: Ask, options: Options, cost: CallCost, *, alternative: bool
     ) -> Completion:
         """What `ask` gets from the provider."""
-        limits = await self._let_in(effort, alternative)
+        limits = await self._let_in(cost, alternative)
         try:
-            with self._tally, self._circuit.call():
+            with self._counters, self._breaker.call():
                 attempt = partial(self._guard.whole, ask, options, limits.deadline_s)
-                return await self._tried(attempt, limits, effort)
+                return await self._tried(attempt, limits, cost)
         finally:
-            self._slots.free()
+            self._semaphore.free()
 
     async def pieces(
-        self, messages: Sequence[Message], options: Options, effort: Effort, *, alternative: bool
+        self, messages: Sequence[Message], options: Options, cost: CallCost, *, alternative: bool
     ) -> AsyncGenerator[str | Completion, None]:
         """The answer as it grows, then its completion; tried again only before the first piece."""
-        limits = await self._let_in(effort, alternative)
+        limits = await self._let_in(cost, alternative)
         try:
-            with self._tally, self._circuit.call():
+            with self._counters, self._breaker.call():
                 attempt = partial(self._guard.begun, messages, options, limits.deadline_s)
-                async with aclosing(await self._tried(attempt, limits, effort)) as stream:
+                async with aclosing(await self._tried(attempt, limits, cost)) as stream:
                     item: str | Completion = stream.text
                     while isinstance(item, str):
                         yield item
                         item = await stream.following()
         finally:
-            self._slots.free()
+            self._semaphore.free()
         yield item
 
     async def status(self) -> Status:
@@ -126,35 +130,35 @@ class Link:
                 await self._guard.step(self.provider.start, limit_s, problem)
                 self._started = True
 
-    async def _let_in(self, effort: Effort, alternative: bool) -> Limits:
+    async def _let_in(self, cost: CallCost, alternative: bool) -> RetryLimits:
         """Wait for a place; gives what bounds the call that has it now."""
         self._refuse_while_open()
-        if not self._slots.take_free():
-            await self._wait_for_place(effort)
-        effort.attempts += 1
+        if not self._semaphore.take_free():
+            await self._wait_for_place(cost)
+        cost.attempts += 1
         config = self.provider.config
         deadline_s = self._retry.clock() + config.total_timeout
-        return Limits(config.max_retries, deadline_s, alternative)
+        return RetryLimits(config.max_retries, deadline_s, alternative)
 
-    async def _wait_for_place(self, effort: Effort) -> None:
+    async def _wait_for_place(self, cost: CallCost) -> None:
         came_s = self._retry.clock()
-        await self._slots.take(effort.channel)
-        effort.waited_s += self._retry.clock() - came_s
+        await self._semaphore.take(cost.channel)
+        cost.waited_s += self._retry.clock() - came_s
         try:
             # While this call waited, others may have found the provider dead.
             self._refuse_while_open()
         except ProviderError:
-            self._slots.free()
+            self._semaphore.free()
             raise
 
     def _tried(
-        self, attempt: Callable[[], Awaitable[T]], limits: Limits, effort: Effort
+        self, attempt: Callable[[], Awaitable[T]], limits: RetryLimits, cost: CallCost
     ) -> Awaitable[T]:
         """What `attempt` gives, made again where that may help."""
 
         def again(error: ProviderError) -> None:
-            effort.attempts += 1
-            self._tally.note_retry(error)
+            cost.attempts += 1
+            self._counters.note_retry(error)
 
         if not self._started:
             attempt = partial(self._after_start, attempt)
@@ -165,10 +169,10 @@ class Link:
         return await attempt()
 
     def _refuse_while_open(self) -> None:
-        wait_s = self._circuit.wait_s()
+        wait_s = self._breaker.wait_s()
         if wait_s is None:
             return
-        self._tally.skipped += 1
+        self._counters.skipped += 1
         seconds = math.ceil(wait_s)
         again = f"in {seconds} s" if seconds else "now"
         raise ProviderUnavailable(

@@ -23,7 +23,7 @@ class CircuitStatistics:
     wait_s: float
 
 
-class Circuit:
+class CircuitBreaker:
     """Closed: calls go. Open: they do not, for `cooldown_s`. Half-open: one call goes, as a probe.
 
     A probe that fails doubles the cool-down, up to `longest_cooldown_s`. Only a provider that is
@@ -111,10 +111,10 @@ class Circuit:
 class _Call:
     """Any call through a circuit."""
 
-    __slots__ = ("_circuit", "_is_probe")
+    __slots__ = ("_breaker", "_is_probe")
 
-    def __init__(self, circuit: Circuit, *, probe: bool) -> None:
-        self._circuit = circuit
+    def __init__(self, circuit: CircuitBreaker, *, probe: bool) -> None:
+        self._breaker = circuit
         self._is_probe = probe
 
     def __enter__(self) -> None: ...
@@ -125,4 +125,4 @@ class _Call:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._circuit.ended(exc, probe=self._is_probe)
+        self._breaker.ended(exc, probe=self._is_probe)

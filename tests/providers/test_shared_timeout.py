@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
-from providers.patience import Patience
+from providers.chain.shared_timeout import SharedTimeout
 
 LONG_S = 60.0
 SHORT_S = 0.01
 
 
-async def waits(patience: Patience, limit_s: float, what: asyncio.Event) -> str:
+async def waits(shared_timeout: SharedTimeout, limit_s: float, what: asyncio.Event) -> str:
     try:
-        with patience.within(limit_s):
+        with shared_timeout.within(limit_s):
             await what.wait()
     except TimeoutError:
         return "late"
@@ -27,47 +27,47 @@ async def never() -> None:
 
 @pytest.mark.parametrize("others", [[], [LONG_S], [LONG_S, SHORT_S / 2, LONG_S]], ids=str)
 async def test_a_wait_ends_by_its_own_limit_whoever_else_waits(others: list[float]) -> None:
-    patience, come = Patience(), asyncio.Event()
-    long = [asyncio.create_task(waits(patience, limit_s, come)) for limit_s in others]
+    shared_timeout, come = SharedTimeout(), asyncio.Event()
+    long = [asyncio.create_task(waits(shared_timeout, limit_s, come)) for limit_s in others]
     await asyncio.sleep(0)
-    assert await waits(patience, SHORT_S, come) == "late"
+    assert await waits(shared_timeout, SHORT_S, come) == "late"
     come.set()
     ends = await asyncio.gather(*long)
     assert ends == ["in time" if limit_s == LONG_S else "late" for limit_s in others]
 
 
 async def test_a_wait_that_began_while_the_timer_was_set_for_another_is_limited_too() -> None:
-    patience, come = Patience(), asyncio.Event()
-    first = asyncio.create_task(waits(patience, SHORT_S, come))
+    shared_timeout, come = SharedTimeout(), asyncio.Event()
+    first = asyncio.create_task(waits(shared_timeout, SHORT_S, come))
     await asyncio.sleep(0)
-    second = asyncio.create_task(waits(patience, 2 * SHORT_S, come))
+    second = asyncio.create_task(waits(shared_timeout, 2 * SHORT_S, come))
     assert [await first, await second] == ["late", "late"]
-    assert await waits(patience, SHORT_S, come) == "late"
+    assert await waits(shared_timeout, SHORT_S, come) == "late"
 
 
 async def test_many_waits_in_turn_leave_the_task_as_it_was() -> None:
-    patience, come = Patience(), asyncio.Event()
+    shared_timeout, come = SharedTimeout(), asyncio.Event()
     task = asyncio.current_task()
     assert task is not None
     for _ in range(3):
-        assert await waits(patience, SHORT_S, come) == "late"
+        assert await waits(shared_timeout, SHORT_S, come) == "late"
         assert task.cancelling() == 0
     come.set()
-    assert await waits(patience, SHORT_S, come) == "in time"
+    assert await waits(shared_timeout, SHORT_S, come) == "in time"
 
 
 async def test_a_limit_that_has_passed_already_is_late_at_once() -> None:
-    assert await waits(Patience(), -1.0, asyncio.Event()) == "late"
+    assert await waits(SharedTimeout(), -1.0, asyncio.Event()) == "late"
 
 
 async def test_who_does_not_wait_is_never_late() -> None:
-    with Patience().within(-1.0) as wait:
+    with SharedTimeout().within(-1.0) as wait:
         pass
     assert not wait.expired
 
 
 async def test_the_callers_cancellation_is_no_timeout() -> None:
-    task = asyncio.create_task(waits(Patience(), LONG_S, asyncio.Event()))
+    task = asyncio.create_task(waits(SharedTimeout(), LONG_S, asyncio.Event()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -79,7 +79,7 @@ async def test_a_cancellation_that_was_eaten_comes_out_all_the_same(
     error: Exception | None,
 ) -> None:
     async def eats() -> None:
-        with Patience().within(LONG_S):
+        with SharedTimeout().within(LONG_S):
             try:
                 await never()
             except asyncio.CancelledError:
@@ -94,7 +94,7 @@ async def test_a_cancellation_that_was_eaten_comes_out_all_the_same(
 
 
 async def test_an_error_in_place_of_a_timeout_stands_and_the_wait_says_that_it_was_late() -> None:
-    wait = Patience().within(SHORT_S)
+    wait = SharedTimeout().within(SHORT_S)
 
     async def hides_it() -> None:
         with wait:
@@ -112,7 +112,7 @@ async def test_a_cancellation_in_the_moment_of_the_limit_is_a_cancellation() -> 
     async def cancelled_twice() -> None:
         task = asyncio.current_task()
         assert task is not None
-        with Patience().within(SHORT_S):
+        with SharedTimeout().within(SHORT_S):
             try:
                 await never()
             finally:
@@ -124,11 +124,11 @@ async def test_a_cancellation_in_the_moment_of_the_limit_is_a_cancellation() -> 
 
 
 def test_a_new_event_loop_begins_anew() -> None:
-    patience = Patience()
+    shared_timeout = SharedTimeout()
     for _ in range(2):
-        assert asyncio.run(waits(patience, SHORT_S, asyncio.Event())) == "late"
-    asyncio.run(waits(patience, LONG_S, done()))
-    assert asyncio.run(waits(patience, SHORT_S, asyncio.Event())) == "late"
+        assert asyncio.run(waits(shared_timeout, SHORT_S, asyncio.Event())) == "late"
+    asyncio.run(waits(shared_timeout, LONG_S, done()))
+    assert asyncio.run(waits(shared_timeout, SHORT_S, asyncio.Event())) == "late"
 
 
 def done() -> asyncio.Event:

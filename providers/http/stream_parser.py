@@ -25,7 +25,7 @@ class TooLong(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerSentEvent:
     """A server-sent event that says its `kind`."""
 
     data: bytes
@@ -108,12 +108,12 @@ class Events:
         self._size_bytes = 0
         self._kind = b""
 
-    def feed(self, block: bytes) -> Sequence[bytes | Event]:
+    def feed(self, block: bytes) -> Sequence[bytes | ServerSentEvent]:
         if self._between and (events := _plain(block, self._limit_bytes)):
             return events
         return self._events(self._lines.feed(block))
 
-    def finish(self) -> Sequence[bytes | Event]:
+    def finish(self) -> Sequence[bytes | ServerSentEvent]:
         return self._events([*self._lines.finish(), b""])
 
     @property
@@ -121,8 +121,8 @@ class Events:
         """Whether the next block begins an event."""
         return self._lines.between and not self._data and not self._kind
 
-    def _events(self, lines: list[bytes]) -> list[bytes | Event]:
-        events: list[bytes | Event] = []
+    def _events(self, lines: list[bytes]) -> list[bytes | ServerSentEvent]:
+        events: list[bytes | ServerSentEvent] = []
         for line in lines:
             if line.startswith(b"data: "):
                 self._add(line[6:])
@@ -146,10 +146,10 @@ class Events:
         if self._size_bytes > self._limit_bytes:
             raise TooLong(f"an event of more than {self._limit_bytes} bytes")
 
-    def _dispatch(self) -> bytes | Event | None:
+    def _dispatch(self) -> bytes | ServerSentEvent | None:
         data, kind = b"\n".join(self._data), self._kind
         self._data, self._size_bytes, self._kind = [], 0, b""
-        return Event(data, _text(kind)) if data and kind else data or None
+        return ServerSentEvent(data, _text(kind)) if data and kind else data or None
 
 
 def parsed(data: bytes) -> Any:

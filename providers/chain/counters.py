@@ -8,7 +8,7 @@ from types import TracebackType
 from providers.errors import ProviderError
 
 
-class Tally:
+class CallCounters:
     """Kept by the provider's name: links come and go with the configuration, these numbers stay.
 
     `calls` is by result: "ok", an error's code, or "cut" where we ended the call. `retries` are
@@ -53,14 +53,14 @@ class Tally:
         self.calls[result] = self.calls.get(result, 0) + 1
 
 
-class Tallies:
+class CountersByProvider:
     """The tallies of a chain and of all its successors, by provider's name."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, Tally] = {}
+        self._counters: dict[str, CallCounters] = {}
 
-    def of(self, name: str) -> Tally:
-        return self._tallies.setdefault(name, Tally())
+    def of(self, name: str) -> CallCounters:
+        return self._counters.setdefault(name, CallCounters())
 
-    def all(self) -> dict[str, Tally]:
-        return dict(self._tallies)
+    def all(self) -> dict[str, CallCounters]:
+        return dict(self._counters)

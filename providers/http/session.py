@@ -28,8 +28,8 @@ from providers.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from providers.refusal import read_failure, said_in
-from providers.sse import TooLong
+from providers.http.error_mapping import read_failure, said_in
+from providers.http.stream_parser import TooLong
 
 logger = logging.getLogger("rosey_llm.providers")
 

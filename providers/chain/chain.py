@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
-from providers.circuit import Circuit
+from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.counters import CallCounters, CountersByProvider
+from providers.chain.lifetimes import Lifetimes
+from providers.chain.link import Ask, CallCost, Link, LinkStatistics
+from providers.chain.retry import Retry
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError
-from providers.lifetimes import Lifetimes
-from providers.link import Ask, Effort, Link, LinkStatistics
-from providers.retry import Retry
-from providers.tally import Tallies, Tally
 
 Began = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
@@ -54,7 +54,7 @@ class ProviderChain:
         self,
         providers: Sequence[LLMProvider],
         *,
-        circuit: Callable[[], Circuit] = Circuit,
+        circuit: Callable[[], CircuitBreaker] = CircuitBreaker,
         retry: Retry | None = None,
         before: ProviderChain | None = None,
     ) -> None:
@@ -62,12 +62,12 @@ class ProviderChain:
             raise ValueError("a chain needs a provider")
         if len({provider.name for provider in providers}) < len(providers):
             raise ValueError("the providers of a chain need different names")
-        self._circuit = circuit
+        self._breaker = circuit
         self._retry = retry = retry or Retry()
-        self._tallies: Tallies = before._tallies if before else Tallies()
+        self._counters: CountersByProvider = before._counters if before else CountersByProvider()
         self._links = [
             (before and before._carried(provider))
-            or Link(provider, circuit(), retry, self._tallies.of(provider.name))
+            or Link(provider, circuit(), retry, self._counters.of(provider.name))
             for provider in providers
         ]
         self._passed_over: set[str] = set(before._passed_over) if before else set()
@@ -91,7 +91,7 @@ class ProviderChain:
         A provider of the same name, kind and configuration as one of ours goes on as it is, with
         its connections, its slots and what is known of its health; the new one is not used.
         """
-        return ProviderChain(providers, circuit=self._circuit, retry=self._retry, before=self)
+        return ProviderChain(providers, circuit=self._breaker, retry=self._retry, before=self)
 
     def hold(self) -> None:
         """Somebody may call from now on, until as many calls of `release`; never waits."""
@@ -136,12 +136,12 @@ class ProviderChain:
         `began` is called before the first piece, with the provider's name and the model: whoever
         stops before the end knows from whom the text is.
         """
-        effort = Effort(channel)
+        cost = CallCost(channel)
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
             alternative = self._another_after(position)
-            pieces = link.pieces(messages, options, effort, alternative=alternative)
+            pieces = link.pieces(messages, options, cost, alternative=alternative)
             try:
                 async with aclosing(pieces):
                     async for item in pieces:
@@ -162,7 +162,7 @@ class ProviderChain:
                     break
                 options = replace(options, model=None)
             else:
-                yield _answered(completion, link, options, effort)
+                yield _answered(completion, link, options, cost)
                 return
         raise _telling(failures)
 
@@ -196,9 +196,9 @@ class ProviderChain:
     def statistics(self) -> dict[str, LinkStatistics]:
         return {link.name: link.statistics() for link in self._links}
 
-    def totals(self) -> dict[str, Tally]:
+    def totals(self) -> dict[str, CallCounters]:
         """By name, also of providers that only chains before this one had."""
-        return self._tallies.all()
+        return self._counters.all()
 
     def _leave(self) -> None:
         if not self._holders and not self._left:
@@ -210,12 +210,12 @@ class ProviderChain:
         return next((link for link in self._links if _alike(link.provider, provider)), None)
 
     async def _whole(self, ask: Ask, options: Options, channel: str) -> Answered:
-        effort = Effort(channel)
+        cost = CallCost(channel)
         failures: Failures = []
         for position, link in enumerate(self._links):
             alternative = self._another_after(position)
             try:
-                completion = await link.whole(ask, options, effort, alternative=alternative)
+                completion = await link.whole(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
                 if not _falls_over(error, options):
@@ -223,7 +223,7 @@ class ProviderChain:
                 options = replace(options, model=None)
             else:
                 self._note_answer(link, failures)
-                return _answered(completion, link, options, effort)
+                return _answered(completion, link, options, cost)
         raise _telling(failures)
 
     def _another_after(self, position: int) -> bool:
@@ -236,7 +236,7 @@ class ProviderChain:
         if not failures and not self._passed_over:
             return
         if failures:
-            self._tallies.of(link.name).fallbacks += 1
+            self._counters.of(link.name).fallbacks += 1
         if link.name in self._passed_over:
             self._passed_over.remove(link.name)
             log.info("Provider %s answers again.", link.name)
@@ -255,11 +255,9 @@ def _alike(one: LLMProvider, other: LLMProvider) -> bool:
     return type(one) is type(other) and one.name == other.name and one.config == other.config
 
 
-def _answered(completion: Completion, link: Link, options: Options, effort: Effort) -> Answered:
+def _answered(completion: Completion, link: Link, options: Options, cost: CallCost) -> Answered:
     _, temperature, max_tokens = link.provider.settled(options)
-    return Answered(
-        completion, link.name, effort.attempts, effort.waited_s, temperature, max_tokens
-    )
+    return Answered(completion, link.name, cost.attempts, cost.waited_s, temperature, max_tokens)
 
 
 def _falls_over(error: ProviderError, options: Options) -> bool:

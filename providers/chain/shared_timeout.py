@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class Patience:
+class SharedTimeout:
     """`with patience.within(5.0): await ...` raises TimeoutError where that takes longer."""
 
     def __init__(self) -> None:
@@ -66,17 +66,19 @@ class Wait:
     __slots__ = (
         "_cancels",
         "_loop",
-        "_patience",
+        "_shared_timeout",
         "_task",
         "cancelled",
         "expired",
         "until_s",
     )
 
-    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
+    def __init__(
+        self, shared_timeout: SharedTimeout, loop: asyncio.AbstractEventLoop, limit_s: float
+    ) -> None:
         self.until_s = loop.time() + limit_s
         self.expired = self.cancelled = False
-        self._patience = patience
+        self._shared_timeout = shared_timeout
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
         self._cancels = 0
@@ -90,7 +92,7 @@ class Wait:
         task = self._task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 -- only a task can be told to stop waiting
         self._cancels = task.cancelling()
-        self._patience.begin(self)
+        self._shared_timeout.begin(self)
         return self
 
     def __exit__(
@@ -101,7 +103,7 @@ class Wait:
     ) -> None:
         task = self._task
         assert task is not None  # noqa: S101 -- `__enter__` comes first
-        self._patience.end(self)
+        self._shared_timeout.end(self)
         cancels = task.uncancel() if self.expired else task.cancelling()
         self.cancelled = cancels > 0
         if cancels > self._cancels:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from providers.slots import Slots, SlotsStatistics
+from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
 
 
 class Bench:
     """Calls that take a place and keep it until they are let go."""
 
     def __init__(self, limit: int) -> None:
-        self.slots = Slots(limit)
+        self.slots = FairSemaphore(limit)
         self.order: list[str] = []
         self.running: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -58,9 +58,9 @@ async def test_no_more_calls_run_at_once_than_there_are_places() -> None:
     bench = Bench(2)
     await bench.ask("a1", "b1", "c1", "d1")
     assert sorted(bench.running) == ["a1", "b1"]
-    assert bench.slots.statistics() == SlotsStatistics(limit=2, running=2, waiting=2)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(limit=2, running=2, waiting=2)
     await bench.finish_all()
-    assert bench.slots.statistics() == SlotsStatistics(limit=2, running=0, waiting=0)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(limit=2, running=0, waiting=0)
 
 
 async def test_within_a_channel_the_first_come_is_the_first_served() -> None:
@@ -84,7 +84,7 @@ async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     await bench.ask("a1", "b1", "b2", "c1")
     await bench.cancel("b1")
     await bench.cancel("c1")
-    assert bench.slots.statistics() == SlotsStatistics(1, 1, 1)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(1, 1, 1)
     await bench.finish_all()
     assert bench.order == ["a1", "b2"]
 
@@ -95,7 +95,7 @@ async def test_a_cancelled_call_hands_its_place_on() -> None:
     await bench.cancel("a1")
     assert list(bench.running) == ["b1"]
     await bench.finish_all()
-    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)
 
 
 async def test_a_place_granted_in_the_moment_of_the_cancellation_goes_to_the_next() -> None:
@@ -107,7 +107,7 @@ async def test_a_place_granted_in_the_moment_of_the_cancellation_goes_to_the_nex
     await settled()
     assert bench.order == ["c1"]
     await bench.finish_all()
-    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)
 
 
 async def test_a_place_freed_just_after_the_cancellation_goes_to_the_next() -> None:
@@ -118,7 +118,7 @@ async def test_a_place_freed_just_after_the_cancellation_goes_to_the_next() -> N
     await settled()
     assert bench.order == ["a1", "c1"]
     await bench.finish_all()
-    assert bench.slots.statistics() == SlotsStatistics(1, 0, 0)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -157,5 +157,5 @@ async def test_whatever_happens_no_place_is_lost_and_none_is_idle(seed: int) -> 
             event.set()
         await settled()
     await asyncio.wait(bench.tasks.values())
-    assert bench.slots.statistics() == SlotsStatistics(limit, 0, 0)
+    assert bench.slots.statistics() == FairSemaphoreStatistics(limit, 0, 0)
     assert max(Counter(bench.order).values(), default=1) == 1

@@ -6,13 +6,13 @@ from typing import Any, Literal
 import pytest
 
 from providers.base import ProviderConfig
-from providers.records import (
+from providers.validation import (
     Count,
     Limit,
-    RecordError,
     Seconds,
     Secret,
     Temperature,
+    ValidationError,
     read,
     shown,
     suggestion,
@@ -118,7 +118,7 @@ def test_what_fits_is_taken(values: dict[str, Any], field_name: str, value: obje
     ],
 )
 def test_what_does_not_fit_is_told_with_its_path(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read(car(**values), Car, "car")
     assert str(caught.value).startswith(message)
     assert str(caught.value) == f"{caught.value.path}: {caught.value.problem}"
@@ -126,13 +126,13 @@ def test_what_does_not_fit_is_told_with_its_path(values: dict[str, Any], message
 
 @pytest.mark.parametrize("value", [None, 3, "car", ["car"]])
 def test_a_record_is_read_from_a_table(value: object) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read(value, Car, "car")
     assert str(caught.value) == f"car: expected a table, got {shown(value)}"
 
 
 def test_a_missing_value_is_named() -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read({}, Car)
     assert str(caught.value) == "name: missing"
 
@@ -152,7 +152,7 @@ def test_a_secret_shows_itself_only_when_asked_for(text: str) -> None:
 
 def test_a_wrong_secret_is_not_in_the_error() -> None:
     values = car(key=["sk-", "hunter2"], owners="a")
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read(values, Car)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
@@ -196,7 +196,7 @@ def test_a_near_name_is_suggested(name: str, text: str) -> None:
     ],
 )
 def test_every_setting_of_a_provider_has_its_bounds(key: str, value: object) -> None:
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read({key: value}, ProviderConfig, "providers.x")
     assert caught.value.path.startswith(f"providers.x.{key}")
 

@@ -12,8 +12,8 @@ from typing import Self
 
 import orjson
 
-from providers import local_server
-from providers.local_server import Order
+from providers.local import server
+from providers.local.server import ServerCommand
 
 log = logging.getLogger("rosey_llm.local")
 
@@ -37,7 +37,7 @@ class ModelProcess:
         self.port = 0
 
     @classmethod
-    async def launch(cls, order: Order, limit_s: float) -> Self:
+    async def launch(cls, order: ServerCommand, limit_s: float) -> Self:
         """Returns once the model is loaded; raises NotStarted and leaves no process."""
         process = cls(await _spawn())
         try:
@@ -82,7 +82,7 @@ class ModelProcess:
         lines = [_STAMP.sub("", line) for line in self._said.decode(errors="replace").split("\n")]
         return next((line for line in reversed(lines) if line.strip()), "")
 
-    async def _hand_over(self, order: Order) -> int:
+    async def _hand_over(self, order: ServerCommand) -> int:
         assert self._child.stdin is not None  # noqa: S101 - asked for
         assert self._child.stdout is not None  # noqa: S101 - asked for
         with contextlib.suppress(ConnectionError):
@@ -104,7 +104,7 @@ class ModelProcess:
 async def _spawn() -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         # By its path and without our directory, so that it finds nothing of ours by accident.
-        *(sys.executable, "-P", str(Path(local_server.__file__))),
+        *(sys.executable, "-P", str(Path(server.__file__))),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from providers import table
+from providers import registry
 from providers.base import LLMProvider, Options
-from providers.records import RecordError
 from providers.scripted import ScriptedProvider
+from providers.validation import ValidationError
 
 PLUGIN = """
 from collections.abc import Sequence
@@ -51,20 +51,20 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_known_kinds_are_ours_and_those_of_packages(elsewhere: Path) -> None:
-    assert table.known() == ["local", "ollama", "openai", "openrouter", "parrot", "scripted"]
+    assert registry.known() == ["local", "ollama", "openai", "openrouter", "parrot", "scripted"]
 
 
-@pytest.mark.parametrize("kind", table.KINDS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_kind_of_ours_is_a_provider_of_that_kind(kind: str) -> None:
-    assert table.find(kind).kind == kind
+    assert registry.find(kind).kind == kind
 
 
 def test_a_plugin_is_found_by_its_entry_point(elsewhere: Path) -> None:
-    assert table.find("parrot").__name__ == "Parrot"
+    assert registry.find("parrot").__name__ == "Parrot"
 
 
 async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
-    provider = table.build("polly", {"kind": "parrots:Parrot", "volume": 2})
+    provider = registry.build("polly", {"kind": "parrots:Parrot", "volume": 2})
     assert provider.name == "polly"
     assert (await provider.complete("hi", Options())).content == "hihi"
 
@@ -102,42 +102,42 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
     ],
 )
 def test_a_wrong_kind_is_told_in_a_sentence(elsewhere: Path, kind: str, problem: str) -> None:
-    with pytest.raises(RecordError) as caught:
-        table.build("mine", {"kind": kind})
+    with pytest.raises(ValidationError) as caught:
+        registry.build("mine", {"kind": kind})
     assert str(caught.value) == f"providers.mine.kind: {problem}"
 
 
 def test_a_module_with_a_mistake_in_it_is_told(elsewhere: Path) -> None:
-    with pytest.raises(RecordError, match=r'cannot import "broken_parrots:Parrot": .*line 1'):
-        table.find("broken_parrots:Parrot")
+    with pytest.raises(ValidationError, match=r'cannot import "broken_parrots:Parrot": .*line 1'):
+        registry.find("broken_parrots:Parrot")
 
 
 def test_a_kind_that_is_no_string_is_told() -> None:
-    with pytest.raises(RecordError) as caught:
-        table.build("mine", {"kind": 3})
+    with pytest.raises(ValidationError) as caught:
+        registry.build("mine", {"kind": 3})
     assert str(caught.value) == "providers.mine.kind: expected a string, got 3"
 
 
 def test_the_kind_is_the_name_where_none_is_said() -> None:
-    provider = table.build("scripted", {"reply": "yes"})
+    provider = registry.build("scripted", {"reply": "yes"})
     assert isinstance(provider, ScriptedProvider)
     assert provider.config.reply == "yes"
 
 
 def test_one_kind_can_serve_under_several_names() -> None:
-    names = [table.build(name, {"kind": "scripted"}).name for name in ("one", "two")]
+    names = [registry.build(name, {"kind": "scripted"}).name for name in ("one", "two")]
     assert names == ["one", "two"]
 
 
 def test_a_wrong_setting_is_named_by_the_providers_name() -> None:
-    with pytest.raises(RecordError) as caught:
-        table.build("demo", {"kind": "scripted", "timeout": "soon"})
+    with pytest.raises(ValidationError) as caught:
+        registry.build("demo", {"kind": "scripted", "timeout": "soon"})
     assert str(caught.value) == 'providers.demo.timeout: expected a number, got "soon"'
 
 
 def test_the_table_is_left_as_it_was() -> None:
     settings = {"kind": "scripted", "reply": "a"}
-    table.build("demo", settings)
+    registry.build("demo", settings)
     assert settings == {"kind": "scripted", "reply": "a"}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from providers.sse import Event, Events, JsonLines, Lines, TooLong, parsed
+from providers.http.stream_parser import Events, JsonLines, Lines, ServerSentEvent, TooLong, parsed
 
 STREAM = (
     "\ufeffdata: Grüße\r\n\r\n"
@@ -21,12 +21,12 @@ STREAM = (
 EVENTS = [
     "Grüße".encode(),
     b"no space\n two lines",
-    Event("🙂\u2028\u0085 in one line".encode(), "error"),
+    ServerSentEvent("🙂\u2028\u0085 in one line".encode(), "error"),
     b"the last",
 ]
 
 
-def events(blocks: Iterable[bytes]) -> list[bytes | Event]:
+def events(blocks: Iterable[bytes]) -> list[bytes | ServerSentEvent]:
     reader = Events()
     found = [event for block in blocks for event in reader.feed(block)]
     return [*found, *reader.finish()]
@@ -49,8 +49,8 @@ def test_every_single_cut_gives_the_same_events() -> None:
         ([b"data: a\n\n", b"data: b\n\n"], [b"a", b"b"]),
         ([b"data: a\ndata: b\n\n"], [b"a\nb"]),
         ([b"data: a\n", b"data: b\n\ndata: c\n\n"], [b"a\nb", b"c"]),
-        ([b"event: error\n", b"data: a\n\n"], [Event(b"a", "error")]),
-        ([b"data: a\n\nevent: error\ndata: b\n\n"], [b"a", Event(b"b", "error")]),
+        ([b"event: error\n", b"data: a\n\n"], [ServerSentEvent(b"a", "error")]),
+        ([b"data: a\n\nevent: error\ndata: b\n\n"], [b"a", ServerSentEvent(b"b", "error")]),
         ([b"data: a\n\n\ndata: b\n\n"], [b"a", b"b"]),
         ([b"data: a\n\n: hm\n\ndata: b\n\n"], [b"a", b"b"]),
         ([b": hm\r", b"data: a\n\n", b"\ndata: b\n\n"], [b"a", b"b"]),
@@ -63,7 +63,7 @@ def test_every_single_cut_gives_the_same_events() -> None:
     ],
 )
 def test_blocks_of_plain_events_are_read_as_all_others(
-    blocks: list[bytes], found: list[bytes | Event]
+    blocks: list[bytes], found: list[bytes | ServerSentEvent]
 ) -> None:
     assert events(blocks) == found
     assert events(bytes([byte]) for block in blocks for byte in block) == found

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
+from providers.chain.counters import CallCounters
 from providers.errors import BadAnswer, ProviderError, RateLimited
-from providers.tally import Tally
 from tests.providers.acting import (
     ANY,
     DOWN,
@@ -29,9 +29,9 @@ def time() -> MadeUpTime:
 async def test_each_attempt_is_counted_by_its_result(way: Way, time: MadeUpTime) -> None:
     chain = chained(time, scripted("first", DOWN, RateLimited("429"), ["Hi"]))
     assert (await way(chain))[1].attempts == 3
-    tally = chain.totals()["first"]
-    assert tally.calls == {"provider_unavailable": 1, "rate_limited": 1, "ok": 1}
-    assert tally.retries == 2
+    counters = chain.totals()["first"]
+    assert counters.calls == {"provider_unavailable": 1, "rate_limited": 1, "ok": 1}
+    assert counters.retries == 2
 
 
 @every_way
@@ -40,10 +40,10 @@ async def test_a_call_that_fails_in_the_end_is_counted_once_for_each_attempt(
 ) -> None:
     chain = chained(time, scripted("first", DOWN, BadAnswer("odd")), scripted("spare"))
     assert (await way(chain))[1].attempts == 3
-    tallies = chain.totals()
-    assert tallies["first"].calls == {"provider_unavailable": 1, "provider_error": 1}
-    assert (tallies["first"].retries, tallies["spare"].fallbacks) == (1, 1)
-    assert tallies["spare"].calls == {"ok": 1}
+    counters = chain.totals()
+    assert counters["first"].calls == {"provider_unavailable": 1, "provider_error": 1}
+    assert (counters["first"].retries, counters["spare"].fallbacks) == (1, 1)
+    assert counters["spare"].calls == {"ok": 1}
 
 
 @every_way
@@ -76,7 +76,7 @@ async def test_a_token_stream_that_is_closed_early_is_counted_as_cut(time: MadeU
 def test_a_defect_of_ours_is_no_result_of_a_call(
     error: BaseException, calls: dict[str, int]
 ) -> None:
-    tally = Tally()
-    with pytest.raises(type(error)), tally:
+    counters = CallCounters()
+    with pytest.raises(type(error)), counters:
         raise error
-    assert tally.calls == calls
+    assert counters.calls == calls

@@ -1,0 +1,1 @@
+"""Providers over HTTP: session, stream parsing, error mapping."""

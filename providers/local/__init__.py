@@ -1,0 +1,1 @@
+"""An embedded model: llama.cpp in a child process."""
