@@ -1,10 +1,11 @@
-"""Imports point one way, names are ours alone, and the README's map names real places."""
+"""Imports point one way, a class name has one meaning, and the README's map names real places."""
 
 from __future__ import annotations
 
 import ast
 import importlib.metadata
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,25 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("engine", "providers", "storage")
 FILES = [file for package in OURS for file in sorted((ROOT / package).rglob("*.py"))]
+# The wings of engine/, from the bottom: what any of them may import lies before it.
+WINGS = (
+    "errors",
+    "clock",
+    "version",
+    "config",
+    "commands",
+    "traffic",
+    "answering",
+    "actors",
+    "operations",
+    "engine",
+    "monitoring",
+    "api",
+    "app",
+    "daemon",
+    "interfaces",
+    "cli",
+)
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -58,6 +78,53 @@ def who_imports(package: str) -> set[str]:
 def test_imports_point_one_way(package: str, allowed: str) -> None:
     strangers = {file for file in who_imports(package) if not re.fullmatch(allowed, file)}
     assert not strangers
+
+
+def wing_of(module: str) -> str | None:
+    """The wing of a module of engine/; None for the package itself, which only re-exports."""
+    _, _, rest = module.partition(".")
+    return rest.partition(".")[0] or None
+
+
+def engine_imports(file: Path) -> Iterator[str]:
+    """The modules of engine/ that a file imports, also by `from engine import module`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("engine."))
+        elif isinstance(node, ast.ImportFrom) and node.module == "engine":
+            yield from (f"engine.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engine."):
+            yield node.module or ""
+
+
+def test_every_part_of_engine_is_a_wing_with_a_place_in_the_order() -> None:
+    parts = {path.stem for path in (ROOT / "engine").iterdir() if path.name[:2] != "__"}
+    assert parts == set(WINGS)
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_no_import_runs_back_up_from_a_wing(wing: str) -> None:
+    root = ROOT / "engine" / wing
+    files = sorted(root.rglob("*.py")) if root.is_dir() else [root.with_suffix(".py")]
+    assert files
+    above = WINGS[WINGS.index(wing) + 1 :]
+    upwards = {
+        (str(file.relative_to(ROOT)), module)
+        for file in files
+        for module in engine_imports(file)
+        if wing_of(module) in above
+    }
+    assert not upwards
+
+
+def test_a_public_class_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert len(homes) > 200
+    assert not {name: places for name, places in homes.items() if len(places) > 1}
 
 
 @pytest.mark.parametrize("file", ["engine/commands", "engine/actors/conversation.py"])
