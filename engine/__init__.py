@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "LLMError", "LLMService"]
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded when asked for: the command line must not import an HTTP client to print its help.
-    if name == "LLMService":
-        from engine.api.service import LLMService
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
 
-        return LLMService
-    if name == "LLMError":
-        from engine.errors import LLMError
+    def __getattr__(name: str) -> Any:
+        # Loaded when asked for: the command line must not import an HTTP client to print its help.
+        if name == "LLMService":
+            from engine.api.service import LLMService
 
-        return LLMError
-    if name == "Answer":
-        from engine.commands.outcomes import Answer
+            return LLMService
+        if name == "LLMError":
+            from engine.errors import LLMError
 
-        return Answer
-    raise AttributeError(f"module 'engine' has no attribute {name!r}")
+            return LLMError
+        if name == "Answer":
+            from engine.commands.outcomes import Answer
+
+            return Answer
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")

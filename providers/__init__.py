@@ -36,8 +36,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded when asked for: who uses one provider need not import the HTTP client of the others.
-    if name not in __all__:
-        raise AttributeError(f"module 'providers' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"providers.{_HOMES.get(name, 'base')}"), name)
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        # Loaded when asked for: a program with one provider needs no HTTP client of another.
+        if name not in __all__:
+            raise AttributeError(f"module 'providers' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'base')}"), name)

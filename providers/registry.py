@@ -21,11 +21,11 @@ from providers.validation import ValidationError, shown, suggestion
 
 GROUP = "rosey_llm.providers"
 KINDS = {
-    "ollama": "providers.ollama:OllamaProvider",
-    "openai": "providers.openai:OpenAIProvider",
-    "openrouter": "providers.openrouter:OpenRouterProvider",
-    "local": "providers.local.provider:LocalProvider",
-    "scripted": "providers.scripted:ScriptedProvider",
+    "ollama": f"{__package__}.ollama:OllamaProvider",
+    "openai": f"{__package__}.openai:OpenAIProvider",
+    "openrouter": f"{__package__}.openrouter:OpenRouterProvider",
+    "local": f"{__package__}.local.provider:LocalProvider",
+    "scripted": f"{__package__}.scripted:ScriptedProvider",
 }
 
 

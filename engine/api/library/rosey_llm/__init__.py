@@ -1,0 +1,130 @@
+"""The names of rosey-llm for other programs: the engine in process, its providers, their errors.
+
+>>> from rosey_llm import LLMService, OllamaProvider
+
+Names are loaded when they are first used: to import this package loads neither an HTTP client nor
+SQLite. It also works in a project that has packages `engine`, `providers` or `storage` of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.api.service import LLMService
+    from engine.commands.outcomes import Answer
+    from engine.config.loading import load as load_settings
+    from engine.config.settings import Settings
+    from engine.errors import CannotStart, LLMError
+    from providers.base import (
+        Completion,
+        LLMProvider,
+        Message,
+        Options,
+        ProviderConfig,
+        Status,
+        Usage,
+    )
+    from providers.errors import (
+        AuthenticationFailed,
+        BadAnswer,
+        ConnectionLost,
+        ContextTooLong,
+        IncompleteAnswer,
+        ModelNotFound,
+        ProviderError,
+        ProviderTimeout,
+        ProviderUnavailable,
+        QuotaExhausted,
+        RateLimited,
+    )
+    from providers.local.provider import LocalProvider
+    from providers.ollama import OllamaProvider
+    from providers.openai import OpenAIProvider
+    from providers.openrouter import OpenRouterProvider
+    from providers.scripted import ScriptedProvider
+
+_HOMES = {
+    "engine.api.service": ("LLMService",),
+    "engine.commands.outcomes": ("Answer",),
+    "engine.config.settings": ("Settings",),
+    "engine.errors": ("CannotStart", "LLMError"),
+    "providers.base": (
+        "Completion",
+        "LLMProvider",
+        "Message",
+        "Options",
+        "ProviderConfig",
+        "Status",
+        "Usage",
+    ),
+    "providers.errors": (
+        "AuthenticationFailed",
+        "BadAnswer",
+        "ConnectionLost",
+        "ContextTooLong",
+        "IncompleteAnswer",
+        "ModelNotFound",
+        "ProviderError",
+        "ProviderTimeout",
+        "ProviderUnavailable",
+        "QuotaExhausted",
+        "RateLimited",
+    ),
+    "providers.local.provider": ("LocalProvider",),
+    "providers.ollama": ("OllamaProvider",),
+    "providers.openai": ("OpenAIProvider",),
+    "providers.openrouter": ("OpenRouterProvider",),
+    "providers.scripted": ("ScriptedProvider",),
+}
+_PLACES = {name: (module, name) for module, names in _HOMES.items() for name in names}
+_PLACES["load_settings"] = "engine.config.loading", "load"
+
+__all__ = [
+    "Answer",
+    "AuthenticationFailed",
+    "BadAnswer",
+    "CannotStart",
+    "Completion",
+    "ConnectionLost",
+    "ContextTooLong",
+    "IncompleteAnswer",
+    "LLMError",
+    "LLMProvider",
+    "LLMService",
+    "LocalProvider",
+    "Message",
+    "ModelNotFound",
+    "OllamaProvider",
+    "OpenAIProvider",
+    "OpenRouterProvider",
+    "Options",
+    "ProviderConfig",
+    "ProviderError",
+    "ProviderTimeout",
+    "ProviderUnavailable",
+    "QuotaExhausted",
+    "RateLimited",
+    "ScriptedProvider",
+    "Settings",
+    "Status",
+    "Usage",
+    "load_settings",
+]
+
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module 'rosey_llm' has no attribute {name!r}")
+        from rosey_llm.isolation import import_ours
+
+        module, attribute = _PLACES[name]
+        value = getattr(import_ours(module), attribute)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
