@@ -141,10 +141,10 @@ def test_no_other_distribution_has_a_package_of_this_name(package: str) -> None:
     assert set(distributions) <= {"rosey-llm"}
 
 
-def test_the_life_of_a_message_in_the_readme_names_real_places() -> None:
-    readme = (ROOT / "README.md").read_text()
-    table = readme.split("## The life of one message")[1].split("\n## ")[0]
-    steps = re.findall(r"^\| \d+ .*$", table, re.MULTILINE)
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_the_ten_steps_of_a_message_name_real_places(document: str) -> None:
+    text = (ROOT / document).read_text()
+    steps = re.findall(r"^\| \d+ .*$", text, re.MULTILINE)
     assert len(steps) == 10
     for step in steps:
         _, _, where, verbs, _ = step.split("|")
@@ -155,6 +155,22 @@ def test_the_life_of_a_message_in_the_readme_names_real_places() -> None:
         assert files, step
         for verb in re.findall(r"`([^`]+)`", verbs):
             assert re.search(rf"def {verb}\b", sources), (step, verb)
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_place_in_the_code_that_a_document_names_is_there(document: Path) -> None:
+    for place in re.findall(
+        r"`((?:engine|providers|storage|tests)/[\w./*-]*)`", document.read_text()
+    ):
+        assert list(ROOT.glob(place.rstrip("/"))), place
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_every_package_has_types(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
 
 
 def test_no_file_names_a_path_or_a_tool_of_the_machine_it_was_made_on() -> None:
