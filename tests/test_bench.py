@@ -1,4 +1,4 @@
-"""What the benchmark makes of its measurements; nothing here is timed."""
+"""Tests of how the benchmark computes and publishes results; nothing here is timed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.bench.goals import GOALS, Goal, verdicts
 from tests.bench.nats_wire import NatsWire
 from tests.bench.pace import Pace, schedule
 from tests.bench.plan import Plan
-from tests.bench.publishing import BEGIN, END, PAGE, NotPublished, filled, publish
+from tests.bench.publishing import BEGIN, END, PAGE, NotPublished, publish, with_results
 from tests.bench.record import Record, Run
 from tests.bench.sections import NAMES
 from tests.bench.store import rows
@@ -120,7 +120,7 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert ratios([10, 40, 90], [10, 20, 30]).median == 2.0
 
 
-def test_one_round_has_no_quartiles_but_itself() -> None:
+def test_the_quartiles_of_one_round_are_its_only_value() -> None:
     assert spread([3.0]) == spread([3.0, 3.0, 3.0])
 
 
@@ -144,7 +144,7 @@ async def test_every_moment_of_a_schedule_is_kept_in_order_and_not_before_it_is_
     assert min(pace.lateness_s) >= 0
 
 
-async def test_what_fails_on_a_schedule_fails_whoever_keeps_it() -> None:
+async def test_an_error_on_a_schedule_reaches_the_caller() -> None:
     def fail(number: int, due: float) -> None:
         raise LoadFailed("gone")
 
@@ -164,7 +164,7 @@ def test_a_question_is_the_body_with_a_channel_and_an_id_of_its_own() -> None:
         b'{"type":"llm_response","request_id":"r2"}',
     ],
 )
-def test_an_answer_that_is_none_or_that_nobody_asked_for_ends_the_measurement(
+def test_an_error_or_an_unexpected_answer_ends_the_measurement(
     answer: bytes,
 ) -> None:
     asker, answers = Asker(), list[Answered]()
@@ -175,7 +175,7 @@ def test_an_answer_that_is_none_or_that_nobody_asked_for_ends_the_measurement(
     assert not answers
 
 
-def test_a_goal_is_met_on_its_own_side() -> None:
+def test_a_goal_is_an_upper_or_a_lower_limit() -> None:
     results = {"s": {"few": 3.0, "many": {"low": 0.7, "median": 0.8, "high": 0.9}}}
     few = Goal("s", "few", "few", 4.0)
     many = Goal("s", "many", "many", 0.85, at_least=True)
@@ -183,14 +183,14 @@ def test_a_goal_is_met_on_its_own_side() -> None:
     assert [each.measured for each in verdicts(results, [few, many])] == ["3", "0.8 [0.7-0.9]"]
 
 
-def test_a_figure_can_be_less_another_and_in_a_unit() -> None:
+def test_a_goal_can_subtract_another_figure_and_have_a_unit() -> None:
     results = {"s": {"all": 70_000_000, "base": 30_000_000}}
     goal = Goal("s", "memory", "all", 60, " MB", less="base", unit_size=1_000_000)
     (found,) = verdicts(results, [goal])
     assert (found.measured, found.word) == ("40 MB", "met")
 
 
-def test_what_was_not_measured_has_no_verdict() -> None:
+def test_a_goal_without_a_result_has_no_verdict() -> None:
     assert not list(verdicts({}, GOALS))
     assert {goal.section for goal in GOALS} <= set(NAMES)
 
@@ -200,7 +200,7 @@ def test_every_goal_of_the_measured_sections_finds_its_figure(kept: Record) -> N
     assert found == [goal for goal in GOALS if goal.section in RESULTS]
 
 
-def test_a_section_measured_again_replaces_what_it_was_and_nothing_else(kept: Record) -> None:
+def test_a_section_measured_again_replaces_only_its_own_results(kept: Record) -> None:
     again = Record(kept.path)
     again.add("overload", an_overload(), ["measured again"], RUN, 60.0)
     read = Record(kept.path)
@@ -218,42 +218,42 @@ def test_the_picture_shows_every_goal_that_was_measured(kept: Record, tmp_path: 
 
 def test_the_page_has_a_place_for_the_results_and_keeps_everything_around_it(kept: Record) -> None:
     page = f"above\n{BEGIN}\nold\n{END}\nbelow"
-    told = filled(page, kept)
-    assert told.startswith(f"above\n{BEGIN}\n")
-    assert told.endswith(f"{END}\nbelow")
-    assert "old" not in told
-    assert filled(told, kept) == told
+    published = with_results(page, kept)
+    assert published.startswith(f"above\n{BEGIN}\n")
+    assert published.endswith(f"{END}\nbelow")
+    assert "old" not in published
+    assert with_results(published, kept) == published
     assert BEGIN in PAGE.read_text()
     assert END in PAGE.read_text()
 
 
-def test_a_page_without_that_place_is_refused(kept: Record) -> None:
+def test_a_page_without_the_lines_around_the_results_is_refused(kept: Record) -> None:
     with pytest.raises(NotPublished, match="lacks the line"):
-        filled("a page", kept)
+        with_results("a page", kept)
 
 
-def test_what_was_measured_in_part_is_not_published(
+def test_incomplete_results_are_not_published(
     kept: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotPublished, match=r"lacks checkpoints, waking, startup, .*; measure them"):
+    with pytest.raises(NotPublished, match=r"no results of checkpoints, waking, .*Measure"):
         publish(kept)
     assert not list((tmp_path / "docs").iterdir())
 
 
-def test_the_page_tells_the_facts_of_each_run_beside_its_sections(kept: Record) -> None:
+def test_the_page_lists_the_facts_of_each_run_with_its_sections(kept: Record) -> None:
     another = Run(Plan(full=True), FACTS | {"system": "another system"})
     kept.add("rows", a_rows(10_000_000), ["larger"], another, 90.0)
-    told = filled(f"{BEGIN}{END}", kept)
-    first, second = told.split("took         ")[:2]
+    published = with_results(f"{BEGIN}{END}", kept)
+    first, second = published.split("took         ")[:2]
     assert "a system" in first
     assert (
         "measured     channels, throughput, latency, streams, fairness, overload, growth" in first
     )
     assert "another system" in second
     assert "measured     rows\n" in second
-    assert "in 90 s, with `--full`." in told
+    assert "in 90 s, with `--full`." in published
 
 
 def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -> None:
@@ -265,7 +265,7 @@ def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -
     assert names(10_000, 1_000_000, 10_000_000) == {"start to ready, at 10,000,000 rows"}
 
 
-def test_what_was_calculated_is_marked_and_what_was_measured_is_not() -> None:
+def test_calculated_figures_are_marked_and_measured_ones_are_not() -> None:
     result, table = RESULTS["channels"]
     marked = [line.split()[0] for line in table(result) if "s*" in line]
     assert marked == ["10", "1,000"]

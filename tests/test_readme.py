@@ -1,4 +1,4 @@
-"""What the README says is there, and its examples run."""
+"""Tests of the README: everything it names exists, and its examples run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Pat
     assert printed == "You said: What is Python?\n"
 
 
-async def test_the_bot_of_the_readme_takes_no_answer_of_another(
+async def test_the_bot_of_the_readme_ignores_answers_to_others(
     house: House, tmp_path: Path
 ) -> None:
     await house.open()
@@ -83,7 +83,7 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     assert (tmp_path / "chat.db").exists()
 
 
-async def test_the_library_example_of_the_readme_says_what_is_missing(
+async def test_the_library_example_of_the_readme_reports_a_missing_server(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     source = example("library").replace(
@@ -119,7 +119,7 @@ def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> 
 
 
 def commands(group: click.Group = main, path: str = "") -> dict[str, click.Command]:
-    """Every command by what one types, those of groups too: "config convert"."""
+    """Return every command by its full name, such as "config convert"."""
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -188,7 +188,7 @@ def without_code(document: str) -> str:
 
 
 def anchors(document: str) -> set[str]:
-    """What GitHub makes of the headings: lower case, words joined by "-", signs left out."""
+    """Return the anchors of the headings as GitHub makes them: lower case, "-", no signs."""
     headings = re.findall(r"^#+ (.+)$", without_code(document), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
@@ -196,7 +196,7 @@ def anchors(document: str) -> set[str]:
 @pytest.mark.parametrize(
     "file", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda file: file.name
 )
-def test_every_link_of_the_documents_leads_somewhere(file: Path) -> None:
+def test_every_link_in_the_documents_has_a_target(file: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", without_code(file.read_text()))
     for link in links:
         if "://" in link:
@@ -208,6 +208,6 @@ def test_every_link_of_the_documents_leads_somewhere(file: Path) -> None:
             assert anchor in anchors(target.read_text()), link
 
 
-def test_the_readme_leads_to_every_document() -> None:
+def test_the_readme_links_to_every_document() -> None:
     for document in ROOT.glob("docs/*.md"):
         assert f"](docs/{document.name}" in README, document.name

@@ -1,4 +1,4 @@
-"""`make bench`: everything side by side on one machine in one run, told in ratios."""
+"""The command line of `make bench`: measure the engine beside its yardsticks, print ratios."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUN_LIMIT_S = 3600.0
 
 def main() -> int:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # children are ended as by Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the children, as Ctrl-C does
     record.DATA.mkdir(exist_ok=True)
     try:
         if arguments.profile:
@@ -35,7 +35,7 @@ def main() -> int:
         elif arguments.publish:
             publishing.publish(Record(arguments.json))
         else:
-            _measure_and_tell(arguments)
+            _measure_and_publish(arguments)
     except ChildFailed as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
         return 1
@@ -47,52 +47,52 @@ def main() -> int:
     return 0
 
 
-def _measure_and_tell(arguments: argparse.Namespace) -> None:
+def _measure_and_publish(arguments: argparse.Namespace) -> None:
     kept, sections = Record(arguments.json), arguments.sections or NAMES
     asyncio.run(_measure(sections, _plan(arguments), kept))
     found = list(goals.verdicts({name: kept.results[name] for name in sections}))
-    _show(goals.table(found))
+    _print(goals.table(found))
     print(f"Written to {kept.path}.")
     if not arguments.sections and not arguments.quick:
         publishing.publish(kept)
 
 
 async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
-    """The engine's sections on one stage, then those of the store, which need quiet."""
+    """Measure the engine's sections on one shared stage, then the store's, which need quiet."""
     with _folder() as folder:
         facts = await asyncio.to_thread(machine.facts, folder)
     run = Run(plan, facts)
-    _show([f"{name:12} {fact}" for name, fact in facts.items()])
+    _print([f"{name:12} {fact}" for name, fact in facts.items()])
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:
             with _folder() as folder:
-                async with stage(folder) as everybody:
+                async with stage(folder) as shared:
                     for name in of_the_engine:
-                        await _keep(kept, run, name, ENGINE[name], everybody)
+                        await _measure_section(kept, run, name, ENGINE[name], shared)
         for name in (name for name in sections if name in STORE):
             with _folder() as folder:
-                await _keep(kept, run, name, STORE[name], folder)
+                await _measure_section(kept, run, name, STORE[name], folder)
 
 
-async def _keep(kept: Record, run: Run, name: str, section: Section, place: Any) -> None:
+async def _measure_section(kept: Record, run: Run, name: str, section: Section, place: Any) -> None:
     began = perf_counter()
     result = await section.measure(place, run.plan)
     lines = section.table(result)
     kept.add(name, result, lines, run, perf_counter() - began)
-    _show([*lines, *goals.table(list(goals.verdicts(kept.results, section=name)))])
+    _print([*lines, *goals.table(list(goals.verdicts(kept.results, section=name)))])
 
 
 async def _profile(plan: Plan) -> None:
     with _folder() as folder:
         profile = folder / "engine.profile"
-        async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as everybody:
-            await throughput.measure(everybody, plan)
-        _show(profiles.table(profile))
+        async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as profiled:
+            await throughput.measure(profiled, plan)
+        _print(profiles.table(profile))
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """In the project, since /tmp may be memory, and then a commit would cost nothing."""
+    """Create a folder in the project: /tmp may be in memory, where a commit costs nothing."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=record.DATA) as folder:
         yield Path(folder).absolute()
 
@@ -105,32 +105,38 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Measure the engine beside its yardsticks and print the ratios. Everything "
-        "is measured where no section is named; then docs/bench.svg and the results in "
-        "docs/performance.md are written anew.",
+        description="Measure the engine beside its yardsticks and print the ratios. Without a "
+        "SECTION, measure everything and write docs/bench.svg and the results in "
+        "docs/performance.md.",
         epilog=f"Sections: {', '.join(NAMES)}.",
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
-    parser.add_argument("--rounds", type=_count, help=f"rounds of slices ({Plan().rounds})")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, wider quartiles")
-    parser.add_argument("--full", action="store_true", help="also ten million rows of history")
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"the figures ({record.FILE})")
+    parser.add_argument("--rounds", type=_count, help=f"number of rounds ({Plan().rounds})")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure fewer rounds; quartiles get wider"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="also measure ten million rows of history"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help=f"the file of results ({record.FILE})"
+    )
     other = parser.add_mutually_exclusive_group()
     other.add_argument(
         "--profile",
         action="store_true",
-        help="measure nothing, but say where the engine's time goes while it answers",
+        help="measure nothing; show where the engine's time goes while it answers",
     )
     other.add_argument(
-        "--publish", action="store_true", help="measure nothing, but draw and tell what FILE holds"
+        "--publish", action="store_true", help="measure nothing; write picture and page from FILE"
     )
     arguments = parser.parse_args()
-    if strange := [name for name in arguments.sections if name not in NAMES]:
-        parser.error(f"unknown section {strange[0]}; there are {', '.join(NAMES)}")
+    if unknown := [name for name in arguments.sections if name not in NAMES]:
+        parser.error(f"unknown section {unknown[0]}; choose from {', '.join(NAMES)}")
     if arguments.json is None:
         arguments.json = record.QUICK_FILE if arguments.quick else record.FILE
     elif not arguments.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {arguments.json.parent}")
+        parser.error(f"--json: folder {arguments.json.parent} does not exist")
     return arguments
 
 
@@ -141,7 +147,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _show(lines: list[str]) -> None:
+def _print(lines: list[str]) -> None:
     print("\n".join(lines), end="\n\n", flush=True)
 
 

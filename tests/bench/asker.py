@@ -1,4 +1,4 @@
-"""Messages out over NATS, and each answer to whoever asked."""
+"""The sending side of the load: questions over NATS, each answer matched to its question."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ DELTAS = ".stream"
 
 
 class LoadFailed(Exception):
-    """Something was not answered, or not with an answer; the measurement is void."""
+    """A question got no answer, or a wrong one; the measurement is worthless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """asked and now: by perf_counter; busy: it was refused, and may come again."""
+    """An answer that arrived.
+
+    asked, now: by perf_counter. busy: the engine refused the message for now.
+    """
 
     channel: str
     asked: float
@@ -33,7 +36,7 @@ OnAnswered = Callable[[Answered], None]
 
 
 class Question:
-    """What is asked on a subject, again and again: `body`, with a channel and an id of its own."""
+    """A message that is sent many times: `body` with a channel and a new id each time."""
 
     def __init__(self, subject: str, body: Mapping[str, Any]) -> None:
         self.subject = subject.encode()
@@ -48,7 +51,10 @@ class Question:
 
 
 class Asker:
-    """Every question gets exactly one answer; whatever else comes is trouble."""
+    """A sender that expects exactly one answer to each question.
+
+    trouble: the first thing that went wrong, or "". deltas: how many arrived.
+    """
 
     def __init__(self) -> None:
         self.wire: NatsWire
@@ -60,7 +66,7 @@ class Asker:
     def ask(
         self, question: Question, channel: str, on_answered: OnAnswered, asked: float | None = None
     ) -> None:
-        """asked: when it should have been; now where nothing else is said. `wire.send` sends it."""
+        """Queue a question; `wire.send` sends it. asked: when it was due, by default now."""
         self._count += 1
         request_id = f"r{self._count}"
         self._open[request_id] = (on_answered, channel, asked or perf_counter())
@@ -75,14 +81,14 @@ class Asker:
         on_answered, channel, asked = self._open.pop(answer["request_id"], (None, "", 0.0))
         busy = answer.get("code") == "busy"
         if on_answered is None:
-            self.trouble = f"nobody had asked: {data.decode()[:300]}"
+            self.trouble = f"unexpected answer: {data.decode()[:300]}"
         elif answer["type"] != "llm_response" and not busy:
             self.trouble = f"not an answer: {data.decode()[:300]}"
         else:
             on_answered(Answered(channel, asked, now, busy))
 
     async def until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Look every few milliseconds. Raises LoadFailed."""
+        """Send what is queued, then wait. Raise LoadFailed on trouble or after `limit_s`."""
         ends = perf_counter() + limit_s
         self.wire.send()
         while not done():
@@ -93,6 +99,6 @@ class Asker:
         self.check()
 
     def check(self) -> None:
-        """Raises LoadFailed where anything went wrong."""
+        """Raise LoadFailed if anything went wrong."""
         if trouble := self.trouble or self.wire.trouble:
             raise LoadFailed(trouble)

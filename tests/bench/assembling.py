@@ -1,7 +1,7 @@
-"""Token streams read and put together in one process, by the engine's providers or bare.
+"""A process that reads token streams, with the engine's providers or with bare aiohttp.
 
-`python -m tests.bench.assembling providers|bare PROVIDER_URL` says `{}`, and then answers
-questions: `streams` at once of `model` for `seconds`; how many chunks were put together.
+`python -m tests.bench.assembling providers|bare PROVIDER_URL` writes `{}` when it is ready. Each
+question then names `streams`, `model` and `seconds`; the answer is how many chunks it read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from providers.base import Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.openai import OpenAIProvider
 from tests.bench import token_stream
-from tests.bench.children import questions, say
+from tests.bench.children import questions, write_line
 from tests.bench.fake_provider import PIECE
 from tests.bench.model_call import CONTEXT_MESSAGES, MESSAGE_BYTES, ModelCall, tuned_session
 
@@ -28,7 +28,7 @@ MAX_CONCURRENCY = 4096
 
 
 def with_providers(chain: ProviderChain) -> Assemble:
-    """As the engine asks: the chain with its slots, retries and circuit."""
+    """Read as the engine does: through the chain with its slots, retries and circuit breaker."""
     text = "c" * MESSAGE_BYTES
     messages = [Message("user" if number % 2 else "system", text) for number in range(10)]
     messages = messages[:CONTEXT_MESSAGES]
@@ -39,7 +39,7 @@ def with_providers(chain: ProviderChain) -> Assemble:
             if isinstance(piece, Answered):
                 return len(pieces), piece.completion.content
             pieces.append(piece)
-        raise AssertionError("a stream without an end")
+        raise AssertionError("the stream did not end with a completion")
 
     return assemble
 
@@ -58,7 +58,7 @@ def bare(call: ModelCall) -> Assemble:
 async def measure(
     assemble: Assemble, *, model: str, chunks: int, streams: int, seconds: float
 ) -> dict[str, Any]:
-    """Counts the replies that end within the time; every one must be whole."""
+    """Count the replies that end in time. Every reply must be complete."""
     counted, whole = 0, PIECE * chunks
     began = latest = perf_counter()
 
@@ -66,14 +66,14 @@ async def measure(
         nonlocal counted, latest
         while (now := perf_counter()) < began + seconds:
             _, text = await assemble(model, channel)
-            assert text == whole, f"{len(text)} characters in place of {len(whole)}"
+            assert text == whole, f"expected {len(whole)} characters, got {len(text)}"
             if (now := perf_counter()) < began + seconds:
                 counted, latest = counted + chunks, now
 
     async with asyncio.TaskGroup() as group:
         for number in range(streams):
             group.create_task(one_after_the_other(f"stream-{number}"))
-    assert counted, "no stream came to its end in time"
+    assert counted, "no stream ended in time"
     return {"chunks_a_second": counted / (latest - began)}
 
 
@@ -81,9 +81,9 @@ async def _answer(assemble: Assemble) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    say({})
+    write_line({})
     async for question in questions():
-        say(await measure(assemble, **question))
+        write_line(await measure(assemble, **question))
 
 
 async def main(way: str, provider_url: str) -> None:

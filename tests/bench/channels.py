@@ -1,4 +1,4 @@
-"""Channels against time: a message on each of many channels at once; when is the last answered?"""
+"""The section `channels`: a message in each of many channels at once, until all are answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ BURST_LIMIT_S = 90.0
 class ChannelsRow:
     """Seconds until all of `channels` were answered, medians of the rounds.
 
-    `one_at_a_time_s` is measured with `Channels.measured` channels; otherwise it is calculated.
+    one_at_a_time_s: measured for `Channels.measured` channels, calculated for other numbers.
+    gain: `one_at_a_time_s` over `streamed_s`.
     """
 
     channels: int
@@ -30,7 +31,7 @@ class ChannelsRow:
 
 @dataclass(frozen=True)
 class Channels:
-    """rows: by the number of channels. gain: how many times sooner than one at a time."""
+    """The results. measured: with how many channels one at a time ran. rows: by channels."""
 
     rounds: int
     measured: int
@@ -39,8 +40,8 @@ class Channels:
 
 async def measure(stage: Stage, plan: Plan) -> Channels:
     rounds, measured = (2, 10) if plan.quick else (5, 100)
-    streamed = stage.engine.chatted()
-    whole = stage.engine.asked(SLOW_MODEL)
+    streamed = stage.engine.by_chat()
+    whole = stage.engine.by_request(SLOW_MODEL)
     bare = stage.bare(SLOW_MODEL)
     one = stage.one_at_a_time(SLOW_MODEL)
     contestants = [streamed, whole, bare]
@@ -50,7 +51,7 @@ async def measure(stage: Stage, plan: Plan) -> Channels:
             for each in contestants:
                 seconds.setdefault((each.name, count), []).append(await _burst(stage, each, count))
         contestants.reverse()
-    # Nothing in it varies: once is enough.
+    # One measurement is enough: its time hardly varies.
     for_each_s = await _burst(stage, one, measured) / measured
 
     def row(count: int) -> ChannelsRow:
@@ -74,11 +75,11 @@ async def _burst(stage: Stage, contestant: Contestant, channels: int) -> float:
 
 def table(result: Channels) -> list[str]:
     lines = [
-        f"Channels against time: one message on each channel at once, a provider that takes "
-        f"{SLOW_MS} ms,",
+        f"Channels against time: one message in each channel at the same moment, a provider that "
+        f"takes {SLOW_MS} ms;",
         f"seconds until all are answered (median of {result.rounds} rounds). Engine: durability "
         f"full, max_concurrency {MAX_CONCURRENCY:,}",
-        "(by default 64 calls at once go to a provider, and more wait for a place).",
+        "(the default is 64 calls at the same time; further calls wait for a slot).",
         "",
         "channels   engine: !chat,    engine:          bare loop   one at a time   one at a time",
         "           streamed          llm.request,                                 / engine,",
@@ -90,4 +91,4 @@ def table(result: Channels) -> list[str]:
             f"{row.channels:8,}   {row.streamed_s:8.3f} s   {row.whole_s:13.3f} s   "
             f"{row.bare_s:10.3f} s   {row.one_at_a_time_s:10.2f} s{mark}   {row.gain:9.1f}"
         )
-    return [*lines, "* calculated: it grows by one answer's time for each channel"]
+    return [*lines, "* calculated: each channel adds the time of one answer"]

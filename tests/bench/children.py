@@ -1,4 +1,4 @@
-"""Child processes: started, asked over their pipes in lines of JSON, ended by their id, reaped.
+"""Child processes of the benchmark, which answer questions in lines of JSON over their pipes.
 
 The first part is the benchmark's side, the second the child's.
 """
@@ -20,7 +20,7 @@ START_LIMIT_S = 30.0
 END_LIMIT_S = 15.0
 LINE_LIMIT_BYTES = 2**20
 
-# A child must not outlive a benchmark that was killed: on Linux the kernel sees to it.
+# A child must not outlive a benchmark that was killed: on Linux the kernel ends it.
 _LAUNCH = """
 import ctypes, os, sys
 if sys.platform == "linux":
@@ -31,11 +31,14 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class ChildFailed(Exception):
-    """A child ended, or said nothing in time; what it wrote to stderr tells why."""
+    """A child ended, or wrote nothing in time; its stderr says why."""
 
 
 class Child:
-    """A process that says a line when it is ready, and may answer lines after that."""
+    """A process that writes a line when it is ready, and may answer lines after that.
+
+    ready: the first line it wrote.
+    """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -47,28 +50,28 @@ class Child:
         return self._process.pid
 
     async def ask(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
-        """One line there, one line back. Raises ChildFailed."""
+        """Write one line and return the line that answers it. Raise ChildFailed."""
         assert self._process.stdin is not None
         self._process.stdin.write(orjson.dumps(question) + b"\n")
-        answer: dict[str, Any] = orjson.loads(await self.line(limit_s))
+        answer: dict[str, Any] = orjson.loads(await self.read_line(limit_s))
         if "error" in answer:
             raise ChildFailed(f"{self.name}: {answer['error']}")
         return answer
 
-    async def line(self, limit_s: float) -> str:
-        """What it says next. Raises ChildFailed."""
+    async def read_line(self, limit_s: float) -> str:
+        """Return the next line it writes. Raise ChildFailed."""
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(limit_s):
                 line = await self._process.stdout.readline()
         except TimeoutError:
-            raise ChildFailed(f"{self.name} said nothing for {limit_s:g} s") from None
+            raise ChildFailed(f"{self.name} wrote nothing for {limit_s:g} s") from None
         if not line:
             raise ChildFailed(f"{self.name} ended")
         return line.decode().rstrip("\n")
 
     async def end(self) -> None:
-        """SIGTERM, and SIGKILL where that does not end it in time."""
+        """End it with SIGTERM, or with SIGKILL if it does not end in time."""
         if self._process.returncode is None:
             # Not `terminate`, which may reap a child that has just ended behind asyncio's back.
             with suppress(ProcessLookupError):
@@ -85,7 +88,7 @@ class Child:
 async def running(
     name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Child]:
-    """A child that has said that it is ready, until the block ends."""
+    """Start a child, wait until it is ready, and end it after the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _LAUNCH, str(os.getpid())),
         *command,
@@ -93,37 +96,37 @@ async def running(
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **(environment or {})},
         limit=LINE_LIMIT_BYTES,
-        # Ctrl-C is for the benchmark, which then ends its children in order.
+        # Ctrl-C goes to the benchmark, which then ends its children in order.
         start_new_session=True,
     )
     child = Child(name, process)
     try:
-        child.ready = await child.line(START_LIMIT_S)
+        child.ready = await child.read_line(START_LIMIT_S)
         yield child
     finally:
         await child.end()
 
 
 def module(name: str, *arguments: str) -> list[str]:
-    """The command that runs one of the benchmark's own modules."""
+    """Return the command that runs a module of the benchmark."""
     return [sys.executable, "-m", f"tests.bench.{name}", *arguments]
 
 
 def installed(command: str) -> str:
-    """A command of the environment that the benchmark runs in."""
+    """Return the path of a command in the environment that runs the benchmark."""
     return str(Path(sys.executable).parent / command)
 
 
 # What follows runs in the child.
 
 
-def say(answer: Mapping[str, Any]) -> None:
+def write_line(answer: Mapping[str, Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
     sys.stdout.buffer.flush()
 
 
 async def questions() -> AsyncIterator[dict[str, Any]]:
-    """The lines that the benchmark writes, until it closes the pipe."""
+    """Yield what the benchmark asks, until it closes the pipe."""
     reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -131,6 +134,6 @@ async def questions() -> AsyncIterator[dict[str, Any]]:
         yield orjson.loads(line)
 
 
-async def until_told_to_end() -> None:
+async def until_stdin_closes() -> None:
     async for _ in questions():
         pass

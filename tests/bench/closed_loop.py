@@ -1,4 +1,4 @@
-"""A closed loop: each answer asks the next question, for a while."""
+"""A closed loop: each answer triggers the next question, for a given time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.bench.figures import percentile
 
 FILL_LIMIT_S = 300.0
 TAIL_LIMIT_S = 30.0
-LONGEST_SLICE = 20  # times what it should take, where the machine is too slow for a figure
+LONGEST_SLICE = 20  # times the planned seconds; a machine that needs longer is too slow
 
 
 class ClosedLoop:
-    """Counts once all in flight were answered, so that the beginning is not in the figure.
+    """A closed loop that counts only after the first messages in flight were all answered.
 
-    Answers and the processor time of the processes `pids` are counted over the same moments.
+    So the start is not in the figure. The processor time of `pids` is taken over the same period.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ClosedLoop:
         self._answers += 1
         self._resting.append(answered.channel)
         if answered.busy:
-            self._asker.trouble = "busy in a closed loop"
+            self._asker.trouble = "the engine said busy in a closed loop"
         if self._closing:
             self._in_flight -= 1
             return
@@ -97,8 +97,8 @@ class ClosedLoop:
         return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
 
     def _is_over(self, now: float) -> bool:
-        """At the end of a round of all in flight: where a group commit answers many at once, the
-        wait for the next group must be in the figure with that group, or not at all."""
+        """End only after a whole round of messages in flight: a group commit answers many at the
+        same time, and the wait for a group belongs into the figure only with that group."""
         passed_s = now - self._began
         if passed_s >= self._seconds * LONGEST_SLICE:
             return True
@@ -107,7 +107,7 @@ class ClosedLoop:
 
 
 async def fill(asker: Asker, question: Question, channels: int, in_flight: int, each: int) -> None:
-    """`each` answers in every channel. Raises LoadFailed."""
+    """Get `each` answers in every channel. Raise LoadFailed."""
     resting = deque(f"loop-{number}" for number in range(channels))
     to_ask = wanted = channels * each
     answers = 0
@@ -123,7 +123,7 @@ async def fill(asker: Asker, question: Question, channels: int, in_flight: int, 
         answers += 1
         resting.append(answered.channel)
         if answered.busy:
-            asker.trouble = "busy in a closed loop"
+            asker.trouble = "the engine said busy in a closed loop"
         ask()
 
     for _ in range(min(in_flight, channels)):

@@ -1,4 +1,4 @@
-"""Slices of a closed loop, one contestant after the other, round by round."""
+"""Slices of a closed loop for one contestant, and the row that sums them up."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ SLICE_LIMIT_S = 180.0
 
 @dataclass(frozen=True)
 class Slice:
-    """cpu_us: processor time of the contestant for each answer, all its threads and children.
+    """The figures of one slice.
 
-    busy: how much of one core each process used meanwhile; the contestant's is the answers a
+    cpu_us: processor time per answer of the contestant, with all its threads and children.
+    busy: the share of one core that each process used; for the contestant this is the answers a
     second times `cpu_us`.
     """
 
@@ -33,10 +34,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of a contestant's slices; ratio: of each round's rate to the yardstick's.
+    """Medians of a contestant's slices.
 
-    cpu_ratio: of the yardstick's processor time to this one's. It is what the ratio would be where
-    only the processor counted, and stays true on a machine that has something else to do.
+    ratio: its rate over the yardstick's, round by round. cpu_ratio: the yardstick's processor time
+    over its own: the ratio if only the processor counted, which holds on a busy machine too.
     """
 
     name: str
@@ -51,14 +52,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Load:
-    """A contestant, and how it is asked: `in_flight` at once over `channels`."""
+    """A contestant and its load: `in_flight` messages at the same time over `channels`."""
 
     contestant: Contestant
     channels: int
     in_flight: int
 
     async def slice(self, stage: Stage, seconds: float) -> Slice:
-        said: dict[str, Any] = await stage.ask(
+        answer: dict[str, Any] = await stage.ask(
             "closed_loop",
             self.contestant,
             channels=self.channels,
@@ -67,13 +68,13 @@ class Load:
             pids={**stage.pids, "asked": self.contestant.process.pid},
             limit_s=SLICE_LIMIT_S,
         )
-        busy = said["busy"]
+        busy = answer["busy"]
         return Slice(
-            answers_a_second=said["answers_a_second"],
-            p50_ms=said["p50_ms"],
-            p99_ms=said["p99_ms"],
-            cpu_us=busy.pop("asked") / said["answers_a_second"] * 1e6,
-            deltas_an_answer=said["deltas"] / said["answers"],
+            answers_a_second=answer["answers_a_second"],
+            p50_ms=answer["p50_ms"],
+            p99_ms=answer["p99_ms"],
+            cpu_us=busy.pop("asked") / answer["answers_a_second"] * 1e6,
+            deltas_an_answer=answer["deltas"] / answer["answers"],
             busy=busy,
         )
 

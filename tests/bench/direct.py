@@ -1,7 +1,7 @@
-"""The provider called directly, on a schedule: no NATS, no engine.
+"""A process that calls the provider directly, on a schedule: no NATS, no engine.
 
-`python -m tests.bench.direct PROVIDER_URL` says `{}`, and then answers questions like the load's
-`open_loop`, with a `model` in place of subject and body.
+`python -m tests.bench.direct PROVIDER_URL` writes `{}` when it is ready. Its questions are those
+of the load's `open_loop`, with a `model` instead of subject and body.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench.children import questions, say
+from tests.bench.children import questions, write_line
 from tests.bench.figures import percentile
 from tests.bench.model_call import MESSAGE_BYTES, ModelCall, tuned_session
 from tests.bench.pace import Pace, schedule
@@ -51,12 +51,12 @@ async def main(provider_url: str) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)
-        say({})
+        write_line({})
         async for question in questions():
             try:
-                say(await open_loop(call, **question))
+                write_line(await open_loop(call, **question))
             except ExceptionGroup as exc:
-                say({"error": repr(exc.exceptions[0])})
+                write_line({"error": repr(exc.exceptions[0])})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture of what was measured: one panel for each question."""
+"""The picture of the results, docs/bench.svg: the goals, and one panel for each question."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tests.bench.record import Record
 
 Panel = Callable[[Any, Any], None]
 
-# Title, section, and how its results are drawn.
+# The title, the section, and the function that draws its results.
 PANELS: tuple[tuple[str, str, Panel], ...] = (
-    ("Turns a second, over the bare loop", "throughput", panels.throughput),
-    ("A message on each channel at once, a model of 200 ms", "channels", panels.channels),
-    ("500 messages a second, a model of 50 ms", "latency", panels.latency),
+    ("Turns a second, ratio to the bare loop", "throughput", panels.throughput),
+    ("A message in each channel, a model that takes 200 ms", "channels", panels.channels),
+    ("500 messages a second, a model that takes 50 ms", "latency", panels.latency),
     ("Overload: more than the model can answer", "overload", panels.overload),
-    ("How it grows with the channels", "growth", panels.growth),
-    ("How it grows with the history", "rows", panels.rows),
+    ("Growth with the number of channels", "growth", panels.growth),
+    ("Growth with the history", "rows", panels.rows),
 )
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "svg.fonttype": "none",  # text stays text: a third of the size, and it can be searched
+    "svg.fonttype": "none",  # text stays text: the file is a third of the size, and searchable
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
@@ -41,9 +41,9 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(file: Path, kept: Record) -> None:
-    """Write the picture as SVG, on white, so that it can be read on any page.
+    """Write the picture as SVG, on white so that it is readable on any page.
 
-    All sections of PANELS must have been measured.
+    Every section in PANELS must have results.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def draw(file: Path, kept: Record) -> None:
             axes.set_title(title)
             panel(axes, kept.results[section])
         below.supxlabel(_foot(kept), fontsize=7.5, color="#555555")
-        # Without the moment of the drawing, so that equal figures give an equal file.
+        # No date in the metadata, so that equal figures give an equal file.
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 

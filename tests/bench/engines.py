@@ -1,4 +1,4 @@
-"""Engines with a configuration of their own, each a process, as users run it."""
+"""Engines as processes, run as users run them, each with its own configuration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SLOW_MS = 200
 MAX_CONCURRENCY = 4096
 PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
 
-# What differs from the defaults is what would be measured in place of the engine: the limit on
-# calls at once, which is meant to spare a provider.
+# max_concurrency is not the default: that limit protects a provider, and would be measured instead
+# of the engine.
 CONFIG = """\
 default_provider = "bench"
 fallback_providers = []
@@ -57,7 +57,7 @@ max_retries = 0
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who answers, and how it is asked: on `subject`, with `body` and the channel added."""
+    """A process under test and how to ask it: `body` plus a channel, on `subject`."""
 
     name: str
     process: Child
@@ -73,19 +73,19 @@ class Engine:
     process: Child
     subjects: SubjectSettings
 
-    def asked(self, model: str, *, stream: bool = False) -> Contestant:
-        """As another plugin asks it: `llm.request`."""
+    def by_request(self, model: str, *, stream: bool = False) -> Contestant:
+        """Ask it as another plugin does, with `llm.request`."""
         return Contestant(self.name, self.process, self.subjects.request, request(model, stream))
 
-    def chatted(self) -> Contestant:
-        """As people use it: `!chat`, the answer growing on `llm.stream`."""
+    def by_chat(self) -> Contestant:
+        """Ask it as people do, with `!chat`; the growing answer goes to `llm.stream`."""
         body = {"command": "chat", "args": TEXT, "username": "alice"}
         return Contestant(f"{self.name}, streamed", self.process, self.subjects.chat, body)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What every engine of a stage needs to know."""
+    """What all engines of a stage share."""
 
     folder: Path
     nats_url: str
@@ -95,10 +95,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class Variant:
-    """What is particular about an engine; its name is that of its folder and its subjects.
+    """The particular configuration of an engine.
 
-    plain: with the plain store; profile: where to write a profile; channels: its [channels];
-    storage: what its [storage] has beside or in place of a new database and durability full.
+    name: also of its folder and, unless `subjects` is given, of its subjects.
+    channels: its section [channels].
+    storage: keys of [storage] that add to or replace a new database and durability full.
+    plain: use the plain store. profile: where to write a profile.
     """
 
     name: str
@@ -131,13 +133,13 @@ async def engine(environment: Environment, variant: Variant) -> AsyncIterator[En
 
 def own_subjects(name: str) -> SubjectSettings:
     name = name.replace(" ", "-")
-    comes, goes = f"bench.in.{name}", f"bench.out.{name}"
+    incoming, outgoing = f"bench.in.{name}", f"bench.out.{name}"
     return SubjectSettings(
-        chat=f"{comes}.chat",
-        request=f"{comes}.request",
-        response=f"{goes}.response",
-        error=f"{goes}.error",
-        stream=f"{goes}.stream",
+        chat=f"{incoming}.chat",
+        request=f"{incoming}.request",
+        response=f"{outgoing}.response",
+        error=f"{outgoing}.error",
+        stream=f"{outgoing}.stream",
     )
 
 
@@ -152,7 +154,7 @@ def _command(config: Path, variant: Variant) -> list[str]:
 
 
 def write_config(environment: Environment, variant: Variant, subjects: SubjectSettings) -> Path:
-    """What it is started with, in a folder of its own."""
+    """Write the engine's configuration into a folder of its own and return its path."""
     folder = environment.folder / variant.name.replace(" ", "-")
     folder.mkdir()
     path = folder / "rosey-llm.toml"
@@ -176,5 +178,5 @@ def _lines(table: Mapping[str, object]) -> str:
 
 
 def _quoted(value: object) -> str:
-    """As TOML and JSON both write it."""
+    """Write a value as both TOML and JSON do."""
     return orjson.dumps(value).decode()

@@ -1,8 +1,8 @@
-"""A provider that costs next to nothing: OpenAI's chat completions on a raw protocol.
+"""A fake provider that costs almost nothing: OpenAI's chat completions on a raw protocol.
 
-The model's name says how it answers: `ms-200` after 200 ms, `ms-0` at once. Asked for a token
-stream, it writes 10 chunks together; `ms-0-chunks-50` writes 50, and `ms-0-chunks-50-each-10`
-writes one every 10 ms. Says `{"url": ...}` once it listens, and ends with its standard input.
+The model's name says how it answers: `ms-200` after 200 ms, `ms-0` at once. A token stream is 10
+chunks written together; `ms-0-chunks-50` writes 50, and `ms-0-chunks-50-each-10` writes one every
+10 ms. The process writes `{"url": ...}` when it listens, and ends when its stdin is closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import cast
 import orjson
 import uvloop
 
-from tests.bench.children import say, until_told_to_end
+from tests.bench.children import until_stdin_closes, write_line
 
 PIECE = "twenty bytes a piece"
 CHUNKS = 10
@@ -32,13 +32,13 @@ _STREAM_HEAD = (
 
 
 def model(*, after_ms: int = 0, chunks: int = CHUNKS, each_ms: int = 0) -> str:
-    """The name of the model that answers so."""
+    """Return the name of the model that answers like this."""
     return f"ms-{after_ms}-chunks-{chunks}" + (f"-each-{each_ms}" if each_ms else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of a request matters here."""
+    """The parts of a request that matter here."""
 
     latency_s: float
     chunks: int
@@ -48,7 +48,7 @@ class Asked:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; its requests come one at a time."""
+    """A keep-alive connection, whose requests come one at a time."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -105,10 +105,10 @@ class Connection(asyncio.Protocol):
 
 
 def _read(head: bytes, body: bytes) -> Asked:
-    # Searched, not parsed: within a JSON string these quotes would be escaped, so that no message
-    # can be taken for them, and the fake must stay far from being the limit.
+    # Searched, not parsed, because this process must be far faster than the engine. No message can
+    # match: in a JSON string these quotes are escaped.
     named = _MODEL.search(body)
-    assert named is not None, "the model's name says the latency: ms-200"
+    assert named is not None, "expected a model such as ms-200"
     latency_ms, chunks, each_ms = named.groups()
     return Asked(
         int(latency_ms) / 1000,
@@ -144,7 +144,7 @@ def streamed(chunks: int) -> bytes:
 
 @lru_cache
 def stream(chunks: int) -> tuple[bytes, ...]:
-    """A token stream as it goes over the wire: one part for each chunk, and the end in the last."""
+    """Return a token stream as bytes, one part per chunk; the last has the end as well."""
     texts = [orjson.dumps(_chunk({"content": PIECE})) for _ in range(chunks)]
     first = _event(orjson.dumps(_chunk({"role": "assistant", "content": ""})))
     usage = {**_chunk({}), "choices": [], "usage": _USAGE}
@@ -167,11 +167,11 @@ def _event(data: bytes) -> bytes:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    # A thousand connections may come at once.
+    # A thousand connections may arrive at the same time.
     server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=4096)
     port = server.sockets[0].getsockname()[1]
-    say({"url": f"http://127.0.0.1:{port}"})
-    await until_told_to_end()
+    write_line({"url": f"http://127.0.0.1:{port}"})
+    await until_stdin_closes()
     server.close()
 
 

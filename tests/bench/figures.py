@@ -1,4 +1,4 @@
-"""What many measurements come to."""
+"""Statistics over many measurements: median and quartiles, ratios, percentiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of a figure's rounds, between its quartiles."""
+    """The median and the quartiles of a figure over its rounds."""
 
     low: float
     median: float
@@ -26,12 +26,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(figures: Sequence[float], yardstick: Sequence[float]) -> Spread:
-    """Each round's figure over the same round's yardstick: what drifts takes both along."""
+    """Divide each round's figure by the same round's yardstick: drift changes both alike."""
     return spread([figure / each for figure, each in zip(figures, yardstick, strict=True)])
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of them do not exceed; 0.0 where there are none."""
+    """Return the value that `percent` of the values do not exceed, or 0.0 for no values."""
     if not values:
         return 0.0
     ordered = sorted(values)

@@ -1,4 +1,4 @@
-"""A channel in which somebody never stops asking."""
+"""A channel that is kept busy: a given number of commands always wait in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.bench.asker import Answered, Asker, Question
 
 
 class Flood:
-    """One channel in which a number of commands always wait."""
+    """A sender that keeps a number of commands waiting in one channel."""
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker

@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it was."""
+"""The goals of the benchmark, and whether the results meet them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ LARGEST = FULL_SIZES[-1].rows
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of a section: `path` leads to it in the section's results, as in "rows.100.bare_s".
+    """A limit for one figure of a section.
 
-    "last" leads to the last of several: the largest. less: the path of what is taken off first;
-    size: the path of the rows of history that the figure was taken at; unit_size: how much of the
-    figure is one `unit`; at_least: more is better; otherwise less is.
+    path: leads to the figure in the section's results, such as "rows.100.bare_s"; "last" is the
+    last of several, the largest. less: path of a figure to subtract first. size: path of the rows
+    of history that the figure was measured with. unit_size: how much of the figure is one `unit`.
+    at_least: more is better; otherwise less is.
     """
 
     section: str
@@ -35,9 +36,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was measured beside its goal; `quartiles` where it is a median of rounds.
+    """A measured figure beside its goal.
 
-    name: the goal's, with the size at which it was taken, where that can differ.
+    name: the goal's, with the rows of history it was measured with if the goal has a `size`.
+    quartiles: None if the figure is not a median of rounds.
     """
 
     goal: Goal
@@ -52,7 +54,7 @@ class Verdict:
 
     @property
     def reached(self) -> float:
-        """How far it got: 1.0 is the goal, more is better."""
+        """How much of the goal is reached: 1.0 is the goal, more is better."""
         if self.goal.at_least:
             return self.figure / self.goal.limit
         return self.goal.limit / max(self.figure, 1e-9)
@@ -87,11 +89,11 @@ GOALS = (
     ),
     Goal("latency", "added p50 at 500/s, in fdatasyncs", "added_syncs", 4.0),
     Goal("latency", "p99 at 500/s over the direct call's", "p99_over_direct", 1.05),
-    Goal("streams", "chunks/s put together over iter_any", "assembled", 0.85, at_least=True),
+    Goal("streams", "chunks/s of the providers over iter_any", "assembled", 0.85, at_least=True),
     Goal("streams", "chunks/s relayed over the bare relay", "relayed", 0.80, at_least=True),
-    Goal("fairness", "quiet channels' p99, with a busy one over without", "p99_ratio", 1.2),
+    Goal("fairness", "quiet channels' p99, with a busy channel over without", "p99_ratio", 1.2),
     Goal("overload", "busy at 3x, p99", "longest.busy_p99_ms", 50.0, " ms"),
-    Goal("overload", "memory gained at 3x", "rss_growth_mib", 16.0, " MiB"),
+    Goal("overload", "memory growth at 3x", "rss_growth_mib", 16.0, " MiB"),
     Goal("overload", "answers/s at 3x over the capacity", "over_capacity", 0.9, at_least=True),
     Goal(
         "checkpoints",
@@ -125,7 +127,7 @@ GOALS = (
 def verdicts(
     results: Mapping[str, Any], goals: Sequence[Goal] = GOALS, section: str | None = None
 ) -> Iterator[Verdict]:
-    """Of what was measured; `results` by section, as in the JSON."""
+    """Yield a verdict on each goal that was measured; `results` by section, as in the JSON."""
     for goal in goals:
         if goal.section in results and section in (None, goal.section):
             found = _verdict(goal, results[goal.section])
@@ -144,27 +146,27 @@ def table(found: Sequence[Verdict]) -> list[str]:
 
 
 def _verdict(goal: Goal, result: Any) -> Verdict | None:
-    """None where it was not measured this time."""
-    figure = _at(result, goal.path)
+    """Return None if the figure was not measured."""
+    figure = _value_at(result, goal.path)
     if figure is None:
         return None
-    size, name = goal.unit_size, _named(goal, result)
+    size, name = goal.unit_size, _full_name(goal, result)
     if isinstance(figure, Mapping):
         low, median, high = (figure[key] / size for key in ("low", "median", "high"))
         return Verdict(goal, name, median, (low, high))
-    less = _at(result, goal.less) if goal.less else 0.0
+    less = _value_at(result, goal.less) if goal.less else 0.0
     return Verdict(goal, name, (figure - less) / size, None)
 
 
-def _named(goal: Goal, result: Any) -> str:
+def _full_name(goal: Goal, result: Any) -> str:
     if not goal.size:
         return goal.name
-    rows = _at(result, goal.size)
+    rows = _value_at(result, goal.size)
     more = "" if rows == LARGEST else f"; --full for {LARGEST // 1_000_000} M"
     return f"{goal.name}, at {rows:,} rows{more}"
 
 
-def _at(result: Any, path: str) -> Any:
+def _value_at(result: Any, path: str) -> Any:
     for step in path.split("."):
         if not isinstance(result, Mapping):
             return None

@@ -1,4 +1,4 @@
-"""How the engine grows with its channels: 10 to 10,000 of them, the same number in flight."""
+"""The section `growth`: turns a second and memory with 10 to 10,000 channels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class GrowthRow:
-    """rss_mib: memory once that many channels had a full window, idle."""
+    """The figures for one number of channels. rss_mib: memory when all have a full window, idle."""
 
     channels: int
     in_flight: int
@@ -30,7 +30,7 @@ class GrowthRow:
 
 @dataclass(frozen=True)
 class Growth:
-    """rows: by the number of channels; the ratios are to the bare loop with as many in flight."""
+    """The results. rows: by channels; ratios to the bare loop with as many in flight."""
 
     rounds: int
     slice_s: float
@@ -40,7 +40,7 @@ class Growth:
 async def measure(stage: Stage, plan: Plan) -> Growth:
     counts = COUNTS[:3] if plan.quick else COUNTS
     async with stage.another(Variant("growing", channels={"resident_limit": 20_000})) as engine:
-        asked, bare = engine.asked(FAST_MODEL), stage.bare(FAST_MODEL)
+        asked, bare = engine.by_request(FAST_MODEL), stage.bare(FAST_MODEL)
         rss_mib: dict[int, float] = {}
         for count in counts:
             fill = {"channels": count, "in_flight": IN_FLIGHT, "each": MESSAGES // 2}
@@ -72,9 +72,9 @@ async def measure(stage: Stage, plan: Plan) -> Growth:
 
 def table(result: Growth) -> list[str]:
     lines = [
-        f"How it grows with the channels: up to {IN_FLIGHT} messages in flight over them, a "
-        "provider that answers at once.",
-        f"{result.rounds} rounds of {result.slice_s:g} s in turn; medians; memory with "
+        f"Growth with the number of channels: up to {IN_FLIGHT} messages in flight, a provider "
+        "that answers at once.",
+        f"{result.rounds} rounds, {result.slice_s:g} s for each in turn; medians; memory with "
         f"{MESSAGES} messages in each channel's window.",
         "",
         "channels   in flight   turns/s   ratio to bare loop   processor time/turn       p50   "

@@ -1,14 +1,14 @@
-"""The load: sends messages on many channels over NATS and takes the time of their answers.
+"""The load: a process that sends messages in many channels over NATS and times their answers.
 
-`python -m tests.bench.load URL SUBJECT...` hears the subjects, says `{}` once it does, and then
-answers questions, one line of JSON each:
+`python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then it
+answers these questions, each one line of JSON:
 
-burst        one message on each of `channels` channels at once; how long until all are answered
-fill         `each` messages one after the other in every channel, `in_flight` of them at once
-closed_loop  `in_flight` messages at once for `seconds`; how many were answered, and how much of
-             one core each of the processes `pids` used
-open_loop    `rate` messages a second for `seconds`, whatever comes back; how long each took
-flood        `waiting` commands always wait in one channel, until the next `flood` with none
+burst        one message in each of `channels` channels at once: seconds until all are answered
+fill         `each` messages one after the other in every channel, `in_flight` at the same time
+closed_loop  `in_flight` messages at the same time for `seconds`: how many were answered, and the
+             share of one core that each of the processes `pids` used
+open_loop    `rate` messages a second for `seconds`, whatever comes back: how long each took
+flood        keep `waiting` commands waiting in one channel, until a `flood` with 0
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import uvloop
 
 from tests.bench import closed_loop
 from tests.bench.asker import Asker, LoadFailed, Question
-from tests.bench.children import questions, say
+from tests.bench.children import questions, write_line
 from tests.bench.closed_loop import ClosedLoop
 from tests.bench.flood import Flood
 from tests.bench.nats_wire import NatsWire
@@ -34,7 +34,7 @@ BURST_LIMIT_S = 60.0
 
 
 class Load:
-    """What can be asked for, by its name."""
+    """The answers to the questions: each method is named as in the question's `do`."""
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
@@ -98,13 +98,13 @@ async def main(url: str, *subjects: str) -> None:
         asker.wire.subscribe(subject)
     await asker.wire.flush()
     load = Load(asker)
-    say({})
+    write_line({})
     async for question in questions():
         measure = getattr(load, question.pop("do"))
         try:
-            say(await measure(**question))
+            write_line(await measure(**question))
         except LoadFailed as exc:
-            say({"error": str(exc)})
+            write_line({"error": str(exc)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and what a process has cost."""
+"""Facts about the machine, and what a process uses of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SYNCS = 51
 
 
 def facts(folder: Path) -> dict[str, str]:
-    """The machine and the versions, for people; `folder` is where the database will be."""
+    """Return the machine and the versions, for people. folder: where the database will be."""
     return {
         "machine": f"{_cpu()}, {os.cpu_count()} cores, {_memory()}",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -33,25 +33,27 @@ def facts(folder: Path) -> dict[str, str]:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process and its children have used; 0.0 off Linux."""
+    """Return the processor time of a process and its children; 0.0 if not on Linux."""
     if sys.platform != "linux":
         return 0.0
-    # What clock_getcpuclockid gives: exact, where /proc counts in hundredths of a second.
-    return sum(time.clock_gettime(~each << 3 | 2) for each in _family(pid))
+    # The clock of clock_getcpuclockid is exact; /proc counts in hundredths of a second.
+    return sum(time.clock_gettime(~each << 3 | 2) for each in _with_descendants(pid))
 
 
 def rss_bytes(pid: int) -> int:
-    """What a process and its children have in memory; 0 off Linux."""
+    """Return the resident memory of a process and its children; 0 if not on Linux."""
     if sys.platform != "linux":
         return 0
-    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _family(pid))
+    pages = sum(
+        int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _with_descendants(pid)
+    )
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
-    """Median milliseconds of an fdatasync after 4 KiB were written to a file in `folder`.
+    """Return the median milliseconds of an fdatasync of 4 KiB in a file in `folder`.
 
-    With a pause before each: a disk that has just synced is quicker to do it again.
+    pause_s: the pause before each one. A disk that has just synced is faster the next time.
     """
     path = folder / "sync"
     times = []
@@ -69,9 +71,9 @@ def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
     return statistics.median(times) * 1000
 
 
-def _family(pid: int) -> list[int]:
+def _with_descendants(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
+    return [pid, *(each for child in children for each in _with_descendants(int(child)))]
 
 
 def _cpu() -> str:
@@ -89,14 +91,14 @@ def _memory() -> str:
 
 
 def _load_average() -> str:
-    return f"{os.getloadavg()[0]:.1f} (one minute; the ratios want a machine that is idle)"
+    return f"{os.getloadavg()[0]:.1f} (one minute; measure on an idle machine)"
 
 
 def _nats_version() -> str:
-    said = subprocess.run(
+    done = subprocess.run(
         [str(find_binary()), "--version"], capture_output=True, text=True, timeout=10, check=True
     )
-    return said.stdout.strip().rpartition(" ")[2]
+    return done.stdout.strip().rpartition(" ")[2]
 
 
 def _sync(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""What every yardstick does with a message: one tuned POST, the answer decoded."""
+"""The call to the provider that every yardstick makes: one tuned POST, its answer decoded."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ MESSAGE_BYTES = 200
 
 
 class ModelCall:
-    """Asks the provider as somebody would who wants it fast and nothing else."""
+    """A caller of the provider that is written for speed and nothing else."""
 
     def __init__(self, session: aiohttp.ClientSession, provider_url: str) -> None:
         self._session = session
         self._url = URL(f"{provider_url}/v1/chat/completions")
-        # What a channel remembers, as the engine's prompt has it: encoded once, joined each time.
+        # The context, as in the engine's prompt: encoded once, joined for each call.
         text = "c" * MESSAGE_BYTES
         roles = ["system", *["user", "assistant"] * CONTEXT_MESSAGES][: CONTEXT_MESSAGES - 1]
         self._context = [orjson.dumps({"role": role, "content": text}) for role in roles]
 
     async def whole(self, model: str, text: str) -> dict[str, Any]:
-        """The provider's answer."""
+        """Return the provider's answer."""
         async with self._session.post(self._url, data=self._prompt(model, text)) as response:
             reply: dict[str, Any] = orjson.loads(await response.read())
         return reply
 
     def stream(self, model: str, text: str) -> aiohttp.client._RequestContextManager:
-        """The provider's answer as a token stream, to be read."""
+        """Return the provider's answer as a token stream to read."""
         return self._session.post(self._url, data=self._prompt(model, text, b"true"))
 
     def _prompt(self, model: str, text: str, stream: bytes = b"false") -> bytes:

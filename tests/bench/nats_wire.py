@@ -1,4 +1,4 @@
-"""A NATS client in few lines, on a raw protocol: the load must never be what is measured."""
+"""A tiny NATS client on a raw protocol, so that the load never limits what is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":false,"lang":"b
 
 
 class NatsWire(asyncio.Protocol):
-    """Connects without credentials. `on_msg(subject, body)` is called for each message."""
+    """A NATS connection without credentials that calls `on_msg(subject, body)` for each message."""
 
     def __init__(self, on_msg: OnMsg) -> None:
         self._on_msg = on_msg
@@ -44,7 +44,7 @@ class NatsWire(asyncio.Protocol):
         self._outgoing.append(f"SUB {subject} {self._subscriptions}\r\n".encode())
 
     def publish(self, subject: bytes, body: bytes) -> None:
-        """Queue a message; `send` sends all that are queued."""
+        """Queue a message; `send` sends all queued messages."""
         self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject, len(body), body))
 
     def send(self) -> None:
@@ -53,7 +53,7 @@ class NatsWire(asyncio.Protocol):
             self._outgoing.clear()
 
     async def flush(self, limit_s: float = 10.0) -> None:
-        """Returns once the server has taken everything."""
+        """Send what is queued and wait until the server has it."""
         pong = asyncio.get_running_loop().create_future()
         self._pongs.append(pong)
         self._outgoing.append(b"PING\r\n")

@@ -1,4 +1,4 @@
-"""An open loop: questions on a schedule, whatever becomes of those before."""
+"""An open loop: questions on a schedule, whether or not earlier ones are answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ TAIL_LIMIT_S = 30.0
 
 
 class OpenLoop:
-    """Counts what comes between `counted_from_s` and the end of the schedule, latencies of all."""
+    """An open loop over `channels`.
+
+    Rates count answers from `counted_from_s` to the end of the schedule; latencies count all.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Overload: more is asked than the provider can answer. What comes back, and how fast?"""
+"""The section `overload`: answers and refusals when the provider cannot answer everything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLOTS = 40
 MODEL, MODEL_MS = "ms-100", 100
 CAPACITY = SLOTS * 1000 / MODEL_MS  # answers a second
 CHANNELS = 200
-# As many as the provider answers in a second: who has to wait longer had better hear `busy`.
+# As many as the provider answers in a second; `busy` is better than a longer wait.
 WAITING_LIMIT = int(CAPACITY)
 LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SETTLING_S = 1.0
@@ -24,7 +24,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class OverloadRow:
-    """load: times the capacity. The rates are those once the queue is full or settled."""
+    """The figures at one load. load: times the capacity. Rates: after the first second."""
 
     load: float
     seconds: float
@@ -43,10 +43,10 @@ class OverloadRow:
 
 @dataclass(frozen=True)
 class Overload:
-    """capacity: what the provider can answer a second. Every message came to one outcome.
+    """The results. Every message got exactly one outcome.
 
-    longest: at the highest load for a long time; rss_mib: memory each second of that time;
-    over_capacity: its answers a second over the capacity.
+    capacity: how many answers a second the provider can give. longest: a long run at the highest
+    load. rss_mib: memory in each second of it. over_capacity: its answers a second over `capacity`.
     """
 
     capacity: float
@@ -62,14 +62,14 @@ async def measure(stage: Stage, plan: Plan) -> Overload:
     limits = {"commands_limit": WAITING_LIMIT}
     variant = Variant("overloaded", channels=limits, max_concurrency=SLOTS)
     async with stage.another(variant) as engine:
-        contestant = engine.asked(MODEL)
+        contestant = engine.by_request(MODEL)
         await _offer(stage, contestant, 0.5, 2.0)
         rows = [await _offer(stage, contestant, load, seconds) for load in LOADS]
         watching = asyncio.create_task(_watch(contestant.process.pid))
         longest = await _offer(stage, contestant, LOADS[-1], long_s)
         watching.cancel()
         rss_mib = await watching
-    # From when the queue was full: what fills it may cost memory, what flows through it may not.
+    # From the moment when the queue is full: filling it may take memory, a steady flow may not.
     settled = rss_mib[min(2, len(rss_mib) - 1) :]
     return Overload(
         capacity=CAPACITY,
@@ -82,7 +82,7 @@ async def measure(stage: Stage, plan: Plan) -> Overload:
 
 
 async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: float) -> OverloadRow:
-    said: dict[str, Any] = await stage.ask(
+    answer: dict[str, Any] = await stage.ask(
         "open_loop",
         contestant,
         channels=CHANNELS,
@@ -92,13 +92,13 @@ async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: flo
         counted_from_s=SETTLING_S,
         limit_s=seconds + 60.0,
     )
-    sent = said.pop("sent")
+    sent = answer.pop("sent")
     rss_mib = machine.rss_bytes(contestant.process.pid) / MIB
-    return OverloadRow(load=load, seconds=seconds, offered=sent, rss_mib=rss_mib, **said)
+    return OverloadRow(load=load, seconds=seconds, offered=sent, rss_mib=rss_mib, **answer)
 
 
 async def _watch(pid: int) -> list[float]:
-    """Memory each second, until cancelled."""
+    """Take the memory in MiB each second, until cancelled."""
     found = [machine.rss_bytes(pid) / MIB]
     try:
         while True:
@@ -112,7 +112,7 @@ def table(result: Overload) -> list[str]:
     lines = [
         f"Overload: a provider of {SLOTS} slots and {MODEL_MS} ms, so {result.capacity:g} answers "
         f"a second; {CHANNELS} channels, commands_limit {WAITING_LIMIT}.",
-        "Every message came to one outcome: an answer, or `busy`.",
+        "Every message got exactly one outcome: an answer, or `busy`.",
         "",
         "   load   seconds   answered/s   busy/s     answered p50 / p99          busy p50 / p99   "
         "memory",

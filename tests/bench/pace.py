@@ -1,4 +1,4 @@
-"""A schedule that is kept to the tenth of a millisecond, which no event loop's timer does."""
+"""A schedule kept to a tenth of a millisecond, which an event loop's timers cannot do."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
-    """Seconds from the beginning: one moment in each `1 / rate`, anywhere in it.
+    """Return seconds from the start: one random moment in each interval of `1 / rate`.
 
-    At even intervals all would meet the timers of others, a millisecond fine, at the same phase.
+    Even intervals would keep the same phase to other timers, which count in milliseconds.
     """
     chance = random.Random(seed)
     return [(number + chance.random()) / rate for number in range(round(rate * seconds))]
 
 
 class Pace:
-    """Calls `act(number, due)` in the event loop for each moment of a schedule, when it is due.
+    """A clock that calls `act(number, due)` in the event loop for each moment of a schedule.
 
-    due: by time.perf_counter. What came late is called late; `due` says when it should have been.
+    due: when the call was due, by time.perf_counter, even if it comes late.
     """
 
     def __init__(self, moments: Sequence[float], act: Callable[[int, float], None]) -> None:
@@ -33,7 +33,7 @@ class Pace:
         self.lateness_s: list[float] = []
 
     async def keep(self) -> None:
-        """Returns after the last moment. Raises what `act` raises."""
+        """Return after the last moment. Raise what `act` raises."""
         began = time.perf_counter()
         thread = threading.Thread(target=self._run, args=(began,), daemon=True)
         thread.start()
@@ -63,7 +63,7 @@ class Pace:
                 due = began + self._moments[each]
                 self.lateness_s.append(time.perf_counter() - due)
                 self._act(each, due)
-        except Exception as exc:  # noqa: BLE001 - told to whoever waits for the schedule's end
+        except Exception as exc:  # noqa: BLE001 - `keep` raises it
             if not self._done.done():
                 self._done.set_exception(exc)
 

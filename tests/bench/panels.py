@@ -1,4 +1,4 @@
-"""The panels of the picture: each draws a section's results, as the JSON has them, into axes."""
+"""The panels of the picture: each function draws a section's results, as in the JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FURTHEST = 8.0
 
 
 def goals(axes: Axes, verdicts: Sequence[Verdict]) -> None:
-    """A bar for each goal, on a scale on which twice as good is as far as half as good."""
+    """Draw a bar for each goal, on a logarithmic scale."""
     for place, each in enumerate(verdicts):
         reached = min(max(each.reached, 1 / FURTHEST), FURTHEST)
         color = GREEN if each.is_met else MISSED
@@ -131,7 +131,7 @@ def overload(axes: Axes, result: Any) -> None:
         fontsize=8,
         va="top",
     )
-    axes.set_xlabel("load, times what the model can answer")
+    axes.set_xlabel("load, as a multiple of what the model can answer")
     axes.set_ylabel("messages a second")
     axes.legend(loc="upper left")
 

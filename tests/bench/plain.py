@@ -1,8 +1,8 @@
-"""The plain way: the same engine, but every write goes through aiosqlite and is a commit alone.
+"""The plain way: the same engine, but every write goes through aiosqlite in its own commit.
 
 `python -m tests.bench.plain run --config FILE` is `rosey-llm run` with that store. Each write is
-one hop to aiosqlite's thread for its BEGIN, one for its statements and one for its COMMIT; the
-usual hop for each statement would be slower still. Checkpoints are SQLite's own.
+three hops to aiosqlite's thread: BEGIN, all its statements, COMMIT. The usual hop for each
+statement would be slower. SQLite makes the checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class PlainDatabase(Database):
-    """Reserved, opened and migrated by the real one, which then has nothing more to do."""
+    """A database that the real class locks, opens and migrates; all writes then go by aiosqlite."""
 
     def __init__(self, path: Path, durability: Durability = "full", **more: Any) -> None:
         super().__init__(path, durability, **more)
@@ -39,7 +39,7 @@ class PlainDatabase(Database):
         task = asyncio.ensure_future(self._write_alone(work))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
-        return asyncio.shield(task)  # who stops waiting does not stop the write
+        return asyncio.shield(task)  # a caller that stops waiting does not stop the write
 
     write_at_leisure = write_soon
 
@@ -66,5 +66,7 @@ if __name__ == "__main__":
     import engine.engine
     from engine.cli import main
 
-    assert vars(engine.engine)["Database"] is PlainDatabase, "the engine has another store by now"
+    assert vars(engine.engine)["Database"] is PlainDatabase, (
+        "the engine uses another store class: adapt plain.py"
+    )
     main()

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""How much the benchmark measures: rounds, seconds, sizes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """rounds: slices that each contestant of a section gets, in turn; slice_s: seconds of one.
+    """A plan of a run.
 
-    quick: a look in a few minutes, with wider quartiles; full: also what takes long, such as a
-    database of ten million rows.
+    rounds: how many slices each contestant gets. slice_s: seconds of a slice.
+    quick: a run of a few minutes, with wider quartiles. full: also a database of ten million rows.
     """
 
     rounds: int = 11

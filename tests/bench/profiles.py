@@ -1,4 +1,4 @@
-"""Where the engine's time goes, by cProfile: the event loop's thread, not the writer's."""
+"""A table of where the engine's event loop thread spends its time, by cProfile."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path, PurePath
 
 TOP = 30
 PACKAGES = ("engine", "providers", "storage", "aiohttp", "nats", "asyncio")
-# uvloop is no Python: its work and its waiting count as the own time of whoever runs it.
+# uvloop is not Python: its work and its waiting count as its caller's own time.
 LOOP = ("runners.py", "run")
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds in a function alone, and with all that it called."""
+    """Seconds spent in a function itself, and with all functions that it called."""
 
     package: str
     where: str
@@ -26,7 +26,7 @@ class Spent:
 
 
 def table(profile: Path) -> list[str]:
-    """The time by package, then the functions with the most time of their own."""
+    """Return the time by package, then the functions with the most time of their own."""
     spent = list(_read(profile))
     total_s = sum(each.own_s for each in spent)
     packages: Counter[str] = Counter()
@@ -36,7 +36,7 @@ def table(profile: Path) -> list[str]:
     top = sorted(spent, key=lambda each: -each.own_s)[:TOP]
     return [
         f"Where the engine's Python spent {total_s:.1f} s in the event loop's thread "
-        "(the profiler makes calls dear):",
+        "(the profiler makes calls slow):",
         shares,
         "",
         "  own s   with callees s       calls   function",
@@ -56,7 +56,7 @@ def _read(profile: Path) -> Iterator[Spent]:
 
 
 def _package(file: str) -> str:
-    """Whose function it is; "built in" are those written in C."""
+    """Return the package of a function; "built in" for those written in C."""
     if file == "~":
         return "built in"
     names = set(PurePath(file).parts)

@@ -1,4 +1,4 @@
-"""What was measured, for readers: the picture, and the results in the page about performance."""
+"""Publishing of the results: docs/bench.svg and the results part of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ BEGIN, END = "<!-- results: written by make bench -->", "<!-- end of the results
 
 
 class NotPublished(Exception):
-    """What was measured, or the page, lacks something."""
+    """Results are missing, or the page has no place for them."""
 
 
 def publish(kept: Record) -> None:
-    """Write both anew. Raises NotPublished, and has written nothing then."""
+    """Write picture and page. Raise NotPublished before writing anything."""
     if missing := [name for name in NAMES if name not in kept.sections]:
-        raise NotPublished(f"{kept.path} lacks {', '.join(missing)}; measure them first.")
-    page = filled(PAGE.read_text(), kept)
+        raise NotPublished(
+            f"Cannot publish {kept.path}: it has no results of {', '.join(missing)}. "
+            "Measure them first."
+        )
+    page = with_results(PAGE.read_text(), kept)
     draw(PICTURE, kept)
     PAGE.write_text(page)
-    print(f"Drawn as {PICTURE}, told in {PAGE}.")
+    print(f"Written: {PICTURE} and the results in {PAGE}.")
 
 
-def filled(page: str, kept: Record) -> str:
-    """The page with these results in place of those before."""
+def with_results(page: str, kept: Record) -> str:
+    """Return the page with these results instead of the old ones. Raise NotPublished."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise NotPublished(f"{PAGE} lacks the line {BEGIN} or {END}")
+        raise NotPublished(f"Cannot publish: {PAGE} lacks the line {BEGIN} or {END}. Restore it.")
     return f"{before}{begin}\n\n{chr(10).join(_results(kept))}\n\n{end}{after}"
 
 
@@ -52,13 +55,13 @@ def _results(kept: Record) -> Iterator[str]:
         yield f"{'took':12} {sum(kept.sections[name]['took_s'] for name in names) / 60:.1f} minutes"
         yield "```"
     for section in (name for name in NAMES if name in kept.tables):
-        yield f"\n### {section}\n\n{_how(kept.sections[section])}\n\n```text"
+        yield f"\n### {section}\n\n{_measurement_note(kept.sections[section])}\n\n```text"
         yield from kept.tables[section]
         yield "```"
 
 
 def _runs(kept: Record) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """The facts of each run that results are left of, and which sections they are."""
+    """Yield the facts of each run that has results here, with the names of its sections."""
     left = [name for name in NAMES if name in kept.sections]
     while left:
         facts = kept.sections[left[0]]["facts"]
@@ -67,7 +70,7 @@ def _runs(kept: Record) -> Iterator[tuple[dict[str, str], list[str]]]:
         left = [name for name in left if name not in names]
 
 
-def _how(section: dict[str, Any]) -> str:
+def _measurement_note(section: dict[str, Any]) -> str:
     options = "".join(f" --{name}" for name in ("quick", "full") if section["plan"][name])
     with_options = f", with `{options.strip()}`" if options else ""
     return f"Measured {section['measured']}, in {section['took_s']:.0f} s{with_options}."

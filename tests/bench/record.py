@@ -1,4 +1,4 @@
-"""The file that holds what was measured, as JSON."""
+"""The JSON file that keeps the results, data/bench.json."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ QUICK_FILE = DATA / "bench-quick.json"
 
 @dataclass(frozen=True)
 class Run:
-    """How much was to be measured, and the facts of the machine when it began."""
+    """A run of the benchmark: its plan, and facts about the machine when it began."""
 
     plan: Plan
     facts: dict[str, str]
 
 
 class Record:
-    """results: by section; tables: the lines of each; sections: when, where and how each was
-    measured.
+    """The results of all sections, kept in a file. A section that runs again replaces its results.
 
-    A section that is measured again takes the place of what it was; the others stay.
+    results: by section. tables: the lines that show them. sections: when, where and how each was
+    measured.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,8 +39,8 @@ class Record:
         self.sections: dict[str, Any] = content.get("sections", {})
 
     def add(self, section: str, result: Any, lines: list[str], run: Run, took_s: float) -> None:
-        """Keeps it in the file at once, so that nothing is lost where a later section fails."""
-        # Through JSON, so that what is read now is what will be read from the file.
+        """Write the section's results to the file at once, in case a later section fails."""
+        # Through JSON, so that the results now equal those read from the file later.
         self.results[section] = orjson.loads(orjson.dumps(asdict(result)))
         self.tables[section] = lines
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,8 +1,8 @@
-"""What there is to measure, in the order in which it is done.
+"""The sections of the benchmark, in the order in which they run.
 
-A section is a module with `measure`, which gives a frozen record, and `table`, which tells it in
-lines. The place of those of the engine is the stage that they share; of those of the store, an
-empty folder each.
+A section is a module with `measure`, which returns a frozen record, and `table`, which returns it
+as lines of text. `place` is the shared stage for sections of the engine, and an empty folder for
+each section of the store.
 """
 
 from __future__ import annotations

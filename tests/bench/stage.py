@@ -1,6 +1,5 @@
-"""All that takes part, alive at once: NATS, fake provider, engines, yardsticks, load.
-
-Each is a process of its own.
+"""The processes of the engine's sections, all running: NATS, fake provider, engines, yardsticks,
+load.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ANSWER_LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Stage:
-    """engine: as users run it; plain: the same with the plain store."""
+    """The running processes. engine: as users run it; plain: the same with the plain store."""
 
     environment: Environment
     nats_pid: int
@@ -46,19 +45,19 @@ class Stage:
         return self._yardstick("bare relay", yardsticks.RELAY, model)
 
     def another(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
-        """One more engine beside the others, for as long as it is needed."""
+        """Run one more engine until the block ends."""
         return engines.engine(self.environment, variant)
 
     async def ask(
         self, do: str, contestant: Contestant, *, limit_s: float = ANSWER_LIMIT_S, **more: Any
     ) -> dict[str, Any]:
-        """Put a load on a contestant and hear how it went. Raises ChildFailed."""
+        """Put a load on a contestant and return the figures. Raise ChildFailed."""
         question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
         return await self.load.ask(question, limit_s)
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of all that take part all the time, by name."""
+        """The process ids of all that run the whole time, by name."""
         return {
             "nats-server": self.nats_pid,
             "fake provider": self.provider.pid,
@@ -74,7 +73,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stage]:
-    """Everything, warm and connected; ended in order. With `profile`, the engine is profiled."""
+    """Start everything, and end it in order after the block. profile: where to write a profile."""
     nats = EmbeddedNats(
         folder / "nats",
         port=0,
@@ -93,7 +92,7 @@ async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stag
         provider_url = orjson.loads(provider.ready)["url"]
         environment = Environment(folder, nats.url, nats.engine_password, provider_url)
         real = Variant("engine", SUBJECTS, profile=profile)
-        heard = (SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.out.>")
+        subscribed = (SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.out.>")
         yield Stage(
             environment=environment,
             nats_pid=nats.pid,
@@ -104,5 +103,5 @@ async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stag
             ),
             yardsticks=await child("yardsticks", nats.url, provider_url),
             direct=await child("direct", provider_url),
-            load=await child("load", nats.url, *heard),
+            load=await child("load", nats.url, *subscribed),
         )

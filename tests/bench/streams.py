@@ -1,10 +1,8 @@
-"""Token streams: chunks a second, put together and relayed.
+"""The section `streams`: chunks of token streams a second, read and relayed.
 
-Put together: the engine's providers against `iter_any` with the events split off by hand, each
-alone in a process, no NATS. Relayed: the whole engine, durable, sending the growing answer to
-`llm.stream` in pieces joined for 50 ms, against a bare loop that takes the same messages from NATS
-and joins and sends the same; and, for who wants to know, against the bare reading alone, which
-hears of no NATS at all.
+Read: the engine's providers against `iter_any` with events split by hand, each alone in a process,
+no NATS. Relayed: the whole durable engine, which sends the growing answer to `llm.stream` in pieces
+joined for 50 ms, against a bare loop that does the same with NATS, and against the bare reading.
 """
 
 from __future__ import annotations
@@ -31,11 +29,11 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Streams:
-    """chunks_a_second: medians, by who put them together or relayed them.
+    """The results. chunks_a_second: medians, by contestant.
 
-    assembled: the providers over the bare reading; relayed: the engine over the bare relay;
+    assembled: the providers over the bare reading. relayed: the engine over the bare relay.
     relayed_over_reading: the engine over the bare reading. paced_cpu_us: processor time for a
-    chunk that comes alone, every 10 ms in each of 100 streams.
+    chunk if chunks arrive singly, every 10 ms in each of 100 streams.
     """
 
     rounds: int
@@ -56,7 +54,7 @@ async def measure(stage: Stage, plan: Plan) -> Streams:
             alone[name] = await stack.enter_async_context(running(name, command))
         relays = _relays(stage, AT_ONCE)
         for child in alone.values():
-            await _assembled(child, WARM_UP_S / 2)
+            await _measure_reading(child, WARM_UP_S / 2)
         for load in relays.values():
             await load.slice(stage, WARM_UP_S)
         chunks: dict[str, list[float]] = {name: [] for name in (*alone, *relays)}
@@ -65,7 +63,7 @@ async def measure(stage: Stage, plan: Plan) -> Streams:
             names = list(chunks)
             for name in reversed(names) if number % 2 else names:
                 if name in alone:
-                    chunks[name].append(await _assembled(alone[name], plan.slice_s))
+                    chunks[name].append(await _measure_reading(alone[name], plan.slice_s))
                 else:
                     each = await relays[name].slice(stage, plan.slice_s)
                     chunks[name].append(each.answers_a_second * CHUNKS)
@@ -90,7 +88,7 @@ async def measure(stage: Stage, plan: Plan) -> Streams:
 def _relays(stage: Stage, model: str) -> dict[str, Load]:
     return {
         "bare relay": Load(stage.bare_relay(model), STREAMS, STREAMS),
-        "engine": Load(stage.engine.asked(model, stream=True), STREAMS, STREAMS),
+        "engine": Load(stage.engine.by_request(model, stream=True), STREAMS, STREAMS),
     }
 
 
@@ -103,7 +101,7 @@ async def _paced(stage: Stage, plan: Plan) -> dict[str, list[Slice]]:
     return slices
 
 
-async def _assembled(child: Child, seconds: float) -> float:
+async def _measure_reading(child: Child, seconds: float) -> float:
     question = {"model": AT_ONCE, "chunks": CHUNKS, "streams": STREAMS, "seconds": seconds}
     answer = await child.ask(question, seconds + LIMIT_S)
     return float(answer["chunks_a_second"])
@@ -113,21 +111,21 @@ def table(result: Streams) -> list[str]:
     rate, answer_s = result.chunks_a_second, result.paced_cpu_us["engine"] * CHUNKS / 1e6
     return [
         f"Token streams: {STREAMS} at once, {CHUNKS} chunks of 20 bytes each, as fast as they "
-        f"come. {result.rounds} rounds of {result.slice_s:g} s in turn; medians.",
+        f"arrive. {result.rounds} rounds, {result.slice_s:g} s for each in turn; medians.",
         "",
         "                                     chunks/s   ratio",
         f"bare reading, iter_any             {rate['bare reading']:10,.0f}",
         f"the engine's providers             {rate['providers']:10,.0f}   "
-        f"{result.assembled:.2f} to the bare reading",
+        f"{result.assembled:.2f} of the bare reading",
         f"bare relay to llm.stream, 50 ms    {rate['bare relay']:10,.0f}",
         f"engine, durable, relaying          {rate['engine']:10,.0f}   "
-        f"{result.relayed:.2f} to the bare relay,",
+        f"{result.relayed:.2f} of the bare relay,",
         f"  {result.deltas_an_answer:.1f} deltas an answer               "
-        f"            {result.relayed_over_reading:.2f} to the bare reading",
+        f"            {result.relayed_over_reading:.2f} of the bare reading",
         "",
-        f"Processor time for a chunk, where each comes alone every {EACH_MS} ms (all of a turn's "
-        "work in it):",
+        f"Processor time for a chunk if chunks arrive singly, every {EACH_MS} ms (with the work of "
+        "the whole turn):",
         ", ".join(f"{name} {cpu_us:.0f} us" for name, cpu_us in result.paced_cpu_us.items()),
-        f"So a streamed answer costs the engine {answer_s * 1000:.1f} ms, and one core carries "
-        f"{1 / answer_s:,.0f} of them a second.",
+        f"So a streamed answer costs the engine {answer_s * 1000:.1f} ms of processor time; one "
+        f"core can do {1 / answer_s:,.0f} a second.",
     ]

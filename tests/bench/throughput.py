@@ -1,4 +1,4 @@
-"""Answers a second: a closed loop over many channels at a provider that answers at once."""
+"""The section `throughput`: answers a second in a closed loop, with an instant provider."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ CHANNELS = 200
 
 @dataclass(frozen=True)
 class Throughput:
-    """rows: by contestant, ratios to the bare loop; over_plain: the engine over the plain way.
+    """The results. rows: by contestant, ratios to the bare loop.
 
-    busy: how much of one core each process used while a contestant was measured.
+    over_plain: the engine over the plain way. busy: by contestant, the share of one core that each
+    process used.
     """
 
     rounds: int
@@ -29,14 +30,14 @@ class Throughput:
 
 
 async def measure(stage: Stage, plan: Plan) -> Throughput:
-    everybody = {
+    contestants = {
         "bare loop": stage.bare(FAST_MODEL),
-        "engine": stage.engine.asked(FAST_MODEL),
-        "plain way": stage.plain.asked(FAST_MODEL),
+        "engine": stage.engine.by_request(FAST_MODEL),
+        "plain way": stage.plain.by_request(FAST_MODEL),
         "one at a time": stage.one_at_a_time(FAST_MODEL),
     }
-    loads = {name: Load(each, CHANNELS, CHANNELS) for name, each in everybody.items()}
-    for load in loads.values():  # fills every channel's window, and opens the connections
+    loads = {name: Load(each, CHANNELS, CHANNELS) for name, each in contestants.items()}
+    for load in loads.values():  # fills every channel's window and opens the connections
         await load.slice(stage, WARM_UP_S)
     slices: dict[str, list[Slice]] = {name: [] for name in loads}
     order = list(loads)
@@ -62,13 +63,13 @@ def _busy(slices: list[Slice]) -> dict[str, float]:
 
 def table(result: Throughput) -> list[str]:
     lines = [
-        f"Answers a second: {CHANNELS} channels, one message of each in flight, a provider that "
+        f"Answers a second: {CHANNELS} channels, one message in flight in each, a provider that "
         "answers at once,",
         "context of 10 messages of 200 bytes, whole answers. Engine: durability full, answered "
         "after the commit.",
         "Bare loop: NATS, orjson, one tuned POST, NATS; one process, no actors, no storage.",
         "Plain way: the same engine with aiosqlite, a commit for each write.",
-        f"{result.rounds} rounds of {result.slice_s:g} s each in turn; medians; the ratio is the "
+        f"{result.rounds} rounds, {result.slice_s:g} s for each in turn; medians; the ratio is the "
         "median of the rounds' ratios, with quartiles.",
         "",
         "              answers/s   ratio to bare loop        p50       p99   processor time "
@@ -81,11 +82,11 @@ def table(result: Throughput) -> list[str]:
         for row in result.rows.values()
     ]
     lines += [
-        f"The engine does {result.over_plain:.1f} times what the plain way does.",
-        "One at a time has nothing to wait for here, since this model answers at once; `channels` "
-        "has a model that takes time.",
+        f"The engine answers {result.over_plain:.1f} times as many as the plain way.",
+        "One at a time does not wait here, because this model answers at once; `channels` has a "
+        "model that takes time.",
     ]
     for name, busy in result.busy.items():
         shares = ", ".join(f"{who} {share:.0%}" for who, share in busy.items() if share >= 0.01)
-        lines.append(f"Busy while {name} was measured, of one core: {shares}")
+        lines.append(f"Share of one core, measuring {name}: {shares}")
     return lines

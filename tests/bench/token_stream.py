@@ -1,4 +1,4 @@
-"""A token stream read as fast as aiohttp allows: `iter_any`, and the events split off by hand."""
+"""A reader of token streams as fast as aiohttp allows: `iter_any`, events split by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 
 async def texts(response: aiohttp.ClientResponse) -> AsyncIterator[list[str]]:
-    """The texts of the chunks, those of one read together."""
+    """Yield the texts of the chunks, those of one read in one list."""
     rest = b""
     async for block in response.content.iter_any():
         *events, rest = (rest + block).split(b"\n\n")

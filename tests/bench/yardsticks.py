@@ -1,10 +1,10 @@
-"""What the engine is measured against, in one process: no actors, no storage, no order.
+"""The yardsticks for the engine, in one process: no actors, no storage, no message order.
 
-The *bare loop*: NATS in, orjson, one tuned POST, NATS out, all messages side by side.
-*One at a time*: the same, but awaited in the NATS callback, as the plugin before this engine did.
-The *bare relay*: the bare loop with a token stream, its pieces joined for 50 ms and sent on.
+Bare loop: NATS in, orjson, one tuned POST, NATS out; all messages run concurrently.
+One at a time: the same, awaited in the NATS callback, as the plugin before this engine did.
+Bare relay: the bare loop with a token stream, whose pieces are joined for 50 ms and sent on.
 
-`python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` says `{}` once it takes messages.
+`python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` writes `{}` when it takes messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tests.bench import token_stream
-from tests.bench.children import say, until_told_to_end
+from tests.bench.children import until_stdin_closes, write_line
 from tests.bench.model_call import ModelCall, tuned_session
 
 BARE = "bench.in.bare"
@@ -33,7 +33,7 @@ ANSWER = "bench.out.bare.response"
 DELTA = "bench.out.bare.stream"
 JOINED_S = 0.05
 
-Answering = Callable[[Msg], Awaitable[None]]
+Handler = Callable[[Msg], Awaitable[None]]
 
 
 class Yardsticks:
@@ -43,15 +43,15 @@ class Yardsticks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def subscribe(self) -> None:
-        await self._client.subscribe(BARE, cb=self._side_by_side(self._answer))
+        await self._client.subscribe(BARE, cb=self._concurrently(self._answer))
         await self._client.subscribe(ONE_AT_A_TIME, cb=self._answer)
-        await self._client.subscribe(RELAY, cb=self._side_by_side(self._relay))
-        await asyncio.sleep(0)  # or the PING of the flush would overtake the subscriptions
+        await self._client.subscribe(RELAY, cb=self._concurrently(self._relay))
+        await asyncio.sleep(0)  # otherwise the PING of the flush would overtake the subscriptions
         await self._client.flush()
 
-    def _side_by_side(self, answering: Answering) -> Answering:
+    def _concurrently(self, handler: Handler) -> Handler:
         async def on_msg(msg: Msg) -> None:
-            task = asyncio.ensure_future(answering(msg))
+            task = asyncio.ensure_future(handler(msg))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -113,8 +113,8 @@ async def main(nats_url: str, provider_url: str) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)
-        say({})
-        await until_told_to_end()
+        write_line({})
+        await until_stdin_closes()
     await client.close()
 
 

@@ -1,1 +1,1 @@
-"""What the store, memory and starting cost, also where a database has grown large."""
+"""The sections of the store: commits, memory, searching and starting, with large databases."""

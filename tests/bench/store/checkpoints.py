@@ -1,7 +1,7 @@
-"""How long commits take while the journal is brought into a large database, in two ways.
+"""The section `checkpoints`: how long commits take while the WAL is copied into the database.
 
-The engine's own way against SQLite's, which does it within the commit that makes the journal
-longer than 1,000 pages.
+The engine's own checkpoints against SQLite's, which run in the commit that makes the WAL longer
+than 1,000 pages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.bench.plan import Plan
 from tests.bench.store import page_cache
 from tests.bench.store.grown import Size
 from tests.bench.store.keeper import BY_SQLITE, GROUP
-from tests.bench.store.kept import copied
+from tests.bench.store.kept import copy_of
 from tests.bench.store.latencies import HEADING, Latencies, latencies
 
 SIZE = Size(channels=100_000, exchanges=5)
@@ -32,17 +32,17 @@ OWN, SQLITE = "the engine's", "SQLite's"
 
 @dataclass(frozen=True)
 class Way:
-    """How long a write waited for its commit, put and settle alike; the journal at its longest."""
+    """One way's figures. waits: of each write for its commit. wal_bytes: the largest WAL."""
 
     name: str
     turns_a_second: float
     waits: Latencies
-    journal_bytes: int
+    wal_bytes: int
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """`ratio` is of p99.9, the engine's over SQLite's, round by round."""
+    """The results. ratio: the engine's p99.9 over SQLite's, round by round."""
 
     ways: list[Way]
     ratio: Spread
@@ -57,8 +57,8 @@ class Contestant:
     database: Path
 
     async def slice(self, seconds: float) -> dict[str, Any]:
-        # Some systems let go of what was not read for a while: then the disk's reads would be
-        # measured, and not its writes.
+        # Some systems drop files from memory that were not read for a while. Then the slice would
+        # measure reads from the disk, not writes.
         await asyncio.to_thread(page_cache.read_in, self.database)
         question = {"do": "paced", "rate": RATE, "seconds": seconds}
         return await self.process.ask(question, seconds + LIMIT_S)
@@ -88,7 +88,7 @@ async def measure(folder: Path, plan: Plan) -> Checkpoints:
 
 @asynccontextmanager
 async def _contestant(name: str, folder: Path, *options: str) -> AsyncIterator[Contestant]:
-    database = await copied(SIZE, folder)
+    database = await copy_of(SIZE, folder)
     command = module("store.keeper", str(database), str(SIZE.channels), *options)
     async with running(name, command) as process:
         yield Contestant(name, process, database)
@@ -103,21 +103,20 @@ def _way(name: str, slices: list[dict[str, Any]]) -> Way:
         name=name,
         turns_a_second=sum(each["turns_a_second"] for each in slices) / len(slices),
         waits=latencies([us for each in slices for us in each["waits_us"]]),
-        journal_bytes=max(each["journal_bytes"] for each in slices),
+        wal_bytes=max(each["wal_bytes"] for each in slices),
     )
 
 
 def table(result: Checkpoints) -> list[str]:
     lines = [
-        f"Checkpoints: {result.rate:,} turns a second, {GROUP} at once, on random channels of "
-        f"{result.rows:,} rows, durability full;",
-        "how long a write waited for its commit.",
+        f"Checkpoints: {result.rate:,} turns a second, {GROUP} at once, random channels of a "
+        f"database of {result.rows:,} rows,",
+        "durability full; how long each write waited for its commit.",
         "",
-        f"checkpoints    {HEADING}   turns/s   journal at most",
+        f"checkpoints    {HEADING}   turns/s   largest WAL",
     ]
     lines += [
-        f"{way.name:14} {way.waits}   {way.turns_a_second:7,.0f}"
-        f"   {way.journal_bytes / 1e6:8.1f} MB"
+        f"{way.name:14} {way.waits}   {way.turns_a_second:7,.0f}   {way.wal_bytes / 1e6:8.1f} MB"
         for way in result.ways
     ]
     return [*lines, f"p99.9, the engine's over SQLite's: {result.ratio:.2f}"]

@@ -1,4 +1,4 @@
-"""A command that runs until its end."""
+"""Run a command to its end and time it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.bench.children import Child, ChildFailed
 LIMIT_S = 60.0
 
 
-async def ended(command: Sequence[str]) -> float:
-    """How many seconds it took. Raises ChildFailed where it took too long, or failed."""
+async def time_command(command: Sequence[str]) -> float:
+    """Return how many seconds a command took. Raise ChildFailed if it failed or took too long."""
     began = perf_counter()
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
-    said = " ".join(command)
+    line = " ".join(command)
     try:
         async with asyncio.timeout(LIMIT_S):
             await process.communicate()
         taken_s = perf_counter() - began
     except TimeoutError:
-        raise ChildFailed(f"{said} did not end within {LIMIT_S:g} s") from None
+        raise ChildFailed(f"{line} did not end within {LIMIT_S:g} s") from None
     finally:
-        await Child(said, process).end()
+        await Child(line, process).end()
     if process.returncode:
-        raise ChildFailed(f"{said} ended with {process.returncode}")
+        raise ChildFailed(f"{line} ended with {process.returncode}")
     return taken_s

@@ -1,4 +1,4 @@
-"""How much memory channels take: each that is resident, and a whole engine that knows many."""
+"""The section `footprint`: memory of a resident channel, and of an engine with many channels."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tests.bench.plan import Plan
 from tests.bench.store import grown, page_cache
 from tests.bench.store.ground import Ground, ground
 from tests.bench.store.grown import WINDOW, Size, channel
-from tests.bench.store.kept import copied
+from tests.bench.store.kept import copy_of
 
 RESIDENT_SIZE = Size(channels=20_000, exchanges=5)
 KNOWN_SIZE = Size(channels=1_000_000, exchanges=1)
-WARM = 5000  # more than there is room for in caches that are bounded
+WARM = 5000  # more than fit into the bounded caches
 COUNTED, QUICK_COUNTED = 10_000, 5000
 RESIDENT = 10_000
 PROCESSES = 3
 AT_ONCE = 64
 CHILD_LIMIT_S = 300.0
-CALM_S = 7.0  # longer than until the next snapshots are taken, and less than until one is idle
+CALM_S = 7.0  # longer than until the next snapshots, shorter than until passivation
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """bytes_a_channel: of an idle one with a full window, by so many processes.
+    """The results. bytes_a_channel: an idle channel with a full window, measured in `processes`.
 
-    The rest is of whole engines: without a channel; with those `known` on disk; with
-    `resident` of them in memory as well, when their turns were done and when they had come to rest.
+    The rest is the memory of whole engines. empty: without channels. known: with that many on
+    disk. busy: with `resident` of them in memory, right after their turns. resident: later, idle.
     """
 
     bytes_a_channel: Spread
@@ -54,14 +54,14 @@ class Footprint:
 async def measure(folder: Path, plan: Plan) -> Footprint:
     processes = 1 if plan.quick else PROCESSES
     counted = QUICK_COUNTED if plan.quick else COUNTED
-    database = await copied(RESIDENT_SIZE, folder / "residents")
+    database = await copy_of(RESIDENT_SIZE, folder / "residents")
     each = [await _bytes_a_channel(database, counted) for _ in range(processes)]
-    # Not a new one: bringing its schema into being takes memory that no later start takes.
+    # Not a new database: creating its schema takes memory that no later start takes.
     nothing = folder / "nothing.db"
     await grown.grow(nothing, Size(channels=0, exchanges=0))
     without = Variant("empty", storage={"path": str(nothing)})
     async with ground(folder) as here, here.engine(without) as empty:
-        known = await copied(KNOWN_SIZE, folder / "known-channels")
+        known = await copy_of(KNOWN_SIZE, folder / "known-channels")
         page_cache.forget(known)
         async with here.engine(Variant("known", storage={"path": str(known)})) as engine:
             whole = await _whole(here, empty, engine)
@@ -77,8 +77,8 @@ async def measure(folder: Path, plan: Plan) -> Footprint:
 async def _bytes_a_channel(database: Path, counted: int) -> float:
     arguments = (str(database), "0", str(WARM), str(counted))
     async with running("an engine", module("store.residents", *arguments)) as child:
-        said = orjson.loads(await child.line(CHILD_LIMIT_S))
-    return float(said["bytes_a_channel"])
+        answer = orjson.loads(await child.read_line(CHILD_LIMIT_S))
+    return float(answer["bytes_a_channel"])
 
 
 async def _whole(here: Ground, empty: Engine, engine: Engine) -> dict[str, int]:
@@ -96,16 +96,16 @@ async def _whole(here: Ground, empty: Engine, engine: Engine) -> dict[str, int]:
 
 def table(result: Footprint) -> list[str]:
     megabytes = {
-        "an engine without a channel": result.empty_bytes,
+        "an engine without channels": result.empty_bytes,
         f"with {result.known:,} channels known": result.known_bytes,
-        f"{result.resident:,} of them resident, their turns just done": result.busy_bytes,
-        "the same, at rest": result.resident_bytes,
+        f"{result.resident:,} of them resident, right after their turns": result.busy_bytes,
+        "the same, idle": result.resident_bytes,
     }
     return [
-        f"Memory, channels with {WINDOW} messages of 200 bytes in their window:",
+        f"Memory, with {WINDOW} messages of 200 bytes in each channel's window:",
         "",
         f"an idle resident channel: {result.bytes_a_channel:,.0f} bytes, "
         f"{result.processes} processes",
         *(f"{size / 1e6:7.1f} MB   {what}" for what, size in megabytes.items()),
-        f"{result.above_bytes / 1e6:7.1f} MB   above the engine without a channel",
+        f"{result.above_bytes / 1e6:7.1f} MB   more than the engine without channels",
     ]

@@ -1,4 +1,4 @@
-"""NATS, a provider that answers at once, and the engines that are to be measured on them."""
+"""The processes that the store's sections share: NATS, an instant provider, and engines."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from tests.bench.children import ChildFailed, module, running
 from tests.bench.engines import FAST_MODEL, Engine, Environment, Variant
 from tests.bench.nats_wire import NatsWire
 
-COMES, GOES = "bench.in.>", "bench.out.>"
+INCOMING, OUTGOING = "bench.in.>", "bench.out.>"
 VISIT_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Ground:
+    """A running NATS server and provider, and a sender."""
+
     environment: Environment
     asker: Asker
 
     def engine(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
-        """An engine as users run it, until the block ends."""
+        """Run an engine as users do, until the block ends."""
         return engines.engine(self.environment, variant)
 
     async def visit(
         self, engine: Engine, channels: Sequence[str], *, at_once: int = 1
     ) -> list[float]:
-        """A message in each of the channels, answered; how long each took, in microseconds.
+        """Send a message in each channel and return the microseconds until each was answered.
 
-        Raises ChildFailed.
+        Raise ChildFailed.
         """
-        asker, contestant = self.asker, engine.asked(FAST_MODEL)
+        asker, contestant = self.asker, engine.by_request(FAST_MODEL)
         question, left = Question(contestant.subject, contestant.body), deque(channels)
         taken_us: list[float] = []
 
@@ -47,7 +49,7 @@ class Ground:
 
         def on_answered(answered: Answered) -> None:
             if answered.busy:
-                asker.trouble = "busy where few ask at once"
+                asker.trouble = "the engine said busy, though few messages are in flight"
             taken_us.append((answered.now - answered.asked) * 1e6)
             ask()
 
@@ -64,13 +66,13 @@ class Ground:
 
 @asynccontextmanager
 async def ground(folder: Path) -> AsyncIterator[Ground]:
-    nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[COMES], bot_subscribe=[GOES])
+    nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[INCOMING], bot_subscribe=[OUTGOING])
     command = module("fake_provider")
     async with nats, running("fake provider", command) as provider:
         provider_url = orjson.loads(provider.ready)["url"]
         environment = Environment(folder, nats.url, nats.engine_password, provider_url)
         asker = Asker()
         asker.wire = await NatsWire.connect(nats.url, asker.on_msg)
-        asker.wire.subscribe(GOES)
+        asker.wire.subscribe(OUTGOING)
         await asker.wire.flush()
         yield Ground(environment, asker)

@@ -1,8 +1,8 @@
-"""A database that has grown: so many channels, each with so many exchanges, and their snapshots.
+"""A large database for measurements: channels with exchanges and their snapshots.
 
-Written by the engine's own schema, chain of digests and snapshots, in few large transactions.
-`python -m tests.bench.store.grown PATH CHANNELS EXCHANGES` makes one; it says `{}` when it begins,
-and once more when it is done.
+It has the engine's own schema, hash chain and snapshots, written in few large transactions.
+`python -m tests.bench.store.grown PATH CHANNELS EXCHANGES` makes one; it writes `{}` when it
+begins, and again when it is done.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.actors.conversation import Conversation
 from storage import hash_chain
 from storage.history import Kind
 from storage.writer.database import Database
-from tests.bench.children import say
+from tests.bench.children import write_line
 from tests.bench.store import page_cache
 from tests.bench.store.texts import text
 
@@ -56,17 +56,17 @@ def user(number: int) -> str:
 
 
 def message_number(size: Size, channel_number: int, exchange: int) -> int:
-    """Which text is the message; its answer has the next one."""
+    """Return the number of a message's text; its answer has the next number."""
     return 2 * (exchange * size.channels + channel_number)
 
 
 async def grow(path: Path, size: Size) -> None:
-    """Write it to `path`, where there is nothing yet."""
+    """Write a new database to `path`."""
     database = Database(path)
     await database.open()
     await database.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        # A crash spoils the file, which then is not taken into use.
+        # A crash would ruin the file, but an unfinished file is never used.
         for pragma in ("journal_mode=DELETE", "journal_mode=OFF", "synchronous=OFF"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA cache_size=-1000000")
@@ -84,7 +84,7 @@ def _fill(connection: sqlite3.Connection, size: Size, now_ms: int) -> None:
     )
     connection.execute("COMMIT")
     heads = [hash_chain.of_channel(channel(n)) for n in range(size.channels)]
-    # One round after the other, so that a channel's rows lie apart, as they do where all talk.
+    # Round by round, so that a channel's rows lie apart, as they do when all channels talk.
     for exchange in range(size.exchanges):
         at_ms = began_ms + exchange * (YEAR_MS - 3 * DAY_MS) // size.exchanges
         for first in range(0, size.channels, BATCH):
@@ -108,12 +108,12 @@ def _rows(
         ts_ms, request_id, name = at_ms + n // 20, f"{asked:08x}-{n:07}", user(n)
         message: HistoryRow = (2 * exchange + 1, ts_ms, "message", request_id, "default")
         answer: HistoryRow = (2 * exchange + 2, ts_ms, "answer", request_id, "default")
-        told = (
+        details = (
             f'{{"accepted_ms":{ts_ms},"started_ms":{ts_ms + 1},"persona_version":"3f1c5a09b2d7",'
             f'"exchanges":{min(exchange, 4)},"prompt_digest":"{heads[n].hex()}","waited_ms":0,'
             '"attempts":1,"temperature":0.7}'
         )
-        by: HistoryRow = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, told)
+        by: HistoryRow = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, details)
         for number, facts in ((asked, message + (None,) * 8), (asked + 1, answer + by)):
             content, salt = text(number), hash_chain.new_salt()
             private = hash_chain.of_private(salt, name, content)
@@ -137,6 +137,6 @@ def _past(number: int, name: str) -> Iterator[tuple[Kind, str, str, None]]:
 
 
 if __name__ == "__main__":
-    say({})
+    write_line({})
     asyncio.run(grow(Path(sys.argv[1]), Size(int(sys.argv[2]), int(sys.argv[3]))))
-    say({})
+    write_line({})

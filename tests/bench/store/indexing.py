@@ -1,4 +1,4 @@
-"""What the full-text index costs while it is kept up to date: live turns with it and without."""
+"""The section `indexing`: turns a second with the full-text index kept up to date, and without."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.bench.children import Child, module, running
 from tests.bench.engines import FAST_MODEL, Engine, Variant
 from tests.bench.figures import Spread, ratios
 from tests.bench.plan import Plan
-from tests.bench.store.ground import GOES, ground
+from tests.bench.store.ground import OUTGOING, ground
 
 CHANNELS = 200
-WARM_UP_S = 6.0  # longer than until the index is fed for the first time
+WARM_UP_S = 6.0  # longer than until the first update of the index
 SLICE_S = 2.0
 QUICK_SLICE_S = 1.0
 LIMIT_S = 180.0
@@ -38,7 +38,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Indexing:
-    """indexed: rows that were taken into the index by the end, of so many `rows`."""
+    """The results. indexed: how many of the `rows` were in the index at the end."""
 
     sides: list[Side]
     ratio: Spread
@@ -53,7 +53,7 @@ async def measure(folder: Path, plan: Plan) -> Indexing:
     slices: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(ground(folder))
-        command = module("load", here.environment.nats_url, GOES)
+        command = module("load", here.environment.nats_url, OUTGOING)
         load = await stack.enter_async_context(running("load", command))
         variants = [
             Variant(name, storage={"search_index": name == WITH}) for name in (WITH, WITHOUT)
@@ -63,7 +63,7 @@ async def measure(folder: Path, plan: Plan) -> Indexing:
             await _slice(load, each, WARM_UP_S)
         for _ in range(plan.rounds):
             for each, other in (sides, sides[::-1]):
-                # The index is fed all the time: it must not take from the one that has none.
+                # The index is updated all the time; that must not slow down the engine without one.
                 with _paused(other.process):
                     slices[each.name].append(await _slice(load, each, seconds))
             sides.reverse()
@@ -79,7 +79,7 @@ async def measure(folder: Path, plan: Plan) -> Indexing:
 
 
 async def _slice(load: Child, engine: Engine, seconds: float) -> dict[str, Any]:
-    contestant = engine.asked(FAST_MODEL)
+    contestant = engine.by_request(FAST_MODEL)
     question = {
         "do": "closed_loop",
         "subject": contestant.subject,
@@ -89,8 +89,8 @@ async def _slice(load: Child, engine: Engine, seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "pids": {"engine": engine.process.pid},
     }
-    said = await load.ask(question, LIMIT_S)
-    return {**said, "cpu_us": said["busy"]["engine"] / said["answers_a_second"] * 1e6}
+    answer = await load.ask(question, LIMIT_S)
+    return {**answer, "cpu_us": answer["busy"]["engine"] / answer["answers_a_second"] * 1e6}
 
 
 @contextmanager
@@ -126,9 +126,9 @@ def _side(name: str, slices: list[dict[str, Any]]) -> Side:
 
 def table(result: Indexing) -> list[str]:
     lines = [
-        f"Live turns while the full-text index is fed: {CHANNELS} channels, a provider that "
+        f"Turns while the full-text index is updated: {CHANNELS} channels, a provider that "
         "answers at once;",
-        f"{result.rounds} rounds of {result.slice_s:g} s each in turn, the other one paused.",
+        f"{result.rounds} rounds, {result.slice_s:g} s for each in turn, the other engine paused.",
         "",
         "                  turns/s        p50       p99   processor time/turn",
     ]

@@ -1,11 +1,11 @@
-"""A process that has one grown database open, as the engine has it, and is asked to use it.
+"""A process that opens a large database as the engine does, and runs turns on it.
 
-`python -m tests.bench.store.keeper DATABASE CHANNELS [checkpoints-by-sqlite]` says `{}` once it is
-open, and then answers questions, one line of JSON each:
+`python -m tests.bench.store.keeper DATABASE CHANNELS [checkpoints-by-sqlite]` writes `{}` when it
+is ready. Then it answers these questions, each one line of JSON:
 
-paced  turns at a fixed rate, GROUP at once; how long each write waited for its commit
-turns  so many turns, one after the other; how long each took until its outcome was on disk
-wake   the conversations of these channels, one after the other; how long each took
+paced  turns at a fixed `rate`, GROUP at the same time: how long each write waited for its commit
+turns  `count` turns, one after the other: how long each took until its outcome was on disk
+wake   load the conversations of the channels `numbers`, one after the other: how long each took
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import uvloop
 from engine.actors.conversation_cache import ConversationCache
 from storage.mailboxes import Accepted, Settled
 from storage.writer.database import Database
-from tests.bench.children import questions, say
+from tests.bench.children import questions, write_line
 from tests.bench.store import grown
 from tests.bench.store.turn import Turn, new_turn, published
 
@@ -34,28 +34,30 @@ FINISH_LIMIT_S = 30.0
 
 
 class Keeper:
+    """The answers to the questions: each method is named as in the question's `do`."""
+
     def __init__(self, database: Database, channels: int) -> None:
         assert database.path is not None
         self._database = database
-        self._journal = database.path.with_name(f"{database.path.name}-wal")
+        self._wal = database.path.with_name(f"{database.path.name}-wal")
         self._channels = channels
         self._chance = random.Random(7)
-        self._numbers = count(2**30, 2)  # texts that are not in the history yet
+        self._numbers = count(2**30, 2)  # texts that the history does not have
 
     async def paced(self, *, rate: float, seconds: float) -> dict[str, Any]:
-        """`rate` turns a second; what comes late does not hold up what comes after it."""
+        """Run `rate` turns a second; a late turn does not delay the next ones."""
         waits_us: list[int] = []
-        journal_bytes, ticks = 0, int(rate * seconds / GROUP)
+        wal_bytes, ticks = 0, int(rate * seconds / GROUP)
         began = perf_counter()
         async with asyncio.timeout(seconds + FINISH_LIMIT_S), asyncio.TaskGroup() as tasks:
             for tick in range(ticks):
                 await asyncio.sleep(max(0.0, began + tick * GROUP / rate - perf_counter()))
                 tasks.create_task(self._group(waits_us))
-                journal_bytes = max(journal_bytes, self._journal.stat().st_size)
+                wal_bytes = max(wal_bytes, self._wal.stat().st_size)
         return {
             "turns_a_second": GROUP * ticks / (perf_counter() - began),
             "waits_us": waits_us,
-            "journal_bytes": journal_bytes,
+            "wal_bytes": wal_bytes,
         }
 
     async def _group(self, waits_us: list[int]) -> None:
@@ -113,10 +115,10 @@ async def main(path: str, channels: str, *options: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    say({})
+    write_line({})
     async for question in questions():
         measure = getattr(keeper, question.pop("do"))
-        say(await measure(**question))
+        write_line(await measure(**question))
     await database.close()
 
 

@@ -1,4 +1,4 @@
-"""How long something took, many times over."""
+"""Percentiles of how long something took."""
 
 from __future__ import annotations
 

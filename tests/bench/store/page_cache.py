@@ -1,6 +1,6 @@
-"""What the system keeps of files in memory, and how to make it forget.
+"""The system's page cache: read files into it, or drop them from it.
 
-Not in a process that has the file open in SQLite: closing it would free the locks it has there.
+Do not use it in a process that has the file open in SQLite: closing it would free SQLite's locks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ CAN_FORGET = hasattr(os, "posix_fadvise")
 
 
 def write_back(path: Path) -> None:
-    """Returns once the file is on disk; it also stays in memory."""
+    """Wait until the file is on disk; it also stays in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -21,7 +21,7 @@ def write_back(path: Path) -> None:
 
 
 def read_in(path: Path) -> None:
-    """All of the file is in memory then, as far as the system leaves it there."""
+    """Read the whole file, so that it is in memory if the system keeps it there."""
     chunk = bytearray(2**20)
     with path.open("rb", buffering=0) as file:
         while file.readinto(chunk):
@@ -29,13 +29,14 @@ def read_in(path: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """The next read of the file, and of those beside it whose names begin with its name, comes from
-    the disk (which may have a cache of its own).
+    """Drop the file, and files beside it whose names begin with its name, from memory.
+
+    The next read comes from the disk, which may have a cache of its own.
     """
     for file in path.parent.glob(f"{path.name}*"):
         descriptor = os.open(file, os.O_RDONLY)
         try:
-            os.fsync(descriptor)  # what is not on disk yet is never let go
+            os.fsync(descriptor)  # what is not on disk yet is never dropped
             if CAN_FORGET:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:

@@ -1,7 +1,7 @@
-"""A process with an engine in it, that tells what resident channels cost.
+"""A process with an engine in it that measures the memory of resident channels.
 
-`python -m tests.bench.store.residents DATABASE FIRST WARM COUNT`: the channels of the grown
-database from FIRST on are woken by a turn each; the first WARM of them are not counted. Says
+`python -m tests.bench.store.residents DATABASE FIRST WARM COUNT` runs a turn in each channel of the
+large database from FIRST on; the first WARM channels are not counted. It writes
 `{"bytes_a_channel": ...}`.
 """
 
@@ -24,7 +24,7 @@ from engine.config.loading import parse
 from providers.base import Message, Options
 from providers.scripted import ScriptedProvider
 from tests.bench import machine
-from tests.bench.children import say
+from tests.bench.children import write_line
 from tests.bench.store import grown, texts
 
 AT_ONCE = 64
@@ -34,9 +34,11 @@ LIMIT_S = 120.0
 
 
 class Residents:
+    """An engine whose channels get one turn each. shortest: the shortest prompt, in messages."""
+
     def __init__(self, database: Path) -> None:
         provider = ScriptedProvider(script=self._answer)
-        provider.calls = deque(maxlen=0)  # what it remembers must not be counted
+        provider.calls = deque(maxlen=0)  # the provider's own memory must not be counted
         channels = {
             "resident_limit": 10**6,
             "passivate_after_s": 3600.0,
@@ -52,12 +54,12 @@ class Residents:
         yield texts.text(next(self._numbers))
 
     async def wake(self, numbers: range) -> int:
-        """A turn in each of these channels; our memory once all of them have come to rest."""
+        """Run a turn in each channel and return our memory when all are idle."""
         left = iter(numbers)
         async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(self._visit(left))
-        await asyncio.sleep(CALM_S)  # within it, snapshots are taken
+        await asyncio.sleep(CALM_S)  # snapshots are taken in this time
         assert self.service.statistics().commands == 0
         return _memory_bytes()
 
@@ -68,7 +70,7 @@ class Residents:
 
 
 def _memory_bytes() -> int:
-    """Without what only waits to be given back."""
+    """Return our resident memory, after giving free memory back."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:
@@ -78,14 +80,14 @@ def _memory_bytes() -> int:
 
 async def main(database: str, first: int, warm: int, counted: int) -> None:
     residents = Residents(Path(database))
-    say({})
+    write_line({})
     async with residents.service as service:
         before = await residents.wake(range(first, first + warm))
         after = await residents.wake(range(first + warm, first + warm + counted))
         assert service.statistics().actors == warm + counted
-    # The persona, the window but for the one that is asked, or a message more or less with it.
+    # The persona and the window; the new message may take one message's place in it.
     assert residents.shortest >= grown.WINDOW - 1, residents.shortest
-    say({"bytes_a_channel": (after - before) / counted})
+    write_line({"bytes_a_channel": (after - before) / counted})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How what the store does grows with the rows of its history."""
+"""The section `rows`: commits, waking, searching and starting with a growing history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.bench.plan import Plan
 from tests.bench.store import page_cache, searching
 from tests.bench.store.ground import ground
 from tests.bench.store.grown import Size
-from tests.bench.store.kept import copied, kept
+from tests.bench.store.kept import cached_database, copy_of
 from tests.bench.store.latencies import Latencies, latencies
 from tests.bench.store.starting import Start
 
@@ -30,11 +30,13 @@ LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class RowsRow:
-    """turn: until its outcome is on disk, one turn at a time. wake: from the file, after it was
-    let go from memory once, nothing else to do; wake_amid_turns: the same, but right after TURNS
-    turns, whose journal may have to be brought into the database then. search: by kind of words,
-    in memory. bytes_a_row: of the whole file, snapshots and all; indexed_bytes_a_row: of the
-    full-text index.
+    """The figures for one size of the history.
+
+    turn: until its outcome is on disk, one turn at a time.
+    wake: from the file, which was dropped from memory once, with nothing else to do.
+    wake_amid_turns: the same right after TURNS turns, when their WAL may still be large.
+    search: by kind of words, in memory.
+    bytes_a_row: of the whole file with snapshots; indexed_bytes_a_row: of the full-text index.
     """
 
     channels: int
@@ -50,7 +52,7 @@ class RowsRow:
 
 @dataclass(frozen=True)
 class Rows:
-    """By the number of rows."""
+    """The results. rows: by the number of rows."""
 
     rows: dict[str, RowsRow]
 
@@ -61,22 +63,22 @@ async def measure(folder: Path, plan: Plan) -> Rows:
     wakes_us: dict[Size, list[float]] = {size: [] for size in sizes}
     amid_us: dict[Size, list[float]] = {size: [] for size in sizes}
     chance = random.Random(11)
-    databases = {size: await copied(size, folder / str(size.rows)) for size in sizes}
+    databases = {size: await copy_of(size, folder / str(size.rows)) for size in sizes}
     async with _keepers(databases) as keepers:
         await _forget(databases)
         for _ in range(plan.rounds):
             for size, keeper in keepers.items():
-                wakes_us[size] += await _woken(keeper, size, chance)
+                wakes_us[size] += await _wake(keeper, size, chance)
         await _forget(databases)
         for _ in range(plan.rounds):
             for size, keeper in keepers.items():
-                turns_us[size] += await _asked(keeper, {"do": "turns", "count": TURNS})
-                amid_us[size] += await _woken(keeper, size, chance)
+                turns_us[size] += await _ask(keeper, {"do": "turns", "count": TURNS})
+                amid_us[size] += await _wake(keeper, size, chance)
     searches = QUICK_SEARCHES if plan.quick else SEARCHES
     starts = await _starts(folder, sizes, QUICK_STARTS if plan.quick else STARTS)
     rows = {}
     for size in sizes:
-        database = await kept(size)
+        database = await cached_database(size)
         found = await asyncio.to_thread(searching.warm_times, database, size, searches)
         rows[str(size.rows)] = RowsRow(
             channels=size.channels,
@@ -94,7 +96,7 @@ async def measure(folder: Path, plan: Plan) -> Rows:
 
 @asynccontextmanager
 async def _keepers(databases: dict[Size, Path]) -> AsyncIterator[dict[Size, Child]]:
-    """A process for each database, alive at once."""
+    """Run a process for each database, all at the same time."""
     async with AsyncExitStack() as stack:
         keepers = {}
         for size, database in databases.items():
@@ -109,12 +111,12 @@ async def _forget(databases: dict[Size, Path]) -> None:
         await asyncio.to_thread(page_cache.forget, database)
 
 
-async def _woken(keeper: Child, size: Size, chance: random.Random) -> list[float]:
+async def _wake(keeper: Child, size: Size, chance: random.Random) -> list[float]:
     numbers = chance.sample(range(size.channels), WOKEN)
-    return await _asked(keeper, {"do": "wake", "numbers": numbers})
+    return await _ask(keeper, {"do": "wake", "numbers": numbers})
 
 
-async def _asked(keeper: Child, question: dict[str, object]) -> list[float]:
+async def _ask(keeper: Child, question: dict[str, object]) -> list[float]:
     taken_us: list[float] = (await keeper.ask(question, LIMIT_S))["taken_us"]
     return taken_us
 
@@ -122,7 +124,9 @@ async def _asked(keeper: Child, question: dict[str, object]) -> list[float]:
 async def _starts(folder: Path, sizes: tuple[Size, ...], count: int) -> dict[Size, list[float]]:
     seconds: dict[Size, list[float]] = {size: [] for size in sizes}
     async with ground(folder) as here:
-        starts = {size: Start(here, f"rows-{size.rows}", await kept(size)) for size in sizes}
+        starts = {
+            size: Start(here, f"rows-{size.rows}", await cached_database(size)) for size in sizes
+        }
         for _ in range(count):
             for size, start in starts.items():
                 seconds[size].append(await start.measure())
@@ -132,9 +136,9 @@ async def _starts(folder: Path, sizes: tuple[Size, ...], count: int) -> dict[Siz
 def table(result: Rows) -> list[str]:
     kinds = list(searching.KINDS)
     lines = [
-        "How the store grows with its history; p50 / p99 in ms, durability full:",
+        "Growth with the history; p50 / p99 in ms, durability full:",
         "",
-        "      rows   channels   a turn committed   a channel woken      woken amid turns   "
+        "      rows   channels   a turn committed   a channel woken     woken after turns   "
         "bytes/row, index   start to ready",
     ]
     lines += [
@@ -149,15 +153,15 @@ def table(result: Rows) -> list[str]:
         for row in result.rows.values()
     ]
     if not page_cache.CAN_FORGET:
-        lines += ["", "This system cannot be told to forget a file: all of it was in memory."]
+        lines += ["", "This system cannot drop a file from memory: all of it was in memory."]
     return [
         *lines,
         "",
-        "Woken: from the disk, the files let go from memory before the first, and nothing else to "
-        "do. Amid turns: the same,",
-        f"but right after {TURNS} turns, whose journal may have to be brought into the database "
-        "then. A search: the newest",
-        f"{searching.HITS} hits, all in memory, the index opened each time.",
+        "Woken: from the disk, the files dropped from memory before the first, and nothing else to "
+        "do. After turns: the same,",
+        f"but right after {TURNS} turns, when their WAL may have to be copied into the database. "
+        "A search: the newest",
+        f"{searching.HITS} hits, all in memory; each search opens the index again.",
     ]
 
 

@@ -1,6 +1,6 @@
-"""How long `history search` takes, newest first, from the disk, and a whole command.
+"""The section `searching`: `history search` from the disk, and the whole command.
 
-Where all is in memory is in `rows`, by how many rows there are.
+The section `rows` measures searches in memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests.bench.children import installed
 from tests.bench.figures import Spread, spread
 from tests.bench.plan import Plan
 from tests.bench.store import page_cache
-from tests.bench.store.commanded import ended
+from tests.bench.store.commanded import time_command
 from tests.bench.store.grown import Size
-from tests.bench.store.kept import kept
+from tests.bench.store.kept import cached_database
 from tests.bench.store.latencies import HEADING, Latencies, latencies
 from tests.bench.store.texts import tag, word
 
@@ -42,7 +42,7 @@ KINDS: dict[str, Draw] = {
 
 @dataclass(frozen=True)
 class Searching:
-    """By kind of words, where nothing is in memory at first. command_s: a whole command."""
+    """The results. cold_by_kind: with nothing in memory at first. command_s: the whole command."""
 
     rows: int
     cold_by_kind: dict[str, Latencies]
@@ -50,20 +50,20 @@ class Searching:
 
 
 async def measure(folder: Path, plan: Plan) -> Searching:
-    database = await kept(SIZE)
+    database = await cached_database(SIZE)
     searches = QUICK_SEARCHES if plan.quick else SEARCHES
     await asyncio.to_thread(_search, database, "once")  # brings the index up to date
     command = [installed("rosey-llm"), "history", "search", "--database", str(database), word(20)]
-    command_s = [await ended(command) for _ in range(COMMANDS)]
+    command_s = [await time_command(command) for _ in range(COMMANDS)]
     page_cache.forget(database)
     cold = await asyncio.to_thread(_times, database, SIZE, searches)
     return Searching(SIZE.rows, cold, spread(command_s))
 
 
 def warm_times(database: Path, size: Size, searches: int) -> dict[str, Latencies]:
-    """`searches` of each kind, once the index is up to date and all is in memory.
+    """Time `searches` of each kind, with the index up to date and everything in memory.
 
-    Each opens the index anew.
+    Each search opens the index again.
     """
     _search(database, "once")
     for file in (database, path_of(database)):
@@ -99,8 +99,7 @@ def _search(database: Path, words: str) -> int:
 
 def table(result: Searching) -> list[str]:
     lines = [
-        f"Searching in {result.rows:,} rows from the disk, the newest {HITS} hits (from memory: "
-        "see `rows`):",
+        f"Searching {result.rows:,} rows on disk, the newest {HITS} hits (in memory: see `rows`):",
         "",
         f"               {HEADING}",
     ]

@@ -1,4 +1,4 @@
-"""A start, from the process to the line that says that it is ready."""
+"""Time the start of an engine, from the new process to its ready line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.bench.store.ground import Ground
 
 
 class Start:
-    """An engine on `database` that is started, and ended as soon as it is ready."""
+    """An engine on `database` that is started, and ended when it is ready."""
 
     def __init__(self, here: Ground, name: str, database: Path) -> None:
         variant = Variant(name, storage={"path": str(database)})
@@ -24,18 +24,18 @@ class Start:
         self._environment = {**os.environ, PASSWORD_VARIABLE: here.environment.nats_password}
 
     async def measure(self) -> float:
-        """Seconds until it was ready. Raises ChildFailed."""
+        """Return the seconds until it was ready. Raise ChildFailed."""
         began = perf_counter()
-        # Not by way of `running`, whose launcher would be in the figure.
+        # Not through `running`, whose launcher would be in the figure.
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=PIPE, env=self._environment, start_new_session=True
         )
         child = Child(self._name, process)
         try:
-            line = await child.line(START_LIMIT_S)
+            line = await child.read_line(START_LIMIT_S)
             taken_s = perf_counter() - began
             if "is ready" not in line:
-                raise ChildFailed(f"{self._name} said {line!r}")
+                raise ChildFailed(f"{self._name} wrote {line!r} instead of its ready line")
         finally:
             await child.end()
         return taken_s

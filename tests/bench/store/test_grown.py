@@ -1,4 +1,4 @@
-"""A grown database is what the engine would have written, or its figures mean nothing."""
+"""The large databases of the benchmark are what the engine itself would write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.bench.store.grown import WINDOW, Size, channel
 SIZE = Size(channels=30, exchanges=7)
 
 
-async def test_a_grown_history_is_proved_row_by_row(tmp_path: Path) -> None:
+async def test_every_row_of_a_grown_history_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "grown.db"
     await grown.grow(path, SIZE)
     with closing(open_reader(path)) as connection:
@@ -43,7 +43,7 @@ async def test_a_grown_channel_wakes_from_its_snapshot_as_from_its_history(tmp_p
     await database.close()
 
 
-def test_all_texts_differ_and_have_the_length_that_the_goals_speak_of() -> None:
-    said = [texts.text(number) for number in range(20_000)]
-    assert {len(each.encode()) for each in said} == {texts.BYTES}
-    assert len(set(said)) == len(said)
+def test_all_texts_differ_and_have_the_length_that_the_goals_name() -> None:
+    all_texts = [texts.text(number) for number in range(20_000)]
+    assert {len(each.encode()) for each in all_texts} == {texts.BYTES}
+    assert len(set(all_texts)) == len(all_texts)

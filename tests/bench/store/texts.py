@@ -1,4 +1,4 @@
-"""What is said in a grown history: texts that all differ, of words as common as words are."""
+"""The texts of a large history: all different, with words as frequent as in a language."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ PHRASES = 2**11
 PHRASE_BYTES = 48
 TAGS = 50_000
 _SYLLABLES = [c + v for c in "bdfgklmnprstvw" for v in ("a", "e", "i", "o", "u", "ai", "en", "or")]
-_SCATTER = 2654435761  # Knuth's: neighbours come to lie far apart, and no two in one place
+_SCATTER = 2654435761  # Knuth's: spreads neighbours far apart, with no collision
 
 
 def word(rank: int) -> str:
-    """The word that is the `rank`th most common, from 0; the same in each process."""
+    """Return the `rank`th most common word, from 0; the same in every process."""
     return _words[rank]
 
 
 def tag(number: int) -> str:
-    """A word that stands in one of TAGS texts."""
+    """Return a word that is in one of TAGS texts."""
     return f"case{number * _SCATTER % TAGS:05}"
 
 
 def text(number: int) -> str:
-    """The text with this number, below 2**32, of BYTES bytes."""
+    """Return the text with this number, below 2**32, of BYTES bytes."""
     scattered = number * _SCATTER & 0xFFFFFFFF
-    said = " ".join(
+    phrases = " ".join(
         (
             _phrases[scattered & 2047],
             _phrases[scattered >> 11 & 2047],
@@ -35,13 +35,13 @@ def text(number: int) -> str:
             _phrases[number & 2047],
         )
     )
-    return f"{said[: BYTES - 10]} {tag(number)}"
+    return f"{phrases[: BYTES - 10]} {tag(number)}"
 
 
 def _vocabulary(chance: random.Random) -> list[str]:
     known: dict[str, None] = {}
     while len(known) < WORDS:
-        # The common ones are short, as they are in languages.
+        # Common words are short, as in languages.
         syllables = 1 if len(known) < 60 else chance.choice((2, 2, 3))
         known["".join(chance.choices(_SYLLABLES, k=syllables))] = None
     return list(known)

@@ -1,4 +1,4 @@
-"""A turn as the engine writes it: the command put, its outcome settled, then marked as sent."""
+"""A turn as the engine writes it: put the command, settle its outcome, mark it published."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.bench.store.texts import text
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """A message and its answer, and the writes that store them."""
+
     channel: str
     request_id: str
     username: str
@@ -92,7 +94,7 @@ class Turn:
 
 
 def new_turn(channel: str, username: str, number: int) -> Turn:
-    """One that there has not been yet, as long as its number is new."""
+    """Return a turn; it is new if its number is."""
     return Turn(channel, f"bench-{number}", username, text(number), text(number + 1))
 
 

@@ -1,7 +1,7 @@
-"""How long a channel takes to wake whose conversation the system has in memory and we have not.
+"""The section `waking`: how long it takes to load a channel that is not in the engine's memory.
 
-Read through the engine's own memory and store; and as its people see it, by the first answer of an
-engine beside the second, then from the disk. What waking from the disk takes alone is in `rows`.
+Measured in the store, with the file in the system's memory; and in whole answers from the disk, a
+channel's first beside its second. The section `rows` measures waking from the disk alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.bench.plan import Plan
 from tests.bench.store import page_cache
 from tests.bench.store.ground import ground
 from tests.bench.store.grown import Size, channel
-from tests.bench.store.kept import copied
+from tests.bench.store.kept import copy_of
 from tests.bench.store.latencies import HEADING, Latencies, latencies
 
 SIZE = Size(channels=100_000, exchanges=5)
@@ -28,7 +28,7 @@ LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Waking:
-    """warm: the file is in memory; first, second: whole answers of an engine over NATS."""
+    """The results. warm: the file is in memory. first, second: whole answers over NATS."""
 
     channels: int
     rows: int
@@ -39,9 +39,9 @@ class Waking:
 
 async def measure(folder: Path, plan: Plan) -> Waking:
     size = FULL_SIZE if plan.full else SIZE
-    database = await copied(size, folder / "woken")
+    database = await copy_of(size, folder / "woken")
     numbers = random.Random(3).sample(range(size.channels), WOKEN + VISITED)
-    warm = await _woken(database, size, numbers[: QUICK_WOKEN if plan.quick else WOKEN])
+    warm = await _wake(database, size, numbers[: QUICK_WOKEN if plan.quick else WOKEN])
     page_cache.forget(database)
     names = [channel(number) for number in numbers[WOKEN:]]
     storage = {"path": str(database), "search_index": False}
@@ -54,24 +54,24 @@ async def measure(folder: Path, plan: Plan) -> Waking:
     return Waking(size.channels, size.rows, warm, first, second)
 
 
-async def _woken(database: Path, size: Size, numbers: list[int]) -> Latencies:
+async def _wake(database: Path, size: Size, numbers: list[int]) -> Latencies:
     command = module("store.keeper", str(database), str(size.channels))
     async with running("the store", command) as keeper:
-        for _ in range(2):  # the second time all of it is in memory
-            said = await keeper.ask({"do": "wake", "numbers": numbers}, LIMIT_S)
-    return latencies(said["taken_us"])
+        for _ in range(2):  # the second time, everything is in memory
+            answer = await keeper.ask({"do": "wake", "numbers": numbers}, LIMIT_S)
+    return latencies(answer["taken_us"])
 
 
 def table(result: Waking) -> list[str]:
     lines = [
-        f"Waking a channel of {result.channels:,}, {result.rows:,} rows, by random "
+        f"Waking random channels of {result.channels:,}, with {result.rows:,} rows "
         "(from the disk alone: see `rows`):",
         "",
         f"                              {HEADING}",
         f"from the system's memory      {result.warm}",
         f"first answer, from the disk   {result.first}",
-        f"second answer of that engine  {result.second}",
+        f"second answer, same channel   {result.second}",
     ]
     if not page_cache.CAN_FORGET:
-        lines.append("This system cannot be told to forget a file: all of it was in memory.")
+        lines.append("This system cannot drop a file from memory: all of it was in memory.")
     return lines
