@@ -1,6 +1,4 @@
-"""The processes of the engine's sections, all running: NATS, fake provider, engines, yardsticks,
-load.
-"""
+"""The running processes that the engine's sections share: NATS, provider, engines, load, ..."""
 
 from __future__ import annotations
 
