@@ -1,4 +1,4 @@
-"""A whole engine for a test: real nats-server, real SQLite file, real HTTP to the `llm` fake."""
+"""A whole engine for a test, with a real nats-server, a real SQLite file and a fake LLM server."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ from engine.config.loading import parse
 from engine.config.settings import Settings
 from tests.fakes.llm_server import LLMServer
 
-Heard = dict[str, Any]
+ReceivedMessage = dict[str, Any]
 WAIT_S = 20.0
 
 
 class Bot:
-    """A bot as a stranger would write it from the contract, without any of our code."""
+    """A bot as a stranger would write it from the documents, without any of our code.
+
+    received: messages, decoded, in order. raw: their bytes.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedMessage] = []
         self.raw: list[bytes] = []
         self._changed = asyncio.Condition()
 
@@ -46,12 +49,12 @@ class Bot:
 
     async def _on_msg(self, msg: Msg) -> None:
         async with self._changed:
-            self.heard.append(orjson.loads(msg.data))
+            self.received.append(orjson.loads(msg.data))
             self.raw.append(msg.data)
             self._changed.notify_all()
 
     async def chat(self, line: str, channel: str = "#lobby", **more: Any) -> None:
-        """`!chat <line>`; returns before any answer."""
+        """Send `!chat <line>`; return before any answer."""
         await self.send("rosey.command.chat", _command(line.split(" "), channel) | more)
 
     async def request(self, **message: Any) -> None:
@@ -63,18 +66,18 @@ class Bot:
 
     async def ask(
         self, line: str, channel: str = "#lobby", timeout: float = WAIT_S, **more: Any
-    ) -> Heard:
-        """`!chat <line>` and its outcome."""
+    ) -> ReceivedMessage:
+        """Send `!chat <line>`, and return its outcome."""
         return await self.call("rosey.command.chat", _command(line, channel) | more, timeout)
 
-    async def ask_until_answered(self, line: str, **more: Any) -> Heard:
-        """As a careful bot does it: with a request id, and again where nothing comes back."""
+    async def ask_until_answered(self, line: str, **more: Any) -> ReceivedMessage:
+        """Ask as a careful bot does: with a request id, and again if no answer comes."""
         for _ in range(100):
             try:
                 return await self.ask(line, timeout=1.0, **more)
             except nats.errors.Error:
                 await asyncio.sleep(0.05)
-        raise AssertionError("there was never an answer")
+        raise AssertionError("no answer came")
 
     async def call(
         self,
@@ -82,23 +85,23 @@ class Bot:
         message: Mapping[str, Any] | bytes,
         timeout: float = WAIT_S,
         **more: Any,
-    ) -> Heard:
+    ) -> ReceivedMessage:
         body = message if isinstance(message, bytes) else orjson.dumps(message)
         reply = await self.client.request(subject, body, timeout=timeout, **more)
-        answer: Heard = orjson.loads(reply.data)
+        answer: ReceivedMessage = orjson.loads(reply.data)
         return answer
 
-    async def outcomes(self, count: int) -> list[Heard]:
-        """The first `count` outcomes, in the order in which they were heard."""
-        await self.until(lambda: len(self.heard_outcomes()) >= count)
-        return self.heard_outcomes()[:count]
+    async def outcomes(self, count: int) -> list[ReceivedMessage]:
+        """Return the first `count` outcomes, in the order received, once they are there."""
+        await self.until(lambda: len(self.received_outcomes()) >= count)
+        return self.received_outcomes()[:count]
 
-    async def deltas(self, count: int) -> list[Heard]:
-        await self.until(lambda: len(self.heard_deltas()) >= count)
-        return self.heard_deltas()
+    async def deltas(self, count: int) -> list[ReceivedMessage]:
+        await self.until(lambda: len(self.received_deltas()) >= count)
+        return self.received_deltas()
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait until what was heard makes `reached` true."""
+        """Wait until the messages received make `reached` true."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(reached)
 
@@ -107,25 +110,28 @@ class Bot:
         await self.client.flush()
 
     async def close(self) -> None:
-        # Where the server was killed, nats-py may wait for ever for its socket to close. Earlier
-        # than after its pause of 2 s it would swallow the cancellation.
+        # If the server was killed, nats-py may wait for ever for its socket to close. In its first
+        # 2 s it would swallow a cancellation.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(4):
                 await self.client.close()
 
-    def heard_outcomes(self) -> list[Heard]:
-        return [each for each in self.heard if each["type"] != "llm_delta"]
+    def received_outcomes(self) -> list[ReceivedMessage]:
+        return [each for each in self.received if each["type"] != "llm_delta"]
 
-    def heard_deltas(self) -> list[Heard]:
-        return [each for each in self.heard if each["type"] == "llm_delta"]
+    def received_deltas(self) -> list[ReceivedMessage]:
+        return [each for each in self.received if each["type"] == "llm_delta"]
 
 
-def _command(args: object, channel: str) -> Heard:
+def _command(args: object, channel: str) -> ReceivedMessage:
     return {"command": "chat", "args": args, "channel_id": channel, "username": "alice"}
 
 
 class House:
-    """Start, stop and restart it; `bot` is connected while it runs."""
+    """An engine that a test can start, stop and restart; `bot` is connected while it runs.
+
+    config: the configuration; a test changes it before `open`, `restart` or `reload`.
+    """
 
     def __init__(self, folder: Path, llm: LLMServer) -> None:
         self.folder = folder
@@ -153,7 +159,7 @@ class House:
 
     @property
     def file(self) -> Path:
-        """The configuration file; written only by `reload`."""
+        """The configuration file; only `reload` writes it."""
         return self.folder / "rosey-llm.toml"
 
     @property
@@ -172,7 +178,7 @@ class House:
         return self
 
     async def reload(self) -> Changes:
-        """Write `config` as it is now to the service's file and have it taken up."""
+        """Write `config` to the service's file, and have the service reload it."""
         assert self.app is not None
         self.file.write_text(tomlkit.dumps(self.config))
         return await self.app.reloader.reload()
@@ -195,7 +201,7 @@ class House:
         await self.open()
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
-        """What the database says, read as an operator would: by a connection of one's own."""
+        """Query the database as an operator would, with a new connection."""
         path = self.folder / "data" / "rosey-llm.db"
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
@@ -205,7 +211,7 @@ class House:
             connection.close()
 
     def history(self, channel: str = "#lobby") -> list[tuple[str, str]]:
-        """(kind, content) of a channel, oldest first."""
+        """Return (kind, content) of a channel's rows, oldest first."""
         rows = self.rows(
             "SELECT kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
             " WHERE c.name = ? ORDER BY h.id",

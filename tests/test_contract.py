@@ -1,4 +1,4 @@
-"""The contract, line by line, over a real nats-server, a real database and real HTTP."""
+"""The message contract, rule by rule, over a real nats-server, database and HTTP server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ async def test_a_command_gets_an_answer_with_everything_the_contract_names(house
         {"command": "chat", "args": ["Hi", ""], "channel_id": "#lobby", "username": "alice"},
     ],
 )
-async def test_reading_is_liberal(house: House, message: dict[str, Any]) -> None:
+async def test_aliases_and_unknown_fields_are_accepted(
+    house: House, message: dict[str, Any]
+) -> None:
     answer = await house.bot.call("rosey.command.chat", message)
     assert (answer["content"], answer["username"]) == ("You said: Hi", "alice")
 
@@ -63,7 +65,7 @@ async def test_a_missing_username_is_user(house: House) -> None:
     assert answer["username"] == "User"
 
 
-async def test_the_reply_subject_gets_the_very_bytes_of_the_response(house: House) -> None:
+async def test_the_reply_subject_gets_the_same_bytes_as_the_response(house: House) -> None:
     reply = await house.bot.client.request(
         "rosey.command.chat", b'{"args": "Hi", "channel_id": "#lobby"}', timeout=10
     )
@@ -194,7 +196,9 @@ async def test_a_request_sent_again_while_it_waits_in_a_full_mailbox_is_not_refu
 ) -> None:
     house.config["channels"] = {"mailbox_limit": 1}
     await house.restart()
-    await house.bot.ask("help", channel="#other")  # nats-py's first request must come alone
+    await house.bot.ask(
+        "help", channel="#other"
+    )  # nats-py's first request must not run beside others
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
     await house.bot.chat("running", request_id="r0")
@@ -228,7 +232,7 @@ async def test_persona_lists_them_and_says_which_is_used(house: House) -> None:
         assert name in answer["content"]
 
 
-async def test_a_persona_switch_holds_for_its_channel_and_over_a_restart(house: House) -> None:
+async def test_a_persona_switch_applies_to_its_channel_and_survives_a_restart(house: House) -> None:
     answer = await house.bot.ask("persona Concise")
     assert (answer["action"], answer["persona"]) == ("persona", "concise")
     assert (await house.bot.ask("Hi"))["persona"] == "concise"
@@ -238,13 +242,13 @@ async def test_a_persona_switch_holds_for_its_channel_and_over_a_restart(house: 
     assert house.llm.prompts[-1][0] == house.llm.prompts[0][0]
 
 
-async def test_an_unknown_persona_is_an_error_that_names_those_there_are(house: House) -> None:
+async def test_an_unknown_persona_is_an_error_that_names_the_known_ones(house: House) -> None:
     error = await house.bot.ask("persona pirate")
     assert error["code"] == "unknown_persona"
     assert "default, concise, technical, creative" in error["error"]
 
 
-async def test_help_and_nothing_list_the_commands(house: House) -> None:
+async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
     for line in ("help", "HELP", "", "  "):
         answer = await house.bot.ask(line)
         assert answer["action"] == "help"
@@ -264,7 +268,7 @@ async def test_a_question_that_begins_like_a_command_is_a_question(house: House,
     assert (await house.bot.ask(line))["content"] == f"You said: {line}"
 
 
-async def test_stop_cuts_off_the_answer_and_what_waits_goes_on(house: House) -> None:
+async def test_stop_cuts_off_the_answer_and_waiting_messages_continue(house: House) -> None:
     house.llm.plan(Behaviour(hang_after=1))
     await house.bot.chat("tell me everything", request_id="long")
     await house.bot.chat("next", request_id="next")
@@ -338,7 +342,7 @@ async def test_complete_neither_reads_nor_changes_a_conversation(house: House) -
     assert [m["content"] for m in house.llm.prompts[-1][1:]] == ["one", "You said: one", "two"]
 
 
-async def test_a_completion_streams_where_it_is_asked_to_and_is_not_altered(house: House) -> None:
+async def test_a_completion_streams_if_asked_and_is_not_altered(house: House) -> None:
     message = {"action": "complete", "channel_id": "#lobby", "message": "raw", "stream": True}
     for text in ("    indented", "assistant: true", "Rosey: I am"):
         house.llm.plan(Behaviour(text=text))
@@ -349,7 +353,7 @@ async def test_a_completion_streams_where_it_is_asked_to_and_is_not_altered(hous
             lambda text=text, request_id=request_id: (  # type: ignore[misc]
                 text
                 == "".join(
-                    d["delta"] for d in house.bot.heard_deltas() if d["request_id"] == request_id
+                    d["delta"] for d in house.bot.received_deltas() if d["request_id"] == request_id
                 )
             )
         )
@@ -381,7 +385,7 @@ async def test_several_speakers_are_told_apart_and_the_bots_name_is_cut_off(hous
     ]
 
 
-async def test_complete_waits_for_no_message_of_its_channel(house: House) -> None:
+async def test_complete_does_not_wait_for_messages_of_its_channel(house: House) -> None:
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
     await house.bot.chat("slow", request_id="slow")
@@ -398,19 +402,19 @@ async def test_reset_by_request_is_like_reset_by_command(house: House) -> None:
     assert (answer["action"], "2 messages" in answer["content"]) == ("reset", True)
 
 
-async def test_the_deltas_joined_are_the_answer_and_their_numbers_have_no_gap(
+async def test_the_deltas_add_up_to_the_answer_and_their_indexes_have_no_gap(
     house: House,
 ) -> None:
-    # Long enough for some of them to come in one, also where the machine is slow.
+    # Long enough that several pieces share a delta, also on a slow machine.
     house.config["conversation"] = {"stream_interval_ms": 200}
     await house.restart()
     house.llm.plan(Behaviour(pieces=[f"word{i} " for i in range(40)], gap_s=0.01))
     await house.bot.chat("go", request_id="r")
     (answer,) = await house.bot.outcomes(1)
     await house.bot.until(
-        lambda: "".join(d["delta"] for d in house.bot.heard_deltas()) == answer["content"]
+        lambda: "".join(d["delta"] for d in house.bot.received_deltas()) == answer["content"]
     )
-    deltas = house.bot.heard_deltas()
+    deltas = house.bot.received_deltas()
     assert [each["index"] for each in deltas] == list(range(len(deltas)))
     assert {(each["channel_id"], each["request_id"]) for each in deltas} == {("#lobby", "r")}
     assert len(deltas) < 40
@@ -505,7 +509,7 @@ async def test_a_full_mailbox_answers_busy_and_says_how_many_are_ahead(house: Ho
     assert [o["request_id"] for o in outcomes if o["request_id"][0] == "r"] == ["r0", "r1", "r2"]
 
 
-async def test_the_order_of_a_channel_holds_over_both_inputs(house: House) -> None:
+async def test_both_inputs_share_the_order_of_a_channel(house: House) -> None:
     house.config["channels"] = {"mailbox_limit": 300}
     await house.restart()
     for number in range(100):

@@ -1,4 +1,4 @@
-"""`docs/messages.md` names every field of every message, and no other."""
+"""`docs/messages.md` names every field of every message, and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.house import House
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "messages.md").read_text()
 README = (ROOT / "README.md").read_text()
-NOT_READ = "command"  # bots say it, and the engine does not ask
+NOT_READ = "command"  # bots send it, and the engine ignores it
 IN = {"rosey.command.chat": ChatBody, "llm.request": RequestBody}
 
 
@@ -29,7 +29,7 @@ def section(name: str) -> str:
 
 
 def rows(name: str) -> dict[str, str]:
-    """What the section's table says of each field."""
+    """Return what the section's table says of each field."""
     return dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", section(name), re.MULTILINE))
 
 
@@ -39,7 +39,7 @@ def examples(text: str) -> list[dict[str, Any]]:
 
 
 def answer() -> dict[str, Any]:
-    """An answer with every field that one can have."""
+    """Return an answer with every possible field."""
     filled: dict[str, Any] = dict.fromkeys(Answer._fields, "")
     message: dict[str, Any] = orjson.loads(Answer(**filled | {"usage": Usage(1, 1)}).encode())
     return message

@@ -34,9 +34,9 @@ from engine.app import App
 from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
-from tests.engine.told_secrets import where_is
+from tests.engine.told_secrets import files_containing
 from tests.fakes.llm_server import LLMServer
-from tests.house import WAIT_S, Heard, House
+from tests.house import WAIT_S, House, ReceivedMessage
 from tests.traffic.servers import Server
 
 DUMP = Path(__file__).parent / "data" / "database_23a6b4f.sql"
@@ -90,9 +90,9 @@ class OldDatabase:
     async def _note_reply(self, msg: Msg) -> None:
         self.replies[msg.subject].append(msg.data)
 
-    def outcome(self, request_id: str) -> Heard:
+    def outcome(self, request_id: str) -> ReceivedMessage:
         (found,) = (
-            each for each in self.house.bot.heard_outcomes() if each["request_id"] == request_id
+            each for each in self.house.bot.received_outcomes() if each["request_id"] == request_id
         )
         return found
 
@@ -127,7 +127,7 @@ def contents(body: dict[str, Any]) -> list[str]:
 
 
 async def test_every_waiting_command_gets_its_outcome_in_order(old: OldDatabase) -> None:
-    heard = [each["request_id"] for each in old.house.bot.heard_outcomes()]
+    heard = [each["request_id"] for each in old.house.bot.received_outcomes()]
     assert [each for each in heard if each in IN_LOBBY] == IN_LOBBY
     assert len(heard) == OUTCOMES
     outcomes = [old.outcome(each) for each in [*IN_LOBBY, "w9"]]
@@ -152,7 +152,7 @@ async def test_a_waiting_command_keeps_its_options(old: OldDatabase, llm: LLMSer
     assert asked == ("asked-model", 0.75, 5)
     assert (old.outcome("w1")["persona"], old.outcome("w1")["username"]) == ("concise", "alice")
     assert (old.outcome("w9")["persona"], old.outcome("w9")["username"]) == ("technical", "carol")
-    assert {each["request_id"] for each in old.house.bot.heard_deltas()} >= {"w1", "w9"}
+    assert {each["request_id"] for each in old.house.bot.received_deltas()} >= {"w1", "w9"}
 
 
 async def test_the_conversation_in_a_snapshot_goes_on(
@@ -187,7 +187,7 @@ async def test_a_cut_off_erasure_is_finished_and_a_reload_is_answered(old: OldDa
     assert old.house.history("#porch") == [("message", "I am back"), ("answer", "Hello again")]
     assert {(row["username"], row["content"], row["salt"]) for row in erased} == {(None, "", None)}
     assert old.house.rows("PRAGMA user_version") == [{"user_version": 0}]  # the files are clean
-    assert where_is(old.path.parent, "secret", "in the attic") == []
+    assert files_containing(old.path.parent, "secret", "in the attic") == []
 
 
 async def test_unpublished_outcomes_go_out_with_the_very_same_bytes(old: OldDatabase) -> None:

@@ -1,4 +1,4 @@
-"""The whole story: ask, be answered, look into SQLite, be killed, come back, remember."""
+"""The whole service as a process: it answers, is killed, restarts, and remembers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ api_key = "${{STORY_KEY}}"
 
 
 class Service:
-    """`rosey-llm run` in a process of its own, as an operator starts it."""
+    """A running `rosey-llm run`, started as an operator starts it; `ready` is its first line."""
 
     def __init__(self, process: asyncio.subprocess.Process, ready: str) -> None:
         self.process = process
@@ -37,7 +37,7 @@ class Service:
         self.url = ready.split("NATS ")[1].split(",")[0]
 
     async def end(self, number: signal.Signals) -> int:
-        """Send a signal; the exit code."""
+        """Send a signal; return the exit code."""
         self.process.send_signal(number)
         return await self.process.wait()
 
@@ -66,9 +66,7 @@ async def service(folder: Path, llm: LLMServer) -> AsyncIterator[Service]:
         await process.communicate()
 
 
-async def test_one_channel_from_its_first_message_over_a_kill_to_the_next(
-    tmp_path: Path, llm: LLMServer
-) -> None:
+async def test_a_conversation_continues_after_a_kill(tmp_path: Path, llm: LLMServer) -> None:
     house = House(tmp_path, llm)
     async with service(tmp_path, llm) as running:
         assert f"database {tmp_path}" in running.ready
@@ -105,7 +103,7 @@ async def test_what_was_accepted_before_a_kill_is_answered_after_it_in_order(
         for number in range(4):
             await bot.chat(f"m{number}", request_id=f"r{number}")
         await llm.wait_for_requests(1)
-        await bot.ask("help", channel="#other")  # behind the others: they are on disk
+        await bot.ask("help", channel="#other")  # answered after the others were stored
         await running.end(signal.SIGKILL)
         await bot.close()
     hold.set()
@@ -123,7 +121,7 @@ async def test_what_was_accepted_before_a_kill_is_answered_after_it_in_order(
     assert house.rows("SELECT * FROM mailbox") == []
 
 
-async def test_sigterm_finishes_the_answer_in_hand_and_a_second_signal_does_not_wait(
+async def test_sigterm_finishes_the_running_answer_and_a_second_signal_does_not_wait(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     hold = asyncio.Event()
@@ -137,7 +135,7 @@ async def test_sigterm_finishes_the_answer_in_hand_and_a_second_signal_does_not_
         assert b"draining" in await running.process.stdout.readline()
         hold.set()
         assert (await bot.outcomes(1))[0]["content"] == "You said: Hi"
-        await bot.close()  # while the server is there: else nats-py may trip over its own feet
+        await bot.close()  # while the server runs: otherwise nats-py may fail in closing
         assert await running.process.wait() == 0
     async with service(tmp_path, llm) as running:
         bot = await Bot.connect(running.url)
@@ -152,7 +150,9 @@ async def test_sigterm_finishes_the_answer_in_hand_and_a_second_signal_does_not_
 
 
 @pytest.mark.parametrize("place", ["ps", "files"])
-async def test_the_key_stands_nowhere(tmp_path: Path, llm: LLMServer, place: str) -> None:
+async def test_the_key_is_in_no_argument_and_no_file(
+    tmp_path: Path, llm: LLMServer, place: str
+) -> None:
     async with service(tmp_path, llm) as running:
         bot = await Bot.connect(running.url)
         llm.plan(Behaviour(status=401, body={"error": {"message": "wrong key sk-story"}}))

@@ -1,4 +1,4 @@
-"""`make chaos`: engines that are killed, servers that go away, and a count of what got lost."""
+"""The command of `make chaos`: kills engines under load and counts what was lost."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from pathlib import Path
 import click
 
 from tests.chaos.breakages import BREAKAGES
-from tests.chaos.run import Outcome, Plan, run
+from tests.chaos.run import Plan, RunResult, run
 
 
 @click.command()
-@click.option("--kills", default=500, show_default=True, help="End after so many kills.")
+@click.option("--kills", default=500, show_default=True, help="Stop after this many kills.")
+@click.option("--seconds", default=1200.0, show_default=True, help="Stop after this many seconds.")
 @click.option(
-    "--seconds", default=1200.0, show_default=True, help="End after so long at the latest."
+    "--seed", type=int, default=None, help="Seed of the random choices; a new one by default."
 )
-@click.option("--seed", type=int, default=None, help="Repeat a run's dice; random by default.")
 @click.option(
-    "--break", "breakage", type=click.Choice(sorted(BREAKAGES)), help="Break the engine first."
+    "--break",
+    "breakage",
+    type=click.Choice(sorted(BREAKAGES)),
+    help="Break the engine on purpose; the run must fail.",
 )
-@click.option("--keep", is_flag=True, help="Keep the run's folder.")
+@click.option("--keep", is_flag=True, help="Do not delete the run's folder.")
 def main(kills: int, seconds: float, seed: int | None, breakage: str | None, keep: bool) -> None:
-    """Kill engines under load. Exit codes: 0 nothing was wrong, 1 something was."""
+    """Kill engines under load. Exit codes: 0 no fault was found, 1 faults were found."""
     plan = Plan(
         seed=secrets.randbelow(10**9) if seed is None else seed,
         kills=kills,
@@ -36,18 +39,18 @@ def main(kills: int, seconds: float, seed: int | None, breakage: str | None, kee
     click.echo(f"seed {plan.seed}: up to {kills} kills within {seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix="rosey-chaos-"))
     try:
-        outcome = _run(plan, folder)
+        result = _run(plan, folder)
     finally:
         if not keep:
             shutil.rmtree(folder)
-    for line in outcome.lines():
+    for line in result.lines():
         click.echo(line)
     if keep:
         click.echo(f"kept in {folder}")
-    sys.exit(not outcome.good)
+    sys.exit(not result.good)
 
 
-def _run(plan: Plan, folder: Path) -> Outcome:
+def _run(plan: Plan, folder: Path) -> RunResult:
     return asyncio.run(run(plan, folder, click.echo))
 
 

@@ -1,4 +1,4 @@
-"""Engines that are broken on purpose: the harness must find each of them out."""
+"""Ways to break an engine on purpose: the chaos run must detect each of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from storage import mailboxes, snapshots
 from storage.history import PastRow
 from storage.mailboxes import Acceptance, Settled
 from storage.snapshots import LoadedSnapshot
-from tests.chaos.kill_points import replace
+from tests.chaos.kill_points import replace_attribute
 
 
 def publish_before_commit() -> None:
-    """An answer goes out, and then it is kept."""
+    """Publish an answer before it is stored."""
     settle = ChannelActor._settle
 
-    async def hasty(
+    async def publish_first(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
         request, outcome = turn.envelope.request, result.outcome
@@ -39,14 +39,14 @@ def publish_before_commit() -> None:
         )
         return await settle(self, row_id, turn, result)
 
-    replace(ChannelActor, "_settle", hasty)
+    replace_attribute(ChannelActor, "_settle", publish_first)
 
 
 def no_dedupe() -> None:
-    """A request that is sent again is a new one."""
+    """Treat a request that is sent again as a new one."""
     put = mailboxes.put
 
-    def forgetful(
+    def forget_and_put(
         connection: sqlite3.Connection, channel: str, request_id: str, **more: Any
     ) -> Acceptance:
         connection.execute(
@@ -56,15 +56,15 @@ def no_dedupe() -> None:
         )
         return put(connection, channel, request_id, **more)
 
-    replace(mailboxes, "put", forgetful)
-    replace(mailboxes, "find_settled", lambda *_, **__: None)
+    replace_attribute(mailboxes, "put", forget_and_put)
+    replace_attribute(mailboxes, "find_settled", lambda *_, **__: None)
 
 
 def reset_lost_on_waking() -> None:
-    """A reset holds as long as the channel stays in memory."""
+    """Forget a reset when the channel is loaded from disk."""
     load = snapshots.load
 
-    def unreset(
+    def load_without_resets(
         connection: sqlite3.Connection, name: str, *args: Any, **more: Any
     ) -> LoadedSnapshot:
         rows = connection.execute(
@@ -76,32 +76,34 @@ def reset_lost_on_waking() -> None:
         upto = load(connection, name, *args, **more).upto
         return LoadedSnapshot(None, 0, upto, [PastRow(*values) for values in rows])
 
-    replace(snapshots, "load", unreset)
+    replace_attribute(snapshots, "load", load_without_resets)
 
 
 def persona_lost_on_waking() -> None:
-    """Only a snapshot knows the persona."""
+    """Forget a persona switch that is not in the snapshot."""
     load = snapshots.load
 
-    def indifferent(*args: Any, **more: Any) -> LoadedSnapshot:
+    def load_without_personas(*args: Any, **more: Any) -> LoadedSnapshot:
         loaded = load(*args, **more)
         return changed(loaded, rows=[row for row in loaded.rows if row.kind != "persona"])
 
-    replace(snapshots, "load", indifferent)
+    replace_attribute(snapshots, "load", load_without_personas)
 
 
 def snapshot_ahead() -> None:
-    """A snapshot claims to reach further than it does."""
+    """Store snapshots that claim to cover later rows than they do."""
     save = snapshots.save
 
-    def bold(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes) -> None:
+    def save_too_far(
+        connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes
+    ) -> None:
         save(connection, name, upto + 40, ts_ms, body)
 
-    replace(snapshots, "save", bold)
+    replace_attribute(snapshots, "save", save_too_far)
 
 
 def newest_first() -> None:
-    """A mailbox that is a stack."""
+    """Take the newest command out of the mailbox first."""
 
     def take(self: Mailbox) -> Envelope:
         envelopes: deque[Envelope] = self._envelopes
@@ -109,17 +111,17 @@ def newest_first() -> None:
         self._bytes -= envelope.size_bytes
         return envelope
 
-    replace(Mailbox, "take", take)
+    replace_attribute(Mailbox, "take", take)
 
 
 def mailbox_forgotten() -> None:
-    """What was waiting at a crash stays where it is."""
-    replace(mailboxes, "waiting", lambda _: [])
+    """Ignore the commands that were waiting at a crash."""
+    replace_attribute(mailboxes, "waiting", lambda _: [])
 
 
 def outbox_forgotten() -> None:
-    """What was committed and perhaps not published stays where it is."""
-    replace(mailboxes, "unpublished", lambda _: [])
+    """Ignore the outcomes that were committed but perhaps not published."""
+    replace_attribute(mailboxes, "unpublished", lambda _: [])
 
 
 BREAKAGES: dict[str, Callable[[], None]] = {

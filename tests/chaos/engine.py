@@ -1,4 +1,4 @@
-"""An engine's process, from the outside: spawned warm, started, stopped, killed, reaped."""
+"""A handle of an engine's process: spawn, start, signal, wait for and kill it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.chaos.kill_points import VARIABLE
 ROOT = Path(__file__).parents[2]
 
 
-class Engine:
-    """One life. `go` starts what `spawn` has made ready."""
+class EngineProcess:
+    """A process that runs one engine. `spawn` loads the code, `start` starts the engine."""
 
     def __init__(self, process: asyncio.subprocess.Process, kill_at: str | None) -> None:
         self.kill_at = kill_at
@@ -26,7 +26,10 @@ class Engine:
     async def spawn(
         cls, config: Path, log: Path, kill_at: str | None = None, breakage: str | None = None
     ) -> Self:
-        """`kill_at` is a kill point and a count: `before_settled:3`."""
+        """Spawn a process that waits for `start`.
+
+        kill_at: a kill point and a count, as in `before_settled:3`.
+        """
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
         if kill_at:
             environment[VARIABLE] = kill_at
@@ -39,7 +42,7 @@ class Engine:
                 stderr=errors,
                 cwd=ROOT,
                 env=environment,
-                # Ctrl-C is for the harness, which then ends its children.
+                # Ctrl-C must reach only the harness, which then ends its children.
                 start_new_session=True,
             )
         return cls(process, kill_at)
@@ -50,17 +53,17 @@ class Engine:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it lives; negative: the signal that ended it."""
+        """None while the process lives; the negative signal number if a signal ended it."""
         return self._process.returncode
 
-    async def go(self) -> None:
+    async def start(self) -> None:
         assert self._process.stdin is not None
         with suppress(ConnectionError):
             self._process.stdin.write(b"go\n")
             await self._process.stdin.drain()
 
-    async def line(self, limit_s: float) -> str | None:
-        """What it says next; None where it ends or says nothing in time."""
+    async def read_line(self, limit_s: float) -> str | None:
+        """Return the next line of its output; None if it ended or printed nothing in time."""
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(limit_s):
@@ -73,8 +76,8 @@ class Engine:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    async def ended(self, limit_s: float) -> int | None:
-        """Its exit code; None where it still lives after `limit_s`."""
+    async def wait(self, limit_s: float) -> int | None:
+        """Return its exit code; None if it still lives after `limit_s`."""
         try:
             async with asyncio.timeout(limit_s):
                 return await self._process.wait()
@@ -82,7 +85,7 @@ class Engine:
             return None
 
     async def kill(self) -> int:
-        """SIGKILL, and wait until the kernel has taken everything from it."""
+        """Send SIGKILL, and return the exit code once the process is gone."""
         self.signal(signal.SIGKILL)
         code = await self._process.wait()
         if self._process.stdin is not None:

@@ -1,7 +1,7 @@
-"""`rosey-llm run` as a process that can be made to die at a named point, or be broken on purpose.
+"""`rosey-llm run` as a process that dies at a kill point, or that is broken on purpose.
 
-It imports everything and then waits for a line on its standard input, so that the next engine is
-warm when the one before it is killed. SIGUSR1 makes it say how many tasks it has.
+It imports everything and then waits for a line on its standard input, so that the next engine can
+start at once when the one before it is killed. On SIGUSR1 it prints how many tasks it has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--break", dest="breakage", choices=sorted(BREAKAGES))
     arguments = parser.parse_args()
-    _die_with_the_parent()
+    _die_with_parent()
     settings = load(arguments.config)
     logging.basicConfig(
         stream=sys.stderr,
@@ -46,20 +46,20 @@ def main() -> None:
 
 
 async def _run(settings: Settings) -> None:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_tasks)
-    await run(settings, _say)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _print_task_count)
+    await run(settings, _print)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _say_tasks() -> None:
-    _say(orjson.dumps({"tasks": len(asyncio.all_tasks())}).decode())
+def _print_task_count() -> None:
+    _print(orjson.dumps({"tasks": len(asyncio.all_tasks())}).decode())
 
 
-def _die_with_the_parent() -> None:
+def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() == 1:

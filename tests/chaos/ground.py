@@ -1,4 +1,4 @@
-"""Where a run takes place: a folder, a configuration, a database that keeps a record of itself."""
+"""The folder of a chaos run: configuration, log, and a database that records each commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import orjson
 
 from storage.migrations import migrate
 
-# Triggers write in the same transaction as the engine: whatever it accepts or settles is on record,
-# also where it is gone later.
+# The triggers write in the engine's own transactions: everything it accepts or settles is recorded,
+# also if it is deleted later.
 _RECORD = """
 CREATE TABLE chaos_accepted (n INTEGER PRIMARY KEY AUTOINCREMENT, channel_id INTEGER,
     request_id TEXT, command TEXT, at_ms INTEGER);
@@ -31,8 +31,8 @@ END;
 """
 
 
-class Ground:
-    """`database` is what all engines of a run share, `log` what they write to stderr."""
+class RunFolder:
+    """The files of a run. All its engines share `database`, and write their stderr to `log`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,10 @@ class Ground:
         self.log = folder / "engine.log"
 
     def prepare(self, config: Mapping[str, Any], *, on_record: bool = True) -> None:
-        """Write the configuration, and make the database before any engine does."""
+        """Write the configuration, and create the database with triggers that record commits.
+
+        on_record: False leaves the database to the engine.
+        """
         self.config.write_text(_toml(config))
         self.config.chmod(0o600)
         if on_record:
@@ -52,15 +55,18 @@ class Ground:
                 connection.executescript(_RECORD)
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
-        """Read as an operator would. The connection is closed again: while somebody holds one, a
-        new engine has no write-ahead log to recover, and that must be part of a run."""
+        """Query the database with a new connection.
+
+        It is closed again: while a connection is open, a new engine has no WAL to recover, and WAL
+        recovery must be part of a run.
+        """
         uri = f"file:{self.database}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(sql, parameters).fetchall()
 
     def committed(self, channel: str, request_id: str) -> bytes | None:
-        """The outcome that this request has in the database now."""
+        """Return the outcome of this request that is in the database now."""
         found = self.rows(
             "SELECT o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
             " WHERE c.name = ? AND o.request_id = ?",

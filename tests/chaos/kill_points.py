@@ -1,12 +1,12 @@
-"""Places at which the engine can be made to die, put in from outside: the product has no hooks.
+"""Points at which a chaos run can kill an engine, patched in: the product has no hooks for them.
 
-before_accepted   after_accepted     around the commit that takes a command in
+before_accepted   after_accepted     around the commit that accepts a command
 before_attempted  after_attempted    around the commit that counts an attempt
 before_settled    after_settled      around the commit of a turn and its outcome
-before_published                     committed, and not yet handed to NATS
+before_published                     committed, not handed to NATS yet
 while_published                      handed to NATS, which has not confirmed it
-after_published                      NATS has it, and its outbox row does not say so yet
-before_marked     after_marked       around the commit that says so
+after_published                      confirmed by NATS, not marked in the outbox yet
+before_marked     after_marked       around the commit that marks it as published
 before_snapshot   after_snapshot     around the commit of a snapshot
 """
 
@@ -39,37 +39,37 @@ POINTS = [*COMMITS, "before_published", "while_published", "after_published"]
 
 
 class KillPoint:
-    """Ends this process with SIGKILL when it comes to `name` for the `count`-th time."""
+    """A point that kills this process with SIGKILL when it is reached for the `count`-th time."""
 
     def __init__(self, name: str, count: int) -> None:
         if name not in POINTS:
             raise ValueError(f"no kill point {name}; there are {', '.join(POINTS)}")
         self._name = name
         self._left = count
-        # What the open transaction holds; only the writer thread touches it.
-        self.inside: set[str] = set()
+        # The kinds of writes in the open transaction; used by the writer thread only.
+        self.writes: set[str] = set()
 
-    def pass_by(self, name: str) -> None:
+    def reach(self, name: str) -> None:
         if name != self._name:
             return
         self._left -= 1
         if self._left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def pass_commit(self, when: str) -> None:
-        for write in sorted(self.inside):
-            self.pass_by(f"{when}_{write}")
+    def reach_commit(self, when: str) -> None:
+        for write in sorted(self.writes):
+            self.reach(f"{when}_{write}")
 
 
 def install_from_environment() -> None:
-    """`before_settled:3` in the environment dies before the third such commit."""
-    if said := os.environ.get(VARIABLE):
-        name, _, count = said.partition(":")
+    """Install the environment's kill point; `before_settled:3` dies before the third commit."""
+    if setting := os.environ.get(VARIABLE):
+        name, _, count = setting.partition(":")
         _install(KillPoint(name, int(count or 1)))
 
 
-def replace(owner: object, name: str, new: object) -> Any:
-    """Put `new` in the place of an attribute; what stood there."""
+def replace_attribute(owner: object, name: str, new: object) -> Any:
+    """Set an attribute, and return its old value."""
     old = getattr(owner, name)
     setattr(owner, name, new)
     return old
@@ -77,25 +77,25 @@ def replace(owner: object, name: str, new: object) -> Any:
 
 def _install(point: KillPoint) -> None:
     for write, (module, name) in _WRITES.items():
-        replace(module, name, _noting(point, write, getattr(module, name)))
-    batching.KINDS[:] = [_noting_kind(point, kind) for kind in batching.KINDS]
-    replace(sqlite3, "connect", partial(_connect, sqlite3.connect, point))
+        replace_attribute(module, name, _recording(point, write, getattr(module, name)))
+    batching.KINDS[:] = [_recording_kind(point, kind) for kind in batching.KINDS]
+    replace_attribute(sqlite3, "connect", partial(_connect, sqlite3.connect, point))
     _install_in_publisher(point)
 
 
-def _noting(point: KillPoint, write: str, work: Callable[..., Any]) -> Callable[..., Any]:
+def _recording(point: KillPoint, write: str, work: Callable[..., Any]) -> Callable[..., Any]:
     def noted(*args: Any, **more: Any) -> Any:
-        point.inside.add(write)
+        point.writes.add(write)
         return work(*args, **more)
 
     return noted
 
 
-def _noting_kind(point: KillPoint, kind: BatchKind) -> BatchKind:
-    """The same writes, where several are done in one go."""
+def _recording_kind(point: KillPoint, kind: BatchKind) -> BatchKind:
+    """Return the batched form of the same write, recorded too."""
     name = kind.one.__name__
     write = next(write for write, place in _WRITES.items() if place == (mailboxes, name))
-    return kind._replace(one=getattr(mailboxes, name), all=_noting(point, write, kind.all))
+    return kind._replace(one=getattr(mailboxes, name), all=_recording(point, write, kind.all))
 
 
 def _connect(
@@ -113,12 +113,12 @@ def _connection_class(point: KillPoint) -> type[sqlite3.Connection]:
     class Connection(sqlite3.Connection):
         def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             if sql.startswith("BEGIN"):
-                point.inside.clear()
+                point.writes.clear()
             if sql == "COMMIT":
-                point.pass_commit("before")
+                point.reach_commit("before")
             cursor: sqlite3.Cursor = super().execute(sql, *parameters)
             if sql == "COMMIT":
-                point.pass_commit("after")
+                point.reach_commit("after")
             return cursor
 
     return Connection
@@ -128,19 +128,19 @@ def _install_in_publisher(point: KillPoint) -> None:
     publish, send, sent = Publisher.publish, Publisher._send, Publisher._sent
 
     def new_publish(self: Publisher, outcome: Settled) -> None:
-        point.pass_by("before_published")
+        point.reach("before_published")
         publish(self, outcome)
 
     async def new_send(self: Publisher, parcel: Parcel) -> None:
         await send(self, parcel)
         if parcel.outbox_id is not None:
-            point.pass_by("while_published")
+            point.reach("while_published")
 
     def new_sent(self: Publisher, batch: list[Parcel]) -> None:
         if any(parcel.outbox_id is not None for parcel in batch):
-            point.pass_by("after_published")
+            point.reach("after_published")
         sent(self, batch)
 
-    replace(Publisher, "publish", new_publish)
-    replace(Publisher, "_send", new_send)
-    replace(Publisher, "_sent", new_sent)
+    replace_attribute(Publisher, "publish", new_publish)
+    replace_attribute(Publisher, "_send", new_send)
+    replace_attribute(Publisher, "_sent", new_sent)

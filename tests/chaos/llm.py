@@ -1,4 +1,4 @@
-"""The language model of a run: every answer differs from every other, and some calls fail."""
+"""A language model server for chaos runs: all its answers differ, and some of its calls fail."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from tests.fakes.llm_server import CHAT_PATHS, Behaviour, LLMServer, RecordedReq
 
 Prompt = tuple[str, ...]
 _PERSONAS = {persona.prompt: name for name, persona in BUILT_IN.items()}
-_ASKED = re.compile(r"say (\S+)$")
+_QUESTION = re.compile(r"say (\S+)$")
 
 
-def asked(request_id: str) -> str:
-    """What a bot says; the id in it is how a prompt is known again."""
+def question(request_id: str) -> str:
+    """Return the text of a bot's message; the id in it identifies its prompt."""
     return f"say {request_id}"
 
 
-class Model(LLMServer):
-    """`seen` has the prompts of each request id: the persona's name, then what was said, in order.
+class FlakyLLMServer(LLMServer):
+    """A language model server that fails some calls while `failing` is set.
 
-    A repeated question gets another answer, so that an answer that was made twice shows.
+    seen: the prompts of each request id, each as the persona's name and then the messages in order.
+    The same question gets a different answer each time, so that a second generation shows.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -39,16 +40,16 @@ class Model(LLMServer):
     async def _answer(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
         if request.path in CHAT_PATHS:
             messages: list[dict[str, Any]] = request.body["messages"]
-            found = _ASKED.search(messages[-1]["content"])
+            found = _QUESTION.search(messages[-1]["content"])
             self.seen[found[1] if found else "?"].append(_short(messages))
             self.plan(self._behaviour())
-        # They would hold every prompt of a long run.
+        # These lists would keep every prompt of a long run.
         self.requests.clear()
         self.prompts.clear()
         await super()._answer(request, writer)
 
     def _say(self, body: dict[str, Any]) -> str:
-        found = _ASKED.search(body["messages"][-1]["content"])
+        found = _QUESTION.search(body["messages"][-1]["content"])
         return f"said {found[1] if found else '?'} for the time {next(self._numbers)}"
 
     def _behaviour(self) -> Behaviour:

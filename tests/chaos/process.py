@@ -1,4 +1,4 @@
-"""What a process holds now: memory, open files, threads, and the tasks of its event loop."""
+"""What an engine's process uses now: memory, open files, threads and event loop tasks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Self
 
 import orjson
 
-from tests.chaos.engine import Engine
+from tests.chaos.engine import EngineProcess
 
-SAY_LIMIT_S = 30.0
+ANSWER_LIMIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of a living engine on Linux; `tasks` as it says itself."""
+class ProcessUsage:
+    """A measurement of a running engine, from /proc (Linux); `tasks` is what the engine reports."""
 
     rss_mib: float
     fds: int
@@ -25,18 +25,18 @@ class Figures:
     tasks: int
 
     @classmethod
-    async def of(cls, engine: Engine) -> Self:
+    async def of(cls, engine: EngineProcess) -> Self:
         status = dict(
             line.split(":", 1)
             for line in Path(f"/proc/{engine.pid}/status").read_text().splitlines()
         )
         engine.signal(signal.SIGUSR1)
-        said = await engine.line(SAY_LIMIT_S)
+        answer = await engine.read_line(ANSWER_LIMIT_S)
         return cls(
             int(status["VmRSS"].split()[0]) / 1024,
             len(os.listdir(f"/proc/{engine.pid}/fd")),
             int(status["Threads"]),
-            orjson.loads(said)["tasks"] if said else -1,
+            orjson.loads(answer)["tasks"] if answer else -1,
         )
 
     @staticmethod

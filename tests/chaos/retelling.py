@@ -1,4 +1,4 @@
-"""What a channel's history means, told anew from its rows: the model that the engine must match."""
+"""What a channel's history means, computed from its rows independently of the engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.llm import Prompt, asked
+from tests.chaos.llm import Prompt, question
 
 MAX_CONTEXT_MESSAGES = 8
 PAIRS_KEPT = MAX_CONTEXT_MESSAGES // 2
@@ -16,8 +16,11 @@ Pair = tuple[str, str, str]
 
 
 @dataclass
-class Retelling:
-    """`prompts` are what each request must have been asked with, and `personas` who answered."""
+class ReplayedHistory:
+    """A channel's state after its history, with what each of its turns must have looked like.
+
+    prompts: the prompt of each request id. personas: the persona that answered it.
+    """
 
     persona: str = "default"
     chosen: str | None = None
@@ -26,14 +29,14 @@ class Retelling:
     personas: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Retelling:
-        """The rows of one channel, oldest first."""
-        told = cls()
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> ReplayedHistory:
+        """Replay the rows of one channel, oldest first."""
+        replayed = cls()
         message: Mapping[str, Any] | None = None
         for row in rows:
-            told._row(row, message)
+            replayed._row(row, message)
             message = row if row["kind"] == "message" else None
-        return told
+        return replayed
 
     @property
     def window(self) -> list[Pair]:
@@ -42,9 +45,9 @@ class Retelling:
     def _row(self, row: Mapping[str, Any], message: Mapping[str, Any] | None) -> None:
         request_id = row["request_id"]
         if row["kind"] == "prompt":
-            self.prompts[request_id] = (f"user {asked(request_id)}",)
+            self.prompts[request_id] = (f"user {question(request_id)}",)
         elif request_id not in self.prompts:
-            self.prompts[request_id] = self._prompt(row["username"], asked(request_id))
+            self.prompts[request_id] = self._prompt(row["username"], question(request_id))
             self.personas[request_id] = self.persona
         match row["kind"]:
             case "answer" if message is not None:
@@ -59,9 +62,9 @@ class Retelling:
         named = len({username, *(pair[0] for pair in shown)}) > 1
         lines = [f"system {self.persona}"]
         for name, said, answer in shown:
-            lines += [f"user {_said(name, said, named)}", f"assistant {answer}"]
-        return (*lines, f"user {_said(username, text, named)}")
+            lines += [f"user {_line(name, said, named)}", f"assistant {answer}"]
+        return (*lines, f"user {_line(username, text, named)}")
 
 
-def _said(username: str, text: str, named: bool) -> str:
+def _line(username: str, text: str, named: bool) -> str:
     return f"{username}: {text}" if named else text

@@ -1,4 +1,4 @@
-"""One run: a server, a model, bots, engines that die, and the verdict on all of it."""
+"""A chaos run: starts NATS, a model server and bots, kills engines, and judges the result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.traffic.embedded.server import EmbeddedNats
-from tests.chaos.bots import Bot, Diary
-from tests.chaos.engine import Engine
-from tests.chaos.ground import Ground
-from tests.chaos.llm import Model
+from tests.chaos.bots import Bot, RequestLog
+from tests.chaos.engine import EngineProcess
+from tests.chaos.ground import RunFolder
+from tests.chaos.llm import FlakyLLMServer
 from tests.chaos.retelling import MAX_CONTEXT_MESSAGES
 from tests.chaos.saboteur import DRAIN_LIMIT_S, Damage, Saboteur
-from tests.chaos.verdict import SHOWN, Evidence, Verdict, judge, table
+from tests.chaos.verdict import SHOWN, Evidence, Verdict, format_table, judge
 from tests.chaos.witness import Ledger, Witness
 
 CHANNELS = [*(f"#room-{number}" for number in range(28)), "a.b *>", "Grüße 🐿"]
@@ -42,9 +42,10 @@ CHECKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Ends after `kills` or `seconds`, whichever comes first.
+    """The parameters of a run; it ends after `kills` or `seconds`, whichever comes first.
 
-    patience_s: how long the bots may go on asking the last engine. breakage: one of BREAKAGES.
+    patience_s: how long the bots may go on resending to the last engine.
+    breakage: one of BREAKAGES.
     """
 
     seed: int
@@ -58,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     plan: Plan
     evidence: Evidence
     verdict: Verdict
@@ -68,10 +69,10 @@ class Outcome:
         return not any(self.verdict.faults.values())
 
     def lines(self) -> Iterator[str]:
-        """The table at the end of a run."""
+        """Yield the lines of the table at the end of a run."""
         verdict, damage, ledger = self.verdict, self.evidence.damage, self.evidence.ledger
         kinds = sorted(damage.kills.items())
-        yield from table(
+        yield from format_table(
             [
                 ("seed", self.plan.seed),
                 ("accepted", verdict.accepted),
@@ -80,10 +81,10 @@ class Outcome:
                 ("failed", _counts(verdict.failed.items())),
                 *((f"{kind} (must be 0)", verdict.count(kind)) for kind in MUST_BE_ZERO),
                 *((f"  {kind} (must be 0)", verdict.count(kind)) for kind in CHECKS),
-                ("order not judged, for want of a server", verdict.not_judged),
+                ("order not judged, no server then", verdict.not_judged),
                 ("copies heard of the outcomes", sum(ledger.copies.values())),
                 ("refusals", _counts(ledger.refusals.items())),
-                ("looks whether it was committed", ledger.looks),
+                ("checks whether it was committed", ledger.commit_checks),
                 ("prompts compared", sum(map(len, self.evidence.prompts.values()))),
                 ("kills survived", damage.killed),
                 *((f"  {kind}", number) for kind, number in kinds),
@@ -97,71 +98,78 @@ class Outcome:
         yield "good" if self.good else "NOT GOOD"
 
 
-async def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Everything that it makes is in `folder` and ends with it. `say` hears how far it is."""
+async def run(
+    plan: Plan, folder: Path, report: Callable[[str], None] = lambda _: None
+) -> RunResult:
+    """Carry out a run. All its files are in `folder`; `report` is called with its progress."""
     # nats-py logs each failed attempt to connect.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     rng = random.Random(plan.seed)
-    ground, ledger, diary, damage = Ground(folder), Ledger(), Diary(), Damage()
+    run_folder, ledger, request_log, damage = RunFolder(folder), Ledger(), RequestLog(), Damage()
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(Model(random.Random(rng.random())))
-        nats = await stack.enter_async_context(server(folder))
-        ground.prepare(_config(model, nats))
-        await _listening(stack, ledger, ground, nats)
-        bots = [await _bot(stack, n, ledger, diary, nats, plan, rng) for n in range(plan.bots)]
-        spawn = partial(Engine.spawn, ground.config, ground.log, breakage=plan.breakage)
-        saboteur = Saboteur(spawn, nats, damage, rng, say)
+        model = await stack.enter_async_context(FlakyLLMServer(random.Random(rng.random())))
+        nats = await stack.enter_async_context(nats_server(folder))
+        run_folder.prepare(_config(model, nats))
+        await _start_witness(stack, ledger, run_folder, nats)
+        bots = [
+            await _start_bot(stack, n, ledger, request_log, nats, plan, rng)
+            for n in range(plan.bots)
+        ]
+        spawn = partial(
+            EngineProcess.spawn, run_folder.config, run_folder.log, breakage=plan.breakage
+        )
+        saboteur = Saboteur(spawn, nats, damage, rng, report)
         stack.push_async_callback(saboteur.aclose)
-        lives = [asyncio.create_task(bot.live(plan.pause_s)) for bot in bots]
-        stack.push_async_callback(_end, lives)
+        bot_tasks = [asyncio.create_task(bot.send_bursts(plan.pause_s)) for bot in bots]
+        stack.push_async_callback(_cancel, bot_tasks)
         deadline_s = asyncio.get_running_loop().time() + plan.seconds
-        await saboteur.rage(plan.kills, deadline_s)
+        await saboteur.kill_engines(plan.kills, deadline_s)
         model.failing = False
-        exit_code = await _come_to_rest(saboteur, bots, lives, ground, plan.patience_s)
-    log = ground.log.read_text(errors="replace")
-    evidence = Evidence(ground, ledger, diary, damage, model.seen, exit_code, log)
-    return Outcome(plan, evidence, judge(evidence))
+        exit_code = await _finish(saboteur, bots, bot_tasks, run_folder, plan.patience_s)
+    log = run_folder.log.read_text(errors="replace")
+    evidence = Evidence(run_folder, ledger, request_log, damage, model.seen, exit_code, log)
+    return RunResult(plan, evidence, judge(evidence))
 
 
-async def _come_to_rest(
+async def _finish(
     saboteur: Saboteur,
     bots: list[Bot],
-    lives: list[asyncio.Task[None]],
-    ground: Ground,
+    bot_tasks: list[asyncio.Task[None]],
+    run_folder: RunFolder,
     patience_s: float,
 ) -> int | None:
-    """Let the last engine answer what is open, then drain it; its exit code."""
-    engine = await saboteur.calm()
+    """Let the last engine answer what is open, then drain it; return its exit code."""
+    engine = await saboteur.start_last_engine()
     try:
         for bot in bots:
             bot.stop()
-        await asyncio.wait(lives, timeout=patience_s)
+        await asyncio.wait(bot_tasks, timeout=patience_s)
         for bot in bots:
             bot.give_up()
-        await asyncio.gather(*lives)
-        await _until_empty(ground, min(patience_s, EMPTY_LIMIT_S))
+        await asyncio.gather(*bot_tasks)
+        await _wait_until_empty(run_folder, min(patience_s, EMPTY_LIMIT_S))
         engine.signal(signal.SIGTERM)
-        return await engine.ended(DRAIN_LIMIT_S)
+        return await engine.wait(DRAIN_LIMIT_S)
     finally:
         await engine.kill()
 
 
-async def _until_empty(ground: Ground, limit_s: float) -> None:
-    """Nothing waits and nothing is unpublished; where it stays so, the verdict says it."""
+async def _wait_until_empty(run_folder: RunFolder, limit_s: float) -> None:
+    """Wait until nothing waits and all is published; if that never happens, the verdict tells."""
     open_rows = (
         "SELECT (SELECT count(*) FROM mailbox) +"
         " (SELECT count(*) FROM outbox WHERE published_ms IS NULL)"
     )
     for _ in range(int(limit_s / 0.1)):
-        if not ground.rows(open_rows)[0][0]:
+        if not run_folder.rows(open_rows)[0][0]:
             return
         await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
-async def server(folder: Path) -> AsyncIterator[EmbeddedNats]:
-    # Below the ports that outgoing connections get, and no other run's: it must get the same one
-    # after each kill.
+async def nats_server(folder: Path) -> AsyncIterator[EmbeddedNats]:
+    # A port below those of outgoing connections, and not another run's: the server must get the
+    # same one after each kill.
     nats = EmbeddedNats(
         folder / "nats",
         random.SystemRandom().randrange(15_000, 30_000),
@@ -172,43 +180,43 @@ async def server(folder: Path) -> AsyncIterator[EmbeddedNats]:
         yield nats
 
 
-async def _listening(
-    stack: AsyncExitStack, ledger: Ledger, ground: Ground, nats: EmbeddedNats
+async def _start_witness(
+    stack: AsyncExitStack, ledger: Ledger, run_folder: RunFolder, nats: EmbeddedNats
 ) -> None:
-    witness = Witness(ledger, ground)
+    witness = Witness(ledger, run_folder)
     await witness.listen(nats.url, nats.engine_user, nats.engine_password)
     stack.push_async_callback(witness.close)
 
 
-async def _bot(
+async def _start_bot(
     stack: AsyncExitStack,
     number: int,
     ledger: Ledger,
-    diary: Diary,
+    request_log: RequestLog,
     nats: EmbeddedNats,
     plan: Plan,
     rng: random.Random,
 ) -> Bot:
     channels = CHANNELS[-plan.channels :]
-    bot = Bot(f"bot{number}", channels, ledger, diary, random.Random(rng.random()))
+    bot = Bot(f"bot{number}", channels, ledger, request_log, random.Random(rng.random()))
     await bot.connect(nats.url)
     stack.push_async_callback(bot.close)
     return bot
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _config(model: Model, nats: EmbeddedNats) -> dict[str, Any]:
+def _config(model: FlakyLLMServer, nats: EmbeddedNats) -> dict[str, Any]:
     return {
         "default_provider": "openai",
         "fallback_providers": [],
         "service": {"max_context_messages": MAX_CONTEXT_MESSAGES, "drain_timeout_s": 10.0},
         "conversation": {"stream_interval_ms": 4},
-        # So few places that some commands are refused, and have to be sent again.
+        # Small mailboxes, so that some commands are refused and have to be sent again.
         "channels": {"passivate_after_s": 0.3, "snapshot_interval_s": 0.1, "mailbox_limit": 4},
         "nats": {"url": nats.url, "user": nats.engine_user, "password": nats.engine_password},
         "http": {"port": 0},

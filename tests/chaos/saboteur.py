@@ -1,4 +1,4 @@
-"""The saboteur: ends one engine after the other, in every way, and stops nothing else."""
+"""The saboteur of a chaos run: starts engines one after the other, and kills each in some way."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from engine.traffic.embedded.server import EmbeddedNats
-from tests.chaos.engine import Engine
+from tests.chaos.engine import EngineProcess
 from tests.chaos.kill_points import POINTS
 from tests.chaos.witness import now_ms
 
 READY_LIMIT_S = 60.0
 POINT_LIMIT_S = 2.5
 DRAIN_LIMIT_S = 60.0
-SAY_EVERY = 50
+REPORT_EVERY = 50
 WEIGHTS = {"random": 40, "point": 38, "frozen": 8, "nats": 6, "drain": 8}
 
 
 @dataclass
 class Damage:
-    """What was done. `starts` are times (ms) at which an engine began."""
+    """What the saboteur has done. `starts` and `disturbances` are times in ms.
+
+    unexpected_ends: engines that ended in another way than they were told to.
+    """
 
     kills: Counter[str] = field(default_factory=Counter)
     freezes: int = 0
@@ -32,7 +35,7 @@ class Damage:
     drains: int = 0
     starts: list[int] = field(default_factory=list)
     disturbances: list[int] = field(default_factory=list)
-    unasked_ends: list[str] = field(default_factory=list)
+    unexpected_ends: list[str] = field(default_factory=list)
 
     @property
     def killed(self) -> int:
@@ -40,44 +43,46 @@ class Damage:
 
 
 class Saboteur:
-    """`spawn` makes an engine that waits for its start; it is called one life ahead."""
+    """A loop that starts and ends engines; `spawn` makes each one ahead of its start."""
 
     def __init__(
         self,
-        spawn: Callable[[str | None], Awaitable[Engine]],
+        spawn: Callable[[str | None], Awaitable[EngineProcess]],
         nats: EmbeddedNats,
         damage: Damage,
         rng: random.Random,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._spawn = spawn
         self._nats = nats
         self._damage = damage
         self._rng = rng
-        self._say = say
-        self._next: tuple[str, Engine] | None = None
+        self._report = report
+        self._next: tuple[str, EngineProcess] | None = None
 
-    async def rage(self, kills: int, until_s: float) -> None:
-        """Until so many engines were killed, or the loop's clock says `until_s`."""
+    async def kill_engines(self, kills: int, until_s: float) -> None:
+        """Kill this many engines, or stop when the loop's clock reaches `until_s`."""
         clock = asyncio.get_running_loop().time
         while self._damage.killed < kills and clock() < until_s:
             way, engine = self._next or await self._prepare()
             self._next = None
             try:
-                await self._start(engine)
-                # While it lives, the next one imports what it needs.
+                await self._start_engine(engine)
+                # The next one imports its modules while this one runs.
                 self._next = await self._prepare()
-                await self._end(way, engine)
+                await self._end_engine(way, engine)
             finally:
                 await engine.kill()
 
-    async def calm(self) -> Engine:
-        """A last engine, that nobody ends."""
+    async def start_last_engine(self) -> EngineProcess:
+        """Start an engine that is not killed."""
         await self.aclose()
         engine = await self._spawn(None)
-        await self._start(engine)
-        if await engine.line(READY_LIMIT_S) is None:
-            self._damage.unasked_ends.append(f"the last engine was not ready: {engine.exit_code}")
+        await self._start_engine(engine)
+        if await engine.read_line(READY_LIMIT_S) is None:
+            self._damage.unexpected_ends.append(
+                f"the last engine was not ready: {engine.exit_code}"
+            )
         return engine
 
     async def aclose(self) -> None:
@@ -85,52 +90,52 @@ class Saboteur:
         if spare is not None:
             await spare[1].kill()
 
-    async def _prepare(self) -> tuple[str, Engine]:
+    async def _prepare(self) -> tuple[str, EngineProcess]:
         way = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         kill_at = None
         if way == "point":
             kill_at = f"{self._rng.choice(POINTS)}:{self._rng.choice([1, 1, 2, 3, 5, 8, 13, 21])}"
         return way, await self._spawn(kill_at)
 
-    async def _start(self, engine: Engine) -> None:
+    async def _start_engine(self, engine: EngineProcess) -> None:
         self._damage.starts.append(now_ms())
         self._damage.disturbances.append(now_ms())
-        await engine.go()
+        await engine.start()
 
-    async def _end(self, way: str, engine: Engine) -> None:
+    async def _end_engine(self, way: str, engine: EngineProcess) -> None:
         match way:
             case "point":
-                await self._at_point(engine)
+                await self._kill_at_point(engine)
             case "frozen":
-                await self._frozen(engine)
+                await self._freeze(engine)
             case "nats":
-                await self._without_nats(engine)
+                await self._kill_nats(engine)
             case "drain":
-                await self._drain(engine)
+                await self._drain_engine(engine)
             case _:
                 await asyncio.sleep(self._rng.choice([0.3, 0.8, 1.4]) * self._rng.random())
                 await self._kill(engine, "random instant")
 
-    async def _kill(self, engine: Engine, kind: str) -> None:
+    async def _kill(self, engine: EngineProcess, kind: str) -> None:
         code = await engine.kill()
         if code == -signal.SIGKILL:
             self._count(kind)
         else:
-            self._damage.unasked_ends.append(f"an engine ended by itself: {code}")
+            self._damage.unexpected_ends.append(f"an engine ended by itself: {code}")
 
     def _count(self, kind: str) -> None:
         self._damage.kills[kind] += 1
-        if self._damage.killed % SAY_EVERY == 0:
-            self._say(f"{self._damage.killed} kills")
+        if self._damage.killed % REPORT_EVERY == 0:
+            self._report(f"{self._damage.killed} kills")
 
-    async def _at_point(self, engine: Engine) -> None:
-        if await engine.ended(POINT_LIMIT_S) == -signal.SIGKILL:
+    async def _kill_at_point(self, engine: EngineProcess) -> None:
+        if await engine.wait(POINT_LIMIT_S) == -signal.SIGKILL:
             assert engine.kill_at is not None
             self._count(engine.kill_at.partition(":")[0])
         else:
             await self._kill(engine, "random instant")
 
-    async def _frozen(self, engine: Engine) -> None:
+    async def _freeze(self, engine: EngineProcess) -> None:
         await asyncio.sleep(self._rng.uniform(0.05, 0.6))
         engine.signal(signal.SIGSTOP)
         self._damage.freezes += 1
@@ -142,7 +147,7 @@ class Saboteur:
         await asyncio.sleep(self._rng.uniform(0.1, 0.8))
         await self._kill(engine, "random instant")
 
-    async def _without_nats(self, engine: Engine) -> None:
+    async def _kill_nats(self, engine: EngineProcess) -> None:
         await asyncio.sleep(self._rng.uniform(0.1, 0.5))
         assert self._nats.pid is not None
         self._damage.disturbances.append(now_ms())
@@ -159,14 +164,14 @@ class Saboteur:
             self._damage.disturbances.append(now_ms())
             await self._kill(engine, "after NATS was back")
 
-    async def _drain(self, engine: Engine) -> None:
-        """A clean stop, right after it is ready or a little later."""
-        if await engine.line(READY_LIMIT_S) is None:
-            self._damage.unasked_ends.append(f"an engine was not ready: {engine.exit_code}")
+    async def _drain_engine(self, engine: EngineProcess) -> None:
+        """Stop an engine with SIGTERM, as soon as it is ready or a little later."""
+        if await engine.read_line(READY_LIMIT_S) is None:
+            self._damage.unexpected_ends.append(f"an engine was not ready: {engine.exit_code}")
             return
         await asyncio.sleep(self._rng.choice([0.0, 0.3]) * self._rng.random())
         engine.signal(signal.SIGTERM)
-        code = await engine.ended(DRAIN_LIMIT_S)
+        code = await engine.wait(DRAIN_LIMIT_S)
         self._damage.drains += 1
         if code != 0:
-            self._damage.unasked_ends.append(f"a drain ended with {code}")
+            self._damage.unexpected_ends.append(f"a drain ended with {code}")

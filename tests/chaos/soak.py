@@ -1,8 +1,8 @@
-"""`make soak`: some hundreds of turns a second for minutes, and whether the engine stays flat.
+"""The command of `make soak`: sends hundreds of turns a second for minutes, and watches for leaks.
 
-Many more channels than are spoken in at once, so that they are passivated and woken all the time.
-Flat: what the last quarter holds is no more than a tolerance above what the second did. Memory and
-threads by their medians; files and tasks by their least, since turns in hand hold some of them.
+There are many more channels than are used at once, so that they are passivated and woken all the
+time. The engine is flat if the last quarter uses no more than a tolerance above the second one:
+memory and threads by their medians, files and tasks by their minimum, since running turns use some.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import orjson
 from nats.aio.msg import Msg
 
 from tests.bench.children import module, running
-from tests.chaos.engine import Engine
-from tests.chaos.ground import Ground
-from tests.chaos.process import Figures
-from tests.chaos.run import server
+from tests.chaos.engine import EngineProcess
+from tests.chaos.ground import RunFolder
+from tests.chaos.process import ProcessUsage
+from tests.chaos.run import nats_server
 
 CHANNELS = 1500
 MESSAGE = "word " * 20
-# A token stream without TLS takes a connection of its own, and the system keeps each port for a
-# minute after its end: hundreds a second would run out of ports.
+# A token stream without TLS takes its own connection, and the system keeps each port for a minute
+# after it is closed: hundreds a second would use up the ports.
 STREAMED = 0.1
 PIECE_S = 0.1
 REPORTS = 40
 READY_LIMIT_S = 60.0
 LAST_ANSWERS_LIMIT_S = 30.0
-SHORTEST_TELLING_S = 300.0
-# What may come on top between the second and the last quarter.
+SHORTEST_USEFUL_S = 300.0
+# How much the last quarter may use above the second one.
 TOLERANCES = {"rss_mib": 8.0, "fds": 8.0, "threads": 2.0, "tasks": 8.0}
 TYPICAL: dict[str, Callable[[list[float]], float]] = {
     "rss_mib": statistics.median,
@@ -51,7 +51,7 @@ TYPICAL: dict[str, Callable[[list[float]], float]] = {
 
 @dataclass
 class Traffic:
-    """What was sent and heard. A refusal (`busy`) counts as an error."""
+    """What was sent and received. A refusal (`busy`) counts as an error."""
 
     sent: int = 0
     answers: int = 0
@@ -73,62 +73,62 @@ class Traffic:
 @click.option("--minutes", default=10.0, show_default=True)
 @click.option("--rate", default=300, show_default=True, help="Turns a second.")
 def main(minutes: float, rate: int) -> None:
-    """Exit codes: 0 flat and all answered, 1 not."""
+    """Exit codes: 0 flat and everything answered, 1 not."""
     with tempfile.TemporaryDirectory(prefix="rosey-soak-") as folder:
         good = asyncio.run(soak(Path(folder), minutes * 60, rate))
     sys.exit(not good)
 
 
 async def soak(folder: Path, seconds: float, rate: int) -> bool:
-    ground, traffic = Ground(folder), Traffic()
+    run_folder, traffic = RunFolder(folder), Traffic()
     async with (
-        server(folder) as nats_server,
+        nats_server(folder) as embedded,
         running("provider", module("fake_provider")) as provider,
     ):
         config = _config(orjson.loads(provider.ready)["url"])
-        login = {"user": nats_server.engine_user, "password": nats_server.engine_password}
-        nats_login = {"url": nats_server.url, **login}
-        ground.prepare({**config, "nats": nats_login, "http": {"port": 0}}, on_record=False)
-        engine = await Engine.spawn(ground.config, ground.log)
-        client = await nats.connect(nats_server.url)
+        login = {"user": embedded.engine_user, "password": embedded.engine_password}
+        nats_login = {"url": embedded.url, **login}
+        run_folder.prepare({**config, "nats": nats_login, "http": {"port": 0}}, on_record=False)
+        engine = await EngineProcess.spawn(run_folder.config, run_folder.log)
+        client = await nats.connect(embedded.url)
         try:
-            await engine.go()
-            if await engine.line(READY_LIMIT_S) is None:
-                raise click.ClickException(ground.log.read_text()[-2000:])
+            await engine.start()
+            if await engine.read_line(READY_LIMIT_S) is None:
+                raise click.ClickException(run_folder.log.read_text()[-2000:])
             for subject in ("llm.response", "llm.error", "llm.stream"):
                 await client.subscribe(subject, cb=traffic.on_msg)
-            figures = await _load(engine, client, traffic, seconds, rate)
+            usages = await _load(engine, client, traffic, seconds, rate)
         finally:
             await client.close()
             await engine.kill()
-    if seconds < SHORTEST_TELLING_S:
-        click.echo("Too short to tell: the garbage collector lets some minutes pass.")
-    return _tell(figures, traffic)
+    if seconds < SHORTEST_USEFUL_S:
+        click.echo("Too short to tell: the garbage collector may wait for minutes.")
+    return _report(usages, traffic)
 
 
 async def _load(
-    engine: Engine, client: Any, traffic: Traffic, seconds: float, rate: int
-) -> list[Figures]:
-    """Send at a steady rate, and look at the process now and then."""
+    engine: EngineProcess, client: Any, traffic: Traffic, seconds: float, rate: int
+) -> list[ProcessUsage]:
+    """Send at a steady rate, and measure the process at intervals."""
     clock = asyncio.get_running_loop().time
-    began_s, rng, figures = clock(), random.Random(1), [await Figures.of(engine)]
-    click.echo(f"{'s':>6} {'sent':>9} {'heard':>9} {'open':>6} {Figures.head()}")
+    began_s, rng, usages = clock(), random.Random(1), [await ProcessUsage.of(engine)]
+    click.echo(f"{'s':>6} {'sent':>9} {'received':>9} {'open':>6} {ProcessUsage.head()}")
     for number in range(1, REPORTS + 1):
         until_s = seconds * number / REPORTS
         while (spent_s := clock() - began_s) < until_s:
             while traffic.sent < spent_s * rate:
                 await _send(client, traffic, rng)
             await asyncio.sleep(PIECE_S)
-        figures.append(await Figures.of(engine))
-        heard = traffic.answers + traffic.errors.total()
+        usages.append(await ProcessUsage.of(engine))
+        received = traffic.answers + traffic.errors.total()
         click.echo(
-            f"{until_s:>6.0f} {traffic.sent:>9} {heard:>9} {len(traffic.open):>6} {figures[-1]}"
+            f"{until_s:>6.0f} {traffic.sent:>9} {received:>9} {len(traffic.open):>6} {usages[-1]}"
         )
     for _ in range(int(LAST_ANSWERS_LIMIT_S / PIECE_S)):
         if not traffic.open:
             break
         await asyncio.sleep(PIECE_S)
-    return figures
+    return usages
 
 
 async def _send(client: Any, traffic: Traffic, rng: random.Random) -> None:
@@ -148,24 +148,24 @@ async def _send(client: Any, traffic: Traffic, rng: random.Random) -> None:
         await client.publish("rosey.command.chat", orjson.dumps(message | more))
 
 
-def _tell(figures: list[Figures], traffic: Traffic) -> bool:
+def _report(usages: list[ProcessUsage], traffic: Traffic) -> bool:
     good = not traffic.open and not traffic.errors
     click.echo(f"sent {traffic.sent}, answers {traffic.answers}")
     click.echo(f"errors {traffic.errors.total()} (must be 0)")
     for error, times in traffic.errors.most_common(5):
         click.echo(f"  {times} times {error}")
     click.echo(f"never answered {len(traffic.open)} (must be 0)")
-    for line, is_flat in _compared(figures):
+    for line, is_flat in _comparisons(usages):
         click.echo(line)
         good = good and is_flat
     click.echo("flat" if good else "NOT GOOD")
     return good
 
 
-def _compared(figures: list[Figures]) -> Iterator[tuple[str, bool]]:
-    quarter = len(figures) // 4
+def _comparisons(usages: list[ProcessUsage]) -> Iterator[tuple[str, bool]]:
+    quarter = len(usages) // 4
     for name, tolerance in TOLERANCES.items():
-        values = [getattr(each, name) for each in figures]
+        values = [getattr(each, name) for each in usages]
         second = TYPICAL[name](values[quarter : 2 * quarter])
         last = TYPICAL[name](values[-quarter:])
         is_flat = last <= second + tolerance

@@ -1,4 +1,4 @@
-"""The verdict: what was sent, heard and asked against what stands in the database at the end."""
+"""The verdict on a chaos run: compares what was sent and received with the database at the end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import orjson
 
 from engine.actors.conversation import Conversation
 from storage import snapshots
-from tests.chaos.bots import Diary
-from tests.chaos.ground import Ground
+from tests.chaos.bots import RequestLog
+from tests.chaos.ground import RunFolder
 from tests.chaos.llm import Prompt
-from tests.chaos.retelling import MAX_CONTEXT_MESSAGES, Retelling
+from tests.chaos.retelling import MAX_CONTEXT_MESSAGES, ReplayedHistory
 from tests.chaos.saboteur import Damage
 from tests.chaos.witness import Key, Ledger
 
@@ -27,11 +27,14 @@ ATTEMPTS = 2
 
 @dataclass
 class Evidence:
-    """All that a run has left. `exit_code` is the last engine's, `log` what all of them wrote."""
+    """Everything that a run has left.
 
-    ground: Ground
+    exit_code: of the last engine. log: stderr of all engines.
+    """
+
+    run_folder: RunFolder
     ledger: Ledger
-    diary: Diary
+    request_log: RequestLog
     damage: Damage
     prompts: Mapping[str, list[Prompt]]
     exit_code: int | None
@@ -40,7 +43,7 @@ class Evidence:
 
 @dataclass
 class Verdict:
-    """`faults` by their kind; a run is good where there are none."""
+    """Counts and faults by kind; the run is good if there are no faults."""
 
     accepted: int = 0
     at_once: int = 0
@@ -54,7 +57,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Check everything."""
+    """Run all checks."""
     return _Judge(evidence).verdict()
 
 
@@ -62,16 +65,16 @@ class _Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._verdict = Verdict()
-        ground = evidence.ground
-        names = {row["id"]: row["name"] for row in ground.rows("SELECT id, name FROM channel")}
+        run_folder = evidence.run_folder
+        names = {row["id"]: row["name"] for row in run_folder.rows("SELECT id, name FROM channel")}
         self._channels = list(names.values())
-        self._accepted = _read(ground, names, "SELECT * FROM chaos_accepted ORDER BY n")
-        self._settled = _read(ground, names, "SELECT * FROM chaos_settled ORDER BY n")
-        self._history = _read(ground, names, "SELECT * FROM history ORDER BY id")
+        self._accepted = _read_rows(run_folder, names, "SELECT * FROM chaos_accepted ORDER BY n")
+        self._settled = _read_rows(run_folder, names, "SELECT * FROM chaos_settled ORDER BY n")
+        self._history = _read_rows(run_folder, names, "SELECT * FROM history ORDER BY id")
         self._outcomes = {_key(row): row for row in reversed(self._settled)}
         self._completions = {_key(r) for r in self._accepted if r["command"] == "Complete"}
-        self._told = {
-            channel: Retelling.of(row for row in self._history if row["channel"] == channel)
+        self._replayed = {
+            channel: ReplayedHistory.of(row for row in self._history if row["channel"] == channel)
             for channel in self._channels
         }
 
@@ -107,9 +110,9 @@ class _Judge:
             if key not in self._outcomes:
                 self._fault("lost", f"{key} was accepted and has no outcome")
             elif key not in heard:
-                self._fault("lost", f"{key} has an outcome that nobody heard")
-        for key in self._evidence.diary.given_up:
-            self._fault("lost", f"{key} was sent again and again and never answered")
+                self._fault("lost", f"{key} has an outcome that no client received")
+        for key in self._evidence.request_log.given_up:
+            self._fault("lost", f"{key} was sent many times and never answered")
 
     def _check_doubled(self) -> None:
         for what, rows in (("accepted", self._accepted), ("settled", self._settled)):
@@ -121,10 +124,10 @@ class _Judge:
             self._fault("doubled", f"{key}: {ledger.outcomes[key].body!r} and {other!r}")
         for key, row in self._outcomes.items():
             if (first := ledger.outcomes.get(key)) and first.body != row["body"]:
-                self._fault("doubled", f"{key}: heard {first.body!r}, kept {row['body']!r}")
+                self._fault("doubled", f"{key}: received {first.body!r}, stored {row['body']!r}")
 
     def _check_order_kept(self) -> None:
-        """Outcomes and history rows of a channel come in the order in which it was accepted."""
+        """Check that outcomes and history rows are in the order of acceptance, by channel."""
         for what, rows in (("settled", self._settled), ("history", self._history)):
             for channel, place in self._places().items():
                 keys = dict.fromkeys(_key(row) for row in rows if row["channel"] == channel)
@@ -133,7 +136,7 @@ class _Judge:
                         self._fault("out of order", f"{what}: {earlier} before {later}")
 
     def _check_order_heard(self) -> None:
-        """So does what was heard, as long as the witness had a server to hear it from."""
+        """Check the order that the witness received, for the times when it had a server."""
         ledger = self._evidence.ledger
         for place in self._places().values():
             heard = [key for key in ledger.witnessed if key in place and key in self._outcomes]
@@ -144,21 +147,21 @@ class _Judge:
                 if ledger.gap_between(since_ms, ledger.witnessed[earlier].at_ms):
                     self._verdict.not_judged += 1
                 else:
-                    self._fault("out of order", f"heard: {earlier} before {later}")
+                    self._fault("out of order", f"received: {earlier} before {later}")
 
     def _check_bursts(self) -> None:
-        """What a bot sent in one go is accepted in that order, if an engine listened all along."""
+        """Check that bursts are accepted in the order sent, if an engine listened all the time."""
         evidence = self._evidence
         accepted = {_key(row): (n, row["at_ms"]) for n, row in enumerate(self._accepted)}
         bursts: dict[str, list[Key]] = defaultdict(list)
-        for key, sent in evidence.diary.sent.items():
+        for key, sent in evidence.request_log.sent.items():
             if key in accepted:
                 bursts[sent.burst[0]].append(key)
         for keys in bursts.values():
             for earlier, later in pairwise(keys):
                 if accepted[earlier][0] < accepted[later][0]:
                     continue
-                from_ms = evidence.diary.sent[earlier].sent_ms
+                from_ms = evidence.request_log.sent[earlier].sent_ms
                 if earlier in evidence.ledger.refused or any(
                     from_ms <= at_ms <= accepted[earlier][1]
                     for at_ms in evidence.damage.disturbances
@@ -168,7 +171,7 @@ class _Judge:
                     self._fault("out of order", f"accepted: {later} before {earlier}")
 
     def _places(self) -> dict[str, dict[Key, int]]:
-        """The place of each key in its channel. A raw completion has none."""
+        """Return the place of each key in its channel's order. A raw completion has none."""
         places: dict[str, dict[Key, int]] = defaultdict(dict)
         for n, row in enumerate(self._accepted):
             if row["command"] != "Complete":
@@ -176,15 +179,15 @@ class _Judge:
         return places
 
     def _check_prompts(self) -> None:
-        """Each prompt shows what history says that the channel knew: no more, no less."""
-        channel_of = {key[1]: key for key in self._evidence.diary.sent}
+        """Check that each prompt shows exactly what the channel knew then, according to history."""
+        channel_of = {key[1]: key for key in self._evidence.request_log.sent}
         for request_id, prompts in self._evidence.prompts.items():
             key = channel_of.get(request_id)
-            if key is None or key[0] not in self._told:
+            if key is None or key[0] not in self._replayed:
                 self._fault("prompts", f"{request_id} was never sent: {prompts}")
                 continue
-            told = self._told[key[0]].prompts.get(request_id)
-            expected = prompts[0][-1:] if key in self._completions else told
+            replayed = self._replayed[key[0]].prompts.get(request_id)
+            expected = prompts[0][-1:] if key in self._completions else replayed
             for prompt in prompts:
                 if prompt != expected:
                     self._fault("prompts", f"{key}: expected {expected}, got {prompt}")
@@ -196,23 +199,25 @@ class _Judge:
             said = orjson.loads(row["body"])
             if said.get("action") != "chat":
                 continue
-            expected = self._told[key[0]].personas.get(key[1])
+            expected = self._replayed[key[0]].personas.get(key[1])
             if said["persona"] != expected:
                 self._fault("personas", f"{key}: expected {expected}, got {said['persona']}")
 
     def _check_strangers(self) -> None:
         ledger = self._evidence.ledger
         for key in ledger.outcomes.keys() - self._outcomes.keys():
-            self._fault("strangers", f"{key} was heard and is not kept: {ledger.outcomes[key]}")
+            self._fault(
+                "strangers", f"{key} was received and is not stored: {ledger.outcomes[key]}"
+            )
         for key in ledger.too_early:
-            self._fault("too early", f"{key} was heard before it was committed")
+            self._fault("too early", f"{key} was received before it was committed")
         for text in ledger.bad_deltas:
             self._fault("deltas", text)
         if suspended := ledger.refusals["suspended"]:
             self._fault("engines", f"channels were suspended ({suspended} refusals)")
 
     def _check_left_over(self) -> None:
-        rows = self._evidence.ground.rows
+        rows = self._evidence.run_folder.rows
         for row in rows("SELECT request_id FROM mailbox"):
             self._fault("left over", f"{row[0]} still waits in the mailbox")
         for row in rows("SELECT request_id FROM outbox WHERE published_ms IS NULL"):
@@ -227,19 +232,19 @@ class _Judge:
             self._fault("history", f"{kept} has an outcome and no row")
 
     def _check_states(self) -> None:
-        """A channel is the same from its snapshot, from its history, and in our retelling."""
-        uri = f"file:{self._evidence.ground.database}?mode=ro"
+        """Check that snapshot, history and our replay give the same state of a channel."""
+        uri = f"file:{self._evidence.run_folder.database}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             for channel in self._channels:
-                told = self._told[channel]
+                replayed = self._replayed[channel]
                 for trust in (True, False):
-                    state = _woken(connection, channel, trust)
-                    if state != (told.chosen, told.window):
-                        expected = f"expected {(told.chosen, told.window)}, got {state}"
+                    state = _state_on_waking(connection, channel, trust)
+                    if state != (replayed.chosen, replayed.window):
+                        expected = f"expected {(replayed.chosen, replayed.window)}, got {state}"
                         self._fault("states", f"{channel} (snapshot {trust}): {expected}")
 
     def _check_engines(self) -> None:
-        for text in self._evidence.damage.unasked_ends:
+        for text in self._evidence.damage.unexpected_ends:
             self._fault("engines", text)
         if self._evidence.exit_code != 0:
             self._fault("engines", f"the last drain ended with {self._evidence.exit_code}")
@@ -249,18 +254,18 @@ class _Judge:
                 self._fault("engines", line)
 
 
-def _read(ground: Ground, names: Mapping[int, str], sql: str) -> list[dict[str, Any]]:
-    return [{**dict(row), "channel": names[row["channel_id"]]} for row in ground.rows(sql)]
+def _read_rows(run_folder: RunFolder, names: Mapping[int, str], sql: str) -> list[dict[str, Any]]:
+    return [{**dict(row), "channel": names[row["channel_id"]]} for row in run_folder.rows(sql)]
 
 
 def _key(row: Mapping[str, Any]) -> Key:
     return row["channel"], row["request_id"]
 
 
-def _woken(
+def _state_on_waking(
     connection: sqlite3.Connection, channel: str, trust_snapshot: bool
 ) -> tuple[str | None, list[tuple[str, str, str]]]:
-    """What an actor knows when it wakes up, made by the engine's own code."""
+    """Return what an actor knows when it loads its channel, by the engine's own code."""
     window = MAX_CONTEXT_MESSAGES
     loaded = snapshots.load(connection, channel, window, trust_snapshot=trust_snapshot)
     state = Conversation.decode(loaded.body, window) if loaded.body else Conversation(window)
@@ -268,6 +273,6 @@ def _woken(
     return state.persona, [(e.username, e.message, e.answer) for e in state.exchanges]
 
 
-def table(rows: Iterable[tuple[str, object]]) -> Iterator[str]:
+def format_table(rows: Iterable[tuple[str, object]]) -> Iterator[str]:
     for name, value in rows:
         yield f"{name:<42} {value}"

@@ -1,4 +1,4 @@
-"""The witness: hears every outcome that the engine publishes, and remembers what was wrong."""
+"""The witness of a chaos run: receives every outcome that the engine publishes, and checks it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.chaos.ground import Ground
+from tests.chaos.ground import RunFolder
 
 Key = tuple[str, str]
-# Codes that say that nothing was accepted: no outcomes, and not on disk.
+# Codes of refusals: nothing was accepted, so there is no outcome and nothing on disk.
 REFUSALS = ("busy", "suspended", "invalid_request")
-LOOK_EVERY = 4
+CHECK_EVERY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class First:
-    """The first copy of an outcome that was heard."""
+class FirstCopy:
+    """The first copy of an outcome that was received."""
 
     body: bytes
     at_ms: int
@@ -30,32 +30,32 @@ class First:
 
 @dataclass
 class Ledger:
-    """What was heard, by (channel, request id), of all ears together.
+    """What the bots and the witness received, by (channel, request id).
 
-    witnessed: the same of the witness alone, in the order in which it heard them.
+    witnessed: what the witness alone received, in that order.
     gaps: times (ms) in which the witness had no NATS server.
     """
 
-    outcomes: dict[Key, First] = field(default_factory=dict)
-    witnessed: dict[Key, First] = field(default_factory=dict)
+    outcomes: dict[Key, FirstCopy] = field(default_factory=dict)
+    witnessed: dict[Key, FirstCopy] = field(default_factory=dict)
     copies: Counter[Key] = field(default_factory=Counter)
     different: dict[Key, bytes] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
     refused: set[Key] = field(default_factory=set)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     too_early: list[Key] = field(default_factory=list)
-    looks: int = 0
+    commit_checks: int = 0
     bad_deltas: list[str] = field(default_factory=list)
 
-    def hear(self, said: dict[str, Any], body: bytes) -> bool:
-        """Enter one copy; False where it is a refusal."""
+    def record(self, said: dict[str, Any], body: bytes) -> bool:
+        """Record one copy; return False if it is a refusal."""
         key = said["channel_id"], said["request_id"]
         if said.get("code") in REFUSALS:
             self.refusals[said["code"]] += 1
             self.refused.add(key)
             return False
         self.copies[key] += 1
-        first = self.outcomes.setdefault(key, First(body, now_ms()))
+        first = self.outcomes.setdefault(key, FirstCopy(body, now_ms()))
         if first.body != body:
             self.different.setdefault(key, body)
         return True
@@ -65,11 +65,14 @@ class Ledger:
 
 
 class Witness:
-    """One subscription for all subjects of the engine: nats-py keeps the order within one only."""
+    """A subscriber to all subjects of the engine.
 
-    def __init__(self, ledger: Ledger, ground: Ground) -> None:
+    It has one subscription for all of them, since nats-py keeps the order only within one.
+    """
+
+    def __init__(self, ledger: Ledger, run_folder: RunFolder) -> None:
         self._ledger = ledger
-        self._ground = ground
+        self._run_folder = run_folder
         self._deltas: dict[Key, list[tuple[int, str]]] = defaultdict(list)
         self._began: dict[Key, int] = {}
         self._lost_ms: int | None = None
@@ -88,7 +91,7 @@ class Witness:
             url,
             user=user,
             password=password,
-            **patient(),
+            **client_options(),
             disconnected_cb=lost,
             reconnected_cb=back,
         )
@@ -108,10 +111,10 @@ class Witness:
             self._take_delta(key, said["index"], said["delta"])
             return
         ledger = self._ledger
-        if ledger.hear(said, msg.data) and key not in ledger.witnessed:
-            ledger.witnessed[key] = First(msg.data, now_ms())
+        if ledger.record(said, msg.data) and key not in ledger.witnessed:
+            ledger.witnessed[key] = FirstCopy(msg.data, now_ms())
             self._compare_deltas(key, said)
-            self._look_whether_committed(key, msg.data)
+            self._check_committed(key, msg.data)
 
     def _take_delta(self, key: Key, index: int, text: str) -> None:
         run = self._deltas[key]
@@ -121,7 +124,7 @@ class Witness:
         run.append((index, text))
 
     def _compare_deltas(self, key: Key, said: dict[str, Any]) -> None:
-        """What was shown while it grew is the beginning of the answer; after a kill not all."""
+        """Check that the deltas begin the answer; after a kill some may be missing."""
         run = self._deltas.pop(key, [])
         began_ms = self._began.pop(key, 0)
         if not run or self._lost_ms or self._ledger.gap_between(began_ms, now_ms()):
@@ -132,17 +135,17 @@ class Witness:
         if content is not None and not content.startswith("".join(text for _, text in run)):
             self._ledger.bad_deltas.append(f"{key}: {run} and then {content!r}")
 
-    def _look_whether_committed(self, key: Key, body: bytes) -> None:
-        """At the instant of hearing: some of them, for each look opens the database."""
-        if len(self._ledger.witnessed) % LOOK_EVERY:
+    def _check_committed(self, key: Key, body: bytes) -> None:
+        """Check now that the outcome is stored; only a sample: each check opens the database."""
+        if len(self._ledger.witnessed) % CHECK_EVERY:
             return
-        self._ledger.looks += 1
-        if self._ground.committed(*key) != body:
+        self._ledger.commit_checks += 1
+        if self._run_folder.committed(*key) != body:
             self._ledger.too_early.append(key)
 
 
-def patient() -> dict[str, Any]:
-    """How clients of a run connect: back as soon as they can, and without a word."""
+def client_options() -> dict[str, Any]:
+    """Return the options of a run's clients: they reconnect quickly and log nothing."""
 
     async def ignore(_: Exception) -> None: ...
 

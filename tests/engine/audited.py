@@ -1,4 +1,4 @@
-"""A house to audit: a past, a running engine that answers from a list, and `rosey-llm audit`."""
+"""A folder to audit: history, a running engine with scripted answers, and `rosey-llm audit`."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ TOMATOES = "What is a good soil for tomatoes?"
 LOAM = "Something loose and rich: two parts compost, one part loam, and a handful of sand."
 
 
-def furnish(folder: Path) -> None:
+def write_files(folder: Path) -> None:
     (folder / "rosey-llm.toml").write_text(CONFIG)
     (folder / "knowing.py").write_text(PROVIDER)
     (folder / "data").mkdir()
     with closing(sqlite3.connect(folder / "data/rosey-llm.db", isolation_level=None)) as database:
         migrate(database, "rosey-llm.db")
-        write_past(database)
+        write_history(database)
 
 
-def write_past(database: sqlite3.Connection) -> None:
-    """The day before the engine of today: some rooms, a long one, one with something erased."""
+def write_history(database: sqlite3.Connection) -> None:
+    """Write the day before: several channels, one of them long, one with an erased turn."""
     names = ["#garden", "#music", "#support", *(f"#room-{number}" for number in range(30))]
     for channel_id, name in enumerate(names, 1):
         database.execute("INSERT INTO channel VALUES (?, ?, 0)", (channel_id, name))
@@ -106,7 +106,7 @@ def write_past(database: sqlite3.Connection) -> None:
     for turns in TURNS_AN_HOUR:
         for _ in range(turns):
             channel_id = 1 if number % 2 else 2 + number // 2 % (len(names) - 1)
-            append(database, channel_id, hour_ms, number)
+            add_turn(database, channel_id, hour_ms, number)
             number += 1
         hour_ms += HOUR_MS
     database.execute(
@@ -117,7 +117,7 @@ def write_past(database: sqlite3.Connection) -> None:
     database.execute("COMMIT")
 
 
-def append(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: int) -> None:
+def add_turn(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: int) -> None:
     user = ("dmitri", "eve", "alice")[number % 3]
     asked = Row("message", f"past-{number}", user, TOMATOES, "default")
     if number % 23 == 5:
@@ -133,8 +133,8 @@ def append(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: in
     history.append(database, [history.TurnRows(channel_id, ts_ms, [asked, outcome])])
 
 
-async def talk(url: str) -> None:
-    """What people say to the running engine: pleasant things in one channel, others in another."""
+async def send_messages(url: str) -> None:
+    """Send friendly messages in one channel, and others, some hostile, elsewhere."""
     bot = await Bot.connect(url)
     try:
         await bot.ask("Let me try a script", channel=HOSTILE, username=HOSTILE_USER)
@@ -147,7 +147,7 @@ async def talk(url: str) -> None:
         await bot.close()
 
 
-async def say(url: str, line: str, channel: str, user: str) -> None:
+async def send_message(url: str, line: str, channel: str, user: str) -> None:
     bot = await Bot.connect(url)
     try:
         await bot.ask(line, channel=channel, username=user)
@@ -157,7 +157,7 @@ async def say(url: str, line: str, channel: str, user: str) -> None:
 
 @contextmanager
 def engine(folder: Path) -> Iterator[str]:
-    """`rosey-llm run` in this folder; where its NATS is."""
+    """Run `rosey-llm run` in this folder; yield the URL of its NATS server."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
     with subprocess.Popen(
         [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment
@@ -175,7 +175,10 @@ def engine(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def audit(folder: Path, *arguments: str) -> Iterator[str]:
-    """`rosey-llm audit`; its address, without the slash. Ctrl-C ends it, with 0 and no words."""
+    """Run `rosey-llm audit`; yield its address without the final slash.
+
+    Ctrl-C must end it with exit code 0 and no output on stderr.
+    """
     with subprocess.Popen(
         [COMMAND, "audit", *arguments],
         cwd=folder,
@@ -200,8 +203,8 @@ def audit(folder: Path, *arguments: str) -> Iterator[str]:
     assert process.returncode == 0, process.returncode
 
 
-def refused(folder: Path, *arguments: str, path: Sequence[Path] = ()) -> str:
-    """What `rosey-llm audit` says where it cannot start."""
+def audit_error(folder: Path, *arguments: str, path: Sequence[Path] = ()) -> str:
+    """Return what `rosey-llm audit` prints when it cannot start."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     done = subprocess.run(
         [COMMAND, "audit", *arguments],
@@ -216,8 +219,8 @@ def refused(folder: Path, *arguments: str, path: Sequence[Path] = ()) -> str:
     return done.stderr
 
 
-def program(name: str) -> str:
-    """Where a program is that the tests need; with Debian: apt install chromium-driver."""
+def find_program(name: str) -> str:
+    """Return the path of a program that the tests need; on Debian: apt install chromium-driver."""
     found = shutil.which(name)
     assert found, f"{name} is missing: install Debian's chromium and chromium-driver"
     return found

@@ -38,7 +38,7 @@ class Answer:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audited")
-    audited.furnish(folder)
+    audited.write_files(folder)
     return folder
 
 
@@ -240,7 +240,7 @@ def test_it_opens_the_browser(
 
 
 def test_a_port_that_is_taken_is_said(folder: Path, port: int) -> None:
-    assert audited.refused(folder, "--port", str(port), path=[folder]) == (
+    assert audited.audit_error(folder, "--port", str(port), path=[folder]) == (
         f"rosey-llm cannot start: Port {port} cannot be used; name another with --port,"
         " or leave it out.\n"
     )
@@ -265,15 +265,17 @@ def test_a_database_in_which_nothing_was_said_has_pages_too(tmp_path: Path) -> N
 
 
 def test_it_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
-    missing = audited.refused(tmp_path, "--database", "none.db")
+    missing = audited.audit_error(tmp_path, "--database", "none.db")
     assert "There is no database at none.db." in missing
     (tmp_path / "text.db").write_text("Not a database, and long enough to be looked at. " * 9)
-    assert "text.db" in audited.refused(tmp_path, "--database", "text.db")
+    assert "text.db" in audited.audit_error(tmp_path, "--database", "text.db")
     (tmp_path / "hidden/datasette").mkdir(parents=True)
     (tmp_path / "hidden/datasette/__init__.py").write_text(
         "raise ModuleNotFoundError('No module named datasette', name='datasette')"
     )
-    said = audited.refused(folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"])
+    said = audited.audit_error(
+        folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"]
+    )
     assert said == (
         "rosey-llm cannot start: The audit page needs Datasette: pip install 'rosey-llm[audit]'\n"
     )

@@ -103,16 +103,16 @@ class Visitor:
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     folder = tmp_path_factory.mktemp("audited")
-    audited.furnish(folder)
+    audited.write_files(folder)
     with audited.engine(folder) as nats, audited.audit(folder, "--port", "0") as url:
-        asyncio.run(audited.talk(nats))
+        asyncio.run(audited.send_messages(nats))
         options = webdriver.ChromeOptions()
         for option in (*OPTIONS, f"--user-data-dir={folder / 'browser'}"):
             options.add_argument(option)
         options.add_argument(f"--window-size={WIDTH},{HEIGHT}")
-        options.binary_location = audited.program("chromium")
+        options.binary_location = audited.find_program("chromium")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = Service(audited.program("chromedriver"))
+        driver = Service(audited.find_program("chromedriver"))
         with webdriver.Chrome(service=driver, options=options) as browser:
             yield Visitor(browser, url, nats)
 
@@ -250,7 +250,7 @@ def test_a_long_channel_is_paged_both_ways_and_what_is_erased_is_a_tombstone(
 
 
 def test_what_is_said_meanwhile_is_there_at_the_next_look(visitor: Visitor) -> None:
-    asyncio.run(audited.say(visitor.nats, "Is anybody here?", "#late", "zoe"))
+    asyncio.run(audited.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
     visitor.opens("/")
     visitor.follows(".channels a", "#late")
     assert [each.text for each in visitor.finds(".bubble")] == [

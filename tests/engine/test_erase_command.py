@@ -19,7 +19,7 @@ import pytest
 from storage import verification
 from storage.queries.reader import open_reader
 from tests.engine import told_secrets
-from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
+from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
@@ -36,7 +36,7 @@ LIMIT_S = 30.0
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "rosey-llm.toml").write_text(CONFIG)
-    told_secrets.tell(database(tmp_path))
+    told_secrets.write_database(database(tmp_path))
     return tmp_path
 
 
@@ -104,7 +104,7 @@ def said(process: subprocess.Popen[str], text: str) -> None:
 
 
 def check_erased(folder: Path) -> None:
-    assert where_is(folder / "data", SECRET, USER) == []
+    assert files_containing(folder / "data", SECRET, USER) == []
     with closing(open_reader(database(folder))) as connection:
         assert verification.verify(connection).erased >= ROWS
         assert (
@@ -119,7 +119,7 @@ def test_it_says_how_much_before_and_what_it_does_not_reach(folder: Path) -> Non
         0,
         f"To erase: {ROWS} rows in 3 channels, and 3 commands that wait.\n",
     )
-    assert where_is(folder / "data", SECRET) != []
+    assert files_containing(folder / "data", SECRET) != []
     done = erase(folder, "--user", "mallory", "--yes")
     assert done.returncode == 0
     first, second = done.stdout.splitlines()
@@ -175,7 +175,7 @@ def test_a_person_types_the_name(folder: Path, typed: str, code: int) -> None:
         assert os.waitstatus_to_exitcode(status) == code
     finally:
         os.close(terminal)
-    assert bool(where_is(folder / "data", SECRET)) == bool(code)
+    assert bool(files_containing(folder / "data", SECRET)) == bool(code)
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: P
 def test_an_order_that_waits_is_carried_out_before_anything_is_asked_of_a_model(
     folder: Path,
 ) -> None:
-    body = orjson.dumps(told_secrets.ORDER).decode()
+    body = orjson.dumps(told_secrets.REQUEST).decode()
     with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
         connection.execute(
             "INSERT INTO orders (kind, body, created_ms) VALUES ('erase', ?, 0)", (body,)
@@ -268,4 +268,4 @@ def test_a_copy_is_erased_in_like_the_original(folder: Path) -> None:
     assert (done.returncode, f"Erased: {ROWS * 2 // 3} rows" in done.stdout) == (0, True)
     with closing(open_reader(folder / "copy.db")) as connection:
         assert verification.verify(connection).erased == ROWS * 2 // 3
-    assert where_is(folder / "data", SECRET) != []
+    assert files_containing(folder / "data", SECRET) != []

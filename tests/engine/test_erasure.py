@@ -20,7 +20,7 @@ from providers import ScriptedProvider
 from storage import verification
 from storage.erasure import Scope
 from storage.queries.reader import open_reader
-from tests.engine.told_secrets import where_is
+from tests.engine.told_secrets import files_containing
 from tests.fakes.llm_server import Behaviour
 from tests.house import House
 from tests.storage.writing import held
@@ -53,7 +53,7 @@ def path(house: House) -> Path:
 
 
 def found(house: House, word: str = WORD) -> list[tuple[str, str]]:
-    return where_is(house.folder / "data", word)
+    return files_containing(house.folder / "data", word)
 
 
 def verify(house: House) -> verification.Verified:
@@ -84,8 +84,8 @@ async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) ->
     await erase(house, "--user", "mallory")
 
     assert found(house) == []
-    assert where_is(path(house).parent, "mallory") == []
-    await bot.until(lambda: _outcomes(bot.heard, "cut off") == ["cancelled"])
+    assert files_containing(path(house).parent, "mallory") == []
+    await bot.until(lambda: _outcomes(bot.received, "cut off") == ["cancelled"])
     assert await bot.ask("again", "#a", username="Mallory", request_id="#a m") == {
         "type": "llm_error",
         "channel_id": "#a",
@@ -97,7 +97,7 @@ async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) ->
     seen = len(llm.prompts)
     for channel in ("#a", "#b", "#c"):
         await bot.ask("And now?", channel, username="bob")
-    assert _outcomes(bot.heard, "waiting") == ["cancelled"]
+    assert _outcomes(bot.received, "waiting") == ["cancelled"]
     assert WORD not in str(llm.prompts[seen:])
     assert [len(prompt) for prompt in llm.prompts[seen:]] == [6, 6, 8]
     assert found(house) == []

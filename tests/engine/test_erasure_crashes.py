@@ -13,7 +13,7 @@ from storage import mailboxes, verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal, Verified
 from tests.engine import told_secrets
-from tests.engine.told_secrets import ROWS, SECRET, USER, where_is
+from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def verified(path: Path, seal: Seal | None = None) -> Verified:
 
 
 def check_erased(path: Path, seal: Seal | None) -> None:
-    assert where_is(path.parent, SECRET, USER) == []
+    assert files_containing(path.parent, SECRET, USER) == []
     found = verified(path, seal)
     assert (found.rows, found.erased) == (2 * ROWS, ROWS)
     with closing(open_reader(path)) as connection:
@@ -36,8 +36,8 @@ def check_erased(path: Path, seal: Seal | None) -> None:
 
 def test_without_a_service_the_command_erases_everything_itself(tmp_path: Path) -> None:
     path = tmp_path / "rosey-llm.db"
-    told_secrets.tell(path)
-    assert {name for name, _ in where_is(tmp_path, SECRET)} == {
+    told_secrets.write_database(path)
+    assert {name for name, _ in files_containing(tmp_path, SECRET)} == {
         "rosey-llm.db",
         "rosey-llm.db-search",
     }
@@ -49,7 +49,7 @@ def test_without_a_service_the_command_erases_everything_itself(tmp_path: Path) 
 @pytest.mark.timeout(300)
 def test_an_erasure_cut_off_anywhere_is_gone_on_with(tmp_path: Path) -> None:
     template, folder = tmp_path / "template", tmp_path / "points"
-    told_secrets.tell(template / "rosey-llm.db")
+    told_secrets.write_database(template / "rosey-llm.db")
     seal = verified(template / "rosey-llm.db").seal
     subprocess.run(
         [sys.executable, "-m", told_secrets.__name__, str(template), str(folder)],

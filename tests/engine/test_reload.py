@@ -13,7 +13,7 @@ import tomlkit
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import WAIT_S, Heard, House
+from tests.house import WAIT_S, House, ReceivedMessage
 
 CHANNELS = [f"#{number}" for number in range(20)]
 
@@ -39,9 +39,9 @@ async def until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def outcome(house: House, request_id: str) -> Heard:
-    def heard() -> list[Heard]:
-        return [each for each in house.bot.heard_outcomes() if each["request_id"] == request_id]
+async def outcome(house: House, request_id: str) -> ReceivedMessage:
+    def heard() -> list[ReceivedMessage]:
+        return [each for each in house.bot.received_outcomes() if each["request_id"] == request_id]
 
     await house.bot.until(lambda: bool(heard()))
     return heard()[0]
@@ -69,7 +69,7 @@ async def test_no_message_is_lost_doubled_or_out_of_order_while_all_of_it_change
         await house.bot.outcomes(max(0, 20 * (number - 1)))
     outcomes = await house.bot.outcomes(400)
     await house.bot.flush()
-    assert len(house.bot.heard_outcomes()) == 400
+    assert len(house.bot.received_outcomes()) == 400
     assert {each["type"] for each in outcomes} == {"llm_response"}
     for channel in CHANNELS:
         ids = [each["request_id"] for each in outcomes if each["channel_id"] == channel]
@@ -289,7 +289,7 @@ async def test_new_limits_hold_for_channels_that_are_awake(house: House, llm: LL
     await house.reload()
     go_on.set()
     assert (await house.bot.ask("six"))["type"] == "llm_response"
-    ids = [each["request_id"] for each in house.bot.heard_outcomes()]
+    ids = [each["request_id"] for each in house.bot.received_outcomes()]
     assert [each for each in ids if each in "123"] == ["1", "2", "3"]
 
 

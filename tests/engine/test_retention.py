@@ -19,7 +19,7 @@ from providers import ScriptedProvider
 from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope
 from storage.queries.reader import open_reader
-from tests.engine.told_secrets import leave_remains, where_is
+from tests.engine.told_secrets import files_containing, leave_deleted_text
 from tests.house import House
 from tests.storage.audited import Archive
 
@@ -45,7 +45,7 @@ def told(path: Path, times: int = 1) -> None:
                     text = f"{channel[1:]}x{days:03}"  # none begins like another
                     archive.say(text, "", channel=channel, ts_ms=now_ms - days * DAY_MS)
         archive.connection.execute("COMMIT")
-        leave_remains(archive.connection, "weekx100")
+        leave_deleted_text(archive.connection, "weekx100")
     with search_index.open_index(path) as index:
         index.feed(10**6)
 
@@ -84,7 +84,7 @@ def test_a_channel_with_days_of_its_own_is_no_part_of_the_others() -> None:
 async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "data" / "chat.db"
     told(path, times=BATCH)
-    assert where_is(path.parent, "weekx010")
+    assert files_containing(path.parent, "weekx010")
     with closing(open_reader(path)) as connection:
         seal = verification.verify(connection).seal
     wanted = settings(30, **{"#week": 7, "#kept": 0})
@@ -95,7 +95,7 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
         "keptx003", "keptx010", "keptx100", "weekx003", "othersx003", "othersx010",
         "Hello", "You said: User: Hello",
     }  # fmt: skip
-    assert where_is(path.parent, "weekx010", "weekx100", "othersx100") == []
+    assert files_containing(path.parent, "weekx010", "weekx100", "othersx100") == []
     with closing(open_reader(path)) as connection:
         assert verification.verify(connection, seal).erased == 3 * 2 * BATCH
 
@@ -128,7 +128,7 @@ async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     wanted = settings(0, **{"#week": 1})
     async with LLMService(ScriptedProvider({}), settings=wanted, database=path):
         await until_clean(path)
-    assert where_is(tmp_path, "weekx") == []
+    assert files_containing(tmp_path, "weekx") == []
     with search_index.open_index(path) as index:
         while index.feed(1000):
             pass

@@ -1,4 +1,4 @@
-"""A database in which mallory told a secret, in every place where text can stand.
+"""A database with a secret in every place that can hold text, and processes that die erasing it.
 
 python -m tests.engine.told_secrets TEMPLATE FOLDER    dies while erasing, at many points
 """
@@ -27,39 +27,39 @@ SECRET = "xylophonic"
 USER = "Mallory"
 TOLD_MS = 1_700_000_000_000
 ROWS = 3 * 2 * 30
-ORDER = {"scope": Scope(user=USER.lower()).to_json(), "compact": True}
+REQUEST = {"scope": Scope(user=USER.lower()).to_json(), "compact": True}
 POINTS = ("COMMIT", "VACUUM", "PRAGMA wal_checkpoint", "PRAGMA main.wal_checkpoint")
 
 
-def tell(path: Path) -> None:
-    """ROWS rows of mallory, as many of bob, among them, in three channels."""
+def write_database(path: Path) -> None:
+    """Write ROWS rows of mallory and as many of bob, mixed, in three channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(Archive(path)) as archive:
         archive.connection.execute("BEGIN")
         for number in range(30):
             for channel in ("#a", "#b", "#c"):
                 for user in (USER, "bob"):
-                    _turn(archive, channel, user, f"{channel}-{user[0]}-{number}")
+                    _add_turn(archive, channel, user, f"{channel}-{user[0]}-{number}")
         for channel in ("#a", "#b", "#c"):
             snapshots.save(archive.connection, channel, 1, 0, _text(USER).encode())
             for user in (USER, "bob"):
                 body = records.encode(Chat(_text(user)))
                 mailboxes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
         archive.connection.execute("COMMIT")
-        leave_remains(archive.connection, _text(USER))
+        leave_deleted_text(archive.connection, _text(USER))
     with search_index.open_index(path) as index:
         while index.feed(500):
             pass
 
 
-def leave_remains(connection: sqlite3.Connection, text: str) -> None:
-    """In unused space of the file, where moved rows and older versions left them, too."""
+def leave_deleted_text(connection: sqlite3.Connection, text: str) -> None:
+    """Leave text in unused space of the file, as moved rows and older versions do."""
     connection.execute("PRAGMA secure_delete=OFF")
     connection.execute("INSERT INTO channel (name, created_ms) VALUES (?, 0)", (text * 10,))
     connection.execute("DELETE FROM channel WHERE name = ?", (text * 10,))
 
 
-def _turn(archive: Archive, channel: str, user: str, request_id: str) -> None:
+def _add_turn(archive: Archive, channel: str, user: str, request_id: str) -> None:
     text = _text(user)
     accepted = mailboxes.put(
         archive.connection, channel, request_id, user, text.encode(), (), TOLD_MS
@@ -82,11 +82,11 @@ def _text(user: str) -> str:
     return f"{user} says: {SECRET if user == USER else 'hello'} " * 3
 
 
-def where_is(folder: Path, *words: str) -> list[tuple[str, str]]:
-    """The files of a folder that have one of these words in their bytes, in any case.
+def files_containing(folder: Path, *words: str) -> list[tuple[str, str]]:
+    """Return (file name, word) for each file of a folder whose bytes hold a word, in any case.
 
-    In a process of its own: whoever opens and closes a database takes SQLite's locks away from all
-    connections of the same process.
+    It runs in another process: opening and closing a database file here would release the SQLite
+    locks of all connections of this process.
     """
     found = []
     for word in words:
@@ -103,12 +103,12 @@ def where_is(folder: Path, *words: str) -> list[tuple[str, str]]:
 
 def erase(path: Path) -> None:
     admin_requests.wait_until_done(
-        path, erasure.REQUEST_KIND, ORDER, erasure.handler, lambda left: None
+        path, erasure.REQUEST_KIND, REQUEST, erasure.handler, lambda left: None
     )
 
 
 def _die_at(point: int) -> None:
-    """Before the first such statement, after it, before the second ..., as by a power cut."""
+    """Die before or after one of the statements in POINTS, as in a power cut."""
     left = point
 
     class Connection(sqlite3.Connection):
@@ -127,16 +127,16 @@ def _die_at(point: int) -> None:
 
     connect = sqlite3.connect
 
-    def mortal(
+    def connect_mortal(
         *args: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **more: Any
     ) -> sqlite3.Connection:
         return connect(*args, factory=type("Mortal", (Connection, factory), {}), **more)
 
-    sqlite3.connect = mortal  # type: ignore[assignment]
+    sqlite3.connect = connect_mortal  # type: ignore[assignment]
 
 
 def main(template: Path, folder: Path) -> None:
-    for point in range(0, 1000, 3):  # so that it falls before and after statements of each kind
+    for point in range(0, 1000, 3):  # an odd step, to hit before and after statements of each kind
         shutil.copytree(template, folder / str(point))
         child = os.fork()
         if not child:

@@ -1,4 +1,4 @@
-"""Engines that break a promise, each in one way, for the property test to catch."""
+"""Patches that break one promise of the engine each; the property test must detect every one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ patch = mock.patch.object
 def publish_before_commit() -> AbstractContextManager[object]:
     settle = ChannelActor._settle
 
-    async def too_soon(
+    async def publish_first(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
         request, outcome = turn.envelope.request, result.outcome
@@ -45,11 +45,11 @@ def publish_before_commit() -> AbstractContextManager[object]:
         )
         return await settle(self, row_id, turn, result)
 
-    return patch(ChannelActor, "_settle", too_soon)
+    return patch(ChannelActor, "_settle", publish_first)
 
 
 def no_fence_in_the_store() -> AbstractContextManager[object]:
-    """A turn is kept even where another outcome has ended its command."""
+    """Store a turn even if its command has another outcome already."""
 
     def settle(connection: Any, row_id: int, now_ms: int, **result: Any) -> Settled:
         connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
@@ -64,7 +64,7 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
 
 
 def no_fence_around_the_turn() -> AbstractContextManager[object]:
-    """A turn whose provider is deaf waits for it without end."""
+    """Let a turn with a deaf provider wait for it without end."""
 
     async def ask(self: Generation) -> Answered:
         return await self._ask()
@@ -75,17 +75,17 @@ def no_fence_around_the_turn() -> AbstractContextManager[object]:
 def silent_drop() -> AbstractContextManager[object]:
     tell = Supervisor.tell
 
-    def drop(self: Supervisor, request: Request) -> None:
+    def tell_without_refusals(self: Supervisor, request: Request) -> None:
         with contextlib.suppress(Busy):
             tell(self, request)
 
-    return patch(Supervisor, "tell", drop)
+    return patch(Supervisor, "tell", tell_without_refusals)
 
 
 def dedupe_forgotten() -> AbstractContextManager[object]:
     put = mailboxes.put
 
-    def forgetful(connection: Any, channel: str, request_id: str, **more: Any) -> Acceptance:
+    def forget_and_put(connection: Any, channel: str, request_id: str, **more: Any) -> Acceptance:
         connection.execute(
             "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
             " (SELECT id FROM channel WHERE name = ?)",
@@ -93,11 +93,11 @@ def dedupe_forgotten() -> AbstractContextManager[object]:
         )
         return put(connection, channel, request_id, **more)
 
-    return patch(mailboxes, "put", forgetful)
+    return patch(mailboxes, "put", forget_and_put)
 
 
 def snapshot_ahead_of_history() -> AbstractContextManager[object]:
-    """The conversation goes on at once, and history is written behind."""
+    """Change the conversation first, and write history later."""
     settle = ChannelActor._settle
 
     async def apply_first(
@@ -114,7 +114,7 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
 
 
 def passivation_race() -> AbstractContextManager[object]:
-    """Whether a channel is idle is asked before the await, and not again."""
+    """Check that a channel is idle before the await only, not again after it."""
 
     async def passivate(self: ResidentActors) -> None:
         for channel_id, actor in list(self._actors.items()):
@@ -152,34 +152,34 @@ def two_turns_at_once() -> AbstractContextManager[object]:
         await actor._carry_through(RunningTurn(envelope, actor._context, actor._cache))
         actor._on_done(actor, envelope)
 
-    def tell_beside(self: ChannelActor, envelope: Envelope) -> None:
+    def tell_in_parallel(self: ChannelActor, envelope: Envelope) -> None:
         if self._task is None or self._draining:
             tell(self, envelope)
         else:
             asyncio.get_running_loop().create_task(carry_out(self, envelope))
 
-    return patch(ChannelActor, "tell", tell_beside)
+    return patch(ChannelActor, "tell", tell_in_parallel)
 
 
 def outcome_twice_with_other_bytes() -> AbstractContextManager[object]:
-    """What is published after a restart is said anew."""
+    """Publish other bytes after a restart."""
     unpublished = mailboxes.unpublished
 
-    def said_anew(connection: Any) -> list[Settled]:
+    def with_other_bytes(connection: Any) -> list[Settled]:
         return [each._replace(body=each.body + b" ") for each in unpublished(connection)]
 
-    return patch(mailboxes, "unpublished", said_anew)
+    return patch(mailboxes, "unpublished", with_other_bytes)
 
 
 def failed_message_stays_in_window() -> AbstractContextManager[object]:
     replay = Conversation.replay
 
-    def keeping_failures(
+    def replay_with_failures(
         self: Conversation, rows: Iterable[tuple[Kind, str | None, str, str | None]]
     ) -> None:
         replay(self, [("answer", *row[1:]) if row[0] == "error" else row for row in rows])
 
-    return patch(Conversation, "replay", keeping_failures)
+    return patch(Conversation, "replay", replay_with_failures)
 
 
 def unpublished_forgotten() -> AbstractContextManager[object]:
@@ -197,44 +197,46 @@ def attempts_not_counted() -> AbstractContextManager[object]:
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
     set_persona = RunningTurn._set_persona
 
-    def everywhere(self: RunningTurn, name: str, settings: TurnSettings) -> TurnResult:
+    def set_for_all_channels(self: RunningTurn, name: str, settings: TurnSettings) -> TurnResult:
         result = set_persona(self, name, settings)
         if result.rows[0].kind == "persona":
             settings.personas.default = result.rows[0].persona or "default"
         return result
 
-    return patch(RunningTurn, "_set_persona", everywhere)
+    return patch(RunningTurn, "_set_persona", set_for_all_channels)
 
 
 def providers_closed_under_their_turns() -> AbstractContextManager[object]:
-    """A reload closes what has gone at once, whoever may still call it."""
+    """Let a reload close replaced providers at once, although turns still use them."""
 
-    def leave(self: ProviderChain) -> None:
+    def close_at_once(self: ProviderChain) -> None:
         if not self._left:
             self._left = True
             self._lifetimes.left(self._links)
 
-    return patch(ProviderChain, "_leave", leave)
+    return patch(ProviderChain, "_leave", close_at_once)
 
 
 def row_kept_after_its_outcome() -> AbstractContextManager[object]:
-    """The outcome is kept in one commit; the mailbox row goes in the next."""
+    """Store the outcome in one commit, and delete the mailbox row in the next."""
 
-    async def in_two(
+    async def settle_in_two_commits(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | None:
         database = self._context.database
         settled = await database.write(
-            partial(_keep_beside, request=turn.envelope.request, result=result)
+            partial(_settle_and_keep_row, request=turn.envelope.request, result=result)
         )
         delete = "DELETE FROM mailbox WHERE id = ?"
         await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
         return settled
 
-    return patch(ChannelActor, "_settle", in_two)
+    return patch(ChannelActor, "_settle", settle_in_two_commits)
 
 
-def _keep_beside(connection: sqlite3.Connection, request: Request, result: TurnResult) -> Settled:
+def _settle_and_keep_row(
+    connection: sqlite3.Connection, request: Request, result: TurnResult
+) -> Settled:
     rows = connection.execute("SELECT * FROM mailbox").fetchall()
     settled = mailboxes.settle_at_once(
         connection,

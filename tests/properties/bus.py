@@ -1,4 +1,4 @@
-"""The bus: an outlet that looks at the disk at the instant of sending."""
+"""The outcome sink of the property test: it checks the database at the moment of publishing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from engine.commands.outcomes import Answer, Failure, decode
 from storage import mailboxes
 from storage.mailboxes import Settled
 from storage.writer.database import Database
-from tests.properties.model import Model
-from tests.properties.witness import Witness
+from tests.properties.model import ReferenceModel
+from tests.properties.witness import DatabaseReader
 
 
-class Bus:
-    """Whatever is published must be on disk already, with its history."""
+class CheckingSink:
+    """A sink that checks that every published outcome is stored already, with its history."""
 
-    def __init__(self, model: Model, witness: Witness) -> None:
+    def __init__(self, model: ReferenceModel, database_reader: DatabaseReader) -> None:
         self._model = model
-        self._witness = witness
-        self.database: Database | None = None  # None: nobody listens any more
+        self._database_reader = database_reader
+        self.database: Database | None = None  # None after the engine has ended
 
     def publish(self, outcome: Settled) -> None:
         if self.database is None:
             return
         key = (outcome.channel, outcome.request_id)
-        if self._witness.outcome(key) != outcome.body:
+        if self._database_reader.outcome(key) != outcome.body:
             self._model.violate("an outcome was published before its commit", key, outcome)
         self._check_history(outcome)
         self._model.publish(key, outcome.body)
@@ -44,7 +44,7 @@ class Bus:
 
     def _check_history(self, outcome: Settled) -> None:
         key = (outcome.channel, outcome.request_id)
-        rows = self._witness.history(key)
+        rows = self._database_reader.history(key)
         said = decode(outcome.body)
         if not rows:
             self._model.violate("an outcome was published without its history", key, outcome)
@@ -55,6 +55,6 @@ class Bus:
 
 
 def _ignore(done: asyncio.Future[None]) -> None:
-    # Where it fails, the outcome goes out once more after a restart.
+    # If it fails, the outcome is published again after a restart.
     if not done.cancelled():
         done.exception()

@@ -1,4 +1,4 @@
-"""An event loop whose time stands still until the test lets it pass."""
+"""An event loop with a virtual clock: time passes only when the test lets it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IDLE_LIMIT = 50_000
 
 
 class Clock:
-    """Stands where the module `time` stands in the engine. It goes on from life to life."""
+    """A replacement for the module `time` in the engine; it is shared by all runs of the engine."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -32,8 +32,8 @@ class Clock:
         return round(self.time() * 1e9)
 
     @contextmanager
-    def instead_of_time(self) -> Iterator[None]:
-        """All modules of the engine that import `time` see this clock."""
+    def patch_time(self) -> Iterator[None]:
+        """Replace `time` in all modules of the engine that import it."""
         with ExitStack() as stack:
             for name, module in list(sys.modules.items()):
                 ours = name.split(".")[0] in ("engine", "providers", "storage")
@@ -43,10 +43,10 @@ class Clock:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Runs for as many rounds as it is told, or until nothing more happens within some time.
+    """An event loop that runs for a number of rounds, or until nothing happens within some time.
 
-    `work` is asked when nothing is ready: it does what an outside would do (the disk, say), and
-    tells whether it did anything.
+    work: called when nothing is ready; does the work of the outside world, such as the disk, and
+    returns whether it did any.
     """
 
     def __init__(self, clock: Clock, work: Callable[[], bool]) -> None:
@@ -70,20 +70,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         task.add_done_callback(self.tasks.discard)
         return task
 
-    def turn(self) -> None:
-        """One round: whatever is ready now runs, and nothing that it makes ready."""
+    def run_round(self) -> None:
+        """Run what is ready now, but nothing that becomes ready through it."""
         self.call_soon(self.stop)
         self.run_forever()
 
-    def rest(self, seconds: float = 0.0, until: Callable[[], bool] = lambda: False) -> None:
-        """Run while anything happens, and let up to `seconds` pass; ends early with `until`."""
+    def run_until_idle(
+        self, seconds: float = 0.0, until: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Run while anything happens, for up to `seconds`; end early if `until` is true."""
         self._left_s, self._until, self._idles = seconds, until, 0
         self.run_forever()
 
     def _idle(self, timeout_s: float | None) -> None:
         self._idles += 1
         if self._idles > IDLE_LIMIT:
-            raise RuntimeError("the engine never comes to rest")
+            raise RuntimeError("the engine never becomes idle")
         if self._work():
             return
         if self._until() or timeout_s is None or timeout_s > self._left_s:
@@ -96,21 +98,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Selector(selectors.SelectSelector):
-    """Never waits: whoever would have to wait asks `idle` instead."""
+    """A selector that calls `idle` instead of waiting."""
 
     def __init__(self, idle: Callable[[float | None], None]) -> None:
         super().__init__()
-        self._ask = idle
+        self._idle = idle
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready and timeout != 0:
-            self._ask(timeout)
+            self._idle(timeout)
         return ready
 
 
 class _AtOnce(ThreadPoolExecutor):
-    """Runs what it is given in place, so that no thread's speed decides anything."""
+    """An executor that runs its work in place, so that no thread's speed matters."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()

@@ -1,4 +1,4 @@
-"""One life of an engine: from a start to a kill or a drain."""
+"""One run of an engine in the property test: from its start to a kill or a drain."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.retry import Retry
 from providers.scripted import Action
 from storage.errors import StorageUnavailable
-from tests.properties.asked import Asked
-from tests.properties.bus import Bus
+from tests.properties.asked import ScriptedModel
+from tests.properties.bus import CheckingSink
 from tests.properties.clock import Clock, VirtualLoop
 from tests.properties.disk import Disk
-from tests.properties.model import MAILBOX_LIMIT, WINDOW, Model
-from tests.properties.witness import Witness
+from tests.properties.model import MAILBOX_LIMIT, WINDOW, ReferenceModel
+from tests.properties.witness import DatabaseReader
 
 PROVIDER = {"timeout": 30.0, "max_retries": 0}
 SETTINGS = {
@@ -40,13 +40,18 @@ SETTINGS = {
     },
     "storage": {"durability": "normal", "search_index": False},
 }
-ROUNDS_TO_DIE = 200
+KILL_ROUNDS = 200
 
 
-class Watched(ScriptedProvider):
-    """May not be called once it is closed. `used` between its start and its end."""
+class WatchedProvider(ScriptedProvider):
+    """A provider that must not be called after it was closed.
 
-    def __init__(self, config: Mapping[str, Any], *, script: Asked, model: Model) -> None:
+    used: whether it was started and not closed yet.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], *, script: ScriptedModel, model: ReferenceModel
+    ) -> None:
         super().__init__(config, script=script)
         self._model = model
         self._closed = self.used = False
@@ -63,27 +68,29 @@ class Watched(ScriptedProvider):
         super()._note(action, messages, options)
 
 
-class Life:
-    """A real engine on a virtual clock. Nothing happens in it but when a method is called."""
+class EngineRun:
+    """A real engine on a virtual clock. Nothing happens in it unless a method is called."""
 
-    def __init__(self, path: Path, clock: Clock, model: Model, witness: Witness) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, model: ReferenceModel, database_reader: DatabaseReader
+    ) -> None:
         self.model = model
-        self._witness = witness
+        self._database_reader = database_reader
         self.disk = Disk()
-        self.asked = Asked(model)
-        self._bus = Bus(model, witness)
+        self.scripted_model = ScriptedModel(model)
+        self._sink = CheckingSink(model, database_reader)
         self.loop = VirtualLoop(clock, self._work)
         self.loop.set_exception_handler(self._unhandled)
         self._dead = self._opened = False
-        self.was_full = False
-        self.providers: list[Watched] = []
+        self.had_full_disk = False
+        self.providers: list[WatchedProvider] = []
         provider = self._new_provider(0)
-        with mock.patch.object(engine.engine, "ProviderChain", partial(_chain, clock)):
+        with mock.patch.object(engine.engine, "ProviderChain", partial(_new_chain, clock)):
             settings = parse(SETTINGS, path.parent)
-            self.engine = Engine([provider], settings, path, self._bus)
+            self.engine = Engine([provider], settings, path, self._sink)
         self._settings = settings
         self.engine.database._jobs = self.disk  # type: ignore[assignment]
-        self._bus.database = self.engine.database
+        self._sink.database = self.engine.database
         self.loop.run_until_complete(self.engine.start())
         self.spawn(self.engine.resume())
 
@@ -99,7 +106,7 @@ class Life:
         self.spawn(_housekeeping(self.engine.supervisor.residents.snapshot_changed))
 
     def reload(self, seed: int) -> None:
-        """Another provider, and other limits than those that the model knows of."""
+        """Apply another provider and other limits than those that the model knows."""
         channels = replace(
             self._settings.channels, resident_limit=1 + seed, snapshot_interval_s=15.0 - seed
         )
@@ -107,20 +114,20 @@ class Life:
         self.call(lambda: self.engine.apply(settings, [self._new_provider(seed)]))
 
     @property
-    def left_open(self) -> list[Watched]:
-        """Providers that nobody will call any more, and that are open nevertheless."""
+    def unclosed_providers(self) -> list[WatchedProvider]:
+        """Providers that are not called any more, but are still open."""
         live = self.engine.chain.providers
         return [each for each in self.providers if each.used and each not in live]
 
-    def _new_provider(self, seed: int) -> Watched:
-        provider = Watched(
-            PROVIDER | {"total_timeout": 600.0 + seed}, script=self.asked, model=self.model
+    def _new_provider(self, seed: int) -> WatchedProvider:
+        provider = WatchedProvider(
+            PROVIDER | {"total_timeout": 600.0 + seed}, script=self.scripted_model, model=self.model
         )
         self.providers.append(provider)
         return provider
 
     def call(self, act: Callable[[], None]) -> None:
-        """Call within the loop, as a message that arrives does; then one round."""
+        """Call `act` within the loop, as for a message that arrives; then run one round."""
         failed: list[Exception] = []
 
         def within() -> None:
@@ -130,32 +137,34 @@ class Life:
                 failed.append(exc)
 
         self.loop.call_soon(within)
-        self.turn()
+        self.run_round()
         if failed:
             raise failed[0]
 
-    def turn(self) -> None:
-        self.loop.turn()
+    def run_round(self) -> None:
+        self.loop.run_round()
         self.model.check()
 
     def commit(self, jobs: int, *, full: bool = False) -> bool:
-        self.was_full |= full
+        self.had_full_disk |= full
         done = self.disk.commit(jobs, full=full)
-        self.model.committed(self._witness.look())
+        self.model.check_commit(self._database_reader.read())
         self.model.check()
         return done
 
-    def rest(self, seconds: float = 0.0, until: Callable[[], bool] = lambda: False) -> None:
-        self.loop.rest(seconds, until)
+    def run_until_idle(
+        self, seconds: float = 0.0, until: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.loop.run_until_idle(seconds, until)
         self.model.check()
 
-    # Ends.
+    # The end.
 
     def drain(self) -> None:
-        """As on SIGTERM."""
+        """End the engine as SIGTERM does."""
         ending = self.spawn(self._drain())
-        self.loop.rest(600.0, ending.done)
-        self.model.committed(self._witness.look())
+        self.loop.run_until_idle(600.0, ending.done)
+        self.model.check_commit(self._database_reader.read())
         if not ending.done():
             self.model.violate("the engine does not drain", "")
         elif exc := ending.exception():
@@ -167,38 +176,38 @@ class Life:
         await self.engine.aclose()
 
     def kill(self) -> None:
-        """As by SIGKILL: what is not on disk is lost, and nobody hears another word."""
+        """End the engine as SIGKILL does: what is not on disk is lost."""
         if self.loop.is_closed():
             return
-        self._dead = self.asked.over = True
-        self._bus.database = None
-        self.disk.lose()
+        self._dead = self.scripted_model.ended = True
+        self._sink.database = None
+        self.disk.kill()
         if thread := self.engine.database._thread:
             thread.join(20)
-        for _ in range(ROUNDS_TO_DIE):
+        for _ in range(KILL_ROUNDS):
             if not self.loop.tasks:
                 break
             for task in list(self.loop.tasks):
                 task.cancel()
-            self.loop.turn()
+            self.loop.run_round()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
-    # What the loop asks for.
+    # Called by the loop.
 
     def _work(self) -> bool:
-        """Nothing is ready: the disk may do all that it has to do."""
+        """Let the disk do all that it has to do, since nothing else is ready."""
         if not self._opened:
-            self._opened = self.disk.opened()
+            self._opened = self.disk.wait_until_open()
             return True
-        if self._dead or not self.disk.held:
+        if self._dead or not self.disk.waiting:
             return False
-        self.commit(self.disk.held)
+        self.commit(self.disk.waiting)
         return True
 
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if not self._dead:
-            self.model.violate("an exception was left alone", context.get("message"), context)
+            self.model.violate("an exception was not handled", context.get("message"), context)
 
 
 async def _housekeeping(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -206,7 +215,7 @@ async def _housekeeping(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await work()
 
 
-def _chain(clock: Clock, providers: list[Any]) -> ProviderChain:
+def _new_chain(clock: Clock, providers: list[Any]) -> ProviderChain:
     return ProviderChain(
         providers,
         circuit=partial(CircuitBreaker, clock=clock.monotonic),

@@ -1,4 +1,4 @@
-"""The steps of the property test, for hypothesis to put in any order."""
+"""The steps of the property test, which hypothesis puts in any order."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.world.end()
+            self.world.finish()
         finally:
             self.world.close()
 
     # Commands.
 
-    @rule(told=st.lists(st.tuples(channels, commands), min_size=1, max_size=3))
-    def tell(self, told: list[tuple[str, Command]]) -> None:
-        self.world.tell(*[self.world.new(channel, command) for channel, command in told])
+    @rule(batch=st.lists(st.tuples(channels, commands), min_size=1, max_size=3))
+    def tell(self, batch: list[tuple[str, Command]]) -> None:
+        self.world.tell(*[self.world.new(channel, command) for channel, command in batch])
 
-    @rule(told=st.lists(st.tuples(channels, commands), min_size=1, max_size=4))
-    def carry_out(self, told: list[tuple[str, Command]]) -> None:
-        self.carry_out_all(*told)
+    @rule(batch=st.lists(st.tuples(channels, commands), min_size=1, max_size=4))
+    def carry_out(self, batch: list[tuple[str, Command]]) -> None:
+        self.carry_out_all(*batch)
 
-    def carry_out_all(self, *told: tuple[str, Command]) -> None:
-        for channel, command in told:
+    def carry_out_all(self, *batch: tuple[str, Command]) -> None:
+        for channel, command in batch:
             self.world.tell(self.world.new(channel, command))
-            self.world.life.rest()
-            for call in self.world.life.asked.waiting:
-                call.goes_on.set()
-            self.world.life.rest()
+            self.world.engine_run.run_until_idle()
+            for call in self.world.engine_run.scripted_model.waiting:
+                call.released.set()
+            self.world.engine_run.run_until_idle()
 
     @rule(channel=channels, count=st.integers(4, 8))
     def tell_too_many(self, channel: str, count: int) -> None:
@@ -85,73 +85,73 @@ class Machine(RuleBasedStateMachine):
     def stop_under_the_same_id(self, channel: str, command: Command, rounds: int) -> None:
         request = self.world.new(channel, command)
         self.world.tell(request)
-        self.world.go(rounds)
+        self.world.run_rounds(rounds)
         self.world.tell(self.world.new(channel, Stop(), request.request_id))
 
     # The provider.
 
-    @precondition(lambda self: self.world.life.asked.waiting)
+    @precondition(lambda self: self.world.engine_run.scripted_model.waiting)
     @rule(index=st.integers(0, 3), how=st.sampled_from(["answers", "answers", "fails", "deaf"]))
     def provider(self, index: int, how: str) -> None:
-        waiting = self.world.life.asked.waiting
+        waiting = self.world.engine_run.scripted_model.waiting
         call = waiting[index % len(waiting)]
         call.fails, call.deaf = how == "fails", how == "deaf"
         if how != "deaf":
-            call.goes_on.set()
+            call.released.set()
 
     @rule(channel=channels, seconds=st.sampled_from([0.0, 50.0]))
     def provider_goes_deaf(self, channel: str, seconds: float) -> None:
         self.world.tell(self.world.new(channel, Chat("hello")))
-        self.world.life.rest()
-        for call in self.world.life.asked.waiting:
+        self.world.engine_run.run_until_idle()
+        for call in self.world.engine_run.scripted_model.waiting:
             call.deaf = True
-        self.world.life.rest(seconds)
+        self.world.engine_run.run_until_idle(seconds)
 
     # The passing of time, by rounds of the loop, commits and seconds.
 
     @rule(rounds=rounds, committing=st.integers(1, 3))
     def go(self, rounds: int, committing: int) -> None:
-        self.world.go(rounds, committing=committing)
+        self.world.run_rounds(rounds, committing=committing)
 
     @rule(rounds=rounds)
     def go_without_disk(self, rounds: int) -> None:
         for _ in range(rounds):
-            self.world.life.turn()
+            self.world.engine_run.run_round()
 
     @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 16.0, 31.0, 50.0, 70.0]))
     def rest(self, seconds: float) -> None:
-        self.world.life.rest(seconds)
+        self.world.engine_run.run_until_idle(seconds)
 
     # The supervisor's own work.
 
     @rule()
     def passivate(self) -> None:
-        self.world.life.passivate()
+        self.world.engine_run.passivate()
 
     @rule(channel=channels, rounds=st.integers(0, 3))
     def tell_while_passivating(self, channel: str, rounds: int) -> None:
         self.carry_out_all((channel, Chat("hello")))
-        self.world.life.passivate()
+        self.world.engine_run.passivate()
         for _ in range(rounds):
-            self.world.life.turn()
+            self.world.engine_run.run_round()
         for _ in range(2):
             self.world.tell(self.world.new(channel, Chat("hello")))
-            self.world.life.rest()
+            self.world.engine_run.run_until_idle()
 
     @rule()
     def snapshot(self) -> None:
-        self.world.life.snapshot()
+        self.world.engine_run.snapshot()
 
     @rule(seed=st.integers(0, 2))
     def reload(self, seed: int) -> None:
-        self.world.life.reload(seed)
+        self.world.engine_run.reload(seed)
 
     @rule(channel=channels, rounds=st.integers(1, 20), seed=st.integers(0, 2))
     def reload_on_the_way(self, channel: str, rounds: int, seed: int) -> None:
-        """The command's turn is at any of its points then: each commit is waited for."""
+        """Reload at any point of the command's turn: `run_rounds` waits for each commit."""
         self.world.tell(self.world.new(channel, Chat("hello")))
-        self.world.go(rounds, committing=1)
-        self.world.life.reload(seed)
+        self.world.run_rounds(rounds, committing=1)
+        self.world.engine_run.reload(seed)
 
     # Faults.
 
@@ -161,10 +161,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(channel=channels, command=commands, rounds=st.integers(1, 20))
     def kill_on_the_way(self, channel: str, command: Command, rounds: int) -> None:
-        """The command's turn is at any of its points then: each commit is waited for."""
-        self.world.life.asked.let_all()
+        """Kill at any point of the command's turn: `run_rounds` waits for each commit."""
+        self.world.engine_run.scripted_model.release_all()
         self.world.tell(self.world.new(channel, command))
-        self.world.go(rounds, committing=1)
+        self.world.run_rounds(rounds, committing=1)
         self.world.kill()
 
     @rule()
@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(jobs=st.integers(1, 4))
     def fill_disk(self, jobs: int) -> None:
-        self.world.life.commit(jobs, full=True)
+        self.world.engine_run.commit(jobs, full=True)
 
     @rule(channel=channels)
     def break_channel(self, channel: str) -> None:

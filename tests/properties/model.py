@@ -1,4 +1,4 @@
-"""What must hold, as a model of the channels that knows nothing of actors, mailboxes or tasks."""
+"""The rules of the engine, as a model of channels without actors, mailboxes or tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
 from engine.errors import Busy, EngineError, Suspended
 from providers.base import Message
-from tests.properties.witness import Key, Seen
+from tests.properties.witness import DiskContents, Key
 
 WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
 MAILBOX_LIMIT = 4
@@ -27,13 +27,13 @@ FAILURES = {
 }
 
 
-class Violated(AssertionError):
+class RuleViolation(AssertionError):
     """The engine broke a rule."""
 
 
 @dataclass(slots=True)
 class State:
-    """A channel as the outcomes of its accepted commands make it."""
+    """A channel's state after the outcomes of its accepted commands."""
 
     persona: str | None = None
     exchanges: list[Exchange] = field(default_factory=list)
@@ -50,11 +50,11 @@ class State:
         return [*messages, Message("user", text)]
 
 
-class Model:
-    """Takes note of everything that can be seen from outside, and of every rule that it breaks.
+class ReferenceModel:
+    """A record of everything visible from outside, and of every rule that the engine breaks.
 
-    Notes are taken inside the engine's own calls, where raising would look like a crash of the
-    engine; so `check` raises them later.
+    Recording happens inside the engine's own calls, where raising would look like a crash of the
+    engine; so `check` raises the violations later.
     """
 
     def __init__(self) -> None:
@@ -78,9 +78,9 @@ class Model:
 
     def check(self) -> None:
         if self._violations:
-            raise Violated("\n".join(self._violations))
+            raise RuleViolation("\n".join(self._violations))
 
-    # What the test does.
+    # Actions of the test.
 
     def tell(self, request: Request) -> None:
         key = _key(request)
@@ -89,7 +89,7 @@ class Model:
             self.stops.add(key)
         self.owed.add(key)
 
-    def not_taken(self, request: Request, why: EngineError) -> None:
+    def note_refusal(self, request: Request, why: EngineError) -> None:
         key = _key(request)
         if isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
             self.violate("a mailbox with room is busy", key, why.ahead)
@@ -97,29 +97,31 @@ class Model:
             self.violate("a sound channel is suspended", key)
 
     def fault(self, *channels: str) -> None:
-        """From here on a turn that ran may run once more."""
+        """Allow that a turn of these channels that ran before may run once more."""
         for channel in channels:
             self._faults[channel] += 1
 
-    def broken(self, channel: str) -> None:
+    def break_channel(self, channel: str) -> None:
         self._broken.add(channel)
         self._ever_broken.add(channel)
 
-    def mended(self, channel: str) -> None:
+    def mend_channel(self, channel: str) -> None:
         self._broken.discard(channel)
         self.fault(channel)
 
-    def died(self, channels: Sequence[str], *, drained: bool = False) -> None:
-        """A life is over. What was not on disk by then was never accepted, unless it was drained:
-        then whatever was told has been stored."""
+    def end_run(self, channels: Sequence[str], *, drained: bool = False) -> None:
+        """End a run of the engine.
+
+        What was not on disk by then was never accepted; after a drain, everything told was stored.
+        """
         self.fault(*channels)
         self._running.clear()
         owed = self.owed if drained else set()
         self.owed = {*self.accepted, *self.settled, *owed} - {*self.published}
 
-    # What is on disk after a commit.
+    # The disk after a commit.
 
-    def committed(self, seen: Seen) -> None:
+    def check_commit(self, seen: DiskContents) -> None:
         for key, attempts in seen.waiting.items():
             self.accepted.setdefault(key, self.told[key])
             self._attempts[key] = attempts
@@ -132,21 +134,21 @@ class Model:
             elif self.settled[key] != body:
                 self.violate("an outcome changed", key, self.settled[key], body)
         for key in self.settled.keys() - seen.outcomes.keys():
-            self.violate("an outcome went", key)
+            self.violate("an outcome disappeared", key)
         for key in self.accepted.keys() - self.settled.keys() - seen.waiting.keys():
-            self.violate("an accepted command went", key)
+            self.violate("an accepted command disappeared", key)
 
-    # What the provider sees.
+    # Calls of the provider.
 
-    def called(self, key: Key, messages: Sequence[Message], *, in_order: bool) -> None:
+    def note_call(self, key: Key, messages: Sequence[Message], *, in_order: bool) -> None:
         if key not in self.accepted:
-            self.violate("a turn started before its command was kept", key)
+            self.violate("a turn started before its command was stored", key)
             return
-        # A stop under the same id may end a command in the moment in which its turn begins.
+        # A stop with the same id may end a command at the moment its turn begins.
         if key in self.settled and key not in self.stops:
             self.violate("a model was called for an answered request", key)
         channel = key[0]
-        self._note_call(key)
+        self._count_call(key)
         text = messages[-1].content
         if not in_order:
             if list(messages) != [Message("user", text)]:
@@ -160,11 +162,11 @@ class Model:
         if list(messages) != expected:
             self.violate("a prompt is wrong", key, messages, expected)
 
-    def call_ended(self, key: Key) -> None:
+    def note_call_end(self, key: Key) -> None:
         if self._running.get(key[0]) == key:
             del self._running[key[0]]
 
-    # What leaves the engine.
+    # Output of the engine.
 
     def refuse(self, key: Key) -> None:
         self.owed.discard(key)
@@ -186,10 +188,10 @@ class Model:
             self.violate("a piece is missing", key, index)
         self._deltas[key] = index
 
-    # The channel as it must be.
+    # The expected state of a channel.
 
     def state(self, channel: str, before: Key | None = None) -> State:
-        """After all its commands, or after those before one of them."""
+        """Return the state after all commands of the channel, or after those before one of them."""
         state = State()
         for key in self._before(before) if before else self._queue(channel):
             if body := self.settled.get(key):
@@ -210,7 +212,7 @@ class Model:
 
     # The rules.
 
-    def _note_call(self, key: Key) -> None:
+    def _count_call(self, key: Key) -> None:
         calls = self._calls[key]
         faults = self._faults[key[0]]
         text = getattr(self.accepted[key].command, "text", "")
@@ -222,13 +224,13 @@ class Model:
     def _check_turn(self, key: Key) -> None:
         for earlier in self._before(key):
             if earlier not in self.settled:
-                self.violate("a turn started before the one ahead of it had ended", key, earlier)
+                self.violate("a turn started before the one ahead of it ended", key, earlier)
 
     def _check_outcome(self, key: Key, body: bytes) -> None:
         outcome = decode(body)
         if isinstance(outcome, Answer) and outcome.action == "stop":
             if key not in self.stops:
-                self.violate("a stop nobody asked for", key, body)
+                self.violate("a stop that was never sent", key, body)
             return
         if key not in self.accepted:
             self.violate("an outcome of a command that was never accepted", key, body)
@@ -281,7 +283,7 @@ class Model:
         return key in self._queue(key[0]) and not overtakes
 
     def _queue(self, channel: str) -> list[Key]:
-        """The channel's commands in the order in which they were accepted."""
+        """Return the channel's commands in the order in which they were accepted."""
         return [
             key
             for key, request in self.accepted.items()

@@ -1,4 +1,4 @@
-"""Whatever happens to an engine, its promises hold; and one that breaks them is caught."""
+"""Property test: the engine keeps its promises whatever happens; broken engines are detected."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.broken import BROKEN
 from tests.properties.machine import Machine
-from tests.properties.model import Violated
+from tests.properties.model import RuleViolation
 
-# How many examples; where it is said, they are others each time.
+# The number of examples; if it is set, they are different each time.
 EXAMPLES = os.environ.get("ROSEY_LLM_EXAMPLES")
 SOUND = settings(
     max_examples=int(EXAMPLES or 150),
@@ -24,11 +24,11 @@ SOUND = settings(
     database=None,
     print_blob=True,
     report_multiple_bugs=False,
-    # An example is several lives of an engine, each with a thread and a file.
+    # An example is several runs of an engine, each with a thread and a file.
     suppress_health_check=[HealthCheck.too_slow],
 )
-# To see that it fails is enough; nobody reads the shortest way to it. Most fail within a second;
-# the limit is far off, so that another version of hypothesis finds them all as well.
+# It is enough that it fails; the shortest example is not needed. Most fail within a second; the
+# limit is high, so that other versions of hypothesis find them all as well.
 BREAKING = settings(SOUND, max_examples=1500, phases=[Phase.generate], print_blob=False)
 
 pytestmark = pytest.mark.timeout(300 + int(EXAMPLES or 0))
@@ -42,5 +42,5 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_happens() -> None:
 def test_an_engine_that_breaks_a_promise_is_caught(
     broken: Callable[[], AbstractContextManager[object]],
 ) -> None:
-    with broken(), pytest.raises(Violated):
+    with broken(), pytest.raises(RuleViolation):
         run_state_machine_as_test(Machine, settings=BREAKING)

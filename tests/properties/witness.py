@@ -1,4 +1,4 @@
-"""What is on disk, seen through a connection that is none of the engine's."""
+"""A view of the database through a connection that is not the engine's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = tuple[str | None, list[Exchange]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DiskContents:
     """Waiting commands with their attempts, oldest first, and outcomes by request."""
 
     waiting: dict[Key, int]
@@ -28,7 +28,7 @@ class Seen:
 
 @functools.cache
 def fresh_file() -> bytes:
-    """A database with the schema, in which answers to poison cannot be kept."""
+    """Return a database file with the schema, in which answers to poison cannot be stored."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(connection, ":memory:")
@@ -38,7 +38,9 @@ def fresh_file() -> bytes:
         connection.close()
 
 
-class Witness:
+class DatabaseReader:
+    """A second connection to the engine's database."""
+
     def __init__(self, path: Path) -> None:
         path.write_bytes(fresh_file())
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -46,7 +48,7 @@ class Witness:
     def close(self) -> None:
         self._connection.close()
 
-    def look(self) -> Seen:
+    def read(self) -> DiskContents:
         waiting = self._connection.execute(
             "SELECT name, request_id, attempts FROM mailbox m JOIN channel c ON c.id = m.channel_id"
             " ORDER BY m.id"
@@ -54,7 +56,9 @@ class Witness:
         outcomes = self._connection.execute(
             "SELECT name, request_id, body FROM outbox o JOIN channel c ON c.id = o.channel_id"
         )
-        return Seen({(c, r): n for c, r, n in waiting}, {(c, r): body for c, r, body in outcomes})
+        return DiskContents(
+            {(c, r): n for c, r, n in waiting}, {(c, r): body for c, r, body in outcomes}
+        )
 
     def outcome(self, key: Key) -> bytes | None:
         found = self._connection.execute(
@@ -65,7 +69,7 @@ class Witness:
         return found[0] if found else None
 
     def history(self, key: Key) -> list[tuple[str, str]]:
-        """(kind, content) of what history has of a request."""
+        """Return (kind, content) of a request's history rows."""
         return self._connection.execute(
             "SELECT kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
             " WHERE name = ? AND request_id = ? ORDER BY h.id",
@@ -79,7 +83,7 @@ class Witness:
         return int(found[0])
 
     def wrong_snapshots(self, window: int) -> list[str]:
-        """Channels whose snapshot is not what history gives up to the row that it names."""
+        """Return the channels whose snapshot differs from history up to the row that it names."""
         rows = self._connection.execute(
             "SELECT c.id, name, upto, body FROM snapshot s JOIN channel c ON c.id = s.channel_id"
         ).fetchall()
@@ -89,8 +93,8 @@ class Witness:
             if _state(Conversation.decode(body, window)) != self._replayed(channel_id, upto, window)
         ]
 
-    def woken(self, channel: str, window: int, *, trust_snapshot: bool) -> State:
-        """What an actor would find that wakes now."""
+    def state_on_waking(self, channel: str, window: int, *, trust_snapshot: bool) -> State:
+        """Return what an actor would find if it loaded the channel now."""
         loaded = snapshots.load(self._connection, channel, window, trust_snapshot=trust_snapshot)
         conversation = Conversation(window)
         if loaded.body is not None:
@@ -99,11 +103,10 @@ class Witness:
         return _state(conversation)
 
     def break_channel(self, channel: str) -> None:
-        """From now on no turn of this channel can be kept."""
+        """Make the storing of this channel's turns fail from now on."""
         self._connection.execute(
             f"CREATE TRIGGER IF NOT EXISTS defect_{channel} BEFORE INSERT ON history"  # noqa: S608
             f" WHEN new.channel_id = (SELECT id FROM channel WHERE name = '{channel}')"
-            ""
             " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
         )
 

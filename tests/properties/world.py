@@ -1,4 +1,4 @@
-"""An engine's lives on one file, one after the other, and what must hold at the end of each."""
+"""Several runs of an engine on one file, and what must hold at the end of each."""
 
 from __future__ import annotations
 
@@ -12,40 +12,44 @@ from engine.commands.records import Chat, Command
 from engine.commands.request import Request
 from engine.errors import Busy, Suspended
 from tests.properties.clock import Clock
-from tests.properties.life import Life
-from tests.properties.model import WINDOW, Model
-from tests.properties.witness import State, Witness
+from tests.properties.life import EngineRun
+from tests.properties.model import WINDOW, ReferenceModel
+from tests.properties.witness import DatabaseReader, State
 
 CHANNELS = ("a", "b")
 PATIENCE_S = 900.0
-IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # half the time where there is one
+IN_MEMORY = (
+    "/dev/shm" if Path("/dev/shm").is_dir() else None
+)  # takes half the time, if there is one
 
 
 class World:
+    """The engine's current run, the reference model, and all that outlives a run."""
+
     def __init__(self) -> None:
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY))
         self.clock = Clock()
-        self._stack.enter_context(self.clock.instead_of_time())
-        # Crashes are part of the play; their traces would fill the memory.
+        self._stack.enter_context(self.clock.patch_time())
+        # Crashes are expected; their traces would fill the memory.
         logging.disable(logging.CRITICAL)
         self._stack.callback(logging.disable, logging.NOTSET)
         self._path = Path(folder) / "world.db"
-        self.witness = Witness(self._path)
-        self._stack.callback(self.witness.close)
-        self.model = Model()
+        self.database_reader = DatabaseReader(self._path)
+        self._stack.callback(self.database_reader.close)
+        self.model = ReferenceModel()
         self.requests: list[Request] = []
-        self.life = self._born()
-        self._awake()
+        self.engine_run = self._new_run()
+        self.engine_run.run_until_idle()
 
     def close(self) -> None:
-        self.life.kill()
+        self.engine_run.kill()
         self._stack.close()
 
     # Steps.
 
     def new(self, channel: str, command: Command, request_id: str = "") -> Request:
-        """A request; its text ends with its channel and id, by which a provider's call is known."""
+        """Return a new request; its text ends with channel and id, to identify its call."""
         request_id = request_id or f"r{len(self.requests)}"
         if text := getattr(command, "text", ""):
             command = type(command)(  # type: ignore[call-arg]
@@ -56,82 +60,79 @@ class World:
         return request
 
     def tell(self, *requests: Request) -> None:
-        """Several are told in one breath."""
+        """Tell requests, all in one round of the loop."""
 
         def act() -> None:
             for request in requests:
                 try:
-                    self.life.engine.supervisor.tell(request)
+                    self.engine_run.engine.supervisor.tell(request)
                 except (Busy, Suspended) as exc:
-                    self.model.not_taken(request, exc)
+                    self.model.note_refusal(request, exc)
                 else:
                     self.model.tell(request)
 
-        self.life.call(act)
+        self.engine_run.call(act)
 
-    def go(self, rounds: int, *, committing: int = 100) -> None:
-        """Some rounds of the loop, with the disk at work in between."""
+    def run_rounds(self, rounds: int, *, committing: int = 100) -> None:
+        """Run some rounds of the loop, with commits in between."""
         for _ in range(rounds):
-            self.life.commit(committing)
-            self.life.turn()
+            self.engine_run.commit(committing)
+            self.engine_run.run_round()
 
     def kill(self, *rounds: int) -> None:
-        """Kill and start again; and where `rounds` are given, kill once more after so many."""
+        """Kill and start again; with `rounds`, kill once more after each such number of rounds."""
         for count in (*rounds, None):
-            self.life.kill()
-            self.model.died(CHANNELS)
-            self.life = self._born()
+            self.engine_run.kill()
+            self.model.end_run(CHANNELS)
+            self.engine_run = self._new_run()
             if count is None:
-                self._awake()
+                self.engine_run.run_until_idle()
             else:
-                self.go(count)
+                self.run_rounds(count)
 
     def drain(self) -> None:
-        self.life.drain()
-        # Where a disk was full, whoever still waited may not have heard that nothing was kept.
-        self.model.died(CHANNELS, drained=True)
-        self.life = self._born()
-        self._awake()
+        self.engine_run.drain()
+        # After a full disk, a waiting sender may not have been told that nothing was stored.
+        self.model.end_run(CHANNELS, drained=True)
+        self.engine_run = self._new_run()
+        self.engine_run.run_until_idle()
 
     def break_channel(self, channel: str) -> None:
-        self.model.broken(channel)
-        self.witness.break_channel(channel)
+        self.model.break_channel(channel)
+        self.database_reader.break_channel(channel)
 
     def mend_channel(self, channel: str) -> None:
-        self.model.mended(channel)
-        self.witness.mend_channel(channel)
+        self.model.mend_channel(channel)
+        self.database_reader.mend_channel(channel)
 
-    def _born(self) -> Life:
-        return Life(self._path, self.clock, self.model, self.witness)
-
-    def _awake(self) -> None:
-        self.life.rest()
+    def _new_run(self) -> EngineRun:
+        return EngineRun(self._path, self.clock, self.model, self.database_reader)
 
     # The end.
 
-    def end(self) -> None:
-        """Everything comes to its end; and after one more restart all goes on as it was."""
-        self.model.check()  # a life that a violation has ended cannot go on
-        self.settle_down()
+    def finish(self) -> None:
+        """Let everything end, restart once more, and check that all continues as before."""
+        self.model.check()  # a run that a violation has ended cannot continue
+        self.finish_work()
         self.kill()
         for channel in CHANNELS:
             self.tell(self.new(channel, Chat("at last")))
-        self.settle_down()
+        self.finish_work()
 
-    def settle_down(self) -> None:
-        """Let all faults end and all calls succeed, and wait until nothing is left to do."""
+    def finish_work(self) -> None:
+        """End all faults, let all calls succeed, and wait until nothing is left to do."""
         for channel in CHANNELS:
             self.mend_channel(channel)
-        self.life.asked.let_all()
-        self.life.rest(PATIENCE_S, self._quiet)
-        self.life.rest()
+        self.engine_run.scripted_model.release_all()
+        self.engine_run.run_until_idle(PATIENCE_S, self._is_quiet)
+        self.engine_run.run_until_idle()
         self._check_nothing_is_left()
         for channel in CHANNELS:
             self._check_conversation(channel)
         self.model.check()
 
-    def _quiet(self) -> bool:
-        supervisor = self.life.engine.supervisor
+    def _is_quiet(self) -> bool:
+        supervisor = self.engine_run.engine.supervisor
         return not self.model.owed and not supervisor.statistics().commands
 
     def _check_nothing_is_left(self) -> None:
@@ -139,13 +140,14 @@ class World:
             "requests without an outcome": self.model.owed,
             "accepted commands without an outcome": self.model.accepted.keys()
             - self.model.published.keys(),
-            "commands in the durable mailbox": self.witness.look().waiting,
-            # Where the note that they were published met a full disk, they go out once more.
-            "outcomes not published": not self.life.was_full and self.witness.unpublished(),
-            "providers not closed": self.life.left_open,
-            "commands counted": self.life.engine.supervisor.statistics().commands,
-            "bytes counted": self.life.engine.supervisor._commands_bytes,
-            "wrong snapshots": self.witness.wrong_snapshots(WINDOW),
+            "commands in the durable mailbox": self.database_reader.read().waiting,
+            # If a full disk prevented marking them as published, they are published again.
+            "outcomes not published": not self.engine_run.had_full_disk
+            and self.database_reader.unpublished(),
+            "providers not closed": self.engine_run.unclosed_providers,
+            "commands counted": self.engine_run.engine.supervisor.statistics().commands,
+            "bytes counted": self.engine_run.engine.supervisor._commands_bytes,
+            "wrong snapshots": self.database_reader.wrong_snapshots(WINDOW),
         }
         for what, there in left.items():
             if there:
@@ -155,17 +157,17 @@ class World:
         state = self.model.state(channel)
         expected = (state.persona, state.exchanges)
         found = {
-            "history": self.witness.woken(channel, WINDOW, trust_snapshot=False),
-            "snapshot": self.witness.woken(channel, WINDOW, trust_snapshot=True),
-            "memory": self._remembered(channel) or expected,
+            "history": self.database_reader.state_on_waking(channel, WINDOW, trust_snapshot=False),
+            "snapshot": self.database_reader.state_on_waking(channel, WINDOW, trust_snapshot=True),
+            "memory": self._state_in_memory(channel) or expected,
         }
         for where, there in found.items():
             if there != expected:
                 self.model.violate("a conversation is wrong", (channel, where), there, expected)
 
-    def _remembered(self, channel: str) -> State | None:
-        """What the channel's actor has in memory, if it is there and awake."""
-        actor = self.life.engine.supervisor.residents.get(channel)
+    def _state_in_memory(self, channel: str) -> State | None:
+        """Return the state in the memory of the channel's actor, if it has one loaded."""
+        actor = self.engine_run.engine.supervisor.residents.get(channel)
         conversation = actor._cache._conversation if actor else None
         exchanges: list[Exchange] = list(conversation.exchanges) if conversation else []
         return (conversation.persona, exchanges) if conversation else None

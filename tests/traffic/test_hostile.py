@@ -79,10 +79,10 @@ def check(house: House, caplog: pytest.LogCaptureFixture) -> None:
     assert house.app is not None
     assert house.app._connection.losses == 0
     assert not [record for record in caplog.records if record.exc_info], caplog.text
-    for heard in house.bot.heard_outcomes():
+    for heard in house.bot.received_outcomes():
         assert heard["type"] == "llm_response" or heard["code"] in CODES, heard
         assert {"channel_id", "request_id"} <= heard.keys()
-    house.bot.heard.clear()
+    house.bot.received.clear()
     house.bot.raw.clear()
 
 
@@ -241,10 +241,10 @@ async def test_a_reply_subject_that_is_one_of_ours_makes_no_loop(house: House, r
     message = {"args": "Hi", "channel_id": "c", "request_id": "r"}
     await house.bot.send("rosey.command.chat", message, reply=reply)
     await house.bot.send("llm.request", b"not json", reply=reply)
-    await house.bot.until(lambda: len(house.bot.heard_outcomes()) >= 2)
+    await house.bot.until(lambda: len(house.bot.received_outcomes()) >= 2)
     for _ in range(3):
         await house.bot.ask("help")
-    outcomes = [o for o in house.bot.heard_outcomes() if o.get("action") != "help"]
+    outcomes = [o for o in house.bot.received_outcomes() if o.get("action") != "help"]
     assert sorted(o["type"] for o in outcomes) == ["llm_error", "llm_response"]
     assert len(house.llm.prompts) == 1
 
@@ -268,7 +268,7 @@ async def test_memory_stays_under_a_flood_of_garbage(house: House, stranger: Raw
             await stranger.publish("llm.request", body)
         await stranger.settle()
         await house.bot.ask("help")
-        house.bot.heard.clear()
+        house.bot.received.clear()
         house.bot.raw.clear()
 
     await flood(20, b"[" * 900_000)

@@ -121,7 +121,7 @@ async def test_no_message_comes_twice_because_of_it(house: House) -> None:
     for number in range(5):
         await house.bot.ask("Hi", request_id=f"r{number}")
     await house.bot.flush()
-    assert len(house.bot.heard_outcomes()) == 5
+    assert len(house.bot.received_outcomes()) == 5
     assert len(house.llm.prompts) == 5
 
 
@@ -132,7 +132,7 @@ async def test_nobody_can_have_it_answer_in_the_engines_name(house: House, reply
     await bot.client.publish("$SRV.PING", b"", reply=reply)
     await bot.client.publish("$SRV.PING", b"")
     await bot.ask("Hi")
-    assert [each["type"] for each in bot.heard_outcomes()] == ["llm_response"]
+    assert [each["type"] for each in bot.received_outcomes()] == ["llm_response"]
     (chat, request) = (await asked(bot.client, "$SRV.STATS"))["endpoints"]
     assert chat["num_requests"] + request["num_requests"] == 1
 

@@ -46,7 +46,7 @@ async def test_a_chat_in_the_terminal_reaches_no_bot_with_anything_but_its_conve
     async with running(tmp_path, configuration(llm, http={"port": 0})) as service:
         assert await chat(tmp_path, "Hello\n") == "You said: Hello\n"
         await service.bot.ask("Hi")
-        heard = [each["channel_id"] for each in service.bot.heard_outcomes()]
+        heard = [each["channel_id"] for each in service.bot.received_outcomes()]
         assert heard == ["#terminal", "#lobby"]
         at_chat, at_request = await endpoints(service.bot.client)
         assert (at_chat["num_requests"], at_chat["num_errors"]) == (2, 0)
@@ -64,7 +64,7 @@ async def test_a_probe_is_answered_to_its_sender_alone(house: House, subject: st
     assert reply["error"].startswith("An engine is here")
     assert reply["request_id"]
     await house.bot.ask("Hi")
-    assert [each["type"] for each in house.bot.heard_outcomes()] == ["llm_response"]
+    assert [each["type"] for each in house.bot.received_outcomes()] == ["llm_response"]
 
 
 @pytest.mark.parametrize("subject", INPUTS)

@@ -181,7 +181,7 @@ class Eavesdropper:
 
     def __init__(self, greeting: bytes) -> None:
         self.port = 0
-        self.heard: list[bytearray] = []
+        self.received: list[bytearray] = []
         self.left = 0
         self._greeting = greeting
 
@@ -195,12 +195,12 @@ class Eavesdropper:
             yield self
         finally:
             server.close()
-            await until(lambda: self.left == len(self.heard))
+            await until(lambda: self.left == len(self.received))
             await server.wait_closed()
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard = bytearray()
-        self.heard.append(heard)
+        self.received.append(heard)
         with suppress(ConnectionError):
             writer.write(self._greeting)
             while data := await reader.read(65536):
@@ -213,7 +213,7 @@ class Eavesdropper:
         self.left += 1
 
     def check_that_nothing_was_said(self) -> None:
-        for heard in self.heard:
+        for heard in self.received:
             assert not heard or heard.startswith(b"\x16\x03"), heard[
                 :100
             ]  # nothing, or a TLS handshake
@@ -224,7 +224,7 @@ class Eavesdropper:
 async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
     connection = NatsConnection(settings, url, [], lambda msg: None)
     connection.start()
-    await until(lambda: bool(server.heard))
+    await until(lambda: bool(server.received))
     # Longer than an attempt takes, so that it has said all that it would.
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3):
@@ -249,7 +249,7 @@ async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
         )
         async with Eavesdropper.listening(INFO % promise) as server:
             await ask(settings, f"{scheme}://127.0.0.1:{server.port}", server)
-        assert server.heard
+        assert server.received
         server.check_that_nothing_was_said()
 
     promises = (b"", b',"tls_available":true')
@@ -266,7 +266,7 @@ async def test_without_tls_asked_for_the_eavesdropper_hears_the_login() -> None:
             settings, f"nats://127.0.0.1:{server.port}", [], lambda msg: None
         )
         connection.start()
-        await until(lambda: any(b"open-sesame" in heard for heard in server.heard))
+        await until(lambda: any(b"open-sesame" in heard for heard in server.received))
         await connection.close()
 
 
@@ -287,7 +287,7 @@ async def test_a_server_that_comes_back_without_tls_hears_nothing(
     await connection.start_intake()
     await server.stop()
     async with Eavesdropper.listening(INFO % b"", server.port) as impostor:
-        await until(lambda: len(impostor.heard) >= 1 + (not first))
+        await until(lambda: len(impostor.received) >= 1 + (not first))
         assert not connection.connected.is_set()
         await connection.close()
     impostor.check_that_nothing_was_said()
