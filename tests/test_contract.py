@@ -482,12 +482,12 @@ async def test_every_failure_of_the_provider_has_its_code_and_a_sentence(
     house: House, behaviour: Behaviour, code: str, error: str
 ) -> None:
     house.llm.plan(behaviour)
-    heard = await house.bot.ask("Hi")
-    assert (heard["type"], heard["code"]) == ("llm_error", code)
-    assert error in heard["error"]
-    assert "sk-house-key" not in heard["error"]
+    failure = await house.bot.ask("Hi")
+    assert (failure["type"], failure["code"]) == ("llm_error", code)
+    assert error in failure["error"]
+    assert "sk-house-key" not in failure["error"]
     if code == "rate_limited":
-        assert heard["retry_after_s"] == 7
+        assert failure["retry_after_s"] == 7
     assert (await house.bot.ask("Hi again"))["content"] == "You said: Hi again"
     assert [m["content"] for m in house.llm.prompts[-1][1:]] == ["Hi again"]
 

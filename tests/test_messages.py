@@ -108,8 +108,8 @@ async def test_the_statistics_of_the_micro_service_are_as_in_the_example(house: 
 
 def test_the_examples_have_no_field_that_is_not_there() -> None:
     (asked,), (failed,) = (examples(section(name)) for name in ("llm.request", "llm.error"))
-    said, answered = examples(README.split("\n## Subjects\n")[1].split("\n## ")[0])
+    sent, answered = examples(README.split("\n## Subjects\n")[1].split("\n## ")[0])
     assert asked.keys() <= rows("llm.request").keys()
-    assert said.keys() <= rows("rosey.command.chat").keys()
+    assert sent.keys() <= rows("rosey.command.chat").keys()
     assert failed.keys() <= failure().keys()
     assert answered.keys() == answer().keys()

@@ -127,9 +127,9 @@ def contents(body: dict[str, Any]) -> list[str]:
 
 
 async def test_every_waiting_command_gets_its_outcome_in_order(old: OldDatabase) -> None:
-    heard = [each["request_id"] for each in old.house.bot.received_outcomes()]
-    assert [each for each in heard if each in IN_LOBBY] == IN_LOBBY
-    assert len(heard) == OUTCOMES
+    received = [each["request_id"] for each in old.house.bot.received_outcomes()]
+    assert [each for each in received if each in IN_LOBBY] == IN_LOBBY
+    assert len(received) == OUTCOMES
     outcomes = [old.outcome(each) for each in [*IN_LOBBY, "w9"]]
     assert [each.get("action", each.get("code")) for each in outcomes] == [
         "chat", "persona", "persona", "help", "cancelled", "chat", "reset", "chat", "complete",

@@ -61,8 +61,8 @@ class ReplayedHistory:
         shown = self.pairs[-PAIRS_SHOWN:]
         named = len({username, *(pair[0] for pair in shown)}) > 1
         lines = [f"system {self.persona}"]
-        for name, said, answer in shown:
-            lines += [f"user {_line(name, said, named)}", f"assistant {answer}"]
+        for name, message, answer in shown:
+            lines += [f"user {_line(name, message, named)}", f"assistant {answer}"]
         return (*lines, f"user {_line(username, text, named)}")
 
 

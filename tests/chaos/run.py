@@ -82,7 +82,7 @@ class RunResult:
                 *((f"{kind} (must be 0)", verdict.count(kind)) for kind in MUST_BE_ZERO),
                 *((f"  {kind} (must be 0)", verdict.count(kind)) for kind in CHECKS),
                 ("order not judged, no server then", verdict.not_judged),
-                ("copies heard of the outcomes", sum(ledger.copies.values())),
+                ("copies received of outcomes", sum(ledger.copies.values())),
                 ("refusals", _counts(ledger.refusals.items())),
                 ("checks whether it was committed", ledger.commit_checks),
                 ("prompts compared", sum(map(len, self.evidence.prompts.values()))),

@@ -59,12 +59,12 @@ class Traffic:
     open: set[str] = field(default_factory=set)
 
     async def on_msg(self, msg: Msg) -> None:
-        said = orjson.loads(msg.data)
-        if said["type"] == "llm_delta":
+        message = orjson.loads(msg.data)
+        if message["type"] == "llm_delta":
             return
-        self.open.discard(said["request_id"])
-        if said["type"] == "llm_error":
-            self.errors[f"{said['code']}: {said['error']}"] += 1
+        self.open.discard(message["request_id"])
+        if message["type"] == "llm_error":
+            self.errors[f"{message['code']}: {message['error']}"] += 1
         else:
             self.answers += 1
 

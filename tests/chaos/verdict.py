@@ -105,11 +105,11 @@ class _Judge:
         self._verdict.faults[kind].append(text)
 
     def _check_lost(self) -> None:
-        heard = self._evidence.ledger.outcomes
+        received = self._evidence.ledger.outcomes
         for key in dict.fromkeys(_key(row) for row in self._accepted):
             if key not in self._outcomes:
                 self._fault("lost", f"{key} was accepted and has no outcome")
-            elif key not in heard:
+            elif key not in received:
                 self._fault("lost", f"{key} has an outcome that no client received")
         for key in self._evidence.request_log.given_up:
             self._fault("lost", f"{key} was sent many times and never answered")
@@ -139,8 +139,8 @@ class _Judge:
         """Check the order that the witness received, for the times when it had a server."""
         ledger = self._evidence.ledger
         for place in self._places().values():
-            heard = [key for key in ledger.witnessed if key in place and key in self._outcomes]
-            for earlier, later in pairwise(heard):
+            received = [key for key in ledger.witnessed if key in place and key in self._outcomes]
+            for earlier, later in pairwise(received):
                 if place[earlier] < place[later]:
                     continue
                 since_ms = self._outcomes[later]["at_ms"]
@@ -196,12 +196,12 @@ class _Judge:
 
     def _check_personas(self) -> None:
         for key, row in self._outcomes.items():
-            said = orjson.loads(row["body"])
-            if said.get("action") != "chat":
+            outcome = orjson.loads(row["body"])
+            if outcome.get("action") != "chat":
                 continue
             expected = self._replayed[key[0]].personas.get(key[1])
-            if said["persona"] != expected:
-                self._fault("personas", f"{key}: expected {expected}, got {said['persona']}")
+            if outcome["persona"] != expected:
+                self._fault("personas", f"{key}: expected {expected}, got {outcome['persona']}")
 
     def _check_strangers(self) -> None:
         ledger = self._evidence.ledger

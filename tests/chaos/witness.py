@@ -47,11 +47,11 @@ class Ledger:
     commit_checks: int = 0
     bad_deltas: list[str] = field(default_factory=list)
 
-    def record(self, said: dict[str, Any], body: bytes) -> bool:
+    def record(self, message: dict[str, Any], body: bytes) -> bool:
         """Record one copy; return False if it is a refusal."""
-        key = said["channel_id"], said["request_id"]
-        if said.get("code") in REFUSALS:
-            self.refusals[said["code"]] += 1
+        key = message["channel_id"], message["request_id"]
+        if message.get("code") in REFUSALS:
+            self.refusals[message["code"]] += 1
             self.refused.add(key)
             return False
         self.copies[key] += 1
@@ -105,15 +105,15 @@ class Witness:
     async def _on_msg(self, msg: Msg) -> None:
         if msg.subject == "llm.request":
             return
-        said = orjson.loads(msg.data)
-        key = said["channel_id"], said["request_id"]
-        if said["type"] == "llm_delta":
-            self._take_delta(key, said["index"], said["delta"])
+        message = orjson.loads(msg.data)
+        key = message["channel_id"], message["request_id"]
+        if message["type"] == "llm_delta":
+            self._take_delta(key, message["index"], message["delta"])
             return
         ledger = self._ledger
-        if ledger.record(said, msg.data) and key not in ledger.witnessed:
+        if ledger.record(message, msg.data) and key not in ledger.witnessed:
             ledger.witnessed[key] = FirstCopy(msg.data, now_ms())
-            self._compare_deltas(key, said)
+            self._compare_deltas(key, message)
             self._check_committed(key, msg.data)
 
     def _take_delta(self, key: Key, index: int, text: str) -> None:
@@ -123,7 +123,7 @@ class Witness:
             self._began[key] = now_ms()
         run.append((index, text))
 
-    def _compare_deltas(self, key: Key, said: dict[str, Any]) -> None:
+    def _compare_deltas(self, key: Key, message: dict[str, Any]) -> None:
         """Check that the deltas begin the answer; after a kill some may be missing."""
         run = self._deltas.pop(key, [])
         began_ms = self._began.pop(key, 0)
@@ -131,7 +131,7 @@ class Witness:
             return
         if [index for index, _ in run] != list(range(len(run))):
             self._ledger.bad_deltas.append(f"{key}: the indexes {[index for index, _ in run]}")
-        content = said.get("content")
+        content = message.get("content")
         if content is not None and not content.startswith("".join(text for _, text in run)):
             self._ledger.bad_deltas.append(f"{key}: {run} and then {content!r}")
 

@@ -45,13 +45,13 @@ class CheckingSink:
     def _check_history(self, outcome: Settled) -> None:
         key = (outcome.channel, outcome.request_id)
         rows = self._database_reader.history(key)
-        said = decode(outcome.body)
+        answer = decode(outcome.body)
         if not rows:
             self._model.violate("an outcome was published without its history", key, outcome)
-        elif isinstance(said, Answer) and said.action == "chat":
-            chat = [("message", said.content.removeprefix("re: ")), ("answer", said.content)]
+        elif isinstance(answer, Answer) and answer.action == "chat":
+            chat = [("message", answer.content.removeprefix("re: ")), ("answer", answer.content)]
             if rows != chat:
-                self._model.violate("history is not what was published", key, rows, said)
+                self._model.violate("history is not what was published", key, rows, answer)
 
 
 def _ignore(done: asyncio.Future[None]) -> None:
