@@ -1,1 +1,1 @@
-"""What a message asks: commands, and how words become them."""
+"""Commands: their records, parsing, validation, outcomes and observers."""

@@ -2,8 +2,8 @@
 
 HELP = """\
 !chat <text> - talk to me
-!chat reset - start this channel's conversation afresh
-!chat persona - the personas, and which one this channel uses
+!chat reset - start a new conversation in this channel
+!chat persona - list the personas and show the one in use
 !chat persona <name> - switch this channel's persona
-!chat stop - cut off the answer being written
-!chat help - this list"""
+!chat stop - stop the answer that is being written
+!chat help - show this list"""

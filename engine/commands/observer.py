@@ -1,4 +1,4 @@
-"""What is told of commands, turns and channels to whoever counts, logs or traces them."""
+"""TurnObserver: the interface for counters, logs and traces of commands, turns and channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PassivationCause = Literal["idle", "limit", "drain"]
 
 
 class SettledTurn(NamedTuple):
-    """A turn whose outcome is committed; times are wall-clock milliseconds.
+    """A turn whose outcome is committed. Times are wall-clock milliseconds.
 
     request: None if the stored command cannot be read (another version accepted it).
     rows: the history rows of the turn; empty if this attempt did not write them, because the
@@ -29,72 +29,71 @@ class SettledTurn(NamedTuple):
 
 
 class TurnObserver:
-    """A listener for what happens in the engine; this base class ignores everything.
+    """An observer of the engine's events; this base class ignores all of them.
 
-    All methods return at once and never raise. They are called in the event loop at the very
-    moment at which the engine learns of an event; only `committed` is called in the database's
-    thread.
+    All methods return at once and never raise. They are called in the event loop as soon as the
+    engine knows of an event; only `committed` is called in the database's thread.
     """
 
     def accepted(self, request: Request) -> None:
         """A command is durably in its channel's mailbox."""
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
-        """A message was not taken, for the reason `code` (one of `llm.error`)."""
+        """A message was refused; `code` is one of `llm.error`."""
 
     def unstored(self, channel_id: str, request_id: str) -> None:
-        """A command was taken but could not be stored; its sender is told."""
+        """A command could not be stored; its sender gets an error."""
 
     def repeated(self, request: Request) -> None:
-        """A request came again; it gets the outcome of the first one."""
+        """A request was sent again; it gets the outcome of the first one."""
 
     def settled_at_once(self, request: Request) -> None:
         """A command that never waits (a stop) has its outcome."""
 
     def recovered(self, commands: int) -> None:
-        """So many commands were accepted by an earlier process; now this one has them."""
+        """This process took over so many commands that an earlier one had accepted."""
 
     def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
-        """A turn begins, possibly again after a crash; `provider` is the first to be asked."""
+        """A turn begins, possibly again after a crash; `provider` is the first to be called."""
 
     def model_asked(
         self, request: Request, model: str, temperature: float, max_tokens: int | None
     ) -> None:
-        """The model is about to be asked, with these settings."""
+        """The model is about to be called with these settings."""
 
     def first_token(self, provider: str, after_s: float) -> None:
-        """The first piece of a streamed answer came, `after_s` seconds after the question."""
+        """The first token of a streamed answer came, `after_s` seconds after the call."""
 
     def settled(self, turn: SettledTurn) -> None:
         """A turn's outcome is committed; called once for each accepted command."""
 
     def crashed(self, channel_id: str) -> None:
-        """A channel's actor crashed; it comes back by itself."""
+        """A channel's actor crashed; the supervisor restarts it."""
 
     def suspended(self, channel_id: str) -> None:
-        """A channel's actor crashed too often and rests for a while."""
+        """A channel's actor crashed too often and is suspended for a while."""
 
     def activated(self, channel_id: str) -> None:
-        """A channel was taken into memory."""
+        """A channel was loaded into memory."""
 
     def passivated(self, cause: PassivationCause, channels: int = 1) -> None:
-        """Channels left memory."""
+        """Channels were removed from memory."""
 
     def committed(self, writes: int, seconds: float, failed: bool) -> None:
         """A group of writes was committed, or failed as a whole. In the database's thread."""
 
     async def aclose(self) -> None:
-        """The engine has ended; nothing more is told."""
+        """The engine has ended; no more events follow."""
 
 
 class Observers(TurnObserver):
-    """A list of observers that are told one after the other."""
+    """A list of observers, which get each event one after the other."""
 
     def __init__(self, observers: Iterable[TurnObserver] = ()) -> None:
         self._observers = list(observers)
 
     def add(self, observer: TurnObserver) -> None:
-        """Tell this one, too, from now on."""
+        """Add an observer; it gets all later events."""
         self._observers.append(observer)
 
     def accepted(self, request: Request) -> None:

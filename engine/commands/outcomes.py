@@ -1,4 +1,4 @@
-"""The outcome of a command: an answer or a failure, its JSON, and where it leaves the engine."""
+"""The outcome of a command (answer or failure), its JSON, and the interface that publishes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
 
 
 class Answer(NamedTuple):
-    """What `llm.response` carries. Everything below `username` is there only from a model."""
+    """The fields of a message on `llm.response`. Those after `username` are set by a model only."""
 
     channel_id: str
     request_id: str
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What `llm.error` carries."""
+    """The fields of a message on `llm.error`."""
 
     channel_id: str
     request_id: str
@@ -85,7 +85,7 @@ class Failure(NamedTuple):
 
 
 class OutcomeSink(Protocol):
-    """Where outcomes leave the engine: NATS, or a caller in the same process.
+    """A publisher of outcomes: to NATS, or to a caller in the same process.
 
     Every method returns at once and never raises.
     """
@@ -97,14 +97,14 @@ class OutcomeSink(Protocol):
         """
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        """Report that a message was not accepted; nothing of it was stored."""
+        """Report that a message was not accepted; nothing was stored."""
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
-        """Send a piece of a growing answer; return False if it cannot go out now."""
+        """Send a piece of an unfinished answer; return False if it cannot be sent now."""
 
 
 def decode(body: bytes) -> Answer | Failure:
-    """What `encode` made, back as a record."""
+    """Return the record that `encode` was called on."""
     values = orjson.loads(body)
     if values.pop("type") == "llm_error":
         return Failure(**values)
@@ -115,5 +115,5 @@ def decode(body: bytes) -> Answer | Failure:
 
 def _compact(body: dict[str, Any]) -> bytes:
     kept = orjson.dumps({key: value for key, value in body.items() if value is not None})
-    # orjson's result holds on to a buffer of 4 KiB for as long as it lives; a copy does not.
+    # orjson's result keeps a buffer of 4 KiB while it exists; a copy does not.
     return bytes(memoryview(kept))

@@ -1,4 +1,4 @@
-"""Words become a command. A word is one only when the whole line has a command's form."""
+"""Parsing of a `!chat` line into a command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from engine.commands.records import Chat, Command, Help, Reset, SetPersona, Show
 
 
 def parse(line: str) -> Command:
-    """What `!chat <line>` asks. A line that only begins like a command is a question."""
+    """Return the command of `!chat <line>`. A line that only begins like a command is a Chat."""
     match line.lower().split():
         case [] | ["help"]:
             return Help()

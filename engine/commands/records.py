@@ -1,4 +1,4 @@
-"""What a message asks of a channel, as small frozen records named after the act."""
+"""The commands that a message can give, as small frozen records, and their stored form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from providers.trace import TraceContext
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A turn of the conversation. None leaves a choice to persona and configuration."""
+    """A message to the model. None means the default of the persona, else of the provider."""
 
     text: str
     model: str | None = None
@@ -24,7 +24,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """One raw completion, outside of any conversation."""
+    """A raw completion outside of any conversation."""
 
     text: str
     model: str | None = None
@@ -36,7 +36,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Start the conversation afresh."""
+    """Start a new conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,17 @@ class ShowPersonas:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Cut off the answer being written; overtakes everything that waits."""
+    """Stop the answer that is being written, ahead of all waiting commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """Say which commands there are."""
+    """List the commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What is left of a command that was erased while it waited. Nobody can send one."""
+    """The replacement of a waiting command that was erased. No message can contain it."""
 
 
 Command: TypeAlias = Chat | Complete | Reset | SetPersona | ShowPersonas | Stop | Help | Erased
@@ -73,18 +73,18 @@ _KINDS: dict[str, type[Command]] = {
 
 
 def encode(command: Command, trace: TraceContext | None = None) -> bytes:
-    """A command as it stands in the durable mailbox, and the trace that it belongs to."""
+    """Return the command and its trace as stored in the durable mailbox."""
     more = [trace.headers] if trace is not None else []
     return bytes(memoryview(orjson.dumps([type(command).__name__, command, *more])))
 
 
 def decode(body: bytes) -> Command:
-    """What `encode` made, back as a record."""
+    """Return the command that `encode` was given."""
     name, values, *_ = orjson.loads(body)
     return _KINDS[name](**values)
 
 
 def decode_trace(body: bytes) -> TraceContext | None:
-    """The trace that `encode` put in, if any."""
+    """Return the trace that `encode` was given."""
     _, _, *more = orjson.loads(body)
     return TraceContext(**more[0]) if more else None

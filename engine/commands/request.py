@@ -1,4 +1,4 @@
-"""A command as a sender asked for it: who asked, in which channel, and where the outcome goes."""
+"""A command with its sender, its channel, and the reply subjects for its outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from providers.trace import TraceContext
 class Request(NamedTuple):
     """A command with its sender.
 
-    replies: reply subjects that also get the outcome, besides the shared subjects.
+    replies: subjects that get the outcome in addition to the shared subjects.
     trace: the sender's trace, which the turn continues; None if the sender has none.
     """
 

@@ -1,6 +1,6 @@
-"""What may be said at all: the checks of a message's text and names, for every way in.
+"""Checks of a message's text, names and settings, for NATS and for callers in the same process.
 
-All raise InvalidRequest. Values are taken as `object`: a bot in process may hand over anything.
+All raise InvalidRequest. Values have the type `object` because a caller may pass anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_REQUEST_ID = 128
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a message may choose for its answer; None leaves it to persona and configuration."""
+    """A message's settings for its answer. None means the default of the persona or provider."""
 
     model: str | None = None
     temperature: Temperature | None = None
@@ -26,34 +26,34 @@ class Choices:
 
 
 def check_text(text: object, max_bytes: int) -> None:
-    """InvalidRequest where a text is empty, too long or not text."""
+    """Raise InvalidRequest if the message is empty, too long or not text."""
     text = _string("message", text)
     if not text.strip():
         raise InvalidRequest("The message is empty. Send some text.")
     check_length(text, max_bytes)
     if "\0" in text:
-        raise InvalidRequest("The message is not text: it holds NUL characters.")
+        raise InvalidRequest("The message is not text: it contains NUL characters.")
 
 
 def check_length(text: str, max_bytes: int) -> None:
-    """InvalidRequest where a message is too long, whatever it asks."""
+    """Raise InvalidRequest if the message is too long."""
     size = _size("message", text)
     if size > max_bytes:
         raise InvalidRequest(
-            f"The message is too long: {size} bytes, and {max_bytes} are allowed. Send less text."
+            f"The message is too long: {size} bytes; the limit is {max_bytes}. Send less text."
         )
 
 
 def check_name(key: str, name: object, max_bytes: int) -> None:
-    """InvalidRequest where `key` (a user, a model) is no text or too long; None is no name."""
+    """Raise InvalidRequest if the name in `key` is not text or too long. None is valid."""
     if name is None:
         return
     text = _string(key, name)
     size = _size(key, text)
     if size > max_bytes:
         raise InvalidRequest(f"{key}: expected at most {max_bytes} bytes, got {size}.")
-    if "\0" in text:  # no command line could name it, to show or to erase it
-        raise InvalidRequest(f"{key}: expected text, got NUL characters in it.")
+    if "\0" in text:  # a command line cannot contain it, so it could not be erased
+        raise InvalidRequest(f"{key}: expected text, got NUL characters.")
 
 
 def check_channel_id(channel_id: object, max_bytes: int) -> None:
@@ -63,7 +63,7 @@ def check_channel_id(channel_id: object, max_bytes: int) -> None:
 
 
 def check_choices(choices: Choices, max_bytes: int) -> None:
-    """InvalidRequest where a type or a range is wrong, or a name too long."""
+    """Raise InvalidRequest if a value has a wrong type or range, or a name is too long."""
     try:
         validation.read(asdict(choices), Choices)
     except ValidationError as exc:
@@ -92,11 +92,11 @@ def _string(key: str, value: object) -> str:
 
 
 def _size(key: str, text: str) -> int:
-    if text.isascii():  # known without a look at the text
+    if text.isascii():  # constant time: Python stores it
         return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError as exc:
         raise InvalidRequest(
-            f"{key}: not text: character {exc.start + 1} is half of one (a lone surrogate)."
+            f"{key}: not text: character {exc.start + 1} is a lone surrogate."
         ) from None

@@ -1,1 +1,1 @@
-"""NATS in and out; nothing else in the engine knows NATS."""
+"""The engine's side of NATS: connection, incoming messages, outgoing messages, embedded server."""

@@ -1,4 +1,4 @@
-"""The connection to NATS: kept for ever, built anew where nats-py has given up on it."""
+"""The engine's connection to NATS, which reconnects for ever, also after nats-py has given up."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ log = logging.getLogger("rosey_llm.nats")
 CONNECT_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 5
 PAYLOAD_RESERVE_BYTES = 4096
-UNASKED = re.compile(r'permissions violation for subscription to "\$SRV\.', re.IGNORECASE)
+MICRO_SERVICE_REFUSED = re.compile(
+    r'permissions violation for subscription to "\$SRV\.', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatistics:
-    """`losses` of a connection, `reconnects` after one, messages that nats-py `dropped`."""
+    """Counts since the start.
+
+    losses: how often the connection was lost. reconnects: how often it came back.
+    dropped: messages that nats-py dropped because its queue was full.
+    """
 
     connected: bool
     losses: int
@@ -37,13 +43,14 @@ class ConnectionStatistics:
 
 
 class NotConnected(Exception):
-    """There is no server now; what was to be sent must be sent again later."""
+    """There is no connection now; send the message again later."""
 
 
 class NatsConnection:
-    """Connects, subscribes and says so once each way. `connected` is set while there is a server.
+    """A connection to NATS that subscribes again after each loss, and logs each loss once.
 
-    `losses` counts broken connections: what was sent before one may not have arrived.
+    connected: set while there is a connection.
+    losses: number of lost connections; messages sent just before a loss may not have arrived.
     """
 
     def __init__(
@@ -80,22 +87,22 @@ class NatsConnection:
         return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)
 
     def add_intake(self, subjects: Sequence[str]) -> None:
-        """Further subjects for the handler; before `take_in`."""
+        """Add subjects for the handler. Call it before `start_intake`."""
         self._subjects = [*self._subjects, *subjects]
 
     def start(self) -> None:
-        """Begin to connect; returns at once. The server may come up later."""
-        self._keeper = asyncio.create_task(self._keep(), name="nats connection")
+        """Begin to connect, and return at once. The server may start later."""
+        self._keeper = asyncio.create_task(self._keep_connected(), name="nats connection")
 
     async def start_intake(self) -> None:
-        """Subscribe, now and on every connection to come."""
+        """Wait for the connection and subscribe; later connections subscribe by themselves."""
         self._intake_started = True
         await self.connected.wait()
         if self._client is not None and not self._subscriptions:
             await self._subscribe(self._client)
 
     async def stop_intake(self) -> None:
-        """Take nothing more; what the server has sent already has been handed over on return."""
+        """Unsubscribe. On return the handler has all messages that the server had sent."""
         self._intake_started = False
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
@@ -104,7 +111,7 @@ class NatsConnection:
                     await subscription.drain()  # type: ignore[no-untyped-call]
 
     async def publish(self, subject: str, body: bytes) -> None:
-        """Queue a message for sending; `flush` tells whether it went out. Raises NotConnected."""
+        """Queue a message; a `flush` that returns means it was sent. Raise NotConnected."""
         client = self._connected_client()
         try:
             await client.publish(subject, body)
@@ -112,10 +119,10 @@ class NatsConnection:
             raise NotConnected(str(exc)) from exc
 
     async def flush(self) -> None:
-        """Returns once the server has taken all that was published. Raises NotConnected."""
+        """Return once the server has taken all that was published. Raise NotConnected."""
         client, losses = self._connected_client(), self.losses
-        # nats-py writes the PING of a flush before commands that are still queued; giving the
-        # loop one turn lets them go first.
+        # nats-py writes the PING of a flush before messages that are still queued; one turn of
+        # the event loop lets them go first.
         await asyncio.sleep(0)
         try:
             await client.flush(timeout=FLUSH_TIMEOUT_S)
@@ -126,7 +133,7 @@ class NatsConnection:
 
     @property
     def max_body_bytes(self) -> int:
-        """The largest body that the server takes, with room for subject and headers."""
+        """The largest body that the server takes, less a reserve for subject and headers."""
         limit = self._client.max_payload if self._client else 0
         return (limit or 1024 * 1024) - PAYLOAD_RESERVE_BYTES
 
@@ -137,7 +144,7 @@ class NatsConnection:
                 await self._keeper
         client, self._client = self._client, None
         if client is not None:
-            # RuntimeError is uvloop's word for a socket that has gone.
+            # uvloop raises RuntimeError for a socket that is already closed.
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
                     await client.close()
@@ -147,16 +154,16 @@ class NatsConnection:
             raise NotConnected("There is no connection to NATS.")
         return self._client
 
-    async def _keep(self) -> None:
+    async def _keep_connected(self) -> None:
         while True:
             try:
-                await self._live_once()
-            except Exception:  # this task's edge: without it nothing would ever be heard again
-                log.exception("The connection to NATS crashed; a new one is built.")
+                await self._run_once()
+            except Exception:  # the task's edge: without it the engine would stay disconnected
+                log.exception("The connection to NATS crashed; connecting again.")
             await asyncio.sleep(PAUSE_S)
 
-    async def _live_once(self) -> None:
-        # nats-py reconnects by itself, but closes for good on most errors of the server.
+    async def _run_once(self) -> None:
+        # nats-py reconnects by itself, but closes for ever on most errors of the server.
         closed = asyncio.Event()
         client = await self._connect(closed)
         if client is None:
@@ -178,7 +185,7 @@ class NatsConnection:
             return None
         client = IntakeClient(self._handler)
         try:
-            # A certificate that does not match makes nats-py wait for ever.
+            # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.connect(
                     **options, **self._callbacks(client, closed), max_reconnect_attempts=-1
@@ -191,8 +198,8 @@ class NatsConnection:
         return client
 
     def _callbacks(self, client: IntakeClient, closed: asyncio.Event) -> dict[str, Any]:
-        """What nats-py tells us. It awaits these inside its read loop: they return at once and
-        never raise. A client that was given up may still call: only the present one is heard.
+        """Return nats-py's callbacks. It awaits them in its read loop: they return at once and
+        never raise. They ignore a client that was replaced, which may still call them.
         """
 
         async def on_error(exc: Exception) -> None:
@@ -226,44 +233,57 @@ class NatsConnection:
             self._subscriptions = [await client.start_intake(subject) for subject in self._subjects]
             await self.flush()
         except (nats.errors.Error, NotConnected) as exc:
-            # The subscriptions are kept by nats-py, which sends them again when it is back.
+            # nats-py keeps the subscriptions and sends them again after it has reconnected.
             log.debug("NATS: subscribing was interrupted: %s", exc)
 
     def _log_connected(self) -> None:
         if self._logged_missing:
-            log.warning("NATS at %s is back.", without_login(self.url))
+            log.warning("Connected to NATS at %s.", without_login(self.url))
         self._logged_missing = self._logged_refusal = False
         self._connects += 1
         self.connected.set()
 
     def _log_missing(self, exc: BaseException | None = None) -> None:
-        """Once, and once more where it turns out later that the server is there, but refuses."""
+        """Log a loss once, and once more if the server then refuses the connection."""
         self.connected.clear()
         url, reason = without_login(self.url), str(exc) or type(exc).__name__
         if not self._logged_missing:
-            why = f" ({reason})" if exc is not None else ""
-            log.warning("NATS at %s is not there%s; trying again for ever.", url, why)
+            why = f": {reason}" if exc is not None else ""
+            log.warning(
+                "No connection to NATS at %s%s. Start the server, or correct [nats];"
+                " the engine keeps trying.",
+                url,
+                why,
+            )
         elif _is_refusal(exc) and not self._logged_refusal:
-            log.error("NATS at %s: %s; trying again for ever.", url, reason)
+            log.error(
+                "Cannot connect to NATS at %s: %s. Correct [nats], or the server;"
+                " the engine keeps trying.",
+                url,
+                reason,
+            )
         self._logged_missing = True
         self._logged_refusal = self._logged_refusal or _is_refusal(exc)
 
     def _log_error(self, exc: Exception) -> None:
         if isinstance(exc, nats.errors.SlowConsumerError):
-            log.error("NATS dropped a message on %s: nats-py's own queue was full.", exc.subject)
-        elif UNASKED.search(str(exc)):
+            log.error(
+                "nats-py dropped a message on %s: its queue was full. Send the message again.",
+                exc.subject,
+            )
+        elif MICRO_SERVICE_REFUSED.search(str(exc)):
             if not self._logged_micro:
                 log.warning(
                     "NATS does not let the engine answer $SRV.PING, INFO and STATS; all else works."
-                    " docs/security.md has the permission that it needs."
+                    " Give it the permission in docs/security.md."
                 )
             self._logged_micro = True
         elif "permissions violation" in str(exc).lower():
-            log.error("NATS does not allow it: %s", exc)
+            log.error("NATS refused: %s. Give the engine the permissions in docs/security.md.", exc)
         else:
             log.debug("NATS: %r", exc)
 
 
 def _is_refusal(exc: BaseException | None) -> bool:
-    # nats-py raises its base class for what a server answers to a login.
+    # nats-py raises its base class if the server refuses a login.
     return isinstance(exc, ssl.SSLError | LoginError) or type(exc) is nats.errors.Error

@@ -1,4 +1,4 @@
-"""The subjects on which messages come in, and what became of those that came."""
+"""Counts of messages received on each subject, and of how they ended, for the micro service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from storage.mailboxes import Settled
 
 @dataclass(slots=True)
 class Endpoint:
-    """`processing_ns`: from each message to its outcome, waiting included, all together."""
+    """An input subject and its counts.
+
+    requests: messages received. ended: those with an outcome. errors: those that failed.
+    processing_ns: sum of the times from message to outcome, in nanoseconds, waiting included.
+    """
 
     name: str
     subject: str
@@ -29,7 +33,7 @@ class Endpoint:
 
     @property
     def last_code(self) -> str:
-        """The code of the newest failure; "" where there was none."""
+        """The code of the latest failure; "" if there was none."""
         failure = self.last_failure
         if isinstance(failure, Settled):
             outcome = decode(failure.body)
@@ -38,38 +42,40 @@ class Endpoint:
 
 
 class EndpointStats:
-    """An outlet before the outlet: what leaves through it is counted where it came in."""
+    """An outcome sink that counts each outcome for the subject of its request, and passes it on."""
 
     def __init__(self, sink: Publisher, subjects: SubjectSettings) -> None:
         self._sink = sink
         self.all = [Endpoint("chat", subjects.chat), Endpoint("request", subjects.request)]
         self._by_subject = {each.subject: each for each in self.all}
-        self._under_way: dict[tuple[str, str], tuple[Endpoint, int]] = {}
+        self._pending: dict[tuple[str, str], tuple[Endpoint, int]] = {}
         self.delta = sink.delta
-        self.refuse_privately = sink.refuse_privately  # of what is not counted
+        self.refuse_privately = sink.refuse_privately  # answers to probes, which are not counted
 
     def received(self, subject: str, channel_id: str, request_id: str) -> None:
-        """A message came in; whatever becomes of it leaves under these two ids."""
+        """Count a message on `subject`. Its outcome is recognized by the two ids."""
         endpoint = self._by_subject[subject]
         endpoint.requests += 1
-        self._under_way.setdefault((channel_id, request_id), (endpoint, time.perf_counter_ns()))
+        self._pending.setdefault((channel_id, request_id), (endpoint, time.perf_counter_ns()))
 
     def publish(self, outcome: Settled) -> None:
         failed = outcome.kind == "error"
-        self._ended(outcome.channel, outcome.request_id, outcome if failed else None)
+        self._count_outcome(outcome.channel, outcome.request_id, outcome if failed else None)
         self._sink.publish(outcome)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        self._ended(failure.channel_id, failure.request_id, failure)
+        self._count_outcome(failure.channel_id, failure.request_id, failure)
         self._sink.refuse(failure, replies)
 
-    def _ended(self, channel: str, request_id: str, failure: Failure | Settled | None) -> None:
-        # What was accepted before a restart came in on nobody knows which of them.
-        endpoint, came_ns = self._under_way.pop((channel, request_id), (None, 0))
+    def _count_outcome(
+        self, channel: str, request_id: str, failure: Failure | Settled | None
+    ) -> None:
+        # The subject of a request that was accepted before a restart is not known.
+        endpoint, received_ns = self._pending.pop((channel, request_id), (None, 0))
         if endpoint is None:
             return
         endpoint.ended += 1
-        endpoint.processing_ns += time.perf_counter_ns() - came_ns
+        endpoint.processing_ns += time.perf_counter_ns() - received_ns
         if failure is not None:
             endpoint.errors += 1
             endpoint.last_failure = failure

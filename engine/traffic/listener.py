@@ -1,4 +1,4 @@
-"""Step one: a NATS message arrives, is decoded, and is told to its channel's actor."""
+"""The listener, which decodes each NATS message and tells it to its channel's actor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
 
 log = logging.getLogger("rosey_llm.listener")
-# A request with this header asks no more than whether somebody is here: `rosey-llm chat` does.
+# A request with this header only asks whether an engine listens; `rosey-llm chat` sends it.
 PROBE_HEADER = "Rosey-Probe"
 
 
@@ -27,9 +27,9 @@ class Receiver(Protocol):
 
 
 class Listener:
-    """Runs inside NATS's read loop: it decodes, tells, and returns.
+    """A handler of NATS messages. It runs in the read loop: it decodes, tells, and returns.
 
-    received: messages so far. A probe is answered to its sender alone, and is not counted.
+    received: messages so far. A probe is not counted; only its sender gets the answer.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Listener:
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
 
     def set_limits(self, settings: ConversationSettings) -> None:
-        """From the next message on."""
+        """Use these settings from the next message on."""
         self._settings = settings
 
     @property
@@ -57,18 +57,18 @@ class Listener:
         return list(self._decoders)
 
     def on_msg(self, msg: Msg) -> None:
-        """Never raises: an exception here would end the read loop without a word."""
+        """Handle a message. Never raises: an exception would end the read loop silently."""
         try:
             self._tell(msg)
         except Exception:
-            log.exception("A message on %s could not be handled.", msg.subject)
+            log.exception("Cannot handle a message on %s; report this defect.", msg.subject)
 
     def _tell(self, msg: Msg) -> None:
-        # An answer to one of our own subjects would be said twice, or be taken for a command.
+        # An answer on one of our own subjects would be sent twice, or be taken for a command.
         replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
         if msg.headers and PROBE_HEADER in msg.headers and replies:
-            said = f"An engine is here, and with {PROBE_HEADER} nothing is asked of it."
-            failure = Failure("", new_request_id(), InvalidRequest.code, said)
+            text = f"An engine is here. It carries out no message with the header {PROBE_HEADER}."
+            failure = Failure("", new_request_id(), InvalidRequest.code, text)
             self._sink.refuse_privately(failure, replies)
             return
         self.received += 1

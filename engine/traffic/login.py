@@ -1,4 +1,4 @@
-"""How a client of ours logs in to NATS: options, TLS, credentials file."""
+"""The options with which our clients log in to NATS: password, token, credentials file, TLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEED = re.compile(r"-----BEGIN USER NKEY SEED-----\s+(\S+)")
 
 
 class LoginError(nats.errors.Error):
-    """This side will not log in: no TLS where it is asked for, or a file that is of no use."""
+    """The client does not log in: TLS is required but not offered, or a file is not usable."""
 
 
 def client_options(
@@ -29,9 +29,9 @@ def client_options(
     password: str = "",
     ping_interval_s: float = PING_INTERVAL_S,
 ) -> dict[str, Any]:
-    """How to connect to `url`. Secrets stand nowhere but in here. Raises LoginError.
+    """Return nats-py's options for a connection to `url`, secrets included. Raise LoginError.
 
-    A server that says nothing is given up after three ping intervals.
+    A connection counts as lost if the server is silent for three ping intervals.
     """
     options: dict[str, Any] = {
         "servers": url,
@@ -44,33 +44,33 @@ def client_options(
     if user := user or settings.user:
         options |= {"user": user, "password": password or str(settings.password)}
         if re.fullmatch(r"[\w-]+", user):
-            # A login may be allowed to read its own replies alone (docs/security.md).
+            # The server may let a login read only its own replies (docs/security.md).
             options["inbox_prefix"] = f"_INBOX.{user}"
     if settings.token:
         options["token"] = str(settings.token)
     if settings.credentials:
         options |= _login_by_file(settings.credentials)
     if context := _tls_context(settings, url):
-        # With the handshake first nothing at all is said in plain text; without, nothing secret.
+        # With tls_first nothing is sent in plain text; without it, nothing secret is.
         options |= {"tls": context, "tls_handshake_first": settings.tls_first}
     return options
 
 
 def without_login(url: str) -> str:
-    """A server's URL as it may be shown: without a user and password in it."""
+    """Return the URL without its user and password, so that it may be shown."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _login_by_file(path: str) -> dict[str, Any]:
-    """A .creds file, which is read again at every login, or a file with the seed of an nkey."""
+    """Return the options for a .creds file (read again at every login) or an nkey seed file."""
     seed, jwt = read_credentials(path)
     return {"user_credentials": path} if jwt else {"nkeys_seed_str": seed}
 
 
 def read_credentials(path: str) -> tuple[str, str]:
-    """Return (seed of the nkey, JWT); the JWT is "" if the file holds a seed alone."""
-    # Few have such a file, and to load what it is read with would make each start longer.
+    """Return (nkey seed, JWT); the JWT is "" if the file has only a seed. Raise LoginError."""
+    # Imported here because few setups need it, and it would slow down every start.
     import nkeys  # type: ignore[import-untyped]
 
     try:
@@ -81,17 +81,17 @@ def read_credentials(path: str) -> tuple[str, str]:
     except OSError as exc:
         raise LoginError(f"{path} cannot be read: {exc.strerror}") from exc
     except (ValueError, nkeys.NkeysError) as exc:
-        raise LoginError(f"{path} is neither a .creds file nor the seed of an nkey") from exc
+        raise LoginError(f"{path} is neither a .creds file nor an nkey seed") from exc
     return found, jwt[1] if jwt else ""
 
 
 def check_tls(settings: NatsSettings) -> None:
-    """Raises LoginError where the files of [nats] tls_... are of no use."""
+    """Raise LoginError if the files of [nats] tls_ca, tls_cert and tls_key are not usable."""
     _tls_context(settings, settings.url)
 
 
 def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
-    """The TLS settings as a context; None where no TLS is asked for."""
+    """Return the TLS settings as a context, or None if they do not require TLS."""
     if not (url.startswith("tls://") or settings.tls_ca or settings.tls_cert):
         return None
     try:

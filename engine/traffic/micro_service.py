@@ -1,7 +1,7 @@
 """The engine as a NATS micro service: it answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`.
 
-By the rules of nats-io/nats-architecture-and-design, ADR-32. The subjects of the service are those
-that the listener has; here they are only told of.
+The rules are in nats-io/nats-architecture-and-design, ADR-32. The listener handles the service's
+endpoints; this module only reports them.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ NAME = "rosey-llm"
 PREFIX = "$SRV."
 VERBS = ("PING", "INFO", "STATS")
 DESCRIPTION = "The conversation engine behind chat bots: one actor per channel."
-# What anybody may ask for, in the words of a server's permissions.
+# The subjects that a bot may publish to, as NATS permissions.
 QUESTIONS = [f"{PREFIX}{verb}{more}" for verb in VERBS for more in ("", f".{NAME}", f".{NAME}.*")]
 ANSWERS_LIMIT = 100
 
 
 class MicroService:
-    """Runs inside NATS's read loop: an answer is made at once and sent from a task.
+    """A handler of `$SRV` requests. It runs in the read loop: a task sends each answer.
 
-    name: how this engine is called, where there are several. data: what the engine counts.
+    name: tells this engine from others. data: returns the engine's counts, for `$SRV.STATS`.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class MicroService:
 
     @property
     def subjects(self) -> list[str]:
-        """What it answers: to all services, to those of its kind, and to it alone."""
+        """The subjects it answers: for all services, for all engines, and for this one only."""
         kind, alone = f".{NAME}", f".{NAME}.{self._identity['id']}"
         return [f"{PREFIX}{verb}{more}" for verb in VERBS for more in ("", kind, alone)]
 
     def on_msg(self, msg: Msg) -> None:
-        """Never raises: an exception here would end the read loop without a word."""
-        # Nobody may have us say this where answers to people are said.
+        """Answer a request. Never raises: an exception would end the read loop silently."""
+        # A sender must not make the engine write this to its own subjects.
         if not msg.reply or msg.reply in self._own_subjects or len(self._sending) >= ANSWERS_LIMIT:
             return
         try:
             body = orjson.dumps(self._answers[msg.subject.split(".")[1]]())
         except Exception:
-            log.exception("A message on %s could not be answered.", msg.subject)
+            log.exception("Cannot answer a message on %s; report this defect.", msg.subject)
             return
         sending = asyncio.create_task(self._send(msg.reply, body))
         self._sending.add(sending)
@@ -85,7 +85,7 @@ class MicroService:
         try:
             await self._connection.publish(reply, body)
         except (NotConnected, nats.errors.Error) as exc:
-            log.debug("NATS: %.100r got no answer: %s", reply, exc)
+            log.debug("Cannot send an answer to %.100r: %s", reply, exc)
 
     def _ping(self) -> dict[str, Any]:
         return {"type": "io.nats.micro.v1.ping_response", **self._identity}
@@ -95,7 +95,9 @@ class MicroService:
             "type": "io.nats.micro.v1.info_response",
             **self._identity,
             "description": DESCRIPTION,
-            "endpoints": [_named(each) | {"metadata": {}} for each in self._endpoint_stats.all],
+            "endpoints": [
+                _endpoint_info(each) | {"metadata": {}} for each in self._endpoint_stats.all
+            ],
         }
 
     def _stats(self) -> dict[str, Any]:
@@ -104,17 +106,19 @@ class MicroService:
             "type": "io.nats.micro.v1.stats_response",
             **self._identity,
             "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "endpoints": [_statistics(each) | {"data": data} for each in self._endpoint_stats.all],
+            "endpoints": [
+                _endpoint_statistics(each) | {"data": data} for each in self._endpoint_stats.all
+            ],
         }
 
 
-def _named(endpoint: Endpoint) -> dict[str, Any]:
-    # There is no queue group: the service runs once, or two would share out a channel's messages.
+def _endpoint_info(endpoint: Endpoint) -> dict[str, Any]:
+    # No queue group: it would share a channel's messages between two engines.
     return {"name": endpoint.name, "subject": endpoint.subject, "queue_group": ""}
 
 
-def _statistics(endpoint: Endpoint) -> dict[str, Any]:
-    return _named(endpoint) | {
+def _endpoint_statistics(endpoint: Endpoint) -> dict[str, Any]:
+    return _endpoint_info(endpoint) | {
         "num_requests": endpoint.requests,
         "num_errors": endpoint.errors,
         "last_error": endpoint.last_code,

@@ -1,27 +1,27 @@
-"""Subclasses of nats-py's private API; nothing else of ours touches a private member of a library.
+"""Subclasses of nats-py's client that use its private API; no other module uses private members.
 
-nats-py is pinned to the one minor version for which this was written. A test compares the
+nats-py is pinned to the one minor version for which this was written. A test checks the
 signatures of the methods and the presence of the attributes below.
 
 Overridden methods of `nats.aio.client.Client`:
 
 _build_message          the only place where messages of two subjects are still in their order
-_process_headers        headers that are no text must not end the read loop
-_process_pong           a PONG that comes after its flush was given up must not end the read loop
+_process_headers        headers that are not text must not end the read loop
+_process_pong           a PONG that comes after its flush timed out must not end the read loop
 _connect_to_server      a connection that was refused must not stay open
 _connect_command        no password may be sent in plain text when TLS is required
-_read_creds_user_jwt    a file that is no .creds file must not be read for ever
+_read_creds_user_jwt    reading a file that is not a .creds file must end
 _read_creds_user_nkey   the same
 
 Attributes of the client that these read or set:
 
 _ps                     replaced by a parser that takes the same spaces as the server
-_pongs, _pongs_received, _pings_outstanding   what `_process_pong` keeps
+_pongs, _pongs_received, _pings_outstanding   the state of `_process_pong`
 _transport              closed before a new connection; its `_io_writer` tells whether TLS is on
 _current_server         whether the connection is a secure websocket
 
-Of asyncio: `StreamReaderProtocol._over_ssl`, which nats-py leaves false after it starts TLS on a
-connection; asyncio then complains when the connection ends.
+Attribute of asyncio: `StreamReaderProtocol._over_ssl`, which nats-py leaves false after it starts
+TLS on a connection; asyncio then logs a warning when the connection ends.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from nats.protocol.parser import Parser
 from engine.traffic.login import LoginError, read_credentials
 
 Handler = Callable[[Msg], None]
-# Neither may stand in JSON, so a message loses nothing by it.
+# Valid JSON contains neither character, so no valid message changes.
 _ODD_SPACES = bytes.maketrans(b"\v\f", b"\0\0")
 
 
 class NatsClient(Client):
-    """nats-py's client without its worst ways of failing (see the module's first lines)."""
+    """nats-py's client without its worst faults; the module docstring lists them."""
 
     async def _connect_to_server(self, s: Any) -> None:
         if self._transport is not None:
@@ -50,8 +50,8 @@ class NatsClient(Client):
         await super()._connect_to_server(s)
 
     async def _process_pong(self) -> None:
-        # A flush that was given up leaves a finished future behind; to set its result would end
-        # the read loop, and we would be connected but deaf.
+        # A flush that timed out leaves a finished future behind. Setting its result would end the
+        # read loop: the client would stay connected, but receive nothing.
         if self._pongs and self._pongs[0].done():
             self._pongs.pop(0)
             self._pongs_received += 1
@@ -61,12 +61,12 @@ class NatsClient(Client):
 
     def _connect_command(self) -> bytes:
         if "tls" in self.options and not self._is_encrypted():
-            raise LoginError("the server offers no TLS, and TLS is asked for; nothing was sent")
-        self._tell_stream_of_tls()
+            raise LoginError("TLS is required, but the server does not offer it; no login was sent")
+        self._mark_stream_as_tls()
         return super()._connect_command()
 
-    def _tell_stream_of_tls(self) -> None:
-        """As asyncio does for connections that it makes; or it complains where they end."""
+    def _mark_stream_as_tls(self) -> None:
+        """Set what asyncio sets on its own connections, or it warns when they end."""
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None and writer.get_extra_info("ssl_object") is not None:
             writer.transport.get_protocol()._over_ssl = True
@@ -85,8 +85,10 @@ class NatsClient(Client):
 
 
 class IntakeParser(Parser):
-    """nats-py takes a vertical tab or a form feed for a space between words, the server does not:
-    a reply subject with one in it would break the connection, whoever sends it.
+    """A parser that does not split words at a vertical tab or a form feed.
+
+    nats-py splits there and the server does not, so a sender could break the connection by a reply
+    subject with such a character.
     """
 
     async def parse(self, data: bytes = b"") -> None:
@@ -94,16 +96,15 @@ class IntakeParser(Parser):
 
 
 class IntakeClient(NatsClient):
-    """A client that hands messages to `handler` the moment they are read from the socket.
+    """A client that hands each message to `handler` as soon as it is read from the socket.
 
-    nats-py gives each subscription a queue and a task of its own, so messages sent in turn on two
-    subjects come out as 0,2,4,1,3,5. The order of a channel must hold over both subjects, and the
-    only place where it still exists is the read loop, which calls `_build_message` for one message
-    after the other. Handing over right there also means that no queue of nats-py's stands before
-    our mailboxes: its limit, which drops, can never be the one that acts first.
+    nats-py gives each subscription its own queue and task, so messages sent in turn on two subjects
+    come out as 0,2,4,1,3,5. The order of a channel must hold across both subjects, and it still
+    exists only in the read loop, which calls `_build_message` for one message after the other.
+    It also bypasses nats-py's queues, which drop messages when full: only our mailboxes limit.
 
-    The handler runs inside the read loop: it must return at once and never raise. What raises there
-    ends the loop without a word, so nothing that a sender can put into a message may.
+    The handler runs in the read loop: it must return at once and never raise. An exception there
+    ends the loop silently, so no content of a message may cause one.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -112,7 +113,7 @@ class IntakeClient(NatsClient):
         self._ps = IntakeParser(self)
 
     async def start_intake(self, subject: str) -> Subscription:
-        """Subscribe; the messages go to the handler."""
+        """Subscribe `subject` for the handler."""
 
         async def never(_: Msg) -> None:
             raise AssertionError("messages are handed over before they reach a queue")
@@ -122,7 +123,7 @@ class IntakeClient(NatsClient):
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
             return await super()._process_headers(headers)
-        except (ValueError, IndexError):  # not headers, or not text
+        except (ValueError, IndexError):  # malformed, or not text
             return None
 
     def _build_message(
@@ -130,7 +131,7 @@ class IntakeClient(NatsClient):
     ) -> Msg | None:
         try:
             msg = super()._build_message(sid, subject, reply, data, headers)
-        except UnicodeDecodeError:  # nobody can be answered on a reply subject that is not text
+        except UnicodeDecodeError:  # a reply subject that is not text cannot get an answer
             msg = super()._build_message(sid, subject, b"", data, headers)
         self._handler(msg)
-        return None  # nats-py then takes the message for dealt with
+        return None  # nats-py then does nothing more with the message

@@ -1,4 +1,4 @@
-"""The last step: what was committed goes out, in order, and is marked once NATS has taken it."""
+"""The publisher, which sends outcomes to NATS in order and marks them once NATS has taken them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCH = 256
 
 
 class Parcel(NamedTuple):
-    """One body for one or more subjects. `outbox_id` is there where it is a committed outcome."""
+    """One body for one or more subjects. outbox_id: of a committed outcome, else None."""
 
     subjects: tuple[str, ...]
     body: bytes
@@ -36,7 +36,7 @@ class Parcel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PublisherStatistics:
-    """Messages that NATS has taken, by what they carry; deltas given up; and what still waits."""
+    """Messages taken by NATS, by kind; deltas that were dropped; parcels that wait."""
 
     outcomes: int
     refusals: int
@@ -46,8 +46,10 @@ class PublisherStatistics:
 
 
 class Publisher:
-    """An outlet to NATS. Outcomes wait here while there is no server, and go out again if the
-    connection broke before the server had taken them: the same bytes, so that twice does no harm.
+    """An outcome sink that sends to NATS.
+
+    Outcomes wait here while there is no connection. If it breaks before the server has taken them,
+    the same bytes are sent again, so a second copy does no harm.
     """
 
     def __init__(self, connection: NatsConnection, subjects: SubjectSettings) -> None:
@@ -55,7 +57,7 @@ class Publisher:
         self._database: Database | None = None
         self._subjects = subjects
         self._parcels: deque[Parcel] = deque()
-        self._more = asyncio.Event()
+        self._waiting = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._outcomes = self._refusals = self._deltas = self._deltas_dropped = 0
@@ -70,11 +72,11 @@ class Publisher:
         )
 
     def connect(self, database: Database) -> None:
-        """The store in which outcomes are marked as published."""
+        """Set the store in which outcomes are marked as published."""
         self._database = database
 
     def publish(self, outcome: Settled) -> None:
-        """`Settled` comes from the store alone, after its commit: that is the output gate."""
+        """Send a committed outcome: only the store makes `Settled`, and only after the commit."""
         subjects = self._subjects
         subject = subjects.response if outcome.kind == "response" else subjects.error
         self._put(Parcel((subject, *outcome.replies), outcome.body, outcome.id))
@@ -83,7 +85,7 @@ class Publisher:
         self._put(Parcel((self._subjects.error, *replies), failure.encode()))
 
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        """`refuse`, for whoever asked and nobody else."""
+        """Send a failure to the reply subjects only."""
         self._put(Parcel(replies, failure.encode()))
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
@@ -98,14 +100,14 @@ class Publisher:
                 "delta": text,
             }
         )
-        # In the same queue as the outcomes, so that it overtakes none of its channel.
+        # In the same queue as the outcomes, so that it does not overtake one of its channel.
         self._put(Parcel((self._subjects.stream,), body, is_delta=True))
         return True
 
     async def run(self) -> None:
-        """Send what is put, until cancelled."""
+        """Send parcels until cancelled."""
         while True:
-            await self._more.wait()
+            await self._waiting.wait()
             await self._connection.connected.wait()
             batch = [self._parcels[i] for i in range(min(BATCH, len(self._parcels)))]
             try:
@@ -116,36 +118,43 @@ class Publisher:
                 await asyncio.sleep(0.05)
                 self._drop_deltas(len(batch))
             else:
-                self._sent(batch)
+                self._mark_sent(batch)
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until everything has gone out, but no longer than `timeout_s`."""
+        """Wait until everything is sent, but no longer than `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("%d messages go out after a restart.", len(self._parcels))
+            log.warning(
+                "%d messages are not sent yet; outcomes are sent after a restart.",
+                len(self._parcels),
+            )
 
     def _put(self, parcel: Parcel) -> None:
         self._parcels.append(parcel)
-        self._more.set()
+        self._waiting.set()
         self._empty.clear()
 
     async def _send(self, parcel: Parcel) -> None:
         if len(parcel.body) > self._connection.max_body_bytes:
             if parcel.is_delta:
-                return  # the answer that it is a piece of is too large as well, and that is said
-            parcel = self._in_its_place(parcel)
+                return  # its answer is too large as well, and that is reported
+            parcel = self._size_error(parcel)
         for subject in parcel.subjects:
             try:
                 await self._connection.publish(subject, parcel.body)
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
-                log.error("Nothing can be sent to %.100r: %s", subject, exc)
+                log.error("Cannot send a message to %.100r: %s", subject, exc)
 
-    def _in_its_place(self, parcel: Parcel) -> Parcel:
-        """An error in the place of what is larger than NATS takes; the history has the answer."""
+    def _size_error(self, parcel: Parcel) -> Parcel:
+        """Return an error to send instead; the history has the answer."""
         size, limit = len(parcel.body), self._connection.max_body_bytes
-        log.error("An answer of %d bytes is more than NATS takes (%d).", size, limit)
+        log.error(
+            "Cannot send an answer of %d bytes: NATS takes %d. Raise the server's max_payload.",
+            size,
+            limit,
+        )
         outcome = decode(parcel.body)
         error = (
             f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
@@ -156,22 +165,22 @@ class Publisher:
         return Parcel((self._subjects.error, *replies), failure.encode(), parcel.outbox_id)
 
     def _drop_deltas(self, count: int) -> None:
-        """A delta that may have been sent must not be sent twice: its index would be too."""
+        """Drop the deltas of the batch: they may have been sent, and an index must not repeat."""
         batch = [self._parcels.popleft() for _ in range(count)]
         kept = [parcel for parcel in batch if not parcel.is_delta]
         self._deltas_dropped += count - len(kept)
         self._parcels.extendleft(reversed(kept))
-        self._note_whether_empty()
+        self._update_events()
 
-    def _sent(self, batch: list[Parcel]) -> None:
+    def _mark_sent(self, batch: list[Parcel]) -> None:
         for _ in batch:
             self._count(self._parcels.popleft())
-        self._note_whether_empty()
+        self._update_events()
         outbox_ids = [parcel.outbox_id for parcel in batch if parcel.outbox_id is not None]
         if outbox_ids and self._database is not None:
             mark = partial(mailboxes.published, outbox_ids=outbox_ids, now_ms=now_ms())
             try:
-                self._database.write_at_leisure(mark).add_done_callback(_say_failed)
+                self._database.write_at_leisure(mark).add_done_callback(_log_failure)
             except StorageError:
                 log.debug("The database closed before an outcome was marked as published.")
 
@@ -183,13 +192,13 @@ class Publisher:
         else:
             self._outcomes += len(parcel.subjects)
 
-    def _note_whether_empty(self) -> None:
+    def _update_events(self) -> None:
         if not self._parcels:
-            self._more.clear()
+            self._waiting.clear()
             self._empty.set()
 
 
-def _say_failed(done: asyncio.Future[None]) -> None:
-    # Not awaited by anybody: where it fails, the outcome goes out once more after a restart.
+def _log_failure(done: asyncio.Future[None]) -> None:
+    # Nothing awaits it: if it fails, the outcome is sent once more after a restart.
     if not done.cancelled() and (exc := done.exception()):
-        log.warning("An outcome could not be marked as published: %s", exc)
+        log.warning("Cannot mark an outcome as published: %s. A restart sends it again.", exc)

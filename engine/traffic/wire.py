@@ -1,4 +1,4 @@
-"""Bytes become a request. Reading is liberal about names and unknown keys, strict about types."""
+"""Decoding of NATS messages into requests: tolerant of unknown keys, strict about types."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from providers.validation import Count, Temperature, ValidationError
 
 Message = TypeVar("Message", "ChatBody", "RequestBody")
 ALIASES = (("channel", "channel_id"), ("user", "username"))
-REQUEST_ID_HEADER = "nats-msg-id"  # in any case: nats-py does not fold it
+REQUEST_ID_HEADER = "nats-msg-id"  # compared case-insensitively; nats-py keeps the sender's case
 
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """A message on `rosey.command.chat`."""
+    """The fields of a message on `rosey.command.chat`."""
 
     channel_id: str
     username: str | None = None
@@ -42,7 +42,7 @@ class ChatBody:
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """A message on `llm.request`."""
+    """The fields of a message on `llm.request`."""
 
     channel_id: str
     action: Literal["chat", "complete", "reset"]
@@ -62,8 +62,8 @@ def decode_chat(
     replies: tuple[str, ...],
     settings: ConversationSettings,
 ) -> Request | Failure:
-    """A message on `rosey.command.chat`."""
-    return _decode(ChatBody, _said, data, headers, replies, settings)
+    """Decode a message on `rosey.command.chat`; return a Failure if it is not valid."""
+    return _decode(ChatBody, _chat_command, data, headers, replies, settings)
 
 
 def decode_request(
@@ -72,12 +72,12 @@ def decode_request(
     replies: tuple[str, ...],
     settings: ConversationSettings,
 ) -> Request | Failure:
-    """A message on `llm.request`."""
-    return _decode(RequestBody, _asked, data, headers, replies, settings)
+    """Decode a message on `llm.request`; return a Failure if it is not valid."""
+    return _decode(RequestBody, _request_command, data, headers, replies, settings)
 
 
-def _said(said: ChatBody, settings: ConversationSettings) -> Command:
-    line = _line(said.args)
+def _chat_command(body: ChatBody, settings: ConversationSettings) -> Command:
+    line = _line(body.args)
     check_length(line, settings.max_message_bytes)
     parsed = parse(line)
     if not isinstance(parsed, Chat):
@@ -86,22 +86,22 @@ def _said(said: ChatBody, settings: ConversationSettings) -> Command:
     return Chat(parsed.text, stream=settings.stream)
 
 
-def _asked(asked: RequestBody, settings: ConversationSettings) -> Command:
-    check_name("model", asked.model, settings.max_message_bytes)
-    check_name("persona", asked.persona, settings.max_message_bytes)
-    if asked.action == "reset":
+def _request_command(body: RequestBody, settings: ConversationSettings) -> Command:
+    check_name("model", body.model, settings.max_message_bytes)
+    check_name("persona", body.persona, settings.max_message_bytes)
+    if body.action == "reset":
         return Reset()
-    if asked.message is None:
+    if body.message is None:
         raise ValidationError("message", "missing")
-    check_text(asked.message, settings.max_message_bytes)
-    kind = Chat if asked.action == "chat" else Complete
+    check_text(body.message, settings.max_message_bytes)
+    kind = Chat if body.action == "chat" else Complete
     return kind(
-        asked.message,
-        asked.model,
-        asked.temperature,
-        asked.max_tokens,
-        asked.persona,
-        bool(asked.stream),
+        body.message,
+        body.model,
+        body.temperature,
+        body.max_tokens,
+        body.persona,
+        bool(body.stream),
     )
 
 
@@ -131,8 +131,8 @@ def _decode(
         )
     except (InvalidRequest, ValidationError) as exc:
         return Failure(
-            _as_it_came(values.get("channel_id")),
-            _as_it_came(values.get("request_id")) or new_request_id(),
+            _shortened(values.get("channel_id")),
+            _shortened(values.get("request_id")) or new_request_id(),
             InvalidRequest.code,
             str(exc),
         )
@@ -167,5 +167,5 @@ def _line(args: object) -> str:
     )
 
 
-def _as_it_came(value: object) -> str:
+def _shortened(value: object) -> str:
     return value[:1024] if isinstance(value, str) else ""

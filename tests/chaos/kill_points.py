@@ -125,7 +125,7 @@ def _connection_class(point: KillPoint) -> type[sqlite3.Connection]:
 
 
 def _install_in_publisher(point: KillPoint) -> None:
-    publish, send, sent = Publisher.publish, Publisher._send, Publisher._sent
+    publish, send, sent = Publisher.publish, Publisher._send, Publisher._mark_sent
 
     def new_publish(self: Publisher, outcome: Settled) -> None:
         point.reach("before_published")
@@ -143,4 +143,4 @@ def _install_in_publisher(point: KillPoint) -> None:
 
     replace_attribute(Publisher, "publish", new_publish)
     replace_attribute(Publisher, "_send", new_send)
-    replace_attribute(Publisher, "_sent", new_sent)
+    replace_attribute(Publisher, "_mark_sent", new_sent)

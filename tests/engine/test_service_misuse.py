@@ -28,14 +28,14 @@ from providers.base import Message, Options
         ({"channel_id": ""}, "channel_id: expected a channel's name, got nothing"),
         ({"channel_id": " "}, "channel_id: expected a channel's name, got nothing"),
         ({"channel_id": None}, "channel_id: expected a string, got nothing"),
-        ({"channel_id": "\udfff"}, "channel_id: not text: character 1 is half of one"),
+        ({"channel_id": "\udfff"}, "channel_id: not text: character 1 is a lone surrogate"),
         ({"username": 5}, "username: expected a string, got 5"),
-        ({"username": "jo\ud800"}, "username: not text: character 3 is half of one"),
+        ({"username": "jo\ud800"}, "username: not text: character 3 is a lone surrogate"),
         ({"request_id": 5}, "request_id: expected a string, got 5"),
-        ({"request_id": "\ud800"}, "request_id: not text: character 1 is half of one"),
+        ({"request_id": "\ud800"}, "request_id: not text: character 1 is a lone surrogate"),
         ({"message": 5}, "message: expected a string, got 5"),
         ({"message": b"hi"}, "message: expected a string, got b'hi'"),
-        ({"message": "a\ud800"}, "message: not text: character 2 is half of one"),
+        ({"message": "a\ud800"}, "message: not text: character 2 is a lone surrogate"),
     ],
 )
 async def test_a_wrong_argument_is_an_invalid_request_that_names_it(

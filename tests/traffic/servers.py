@@ -1,4 +1,4 @@
-"""A nats-server with a configuration of the test's own, and a client that keeps to no rules."""
+"""A nats-server with a test's own configuration, and a client that may break the protocol."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.house import WAIT_S, House
 
 
 def lasting_port() -> int:
-    """Below those that the system gives away: it is still free when a server comes back to it."""
+    """Return a port that the system does not assign: it is still free when a server restarts."""
     return random.SystemRandom().randrange(15_000, 30_000)
 
 
 class Server:
-    """`config` may be changed between `stop` and `start`, or be put to use by `reload`."""
+    """A nats-server. `config` may be changed before a `start`, or before a `reload`."""
 
     def __init__(
         self, folder: Path, config: str, environment: Mapping[str, str] | None = None
@@ -123,7 +123,7 @@ class Server:
 
 
 class RawClient:
-    """Speaks to a server without a library, so that it can say what a library refuses to say."""
+    """A NATS client without a library, so it can send what a library refuses to send."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -157,7 +157,7 @@ class RawClient:
         await self._writer.drain()
 
     async def settle(self) -> list[bytes]:
-        """Returns once the server has read all that was sent; the errors that it answered."""
+        """Wait until the server has read all that was sent, and return its errors."""
         self._writer.write(b"PING\r\n")
         errors: list[bytes] = []
         async with asyncio.timeout(WAIT_S):
@@ -171,7 +171,7 @@ class RawClient:
 
 @asynccontextmanager
 async def service(house: House, server: Server, **nats: Any) -> AsyncIterator[App]:
-    """The engine on a server of the test's own, once it takes messages."""
+    """Run the engine on a test's own server; yield once it receives messages."""
     house.config["nats"] = {"url": server.url} | nats
     app = house.app = App(house.settings)
     await app.start()
@@ -183,7 +183,7 @@ async def service(house: House, server: Server, **nats: Any) -> AsyncIterator[Ap
 
 @asynccontextmanager
 async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """The engine on its way up, for as long as that takes."""
+    """Start the engine on a test's own server; yield the task that starts it."""
     house.config["nats"] = {"url": server.url} | nats
     house.app = App(house.settings)
     task = asyncio.create_task(house.app.start())
@@ -198,13 +198,13 @@ async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[a
 
 
 async def until(reached: Callable[[], bool], limit_s: float = WAIT_S) -> None:
-    """Wait for what nobody tells of: a line in a log, a byte on a socket."""
+    """Wait for a condition that has no event: a line in a log, a byte on a socket."""
     async with asyncio.timeout(limit_s):
         while not reached():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the engine said about NATS going away and coming back, by its last words."""
-    words = ("is not there", "is back")
-    return [word for text in caplog.messages for word in words if word in text]
+    """Return "lost" or "connected" for each log line about the connection to NATS."""
+    lines = {"lost": "No connection to NATS", "connected": "Connected to NATS"}
+    return [word for text in caplog.messages for word, line in lines.items() if line in text]

@@ -1,4 +1,4 @@
-"""What `check` and `chat` say of a NATS server that cannot be used."""
+"""The errors of `check` and `chat` for a NATS server that cannot be used."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ from tests.traffic.test_tls import (
 )
 
 __all__ = ["authority", "stranger"]
-UNTRUSTED = "shows a certificate that cannot be trusted: "
+UNTRUSTED = "its certificate is not trusted: "
 SET_CA = ". Set [nats] tls_ca to the authority that signed it, and url to a name in it."
 SILENT = (
-    "does not begin as a NATS server does. "
-    "Set [nats] url to one, as tls://... where it has TLS, and tls_first to whether it begins so."
+    "it does not answer as a NATS server does. Set [nats] url to a NATS server, "
+    "as tls://... if it uses TLS, and tls_first as its handshake_first."
 )
 NO_LOGIN = (
-    "refuses the login. Set [nats] user and password, token or credentials as the server has them."
+    "it refuses the login. "
+    "Set [nats] user and password, token or credentials as the server expects them."
 )
 
 
@@ -49,18 +50,18 @@ async def plain(tmp_path: Path) -> AsyncIterator[Server]:
         yield server
 
 
-async def said(url: str, **nats: Any) -> str:
-    """What a bot is told of the server at `url`, behind its name."""
+async def error(url: str, **nats: Any) -> str:
+    """Return the text of the ConnectError for `url`, after the URL."""
     login = {"user": "engine", "password": Secret("open-sesame")}
     with pytest.raises(ConnectError) as refused:
         await ChatClient.connect(NatsSettings(**login | nats), url, "#lobby", "alice")
     problem = str(refused.value)
     assert "open-" not in problem
-    assert problem.startswith(f"NATS at {url} ")
-    return problem.removeprefix(f"NATS at {url} ")
+    assert problem.startswith(f"Cannot connect to NATS at {url}: ")
+    return problem.removeprefix(f"Cannot connect to NATS at {url}: ")
 
 
-async def test_each_way_of_not_getting_in_is_told_with_what_to_do(
+async def test_each_failure_to_connect_says_what_to_do(
     tmp_path: Path, authority: Authority, stranger: Authority, plain: Server
 ) -> None:
     files = authority.certificate("server", "IP:127.0.0.1")
@@ -79,58 +80,58 @@ async def test_each_way_of_not_getting_in_is_told_with_what_to_do(
         ]
         silent = await stack.enter_async_context(Eavesdropper.listening(b""))
         cases = {
-            said("nats://127.0.0.1:9"): "cannot be reached: Connection refused. "
-            "Start the server, or set [nats] url.",
-            said(f"nats://127.0.0.1:{silent.port}"): SILENT,
-            said(plain.url, password=Secret("open-barley")): NO_LOGIN,
-            said(first.url): SILENT,
-            said(first.url, tls_ca=ca, tls_first=False): SILENT,
-            said(first.url, tls_ca=ca, password=Secret("open-barley")): NO_LOGIN,
-            said(first.url, tls_ca=str(stranger.file)): UNTRUSTED
+            error("nats://127.0.0.1:9"): "Connection refused. "
+            "Start the server, or correct [nats] url.",
+            error(f"nats://127.0.0.1:{silent.port}"): SILENT,
+            error(plain.url, password=Secret("open-barley")): NO_LOGIN,
+            error(first.url): SILENT,
+            error(first.url, tls_ca=ca, tls_first=False): SILENT,
+            error(first.url, tls_ca=ca, password=Secret("open-barley")): NO_LOGIN,
+            error(first.url, tls_ca=str(stranger.file)): UNTRUSTED
             + f"unable to get local issuer certificate{SET_CA}",
-            said(named.url, tls_ca=ca): UNTRUSTED
+            error(named.url, tls_ca=ca): UNTRUSTED
             + f"IP address mismatch, certificate is not valid for '127.0.0.1'{SET_CA}",
-            said(plain.url, tls_ca=ca, tls_first=False): "is not asked: the server offers no TLS, "
-            "and TLS is asked for; nothing was sent. Correct [nats], or the server.",
+            error(plain.url, tls_ca=ca, tls_first=False): "TLS is required, but the server "
+            "does not offer it; no login was sent. Correct [nats], or the server.",
         }
         assert await asyncio.gather(*cases) == list(cases.values())
 
 
-async def test_a_server_that_speaks_before_tls_is_told_by_the_setting() -> None:
+async def test_a_server_that_speaks_before_tls_gets_an_error_that_names_the_setting() -> None:
     async with Eavesdropper.listening(INFO % b"") as server:
         with pytest.raises(ssl.SSLError) as refused:
             await asyncio.open_connection(
                 "127.0.0.1", server.port, ssl=ssl.create_default_context()
             )
     assert str(ConnectError("nats://host", refused.value)) == (
-        "NATS at nats://host does not begin with TLS. "
-        "Set [nats] tls_first = false, or handshake_first: true in the server's tls."
+        "Cannot connect to NATS at nats://host: it does not begin with TLS. "
+        "Set [nats] tls_first = false, or handshake_first: true in the server's tls block."
     )
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("reason", "text"),
     [
         (
             OSError("Multiple exceptions: [Errno 111] ..., [Errno 111] ..."),
-            "cannot be reached: none of its addresses answers. "
-            "Start the server, or set [nats] url.",
+            "none of its addresses answers. Start the server, or correct [nats] url.",
         ),
         (
             LoginError("a is of no use"),
-            "is not asked: a is of no use. Correct [nats], or the server.",
+            "a is of no use. Correct [nats], or the server.",
         ),
     ],
 )
-def test_a_login_in_the_url_is_left_out(reason: Exception, told: str) -> None:
-    assert str(ConnectError("nats://bob:open-sesame@host", reason)) == f"NATS at nats://host {told}"
+def test_a_login_in_the_url_is_left_out(reason: Exception, text: str) -> None:
+    error = ConnectError("nats://bob:open-sesame@host", reason)
+    assert str(error) == f"Cannot connect to NATS at nats://host: {text}"
 
 
 @pytest.mark.parametrize(
     ("command", "code", "line"),
     [("check", 1, "NATS      FAILS  {}"), ("chat", 3, "rosey-llm cannot start: {}")],
 )
-async def test_the_commands_say_it_in_a_line(
+async def test_the_commands_print_it_in_one_line(
     tmp_path: Path, plain: Server, command: str, code: int, line: str
 ) -> None:
     config = {
@@ -150,4 +151,6 @@ async def test_the_commands_say_it_in_a_line(
         printed, _ = await process.communicate()
     assert process.returncode == code
     lines = [" ".join(each.split()) for each in printed.decode().splitlines()]
-    assert " ".join(line.format(f"NATS at {plain.url} {NO_LOGIN}").split()) in lines
+    assert (
+        " ".join(line.format(f"Cannot connect to NATS at {plain.url}: {NO_LOGIN}").split()) in lines
+    )

@@ -336,7 +336,7 @@ async def test_it_comes_back_when_its_port_is_free_again(
         await asyncio.sleep(0.01)
     else:
         pytest.fail("the server did not come back")
-    assert caplog.text.count("It is tried again.") == 1
+    assert caplog.text.count("Trying again.") == 1
     await server.stop()
     await keeper
 

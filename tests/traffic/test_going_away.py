@@ -41,7 +41,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
         answer = await bot.ask_until_answered("Hi", request_id="r")
         assert answer["content"] == "You said: Hi"
         assert len(house.llm.prompts) == 1
-    assert said(caplog) == ["is not there", "is back"]
+    assert said(caplog) == ["lost", "connected"]
 
 
 async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
@@ -56,7 +56,7 @@ async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
         async with second:
             await until(lambda: "Route connection created" in second.log)
             await left_for_another(house, first, second)
-    assert said(caplog) == ["is not there", "is back"]
+    assert said(caplog) == ["lost", "connected"]
 
 
 def clustered(folder: Path, routes: list[str]) -> Server:
@@ -113,7 +113,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
         await connection.publish("out", b"")
         await connection.flush()
         await connection.close()
-    assert said(caplog) == ["is not there", "is back"]
+    assert said(caplog) == ["lost", "connected"]
 
 
 class Proxy:
@@ -194,7 +194,7 @@ async def test_an_engine_that_the_server_cut_off_as_too_slow_comes_back(
         proxy.flowing.set()
         answer = await bot.ask_until_answered("after", request_id="r")
         assert answer["content"] == "You said: after"
-    assert said(caplog) == ["is not there", "is back"]
+    assert said(caplog) == ["lost", "connected"]
 
 
 async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_survived(
@@ -211,4 +211,4 @@ async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_sur
         answer = await bot.ask_until_answered("Hi", request_id="r")
         assert answer["content"] == "You said: Hi"
         assert app._connection._client is not client
-    assert said(caplog) == ["is not there", "is back"]
+    assert said(caplog) == ["lost", "connected"]

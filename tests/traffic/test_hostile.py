@@ -232,7 +232,7 @@ async def test_a_name_that_no_command_line_can_say_is_refused(house: House, key:
     message = {"action": "chat", "channel_id": "c", "message": "Hi", key: "a\0b"}
     answer = await house.bot.call("llm.request", encode(message))
     assert answer["code"] == "invalid_request"
-    assert answer["error"] == f"{key}: expected text, got NUL characters in it."
+    assert answer["error"] == f"{key}: expected text, got NUL characters."
     assert house.history("c") == []
 
 

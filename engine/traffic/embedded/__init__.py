@@ -1,1 +1,1 @@
-"""A NATS server of our own: nats-server as a child process."""
+"""The embedded NATS server: nats-server as a child process of the engine."""

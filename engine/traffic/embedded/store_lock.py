@@ -1,4 +1,4 @@
-"""Two servers on one directory would spoil each other's files without a word: one may have it."""
+"""The lock on the server's directory: two servers would silently damage each other's files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _POLL_S = 0.01
 
 
 class StoreInUse(EmbeddedNatsError):
-    """Another server runs on the same directory. `owner` is its engine's process id, if known."""
+    """Another server uses the directory. owner: its engine's process id, or None if unknown."""
 
     def __init__(self, directory: Path, owner: int | None) -> None:
         holder = f"process {owner}" if owner else "another process"
         super().__init__(
-            f"{directory} is in use by {holder}. Stop that one first, or set [nats] store_dir."
+            f"{directory} is in use by {holder}. Stop that process, or set [nats] store_dir."
         )
         self.owner = owner
 
 
 async def take(directory: Path) -> int:
-    """A file descriptor; the directory is taken until it, and its copies, are closed.
+    """Lock the directory until the returned file descriptor and its copies are closed.
 
-    StoreInUse if another process has it.
+    Raise StoreInUse if another process has the lock.
     """
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -43,17 +43,17 @@ async def take(directory: Path) -> int:
 async def _lock(lock: int, directory: Path) -> None:
     try:
         async with asyncio.timeout(_ORPHAN_LIMIT_S):
-            while not _locked(lock):
+            while not _try_lock(lock):
                 owner = _owner(lock)
-                if owner is None or _lives(owner):
+                if owner is None or _is_alive(owner):
                     raise StoreInUse(directory, owner)
-                # The server of an engine that was killed needs a moment to end.
+                # The server of a killed engine needs a moment to end.
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise StoreInUse(directory, None) from None
 
 
-def _locked(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -66,7 +66,7 @@ def _owner(lock: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
