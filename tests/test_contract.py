@@ -148,7 +148,7 @@ async def test_a_message_over_the_limit_is_refused_and_one_at_the_limit_is_not(
     assert (await house.bot.ask("x" * 65536))["type"] == "llm_response"
     error = await house.bot.ask("x" * 65537)
     assert error["code"] == "invalid_request"
-    assert "65537 bytes, and 65536 are allowed" in error["error"]
+    assert "65537 bytes; the limit is 65536" in error["error"]
 
 
 async def test_a_request_id_of_128_characters_is_taken_and_a_longer_one_refused(

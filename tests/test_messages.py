@@ -60,7 +60,7 @@ def test_every_field_that_is_read_is_named_and_no_other(subject: str) -> None:
         refused = field.default is dataclasses.MISSING or name == "message"
         assert rows(subject)[name].startswith(" refused") is refused, name
     for alias, name in ALIASES:
-        assert f"`{alias}` is taken for it" in rows(subject)[name]
+        assert f"`{alias}` is accepted, too" in rows(subject)[name]
 
 
 @pytest.mark.parametrize("subject", IN)

@@ -1,4 +1,4 @@
-"""NATS that is down at first, goes away and comes back."""
+"""The connection to a NATS server that is down at first, goes away and comes back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_ends_while_the_server_is_away_comes_when_it_is_bac
     assert lines == ["lost", "connected"]
 
 
-async def test_after_a_protocol_error_that_closes_the_client_a_new_one_is_built(
+async def test_after_a_protocol_error_closes_the_client_a_new_one_connects(
     house: House,
 ) -> None:
     await house.open()
@@ -89,7 +89,7 @@ async def test_after_a_protocol_error_that_closes_the_client_a_new_one_is_built(
     assert answer["content"] == "You said: Hi"
 
 
-async def test_an_answer_larger_than_nats_takes_is_said_in_its_place(house: House) -> None:
+async def test_an_answer_larger_than_nats_takes_is_replaced_by_an_error(house: House) -> None:
     house.config["conversation"] = {"max_reply_bytes": 4 * 1024 * 1024, "stream": False}
     await house.open()
     house.llm.plan(Behaviour(text="x" * 2_000_000))
@@ -101,7 +101,7 @@ async def test_an_answer_larger_than_nats_takes_is_said_in_its_place(house: Hous
     assert (await house.bot.ask("still there?"))["content"] == "You said: still there?"
 
 
-async def test_a_wrong_login_is_said_and_tried_again(
+async def test_a_wrong_login_is_logged_and_retried(
     tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with nats_of(tmp_path) as nats:
@@ -140,7 +140,7 @@ async def test_a_server_that_stops_for_a_while_does_not_leave_the_engine_deaf(
     assert nats.losses == 0
 
 
-async def test_the_drain_goes_on_where_nothing_runs_in_the_background_any_more(
+async def test_the_drain_works_if_no_background_task_runs_any_more(
     house: House,
 ) -> None:
     await house.open()

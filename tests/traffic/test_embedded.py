@@ -48,7 +48,7 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
 async def connected(
     server: EmbeddedNats, user: str | None = None, password: str | None = None
 ) -> AsyncIterator[tuple[Client, asyncio.Queue[Exception]]]:
-    """A client, and the errors that it was told of."""
+    """A connected client, and a queue of the errors that it gets."""
     errors: asyncio.Queue[Exception] = asyncio.Queue()
     async with asyncio.timeout(WAIT_S):
         client = await nats.connect(
@@ -78,7 +78,7 @@ async def next_of(errors: asyncio.Queue[Exception]) -> Exception:
 
 
 async def gone(pid: int) -> bool:
-    """Whether the process ends, or has ended, within some seconds."""
+    """Return whether the process ends within some seconds."""
     for _ in range(2000):
         if not alive(pid):
             return True
@@ -108,12 +108,14 @@ def running(server: EmbeddedNats) -> int:
 
 
 async def settled(client: Client) -> None:
-    # nats-py writes a flush ahead of what is queued: let the queue go first.
+    # nats-py writes the PING of a flush before queued messages: let those go first.
     await asyncio.sleep(0)
     await client.flush(int(WAIT_S))
 
 
-async def test_a_bot_without_credentials_asks_and_the_engine_answers(server: EmbeddedNats) -> None:
+async def test_a_bot_without_credentials_gets_an_answer_from_the_engine(
+    server: EmbeddedNats,
+) -> None:
     async with engine(server) as nc, connected(server) as (bot, errors):
 
         async def answer(msg: Msg) -> None:
@@ -127,7 +129,7 @@ async def test_a_bot_without_credentials_asks_and_the_engine_answers(server: Emb
         assert errors.empty()
 
 
-async def test_a_bot_hears_what_the_engine_says(server: EmbeddedNats) -> None:
+async def test_a_bot_receives_what_the_engine_publishes(server: EmbeddedNats) -> None:
     async with engine(server) as nc, connected(server) as (bot, _):
         heard = [await bot.subscribe(subject) for subject in OUTPUTS]
         await settled(bot)
@@ -138,7 +140,7 @@ async def test_a_bot_hears_what_the_engine_says(server: EmbeddedNats) -> None:
 
 
 @pytest.mark.parametrize("subject", [*OUTPUTS, "_INBOX.someone.else", "$SYS.REQ.SERVER.PING"])
-async def test_a_bot_cannot_speak_in_the_engines_name(server: EmbeddedNats, subject: str) -> None:
+async def test_a_bot_cannot_publish_in_the_engines_name(server: EmbeddedNats, subject: str) -> None:
     async with engine(server) as nc, connected(server) as (bot, errors):
         heard = await nc.subscribe(subject)
         await settled(nc)
@@ -151,7 +153,7 @@ async def test_a_bot_cannot_speak_in_the_engines_name(server: EmbeddedNats, subj
 
 
 @pytest.mark.parametrize("subject", ["llm.request", "rosey.command.chat", ">"])
-async def test_a_bot_cannot_listen_to_what_others_ask(server: EmbeddedNats, subject: str) -> None:
+async def test_a_bot_cannot_receive_other_bots_requests(server: EmbeddedNats, subject: str) -> None:
     async with connected(server) as (bot, errors):
         await bot.subscribe(subject)
         refusal = await next_of(errors)
@@ -163,7 +165,7 @@ async def test_a_bot_cannot_listen_to_what_others_ask(server: EmbeddedNats, subj
     ("user", "password"), [("engine", "guessed"), ("engine", ""), ("root", "guessed")]
 )
 async def test_a_wrong_password_is_refused(server: EmbeddedNats, user: str, password: str) -> None:
-    # By hand, because nats-py leaves its sockets open when it is refused.
+    # Without nats-py, which leaves its sockets open after a refusal.
     login = orjson.dumps({"user": user, "pass": password, "verbose": False})
     async with asyncio.timeout(WAIT_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -184,7 +186,7 @@ async def test_any_password_is_taken_as_it_is(tmp_path: Path, password: str) -> 
         assert nc.is_connected
 
 
-async def test_a_taken_port_is_left_for_the_next_free_one(
+async def test_if_its_port_is_taken_it_uses_the_next_free_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rosey_llm.nats")
@@ -198,9 +200,9 @@ async def test_a_taken_port_is_left_for_the_next_free_one(
             assert f"Port {taken} is taken; NATS listens on {server.port}." in caplog.text
 
 
-async def test_a_free_port_is_had_as_asked(tmp_path: Path) -> None:
+async def test_a_free_port_is_used_as_requested(tmp_path: Path) -> None:
     got: list[bool] = []
-    for _ in range(5):  # somebody else may take it in between
+    for _ in range(5):  # another process may take it in between
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -222,7 +224,7 @@ async def test_two_servers_never_share_a_directory(tmp_path: Path) -> None:
         pass
 
 
-async def test_the_directory_stays_taken_as_long_as_a_server_runs(server: EmbeddedNats) -> None:
+async def test_the_directory_stays_locked_while_a_server_runs(server: EmbeddedNats) -> None:
     assert server.store_dir / "lock" in open_files(running(server))
 
 
@@ -240,7 +242,7 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-async def test_the_password_stands_in_no_file_and_no_command_line(server: EmbeddedNats) -> None:
+async def test_no_file_and_no_command_line_contains_the_password(server: EmbeddedNats) -> None:
     password = server.engine_password.encode()
     texts = [proc(running(server), "cmdline").encode()]
     texts += [path.read_bytes() for path in server.store_dir.iterdir()]
@@ -248,7 +250,7 @@ async def test_the_password_stands_in_no_file_and_no_command_line(server: Embedd
     assert not any(password in text for text in texts)
 
 
-async def test_it_listens_on_this_machine_alone(server: EmbeddedNats) -> None:
+async def test_it_listens_on_this_machine_only(server: EmbeddedNats) -> None:
     rows = proc(running(server), "net/tcp").splitlines()[1:]
     port = f"{server.port:04X}"
     listening = {row.split()[1] for row in rows if row.split()[3] == "0A"}
@@ -341,7 +343,7 @@ async def test_it_comes_back_when_its_port_is_free_again(
     await keeper
 
 
-async def test_keeping_it_running_ends_with_its_stop(tmp_path: Path) -> None:
+async def test_keep_running_ends_after_stop(tmp_path: Path) -> None:
     server = embedded(tmp_path)
     await server.start()
     keeper = asyncio.create_task(server.keep_running())

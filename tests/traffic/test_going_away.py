@@ -1,4 +1,4 @@
-"""Every way in which a server goes away: said once each way, and the service goes on."""
+"""Every way in which a server goes away: the engine logs loss and return once, and goes on."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def left_for_another(house: House, first: Server, second: Server) -> None:
         assert answer["content"] == "You said: Hi"
 
 
-async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
+async def test_a_server_that_falls_silent_is_given_up_and_found_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[bytes] = []
@@ -117,7 +117,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up_and_found_again(
 
 
 class Proxy:
-    """Between the engine and its server; with `flowing` cleared, nothing reaches the engine."""
+    """A proxy before the server; while `flowing` is cleared, the engine receives nothing."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -142,7 +142,7 @@ class Proxy:
             await server.wait_closed()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Small, so that what is held back piles up in the server and not in the kernel.
+        # Small, so that data held back fills the server's buffers and not the kernel's.
         link = socket.socket()
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         link.setblocking(False)
@@ -173,7 +173,7 @@ class Proxy:
                 await writer.drain()
 
 
-async def test_an_engine_that_the_server_cut_off_as_too_slow_comes_back(
+async def test_an_engine_that_the_server_disconnected_as_too_slow_comes_back(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server(tmp_path, 'max_pending: 2MB\nwrite_deadline: "1s"')

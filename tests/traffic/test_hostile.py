@@ -1,4 +1,4 @@
-"""Whatever arrives: a clear error or silence, and the service lives."""
+"""Hostile messages: each gets a clear error or no answer, and the service goes on."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ asked = st.fixed_dictionaries(
 
 
 def encode(message: object) -> bytes:
-    """As JSON, with the numbers that only some parsers take."""
+    """Return the message as JSON, including numbers that only some parsers accept."""
     return json.dumps(message).encode()
 
 
 body = st.binary(max_size=300) | asked.map(encode)
 headers = st.none() | st.binary(max_size=60) | st.binary(max_size=60).map(b"NATS/1.0".__add__)
-# What a subject cannot be, because the server splits the line there.
+# Characters that a subject cannot have, because the server splits the line there.
 reply = st.binary(max_size=40).map(lambda raw: raw.translate(None, b" \t\r\n"))
 
 
@@ -75,7 +75,7 @@ async def stranger(house: House) -> AsyncIterator[RawClient]:
 
 
 def check(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    """What was heard is well formed, and nothing broke."""
+    """Check that all outcomes are well formed and that nothing crashed."""
     assert house.app is not None
     assert house.app._connection.losses == 0
     assert not [record for record in caplog.records if record.exc_info], caplog.text
@@ -132,7 +132,7 @@ async def test_any_bytes_with_any_headers_do_no_harm(
         (None, "ümläut.😀".encode()),
     ],
 )
-async def test_headers_and_reply_subjects_that_nats_py_stumbles_over_do_no_harm(
+async def test_headers_and_reply_subjects_that_nats_py_cannot_read_do_no_harm(
     house: House,
     stranger: RawClient,
     caplog: pytest.LogCaptureFixture,
@@ -187,7 +187,7 @@ async def test_headers_and_reply_subjects_that_nats_py_stumbles_over_do_no_harm(
     ],
     ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else value,
 )
-async def test_what_is_too_much_is_refused_in_few_words(
+async def test_a_value_that_is_too_large_is_refused_with_a_short_error(
     house: House, subject: str, message: bytes
 ) -> None:
     error = await house.bot.call(subject, message)
@@ -203,7 +203,7 @@ async def test_a_channel_id_that_is_too_long_comes_back_cut(house: House) -> Non
     assert error["channel_id"] == "ä" * 1024
 
 
-async def test_of_a_key_that_stands_twice_the_last_one_counts(house: House) -> None:
+async def test_if_a_key_occurs_twice_the_last_one_counts(house: House) -> None:
     body = b'{"channel_id": "one", "args": "Hi", "channel_id": "two"}'
     assert (await house.bot.call("rosey.command.chat", body))["channel_id"] == "two"
 
@@ -228,7 +228,7 @@ async def test_a_channel_and_a_user_may_have_any_name(house: House, name: str) -
 
 
 @pytest.mark.parametrize("key", ["channel_id", "username", "model", "persona"])
-async def test_a_name_that_no_command_line_can_say_is_refused(house: House, key: str) -> None:
+async def test_a_name_that_a_command_line_cannot_contain_is_refused(house: House, key: str) -> None:
     message = {"action": "chat", "channel_id": "c", "message": "Hi", key: "a\0b"}
     answer = await house.bot.call("llm.request", encode(message))
     assert answer["code"] == "invalid_request"
@@ -274,7 +274,7 @@ async def test_memory_stays_under_a_flood_of_garbage(house: House, stranger: Raw
     await flood(20, b"[" * 900_000)
     await flood(500, b"garbage")
     before = peak_bytes()
-    for _ in range(5):  # less at a time than the server would cut a connection for
+    for _ in range(5):  # less at a time than would make the server disconnect a client
         await flood(30, b"[" * 900_000)
     await flood(10_000, b"garbage")
     assert peak_bytes() - before < 64 * MIB
@@ -285,7 +285,7 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-async def test_a_piece_that_the_server_would_not_take_ends_in_one_error(
+async def test_a_delta_larger_than_the_server_takes_ends_in_one_error(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     house = House(tmp_path, llm)
@@ -299,7 +299,7 @@ async def test_a_piece_that_the_server_would_not_take_ends_in_one_error(
         assert (await bot.ask("still there?"))["content"] == "You said: still there?"
 
 
-async def test_everything_that_is_written_is_for_its_owner_alone(
+async def test_only_the_owner_may_read_the_files_that_are_written(
     house: House, tmp_path: Path
 ) -> None:
     await house.close()
@@ -321,7 +321,7 @@ async def test_everything_that_is_written_is_for_its_owner_alone(
     assert {n: oct(m) for n, m in modes.items() if m != (0o700 if n in folders else 0o600)} == {}
 
 
-async def test_no_key_and_no_password_stands_in_any_file(house: House, tmp_path: Path) -> None:
+async def test_no_file_contains_a_key_or_a_password(house: House, tmp_path: Path) -> None:
     house.llm.plan(Behaviour(status=401, body={"error": {"message": "bad key sk-house-key"}}))
     error = await house.bot.ask("Hi")
     await asyncio.sleep(0)

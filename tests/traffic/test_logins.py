@@ -1,4 +1,4 @@
-"""Every way to log in to a NATS server, and what is said where it does not work."""
+"""Every way to log in to a NATS server, and the errors if a login fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.traffic.servers import Server, said, service, starting, until
 
 
 class Login(NamedTuple):
-    """A server's configuration, the engine's settings for it, and how a bot of nats-py gets in."""
+    """A server's configuration, and the settings with which engine and bot log in to it."""
 
     server: str
     engine: dict[str, Any]
@@ -67,7 +67,7 @@ def jwt_login(folder: Path, secret: str) -> Login:
 
 
 class Pair:
-    """A pair of keys, and the tokens that it signs."""
+    """An nkey pair that signs JWTs."""
 
     def __init__(self, prefix: int) -> None:
         self.seed = nkeys.encode_seed(os.urandom(32), prefix).decode()
@@ -93,7 +93,7 @@ LOGINS = [password_login, token_login, nkey_login, jwt_login]
 
 
 @pytest.mark.parametrize("login", LOGINS)
-async def test_every_kind_of_login_gets_in(house: House, tmp_path: Path, login: Any) -> None:
+async def test_every_kind_of_login_works(house: House, tmp_path: Path, login: Any) -> None:
     right = login(tmp_path, "open-sesame")
     async with Server(tmp_path, right.server) as server, service(house, server, **right.engine):
         bot = await house.new_bot(**right.bot)
@@ -101,7 +101,7 @@ async def test_every_kind_of_login_gets_in(house: House, tmp_path: Path, login: 
 
 
 @pytest.mark.parametrize("login", LOGINS)
-async def test_a_refused_login_is_said_once_without_its_secret_and_tried_for_ever(
+async def test_a_refused_login_is_logged_once_without_its_secret_and_retried_for_ever(
     house: House, tmp_path: Path, login: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -123,7 +123,7 @@ async def test_a_refused_login_is_said_once_without_its_secret_and_tried_for_eve
     assert seed not in caplog.text.replace(str(tmp_path), "").replace("open-sesame.creds", "")
 
 
-async def test_a_login_that_is_taken_away_later_is_said_and_works_again_when_it_is_given_back(
+async def test_a_login_that_is_withdrawn_is_logged_and_works_again_once_it_is_restored(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     right, other = (password_login(tmp_path, word) for word in ("open-sesame", "open-barley"))
@@ -146,14 +146,14 @@ async def test_attempts_that_fail_leave_no_socket_open(house: House, tmp_path: P
         await until(lambda: server.log.count("authentication error") >= 2)
         before = sockets()
         await until(lambda: server.log.count("authentication error") >= 5)
-        assert sockets() <= before + 1  # of the attempt that is being made
+        assert sockets() <= before + 1  # that of the current attempt
 
 
 def sockets() -> int:
-    """How many this process has open."""
+    """Return the number of sockets that this process has open."""
     found = 0
     for name in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # of a file that another thread has closed meanwhile
+        with suppress(FileNotFoundError):  # another thread has closed the file meanwhile
             found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
     return found
 
@@ -161,7 +161,7 @@ def sockets() -> int:
 @pytest.mark.parametrize(
     "text", ["", "not a key", "SUAMX", "-----BEGIN NATS USER JWT-----\n", "ä", "\0" * 100]
 )
-def test_a_file_that_is_no_credentials_file_is_said_by_its_name(tmp_path: Path, text: str) -> None:
+def test_the_error_names_a_file_that_is_not_a_credentials_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "engine.creds"
     path.write_text(text)
     with pytest.raises(LoginError, match=r"engine\.creds is neither") as refused:
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_credentials_file_is_said_by_its_name(tmp_path: Path, 
     assert not text.strip() or text not in str(refused.value)
 
 
-async def test_the_engine_waits_for_a_credentials_file_that_is_not_there_yet(
+async def test_the_engine_waits_for_a_credentials_file_that_is_missing(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     login = jwt_login(tmp_path, "engine")
@@ -199,6 +199,6 @@ async def test_a_login_in_the_url_is_never_shown(
     assert without_login(settings.url) == f"nats://127.0.0.1:{server.port}"
 
 
-def test_secrets_of_the_settings_are_not_shown_with_them() -> None:
+def test_the_settings_do_not_show_their_secrets() -> None:
     settings = NatsSettings(password=Secret("open-sesame"), token=Secret("open-barley"))
     assert "open" not in repr(settings)

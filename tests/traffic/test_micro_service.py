@@ -1,4 +1,4 @@
-"""The engine as a NATS micro service, asked as the `nats` command line asks it."""
+"""The engine as a NATS micro service, with the requests that the `nats` command line sends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def asked(client: Client, subject: str) -> dict[str, Any]:
 
 
 def check_identity(answer: dict[str, Any], verb: str) -> None:
-    """What the published schemas (io.nats.micro.v1) ask of every response."""
+    """Check the fields that the published schemas (io.nats.micro.v1) require in every response."""
     assert answer["type"] == f"io.nats.micro.v1.{verb.lower()}_response"
     assert answer["name"] == "rosey-llm"
     assert NAME.fullmatch(answer["id"])
@@ -41,7 +41,9 @@ def check_identity(answer: dict[str, Any], verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_it_answers_to_all_to_its_kind_and_to_itself_alone(house: House, verb: str) -> None:
+async def test_it_answers_requests_to_all_services_to_all_engines_and_to_itself(
+    house: House, verb: str
+) -> None:
     await house.open()
     client = house.bot.client
     to_all = await asked(client, f"$SRV.{verb}")
@@ -54,7 +56,7 @@ async def test_it_answers_to_all_to_its_kind_and_to_itself_alone(house: House, v
         await client.request(f"$SRV.{verb}.rosey-llm.another", b"", timeout=WAIT_S)
 
 
-async def test_the_responses_are_such_as_other_clients_read(house: House) -> None:
+async def test_other_clients_can_read_the_responses(house: House) -> None:
     await house.open()
     client = house.bot.client
     assert ServicePing.from_dict(await asked(client, "$SRV.PING")).name == "rosey-llm"
@@ -69,7 +71,7 @@ async def test_the_responses_are_such_as_other_clients_read(house: House) -> Non
     assert [each.name for each in stats.endpoints] == ["chat", "request"]
 
 
-async def test_stats_count_what_came_in_on_each_subject_and_what_became_of_it(
+async def test_stats_count_the_messages_on_each_subject_and_their_outcomes(
     house: House, llm: LLMServer
 ) -> None:
     await house.open()
@@ -115,7 +117,7 @@ async def test_a_request_sent_again_while_it_waits_is_counted_and_answered_once(
     assert len(llm.prompts) == 1
 
 
-async def test_no_message_comes_twice_because_of_it(house: House) -> None:
+async def test_it_does_not_duplicate_messages(house: House) -> None:
     await house.open()
     await asked(house.bot.client, "$SRV.INFO")
     for number in range(5):
@@ -126,7 +128,9 @@ async def test_no_message_comes_twice_because_of_it(house: House) -> None:
 
 
 @pytest.mark.parametrize("reply", ["llm.response", "rosey.command.chat", "llm.request"])
-async def test_nobody_can_have_it_answer_in_the_engines_name(house: House, reply: str) -> None:
+async def test_a_sender_cannot_make_it_answer_on_the_engines_subjects(
+    house: House, reply: str
+) -> None:
     await house.open()
     bot = house.bot
     await bot.client.publish("$SRV.PING", b"", reply=reply)
@@ -137,7 +141,7 @@ async def test_nobody_can_have_it_answer_in_the_engines_name(house: House, reply
     assert chat["num_requests"] + request["num_requests"] == 1
 
 
-async def test_whoever_connects_may_ask_but_cannot_pose_as_the_service(house: House) -> None:
+async def test_any_client_may_ask_but_cannot_impersonate_the_service(house: House) -> None:
     refusals: asyncio.Queue[Exception] = asyncio.Queue()
     await house.open()
     client = await nats.connect(house.url, error_cb=refusals.put)
@@ -173,9 +177,7 @@ async def test_it_answers_again_after_nats_has_gone_away_and_come_back(
         assert len(ids) == 1
 
 
-async def test_it_answers_on_a_client_that_had_to_be_built_anew(
-    tmp_path: Path, house: House
-) -> None:
+async def test_it_answers_on_a_new_client(tmp_path: Path, house: House) -> None:
     async with Server(tmp_path, "") as server, service(house, server) as app:
         first = app._connection._client
         assert first is not None
@@ -189,7 +191,7 @@ async def test_it_answers_on_a_client_that_had_to_be_built_anew(
         await bot.close()
 
 
-async def test_a_server_that_does_not_allow_it_is_said_once_and_all_else_works(
+async def test_if_the_server_does_not_allow_it_that_is_logged_once_and_all_else_works(
     tmp_path: Path, house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = """

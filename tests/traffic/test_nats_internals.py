@@ -1,4 +1,4 @@
-"""What `engine/traffic/nats_internals.py` overrides and touches is still as it was written for."""
+"""Checks that nats-py and asyncio still have the private API that `nats_internals.py` uses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_no_other_private_method_is_overridden() -> None:
     assert overridden - {"__init__"} == set(METHODS)
 
 
-def test_the_private_attributes_are_there() -> None:
+def test_the_private_attributes_exist() -> None:
     assert set(vars(Client())) >= ATTRIBUTES
     assert hasattr(TcpTransport(), "_io_writer")  # type: ignore[no-untyped-call]
 

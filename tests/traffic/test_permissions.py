@@ -1,4 +1,4 @@
-"""The server configurations of docs/security.md: who may say and hear what."""
+"""The server configurations of docs/security.md: what each login may publish and receive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def configuration(name: str) -> str:
 
 
 class Guest:
-    """A bot with a login, and what the server refused it."""
+    """A bot with a login, and the permissions that the server refused it."""
 
     def __init__(self, client: Client, refusals: asyncio.Queue[Exception]) -> None:
         self.client = client
@@ -89,9 +89,7 @@ async def running(house: House, folder: Path, name: str) -> AsyncIterator[Server
 
 
 @pytest.mark.parametrize("subject", INPUTS)
-async def test_a_bot_asks_and_hears_the_answer_and_its_pieces(
-    permissions: Server, subject: str
-) -> None:
+async def test_a_bot_gets_the_answer_and_its_deltas(permissions: Server, subject: str) -> None:
     question = {"args": "Hi", "action": "chat", "message": "Hi", "stream": True, "channel_id": "c"}
     async with guest(permissions, "alpha") as alpha:
         heard = [await alpha.client.subscribe(each) for each in ("llm.response", "llm.stream")]
@@ -104,7 +102,7 @@ async def test_a_bot_asks_and_hears_the_answer_and_its_pieces(
 
 
 @pytest.mark.parametrize("subject", [*OUTPUTS, "_INBOX.beta.x", "_INBOX.x", "$SYS.REQ.SERVER.PING"])
-async def test_a_bot_cannot_speak_for_the_engine(permissions: Server, subject: str) -> None:
+async def test_a_bot_cannot_publish_for_the_engine(permissions: Server, subject: str) -> None:
     async with guest(permissions, "alpha") as alpha, guest(permissions, "beta") as beta:
         if not subject.startswith(("_INBOX.x", "$")):
             heard = await beta.client.subscribe(subject)
@@ -120,7 +118,7 @@ async def test_a_bot_cannot_speak_for_the_engine(permissions: Server, subject: s
     "subject",
     [*INPUTS, "_INBOX.beta.>", "_INBOX.>", "_INBOX.*.x", ">", "$SRV.PING", "$SRV.*.rosey-llm"],
 )
-async def test_a_bot_cannot_listen_to_what_is_not_meant_for_it(
+async def test_a_bot_cannot_subscribe_to_messages_of_others(
     permissions: Server, subject: str
 ) -> None:
     async with guest(permissions, "alpha") as alpha:
@@ -153,7 +151,7 @@ async def test_the_engine_needs_no_more_than_the_permissions_it_has(
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
-async def test_a_bot_may_ask_how_the_engine_is(permissions: Server, verb: str) -> None:
+async def test_a_bot_may_request_the_engines_status(permissions: Server, verb: str) -> None:
     async with guest(permissions, "alpha") as alpha:
         reply = await alpha.client.request(f"$SRV.{verb}.rosey-llm", b"", timeout=WAIT_S)
         assert orjson.loads(reply.data)["name"] == "rosey-llm"
@@ -171,7 +169,7 @@ async def test_a_bot_alone_in_its_account_gets_its_answers(accounts: Server) -> 
             assert not bot.refused
 
 
-async def test_bots_in_accounts_of_their_own_hear_nothing_of_each_other(accounts: Server) -> None:
+async def test_bots_in_their_own_accounts_receive_nothing_of_each_other(accounts: Server) -> None:
     async with guest(accounts, "alpha") as alpha, guest(accounts, "beta") as beta:
         heard = await beta.client.subscribe(">")
         await beta.settle()
@@ -184,7 +182,7 @@ async def test_bots_in_accounts_of_their_own_hear_nothing_of_each_other(accounts
         assert (await heard.next_msg(WAIT_S)).subject == "end"
 
 
-async def test_a_forged_answer_of_a_bot_reaches_nobody_in_the_engines_account(
+async def test_a_forged_answer_of_a_bot_does_not_reach_the_engines_account(
     accounts: Server,
 ) -> None:
     async with guest(accounts, "engine") as listener, guest(accounts, "alpha") as alpha:
@@ -193,7 +191,7 @@ async def test_a_forged_answer_of_a_bot_reaches_nobody_in_the_engines_account(
         await alpha.client.publish("llm.response", b"forged")
         reply = await alpha.client.request("rosey.command.chat", QUESTION, timeout=WAIT_S)
         bodies = [(await heard.next_msg(WAIT_S)).data]
-        while bodies[-1] != reply.data:  # the pieces come before it, as many as there are
+        while bodies[-1] != reply.data:  # some number of deltas comes first
             bodies.append((await heard.next_msg(WAIT_S)).data)
         assert b"forged" not in bodies
 
@@ -208,7 +206,7 @@ async def test_a_reply_subject_stays_within_the_account_of_its_sender(accounts: 
         assert (await heard.next_msg(WAIT_S)).data == b"own"
 
 
-async def test_without_a_login_nobody_gets_in(permissions: Server) -> None:
+async def test_a_client_without_a_login_is_refused(permissions: Server) -> None:
     with pytest.raises(ConnectionError):
         async with RawClient.connected(permissions.port, user="alpha"):
             pass

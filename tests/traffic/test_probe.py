@@ -1,4 +1,4 @@
-"""How `rosey-llm chat` finds out whether an engine is there, and who hears of that."""
+"""The probe with which `rosey-llm chat` finds out whether an engine listens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INPUTS = ("rosey.command.chat", "llm.request")
 
 
 async def chat(folder: Path, said: str) -> str:
-    """What `rosey-llm chat` answers to the lines of a pipe."""
+    """Return the output of `rosey-llm chat` for the lines of a pipe."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(COMMAND, "chat", "--channel", "#terminal"), cwd=folder, stdin=pipe, stdout=pipe
@@ -40,7 +40,7 @@ async def endpoints(client: Any) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_chat_in_the_terminal_reaches_no_bot_with_anything_but_its_conversation(
+async def test_bots_see_only_the_conversation_of_a_chat_in_the_terminal(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     async with running(tmp_path, configuration(llm, http={"port": 0})) as service:
@@ -57,7 +57,7 @@ async def test_a_chat_in_the_terminal_reaches_no_bot_with_anything_but_its_conve
 
 
 @pytest.mark.parametrize("subject", INPUTS)
-async def test_a_probe_is_answered_to_its_sender_alone(house: House, subject: str) -> None:
+async def test_only_the_sender_of_a_probe_gets_the_answer(house: House, subject: str) -> None:
     await house.open()
     reply = await house.bot.call(subject, b"{}", headers={PROBE_HEADER: "1"})
     assert (reply["type"], reply["code"]) == ("llm_error", "invalid_request")
@@ -87,7 +87,7 @@ async def test_an_engine_is_found_with_any_login_that_may_ask_it(
         await bot.close()
 
 
-async def test_an_engine_on_other_subjects_is_not_the_one_looked_for(house: House) -> None:
+async def test_an_engine_on_other_subjects_is_not_found(house: House) -> None:
     await house.open()
     subjects = SubjectSettings(chat="other.chat", request="other.request")
     bot = await ChatClient.connect(NatsSettings(subjects=subjects), house.url, "#lobby", "alice")

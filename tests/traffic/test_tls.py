@@ -1,4 +1,4 @@
-"""TLS: what works, what is refused, and that nothing secret is ever said without it."""
+"""TLS: what works, what is refused, and that no secret is ever sent without it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_re
 
 
 class Authority:
-    """Signs certificates. `file` is its own."""
+    """A certificate authority. `file` is its own certificate."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -37,12 +37,12 @@ class Authority:
         _openssl(
             *f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
             f" -subj /CN={name} -keyout {self._key} -out {self.file}"
-            # From Python 3.13 on nothing less is trusted.
+            # From Python 3.13 on, certificates need these to be trusted.
             f" -addext keyUsage=critical,keyCertSign,cRLSign".split()
         )
 
     def certificate(self, name: str, *alternative: str) -> tuple[Path, Path]:
-        """A certificate and its key, for a name such as "IP:127.0.0.1"."""
+        """Return the files of a certificate and its key, for a name such as "IP:127.0.0.1"."""
         path = self._folder / name
         request, key, file = (path.with_suffix(each) for each in (".csr", ".key", ".pem"))
         extensions = path.with_suffix(".ext")
@@ -107,7 +107,7 @@ async def test_over_tls_questions_are_answered(
     assert heard[-1]["content"] == "You said: Hi"
 
 
-async def test_the_engine_shows_its_own_certificate_where_the_server_asks_for_one(
+async def test_the_engine_shows_its_own_certificate_if_the_server_requires_one(
     house: House, tmp_path: Path, authority: Authority
 ) -> None:
     files = authority.certificate("server", "IP:127.0.0.1")
@@ -120,7 +120,7 @@ async def test_the_engine_shows_its_own_certificate_where_the_server_asks_for_on
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("wrong", ["stranger", "elsewhere"])
-async def test_a_certificate_that_does_not_match_is_refused_and_said_once(
+async def test_a_certificate_that_does_not_match_is_refused_and_logged_once(
     house: House,
     tmp_path: Path,
     authority: Authority,
@@ -142,7 +142,7 @@ async def test_a_certificate_that_does_not_match_is_refused_and_said_once(
 
 
 @pytest.mark.parametrize("made", [False, True])
-async def test_a_service_does_not_start_with_a_ca_file_that_is_none(
+async def test_a_service_does_not_start_with_an_unusable_ca_file(
     house: House, tmp_path: Path, made: bool
 ) -> None:
     file = tmp_path / "none.pem"
@@ -158,7 +158,7 @@ async def test_a_service_does_not_start_with_a_ca_file_that_is_none(
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_the_end_of_a_connection_over_tls_is_no_warning(
+async def test_the_end_of_a_tls_connection_logs_no_warning(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
 ) -> None:
     server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
@@ -177,7 +177,7 @@ Login = Callable[[NatsSettings, str, "Eavesdropper"], Awaitable[None]]
 
 
 class Eavesdropper:
-    """A server without TLS that notes every byte it is sent."""
+    """A server without TLS that records every byte it receives."""
 
     def __init__(self, greeting: bytes) -> None:
         self.port = 0
@@ -212,7 +212,7 @@ class Eavesdropper:
             await writer.wait_closed()
         self.left += 1
 
-    def check_that_nothing_was_said(self) -> None:
+    def check_that_no_login_was_sent(self) -> None:
         for heard in self.received:
             assert not heard or heard.startswith(b"\x16\x03"), heard[
                 :100
@@ -225,7 +225,7 @@ async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> 
     connection = NatsConnection(settings, url, [], lambda msg: None)
     connection.start()
     await until(lambda: bool(server.received))
-    # Longer than an attempt takes, so that it has said all that it would.
+    # Longer than one attempt takes, so that all bytes of it have been sent.
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3):
             await connection.connected.wait()
@@ -237,7 +237,7 @@ async def bot_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None
         await ChatClient.connect(settings, url, "#lobby", "alice")
 
 
-async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
+async def test_a_server_without_tls_gets_no_login_if_tls_is_required(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def attempt(ask: Login, scheme: str, first: bool, promise: bytes) -> None:
@@ -250,7 +250,7 @@ async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
         async with Eavesdropper.listening(INFO % promise) as server:
             await ask(settings, f"{scheme}://127.0.0.1:{server.port}", server)
         assert server.received
-        server.check_that_nothing_was_said()
+        server.check_that_no_login_was_sent()
 
     promises = (b"", b',"tls_available":true')
     cases = itertools.product([service_at, bot_at], ["tls", "nats"], [True, False], promises)
@@ -258,8 +258,8 @@ async def test_a_server_without_tls_hears_no_login_where_tls_is_asked_for(
     assert "TLS is required" in caplog.text
 
 
-async def test_without_tls_asked_for_the_eavesdropper_hears_the_login() -> None:
-    """That the tests above can see what they look for."""
+async def test_if_tls_is_not_required_the_eavesdropper_gets_the_login() -> None:
+    """Shows that the tests above can find a login."""
     settings = NatsSettings(user="engine", password=Secret("open-sesame"))
     async with Eavesdropper.listening(INFO % b"") as server:
         connection = NatsConnection(
@@ -271,7 +271,7 @@ async def test_without_tls_asked_for_the_eavesdropper_hears_the_login() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_a_server_that_comes_back_without_tls_hears_nothing(
+async def test_a_server_that_comes_back_without_tls_gets_no_login(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
 ) -> None:
     server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
@@ -290,11 +290,11 @@ async def test_a_server_that_comes_back_without_tls_hears_nothing(
         await until(lambda: len(impostor.received) >= 1 + (not first))
         assert not connection.connected.is_set()
         await connection.close()
-    impostor.check_that_nothing_was_said()
+    impostor.check_that_no_login_was_sent()
     assert said(caplog) == ["lost"]
 
 
-async def test_a_tls_settings_context_is_a_strict_one(authority: Authority) -> None:
+async def test_the_tls_context_is_strict(authority: Authority) -> None:
     context = client_options(NatsSettings(tls_ca=str(authority.file)), "nats://localhost")["tls"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
