@@ -199,7 +199,7 @@ class NatsConnection:
 
     def _callbacks(self, client: IntakeClient, closed: asyncio.Event) -> dict[str, Any]:
         """Return nats-py's callbacks. It awaits them in its read loop: they return at once and
-        never raise. They ignore a client that was replaced, which may still call them.
+        never raise. A client that was replaced may still call them; its losses do not count.
         """
 
         async def on_error(exc: Exception) -> None:
@@ -279,7 +279,9 @@ class NatsConnection:
                 )
             self._logged_micro = True
         elif "permissions violation" in str(exc).lower():
-            log.error("NATS refused: %s. Give the engine the permissions in docs/security.md.", exc)
+            log.error(
+                "NATS refused: %s. Compare the engine's permissions with docs/security.md.", exc
+            )
         else:
             log.debug("NATS: %r", exc)
 
