@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "LLMError", "LLMService"]
 
 
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
+if not TYPE_CHECKING:  # else type checkers accept every misspelt name as Any
 
     def __getattr__(name: str) -> Any:
-        # Loaded when asked for: the command line must not import an HTTP client to print its help.
+        # Imported on first use: printing `--help` must not import an HTTP client.
         if name == "LLMService":
             from engine.api.service import LLMService
 

@@ -1,4 +1,4 @@
-"""The service: everything built from settings, started and drained in order."""
+"""The whole service: builds all parts from the settings, starts and drains them in order."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from providers.base import LLMProvider
 from storage.errors import DatabaseInUse, StorageError
 
 log = logging.getLogger("rosey_llm.app")
-LAST_WORDS_S = 0.05
+CLIENTS_READ_S = 0.05
 
 
 class App:
-    """The engine with its way in and out: `start`, then `drain`.
+    """The engine with NATS, monitoring pages and reloads. Call `start`, then `drain`.
 
-    config: the file that `settings` are from; None where there was none.
+    config: the file that `settings` come from; None if there was none.
     """
 
     def __init__(self, settings: Settings, config: Path | None = None) -> None:
@@ -66,7 +66,7 @@ class App:
             nats,
             nats.url,
             [subjects.chat, subjects.request],
-            lambda msg: self._taker_of(msg.subject).on_msg(msg),
+            lambda msg: self._receiver(msg.subject).on_msg(msg),
             user=user,
             password=password,
         )
@@ -92,7 +92,7 @@ class App:
             settings.conversation,
         )
         self._micro_service = MicroService(
-            self._connection, self._endpoint_stats, subjects, settings.name, self._figures
+            self._connection, self._endpoint_stats, subjects, settings.name, self._micro_stats
         )
         self._connection.add_intake(self._micro_service.subjects)
         self._monitoring = MonitoringPages(
@@ -115,26 +115,26 @@ class App:
             self._listener.received,
         )
 
-    def _figures(self) -> dict[str, Any]:
+    def _micro_stats(self) -> dict[str, Any]:
         return micro_stats(self._engine.supervisor.statistics(), self._counts)
 
-    def _taker_of(self, subject: str) -> Listener | MicroService:
+    def _receiver(self, subject: str) -> Listener | MicroService:
         return self._micro_service if subject.startswith(micro_service.PREFIX) else self._listener
 
     @property
     def url(self) -> str:
-        """Where NATS is."""
+        """The address of NATS."""
         return self._connection.url
 
     @property
     def http_url(self) -> str | None:
-        """Where health and metrics are; None where they are not to be had."""
+        """The address of the monitoring pages; None if they are disabled or could not start."""
         return self._monitoring.url
 
     async def start(self) -> None:
-        """Returns once messages are taken; waits for NATS if need be.
+        """Start all parts; return when messages are taken. Waits for NATS if it is down.
 
-        Raises CannotStart with what to do, AlreadyRunning where another service has the files.
+        Raises CannotStart with what to do, AlreadyRunning if another service uses the files.
         """
         try:
             await self._start_in_order()
@@ -161,7 +161,7 @@ class App:
             await self._embedded.start()
             self._background.keep("embedded NATS", self._embedded.keep_running)
             self._connection.url = self._embedded.url
-            # So that `rosey-llm chat` finds a running service on whatever port was free.
+            # So that `rosey-llm chat` finds the service on any port.
             url_file(self._settings).touch(mode=0o600)
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
@@ -172,9 +172,9 @@ class App:
         self._background.keep("reload", self.reloader.run)
 
     def apply(self, read: Settings) -> Changes:
-        """Put a changed configuration into effect; no message is dropped, no turn is disturbed.
+        """Apply a changed configuration; no message is dropped, and running turns are not affected.
 
-        Raises RecordError where it cannot, and then nothing is changed.
+        Raises ValidationError if it cannot be applied, and changes nothing.
         """
         settings, before = changes.applied(self._settings, read), self._engine.chain
         self._engine.apply(settings, _providers(settings))
@@ -186,40 +186,40 @@ class App:
         return found
 
     async def drain(self) -> None:
-        """Take nothing more, finish what runs, send what is committed, free everything.
+        """Take no more messages, finish the running turns, publish their outcomes, free all parts.
 
-        What fails on the way is logged; the rest is freed all the same.
+        A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
         self._monitoring.enter("draining")
-        async with AsyncExitStack() as steps:  # from the last to the first
+        async with AsyncExitStack() as steps:  # they run from the last to the first
             steps.push_async_callback(_logged, self._monitoring.stop)
             if self._embedded is not None:
                 steps.push_async_callback(_logged, self._embedded.stop)
             steps.push_async_callback(_logged, self._engine.aclose)
             steps.push_async_callback(_logged, self._connection.close)
             steps.push_async_callback(_logged, self._background.end)
-            steps.push_async_callback(_logged, self._say_the_rest)
+            steps.push_async_callback(_logged, self._publish_rest)
             steps.push_async_callback(_logged, self._engine.drain)
             steps.push_async_callback(_logged, self._connection.stop_intake)
 
-    async def _say_the_rest(self) -> None:
+    async def _publish_rest(self) -> None:
         if self._connection.connected.is_set():
             await self._publisher.flush(self._settings.service.drain_timeout_s)
             if self._embedded is not None:
-                # The server cuts its clients off without waiting until they have read everything.
-                await asyncio.sleep(LAST_WORDS_S)
+                # The server disconnects its clients even if they have not read everything.
+                await asyncio.sleep(CLIENTS_READ_S)
 
 
 async def _logged(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
-    except Exception:  # whatever it is, the steps after it must be taken
+    except Exception:  # any failure: the later steps must run
         log.exception("A step of the drain failed.")
 
 
 def url_file(settings: Settings) -> Path:
-    """Where a service with an embedded NATS server says how to reach it."""
+    """Return the file with the embedded NATS server's address."""
     return Path(settings.nats.store_dir) / "url"
 
 

@@ -1,4 +1,4 @@
-"""The wall clock, in the unit that every table and message uses."""
+"""The wall clock in milliseconds, the unit of all tables and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store, providers and supervisor, put together, started and ended in order."""
+"""The engine: builds store, providers, supervisor and background tasks, starts and ends them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 
 class Engine:
-    """Everything but the way in and out. `database` None keeps all in memory.
+    """The engine without its transport: actors, providers, store and background tasks.
 
-    orders: what it is to carry out for other processes beside erasing, by the orders' kinds.
+    database: the SQLite file; None keeps all data in memory.
+    sink: where outcomes go.
+    handlers: for admin requests of other processes, by kind; erasing is always included.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Engine:
         database: Path | None,
         sink: OutcomeSink,
         observer: TurnObserver | None = None,
-        orders: Mapping[str, Handler] | None = None,
+        handlers: Mapping[str, Handler] | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
@@ -60,7 +62,7 @@ class Engine:
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(self.database, self.supervisor)
         self._retention = Retention(self.eraser, lambda: self._settings.storage)
-        handlers = {**(orders or {}), erasure.REQUEST_KIND: self.eraser.carry_out}
+        handlers = {**(handlers or {}), erasure.REQUEST_KIND: self.eraser.carry_out}
         self._admin_requests = (
             AdminRequests(self.database, handlers) if database is not None else None
         )
@@ -70,7 +72,7 @@ class Engine:
 
     @property
     def chain(self) -> ProviderChain:
-        """The providers that the next turn asks."""
+        """The providers for the next turn."""
         return self._context.turn_settings.chain
 
     @property
@@ -78,9 +80,9 @@ class Engine:
         return self._context.turn_settings.personas
 
     def apply(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
-        """From the next turn on, these hold; turns that have begun end as they began.
+        """Use these from the next turn on; running turns keep the old ones.
 
-        A provider that is as it was goes on; `chain.providers` then has the one before.
+        An unchanged provider is kept: `chain.providers` then contains the old object.
         """
         before = self.chain
         self._context.turn_settings = _turn_settings(before.successor(providers), settings)
@@ -88,31 +90,31 @@ class Engine:
         before.retire()
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
-            self._following_up.cancel()  # nobody needs a model any more that is still being loaded
+            self._following_up.cancel()  # it may still be loading a model that is no longer needed
         follow_up = partial(self._follow_up, self.chain)
         self._following_up = self._background.keep("after a reload", follow_up)
 
     async def _follow_up(self, chain: ProviderChain) -> None:
-        """What a reload need not wait for: a model may take its time to load."""
+        """Do what a reload does not wait for, such as loading a model."""
         chain.hold()
         try:
-            await self._keep_personas()
+            await self._store_personas()
             await chain.start()
         finally:
             chain.release()
 
     async def start(self) -> None:
-        """Open the store and the providers. Raises CannotOpen where the store cannot be used."""
+        """Open the store and start the providers. Raises CannotOpen if the store cannot be used."""
         await self.database.open()
-        await self._keep_personas()
+        await self._store_personas()
         await self.chain.start()
 
     async def resume(self) -> None:
-        """Go on with what an earlier run left, and begin the background work."""
+        """Recover the commands of the previous run, and start the background tasks."""
         if self._admin_requests is not None:
-            # Before anything of what is to be erased is shown to a model.
+            # First, so that no model sees text that is to be erased.
             await self._admin_requests.catch_up(erasure.REQUEST_KIND)
-            self._background.keep("orders", self._admin_requests.run)
+            self._background.keep("admin requests", self._admin_requests.run)
         await self.supervisor.recover()
         self._background.keep("residents", self.supervisor.residents.run)
         self._background.keep("prune", self._prune)
@@ -121,12 +123,12 @@ class Engine:
             self._search_indexer.start()
 
     async def drain(self) -> None:
-        """Let running turns finish; what waits stays in the store."""
+        """Let running turns finish; waiting commands stay in the store."""
         await self._background.end()
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 
     async def aclose(self) -> None:
-        """After `drain`: free connections, child processes and the file."""
+        """Free connections, child processes and the file. Call `drain` first."""
         if self._search_indexer is not None:
             await self._search_indexer.aclose()
         await self.eraser.aclose()
@@ -134,16 +136,16 @@ class Engine:
         await self.database.close()
         await self._observer.aclose()
 
-    async def _keep_personas(self) -> None:
-        """Remember what each persona is told: history names these texts. After each change."""
+    async def _store_personas(self) -> None:
+        """Store each persona's prompt: the history refers to it by its digest."""
         keep = partial(persona_versions.keep, personas=self.personas.prompts, now_ms=now_ms())
         try:
             await self.database.write(keep)
         except StorageUnavailable as exc:
-            log.warning("The personas' texts could not be kept: %s", exc)
+            log.warning("The personas' prompts could not be stored: %s", exc)
 
     async def _prune(self) -> None:
-        """Forget outcomes once the window in which a request may be sent again has passed."""
+        """Delete outcomes older than `dedupe_days`, after which a repeated request is a new one."""
         while True:
             keep_ms = self._settings.storage.dedupe_days * DAY_MS
             try:

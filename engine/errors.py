@@ -1,4 +1,4 @@
-"""What the engine refuses or fails at. Providers' and the store's failures have their own trees.
+"""The engine's exceptions. Providers and the store have their own trees.
 
 EngineError          code
 ├─ InvalidRequest    invalid_request    the sender's mistake; nothing was changed
@@ -7,13 +7,13 @@ EngineError          code
 │                                       writable; nothing was accepted
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
-├─ Internal          internal           a defect of ours; the log has the trace
-├─ LLMError          any                how `LLMService` raises whatever ended a turn
+├─ Internal          internal           a defect of rosey-llm; the log has the traceback
+├─ LLMError          any                raised by `LLMService` for any failure of a turn
 ├─ CannotStart       -                  the service cannot start; the text says what to do
-│  └─ AlreadyRunning -                  another one has the same files
+│  └─ AlreadyRunning -                  another service uses the same files
 └─ CannotReload      -                  a configuration was refused; nothing was changed
 
-The codes are those of `llm.error`; the text is a sentence for people.
+The codes are those of `llm.error`. An error's text is a sentence for people.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class UnknownPersona(EngineError):
 
 
 class Busy(EngineError):
-    """`ahead` counts the commands that wait in the channel's mailbox."""
+    """`ahead`: the number of commands that wait in the channel's mailbox."""
 
     code = "busy"
 
@@ -58,7 +58,7 @@ class Internal(EngineError):
 
 
 class LLMError(EngineError):
-    """`code` is one of the codes of `llm.error`."""
+    """The failure of a call of `LLMService`. `code` is one of the codes of `llm.error`."""
 
     def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message, retry_after_s=retry_after_s)

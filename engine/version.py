@@ -1,4 +1,4 @@
-"""Which version of rosey-llm this is."""
+"""The version of the installed rosey-llm package."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from importlib.metadata import PackageNotFoundError, version
 def our_version() -> str:
     try:
         return version("rosey-llm")
-    except PackageNotFoundError:  # run from a folder that nobody installed
+    except PackageNotFoundError:  # run from a folder without installing it
         return "0.0.0"

@@ -1,1 +1,1 @@
-"""The engine in process: `LLMService`."""
+"""`LLMService`, the engine inside another Python program."""

@@ -1,4 +1,4 @@
-"""The outlet of an engine in process: outcomes go to the tasks that wait for them."""
+"""The outcome sink of `LLMService`: gives each outcome to the calls that wait for it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from storage.writer.database import Database
 
 
 class PendingCalls:
-    """Who waits for which request. Two may wait for the same one."""
+    """The calls that wait for an outcome. Several may wait for the same request."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
         self._database: Database | None = None
 
     def connect(self, database: Database) -> None:
-        """The store in which outcomes are marked as published."""
+        """Set the database in which outcomes are marked as published."""
         self._database = database
 
     def expect(self, request: Request) -> asyncio.Future[Answer]:
@@ -40,26 +40,26 @@ class PendingCalls:
             self._waiting.pop(key, None)
 
     def abandon(self) -> None:
-        """The engine ends: whoever still waits hears of it."""
+        """Fail all waiting calls with `busy`: the engine ends."""
         for waiting in self._waiting.values():
             for outcome in waiting:
                 if not outcome.done():
                     outcome.set_exception(LLMError("busy", "The service was closed."))
 
     def publish(self, outcome: Settled) -> None:
-        self._hand_out(decode(outcome.body))
+        self._resolve(decode(outcome.body))
         if self._database is not None:
             mark = partial(mailboxes.published, outbox_ids=[outcome.id], now_ms=now_ms())
-            # Not awaited: where it fails, the outcome is handed out once more after a restart.
+            # Not awaited: if it fails, the outcome is published again after a restart.
             self._database.write_at_leisure(mark).add_done_callback(_ignore_storage_errors)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        self._hand_out(failure)
+        self._resolve(failure)
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         return True
 
-    def _hand_out(self, outcome: Answer | Failure) -> None:
+    def _resolve(self, outcome: Answer | Failure) -> None:
         for waiting in self._waiting.get((outcome.channel_id, outcome.request_id), []):
             if waiting.done():
                 continue

@@ -1,4 +1,4 @@
-"""`LLMService`: the engine in process, without NATS, on the same actors and with the same order."""
+"""`LLMService`: the engine in process, without NATS, with the same actors and message order."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class LLMService:
     """A conversation engine. Starts on the first call, or with `async with`; close it after use.
 
     provider: one provider, or several in the order in which they are asked.
-    settings: as from `rosey-llm.toml`; the defaults where it is None.
-    database: a SQLite file; in memory where it is None or ":memory:", and then nothing survives.
+    settings: as from `rosey-llm.toml`; None gives the defaults.
+    database: a SQLite file; None or ":memory:" keeps all data in memory, until the process ends.
 
-    A call that does not end in an answer raises LLMError with the code of `llm.error`: also one
-    with wrong arguments, code "invalid_request", of which nothing is kept. Apart from these:
-    CannotStart where the database cannot be used (the next call tries again), and RuntimeError
-    after `aclose` or in another event loop than the one in which the service was started.
+    A call without an answer raises LLMError with a code of `llm.error`. Wrong arguments have the
+    code "invalid_request", and nothing of such a call is stored. Calls also raise CannotStart if
+    the database cannot be used (the next call tries again), and RuntimeError after `aclose` or in
+    another event loop than that of the start.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LLMService:
 
     @property
     def personas(self) -> list[str]:
-        """The names of the personas there are."""
+        """The names of all personas."""
         return self._engine.personas.names
 
     async def chat(
@@ -83,9 +83,9 @@ class LLMService:
         persona: str | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """One turn of a channel's conversation, in the order of the calls."""
+        """Run one turn of a conversation. A channel's calls run in the order they are made."""
         command = Chat(message, model, temperature, max_tokens, persona)
-        return await self._ask(command, channel_id, username, request_id)
+        return await self._call(command, channel_id, username, request_id)
 
     async def complete(
         self,
@@ -98,46 +98,46 @@ class LLMService:
         max_tokens: int | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """One raw completion; it neither reads nor changes a conversation."""
+        """Run one raw completion; it neither reads nor changes a conversation."""
         command = Complete(prompt, model, temperature, max_tokens)
-        return await self._ask(command, channel_id, username, request_id)
+        return await self._call(command, channel_id, username, request_id)
 
     async def reset(self, channel_id: str = "main", *, username: str = "User") -> Answer:
-        """Start a channel's conversation afresh."""
-        return await self._ask(Reset(), channel_id, username)
+        """Clear a channel's conversation."""
+        return await self._call(Reset(), channel_id, username)
 
     async def set_persona(
         self, name: str, channel_id: str = "main", *, username: str = "User"
     ) -> Answer:
-        """Switch a channel's persona from here on."""
-        return await self._ask(SetPersona(name), channel_id, username)
+        """Switch a channel's persona."""
+        return await self._call(SetPersona(name), channel_id, username)
 
     async def show_personas(self, channel_id: str = "main", *, username: str = "User") -> Answer:
-        """The personas, and which one a channel uses."""
-        return await self._ask(ShowPersonas(), channel_id, username)
+        """Return the personas, and which one the channel uses, as text."""
+        return await self._call(ShowPersonas(), channel_id, username)
 
     async def stop(self, channel_id: str = "main", *, username: str = "User") -> Answer:
-        """Cut off the answer being written in a channel."""
-        return await self._ask(Stop(), channel_id, username)
+        """Cut off a channel's running answer."""
+        return await self._call(Stop(), channel_id, username)
 
     def statistics(self) -> SupervisorStatistics:
-        """Actors in memory, and commands that wait or run."""
+        """Return the number of actors in memory, and of commands that wait or run."""
         return self._engine.supervisor.statistics()
 
     async def metrics(self) -> bytes:
-        """What has been counted since `start`, in Prometheus' text format: for a page of yours."""
+        """Return the metrics since `start` in Prometheus' text format."""
         from engine.monitoring.prometheus import PrometheusMetrics
 
         return await PrometheusMetrics(self._engine, self._counts).render()
 
     async def start(self) -> None:
-        """Open the database and go on with what waits in it. Called by the first call.
+        """Open the database and resume its waiting commands. The first call does this by itself.
 
-        Raises CannotStart where the database cannot be used; it may be called again then.
+        Raises CannotStart if the database cannot be used; may be called again then.
         """
         self._check_loop()
         if self._closed:
-            raise RuntimeError("The service is closed. Make a new one.")
+            raise RuntimeError("The service is closed. Create a new one.")
         if self._starting is None:
             self._loop = asyncio.get_running_loop()
             self._starting = asyncio.create_task(self._start())
@@ -145,13 +145,13 @@ class LLMService:
         await asyncio.shield(self._starting)
 
     async def aclose(self) -> None:
-        """Finish the running turns, store everything, free everything. May be called twice."""
+        """Finish the running turns, store all state, free all resources. May be called twice."""
         self._check_loop()
         self._closed = True
         async with self._closing:
             if self._starting is not None:
                 await asyncio.wait({self._starting})
-            if self._starting is not None:  # and not forgotten as one that failed
+            if self._starting is not None:  # it did not fail
                 await self._engine.drain()
             await self._engine.aclose()
             self._pending_calls.abandon()
@@ -190,9 +190,9 @@ class LLMService:
             raise
 
     async def _forget_start(self) -> None:
-        """Free the file; an engine starts only once, so the next start gets a new one.
+        """Free the file, and create a new engine for the next start: an engine starts only once.
 
-        The providers are left to `aclose`: one that is closed cannot be started again.
+        The providers stay open until `aclose`: a closed provider cannot be started again.
         """
         try:
             await self._engine.drain()
@@ -204,7 +204,7 @@ class LLMService:
     def _check_loop(self) -> None:
         if self._loop not in (None, asyncio.get_running_loop()):
             raise RuntimeError(
-                "The service was started in another event loop. Make one service for each loop."
+                "The service was started in another event loop. Create one service for each loop."
             )
 
     def _check(self, request: Request) -> None:
@@ -221,7 +221,7 @@ class LLMService:
         elif isinstance(command, SetPersona):
             check_choices(Choices(persona=command.name), limit)
 
-    async def _ask(
+    async def _call(
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
         if isinstance(username, str):
@@ -230,7 +230,7 @@ class LLMService:
         try:
             self._check(request)
             await self.start()
-            return await self._told(request)
+            return await self._outcome(request)
         except (CannotStart, LLMError):
             raise
         except EngineError as exc:
@@ -238,7 +238,7 @@ class LLMService:
                 self._observers.refused(request.channel_id, request.request_id, exc.code)
             raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
-    async def _told(self, request: Request) -> Answer:
+    async def _outcome(self, request: Request) -> Answer:
         if self._closed:
             raise LLMError("busy", "The service was closed.")
         outcome = self._pending_calls.expect(request)
@@ -250,6 +250,6 @@ class LLMService:
 
 
 def _retrieve(start: asyncio.Task[None]) -> None:
-    """Whoever asked for a start may be cancelled by now; asyncio would log its failure as lost."""
+    """Retrieve the exception; asyncio would log it if all callers were cancelled."""
     if not start.cancelled():
         start.exception()

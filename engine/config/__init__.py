@@ -1,1 +1,1 @@
-"""The configuration: settings, personas, how a file is read, and what a reload changes."""
+"""The configuration: settings, personas, reading the file, comparing it on a reload."""

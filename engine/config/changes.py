@@ -1,4 +1,4 @@
-"""What a reload takes up of a configuration, and what of it waits for a restart."""
+"""What a reload changes: which settings it applies, and which need a restart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from engine.config.settings import Settings
 from providers.base import LLMProvider
 
-# A running service takes these up, and what is below them. All others need a restart.
+# A reload applies these keys and all keys below them. All others need a restart.
 RELOADABLE = frozenset(
     {
         "default_provider",
@@ -27,14 +27,16 @@ RELOADABLE = frozenset(
         "log",
     }
 )
-NAMED = ("personas", "providers")  # told by name; a provider's table may hold a key
+NAMED = ("personas", "providers")  # reported by name only; a provider's table may hold a key
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is another than before; personas and providers by name: added, changed or removed.
+    """A record of what a reload changed.
 
-    `settings` has the new values by key path, `restart` the key paths that were not taken up.
+    personas, providers: each name with "added", "changed" or "removed".
+    settings: each changed key path with its new value.
+    restart: key paths that were changed in the file, but need a restart.
     """
 
     personas: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +46,7 @@ class Changes:
 
     @property
     def lines(self) -> list[str]:
-        """For people, one for each part that there is."""
+        """One line for each kind of change, for people."""
         shown = [f"{key} = {orjson.dumps(value).decode()}" for key, value in self.settings.items()]
         parts = {
             "personas": [f"{name} {how}" for name, how in self.personas.items()],
@@ -52,13 +54,13 @@ class Changes:
             "settings": shown,
             "needs a restart": list(self.restart),
         }
-        told = [f"{part}: {', '.join(items)}" for part, items in parts.items() if items]
-        return told or ["nothing has changed"]
+        lines = [f"{part}: {', '.join(items)}" for part, items in parts.items() if items]
+        return lines or ["nothing has changed"]
 
 
 def applied(running: Settings, read: Settings) -> Settings:
-    """What runs from now on: `read`, but for what needs a restart."""
-    settings: Settings = _applied(running, read, "")
+    """Return the settings to run with: `read`, except for keys that need a restart."""
+    settings: Settings = _merge(running, read, "")
     return settings
 
 
@@ -68,24 +70,24 @@ def diff(
     before: Sequence[LLMProvider],
     after: Sequence[LLMProvider],
 ) -> Changes:
-    """What `read` changes. A provider that goes on is the same object before and after."""
+    """Return what `read` changes. An unchanged provider is the same object before and after."""
     old, new = dict(_leaves(running, "")), dict(_leaves(read, ""))
     differing = [key for key, value in new.items() if old[key] != value]
     return Changes(
-        personas=_named(_by_lower_name(running.personas), _by_lower_name(read.personas)),
-        providers=_named({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
+        personas=_differences(_by_lower_name(running.personas), _by_lower_name(read.personas)),
+        providers=_differences({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
         settings={key: new[key] for key in differing if _is_reloadable(key)},
         restart=[key for key in differing if not _is_reloadable(key)],
     )
 
 
-def _applied(running: Any, read: Any, path: str) -> Any:
+def _merge(running: Any, read: Any, path: str) -> Any:
     kept: dict[str, Any] = {}
     for each in fields(read):
         key = _key(path, each.name)
         value = getattr(running, each.name)
         if is_dataclass(value):
-            kept[each.name] = _applied(value, getattr(read, each.name), key)
+            kept[each.name] = _merge(value, getattr(read, each.name), key)
         elif not _is_reloadable(key):
             kept[each.name] = value
     return replace(read, **kept)
@@ -114,7 +116,7 @@ def _by_lower_name(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in named.items()}
 
 
-def _named(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     how = {name: "added" for name in new if name not in old}
     how |= {name: "changed" for name in new if name in old and new[name] != old[name]}
     return how | {name: "removed" for name in old if name not in new}

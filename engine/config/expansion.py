@@ -1,4 +1,4 @@
-"""What a configuration may leave to its surroundings: paths, environment variables, files."""
+"""Expands relative paths, "${NAME}" and "${file:PATH}" in a configuration."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from providers.validation import ValidationError
 
 
 def absolute(path: str, folder: Path, setting: str) -> str:
-    """A path of the configuration, from the configuration's folder or "~". Raises RecordError."""
+    """Return an absolute path: `path` starts at `folder` or "~". Raises ValidationError."""
     try:
         return str(folder / Path(path).expanduser())
-    except RuntimeError as exc:  # "~nobody/..."
+    except RuntimeError as exc:  # "~user" of an unknown user
         raise ValidationError(
             setting, f"expected a path, got {validation.shown(path)}: {exc}"
         ) from exc
 
 
 def expand(value: Any, path: str, folder: Path) -> Any:
-    """Replace "${NAME}" by the environment's value and "${file:PATH}" by that file's text.
+    """Replace "${NAME}" with the environment variable and "${file:PATH}" with the file's text.
 
-    A variable that is not set gives "": the working example names keys that few people have.
+    A variable that is not set gives "": the shipped file names keys that few people have. Raises
+    ValidationError if a file cannot be read.
     """
     if isinstance(value, str):
-        return re.sub(r"\$\{([^}]*)\}", lambda match: _looked_up(match[1], path, folder), value)
+        return re.sub(r"\$\{([^}]*)\}", lambda match: _lookup(match[1], path, folder), value)
     if isinstance(value, Mapping):
         return {
             key: expand(inner, f"{path}.{key}".strip("."), folder) for key, inner in value.items()
@@ -38,7 +39,7 @@ def expand(value: Any, path: str, folder: Path) -> Any:
     return value
 
 
-def _looked_up(name: str, path: str, folder: Path) -> str:
+def _lookup(name: str, path: str, folder: Path) -> str:
     if not name.startswith("file:"):
         return os.environ.get(name, "")
     file = Path(absolute(name.removeprefix("file:"), folder, path))

@@ -1,4 +1,4 @@
-"""Reads rosey-llm.toml into settings; an error names the file, the key and what was expected."""
+"""Reads rosey-llm.toml into `Settings`; errors name the file, the key and what was expected."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ DEFAULT_FILE = "rosey-llm.toml"
 
 
 def load(path: Path | None) -> Settings:
-    """Read `path`, or the defaults where it is None. CannotStart says what is wrong and where."""
+    """Read `path`; None gives the defaults. Raises CannotStart with what is wrong and where."""
     if path is None:
         return parse({}, Path.cwd())
     values = _read(path)
-    with _named(path):
+    with _naming(path):
         return parse(values, path.parent)
 
 
 def database_of(path: Path | None) -> Path:
-    """Where the database of `path` is, whatever else may be wrong in it. Raises CannotStart."""
+    """Return the database's path, even if other keys are wrong. Raises CannotStart."""
     if path is None:
         return Path(load(None).storage.path)
     storage = _read(path).get("storage", {})
     values = {"path": storage["path"]} if isinstance(storage, dict) and "path" in storage else {}
-    with _named(path):
+    with _naming(path):
         return Path(parse({"storage": values}, path.parent).storage.path)
 
 
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
-    """A configuration's values as settings, with paths made absolute. Raises RecordError."""
+    """Return a configuration's values as settings with absolute paths. Raises ValidationError."""
     folder = folder.absolute()
-    settings = _structured(expand(values, "", folder))
+    settings = _read_settings(expand(values, "", folder))
     _check_personas(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
@@ -52,7 +52,7 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     return replace(settings, personas={**BUILT_IN, **settings.personas})
 
 
-def _structured(values: object) -> Settings:
+def _read_settings(values: object) -> Settings:
     try:
         return validation.read(values, Settings)
     except ValidationError as exc:
@@ -60,7 +60,7 @@ def _structured(values: object) -> Settings:
         name = rest.removesuffix(".prompt")
         if section != "personas" or exc.problem != "missing" or name.lower() not in BUILT_IN:
             raise
-        problem = "missing; a built-in persona is replaced as a whole, so write its prompt, too"
+        problem = "missing; a built-in persona is replaced as a whole: add its prompt"
         raise ValidationError(exc.path, problem) from exc
 
 
@@ -77,8 +77,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """The file's name before what is wrong in it."""
+def _naming(path: Path) -> Iterator[None]:
+    """Turn a ValidationError into a CannotStart that names the file."""
     try:
         yield
     except ValidationError as exc:
@@ -113,7 +113,7 @@ def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mappin
     model_path = values.get("model_path")
     if not isinstance(model_path, str) or not model_path:
         return values
-    # A provider of somebody else may mean no file by this name, if it has it at all.
+    # Only if the provider's configuration has this key.
     config = type(registry.build(name, values, folder)).Config
     if "model_path" not in {each.name for each in fields(config)}:
         return values
@@ -136,7 +136,7 @@ def _check_personas(settings: Settings) -> None:
     known = [*BUILT_IN, *settings.personas]
     default = settings.service.default_persona
     if default.lower() not in {name.lower() for name in known}:
-        hint = validation.suggestion(default, known) or f"; there are {', '.join(known)}"
+        hint = validation.suggestion(default, known) or f"; expected one of {', '.join(known)}"
         raise ValidationError("service.default_persona", f'unknown persona "{default}"{hint}')
 
 
@@ -154,7 +154,7 @@ def _check_provider_name(path: str, name: str, settings: Settings, folder: Path)
         return
     known = sorted({*settings.providers, *registry.known()})
     if name not in known and ":" not in name:
-        hint = validation.suggestion(name, known) or f"; there are {', '.join(known)}"
+        hint = validation.suggestion(name, known) or f"; expected one of {', '.join(known)}"
         raise ValidationError(path, f'unknown provider "{name}"{hint}')
     try:
         registry.find(name, folder)
@@ -164,7 +164,7 @@ def _check_provider_name(path: str, name: str, settings: Settings, folder: Path)
 
 def _check_nats(nats: NatsSettings) -> None:
     if nats.url != "embedded" and not re.match(r"(nats|tls|ws|wss)://[^\s]+", nats.url):
-        # Whatever may be a user and a password is left out, wherever the mistake is.
+        # Hide anything that may be a login, even in a malformed address.
         url = re.sub(r"(?is)^([a-z0-9+.-]*:?//)?.*@", r"\1***@", nats.url)
         raise ValidationError("nats.url", f'expected "embedded" or nats://..., got "{url}"')
     subjects = nats.subjects
@@ -185,10 +185,10 @@ def _check_tracing(tracing: TracingSettings) -> None:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    # Not said again: it may hold a password.
+    # The address is not shown: it may contain a password.
     if tracing.endpoint and (not usable or "@" in parts.netloc):
         raise ValidationError(
             "tracing.endpoint",
-            'expected an address such as "http://localhost:4318", without a user; '
+            'expected an address such as "http://localhost:4318", without a login; '
             "headers come from OTEL_EXPORTER_OTLP_HEADERS",
         )

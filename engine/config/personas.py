@@ -1,4 +1,4 @@
-"""Personas: who answers, as a system prompt and, where it is said, a model and its settings."""
+"""Personas: named system prompts, each with an optional model and its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage import persona_versions
 
 @dataclass(frozen=True, kw_only=True)
 class Persona:
-    """One `[personas.<name>]`. None leaves a choice to the provider's configuration."""
+    """A `[personas.<name>]` table. None leaves the choice to the provider's configuration."""
 
     prompt: str
     model: str | None = None
@@ -22,7 +22,7 @@ class Persona:
 
     @cached_property
     def version(self) -> str:
-        """By which history names the text."""
+        """The digest by which the history refers to the prompt."""
         return persona_versions.version(self.prompt)
 
 
@@ -58,7 +58,7 @@ BUILT_IN: Mapping[str, Persona] = {
 
 
 class Personas:
-    """All personas by name; names are matched without regard to case."""
+    """All personas by name. Case does not matter."""
 
     def __init__(self, personas: Mapping[str, Persona] = BUILT_IN, default: str = "default"):
         self._personas = {name.lower(): persona for name, persona in personas.items()}
@@ -70,14 +70,14 @@ class Personas:
 
     @property
     def prompts(self) -> list[tuple[str, str]]:
-        """Each persona's name and its text."""
+        """Each persona's name and prompt."""
         return [(name, persona.prompt) for name, persona in self._personas.items()]
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._personas
 
     def get(self, name: str) -> tuple[str, Persona]:
-        """The name as it is written, and the persona; UnknownPersona names those there are."""
+        """Return the name in lower case and the persona. Raises UnknownPersona."""
         try:
             return name.lower(), self._personas[name.lower()]
         except KeyError:
@@ -86,7 +86,7 @@ class Personas:
             ) from None
 
     def listing(self, current: str) -> str:
-        """What `!chat persona` answers."""
+        """Return the answer to `!chat persona`."""
         return (
             f"This channel's persona is {current}. There are: {', '.join(self.names)}. "
             "Switch with !chat persona <name>."

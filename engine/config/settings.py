@@ -12,13 +12,13 @@ from providers import registry
 from providers.validation import Count, Limit, Range, Seconds, Secret
 
 NO_SECRET = Secret("")
-KEYED = ("openai", "openrouter")  # the kinds whose key may come from the environment alone
+KEYED = ("openai", "openrouter")  # kinds whose key may come from an environment variable
 Port = Annotated[int, Range(least=0, most=65535)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """`max_context_messages` counts the new message; the system prompt comes on top."""
+    """`max_context_messages` includes the new message, but not the system prompt."""
 
     max_context_messages: Count = 10
     default_persona: str = "default"
@@ -37,7 +37,7 @@ class ConversationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSettings:
-    """The limits of one channel's mailbox, of all of them together, and of memory."""
+    """The limits of a channel's mailbox, of all mailboxes together, and of channels in memory."""
 
     mailbox_limit: Count = 32
     mailbox_limit_bytes: Count = 1024 * 1024
@@ -50,7 +50,7 @@ class ChannelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSettings:
-    """`retention_days`: after how many days what was said is erased; 0 keeps it for ever."""
+    """`retention_days`: messages are erased after this many days; 0 keeps them for ever."""
 
     path: str = "data/rosey-llm.db"
     durability: Literal["full", "normal"] = "full"
@@ -71,10 +71,11 @@ class SubjectSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class NatsSettings:
-    """`url` is "embedded" or a server's; `port` and `store_dir` are for the embedded one.
+    """How to connect to NATS, or how to run the embedded server.
 
-    tls_first: the TLS handshake comes before anything else, so that nothing is ever said in plain
-    text. The server must have `handshake_first`.
+    url: "embedded", or the address of a server. `port` and `store_dir` are for the embedded one.
+    tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
+    needs `handshake_first`.
     """
 
     url: str = "embedded"
@@ -93,7 +94,7 @@ class NatsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """Where health and metrics are; there is no login, so `host` should stay a loopback one."""
+    """Where health and metrics are served, without a login: `host` should be a loopback address."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -102,7 +103,7 @@ class HttpSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSettings:
-    """`content`: whether what is said, and by whom, stands in the log."""
+    """`content`: whether the log shows messages, answers and user names."""
 
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -111,7 +112,7 @@ class LogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TracingSettings:
-    """`endpoint`: where OTLP is spoken over HTTP; "" leaves it to $OTEL_EXPORTER_OTLP_*."""
+    """`endpoint`: an OTLP collector's HTTP address; "" leaves it to $OTEL_EXPORTER_OTLP_*."""
 
     enabled: bool = False
     endpoint: str = ""
@@ -119,10 +120,10 @@ class TracingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The whole configuration. `providers` holds each provider's own table, checked but raw.
+    """The whole configuration. `providers` holds each provider's table, checked, but not converted.
 
-    Paths, also those in "${file:...}", start at the configuration file's folder or at "~". A
-    provider's module is looked for in that folder, too.
+    Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
+    Provider modules are searched in that folder, too.
     """
 
     name: str = "rosey-llm"
@@ -138,16 +139,16 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     personas: Mapping[str, Persona] = field(default_factory=dict)
-    # Not shown: raw, so keys are no `Secret` yet.
+    # repr=False: API keys in here are plain strings, not `Secret`.
     providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def provider_names(self) -> list[str]:
-        """Who may answer, in the order in which they are asked."""
+        """The providers in the order in which they are asked."""
         return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
 
     def provider_table(self, name: str) -> Mapping[str, Any]:
-        """What the provider is built from: its table, and a key from the environment at need."""
+        """Return the provider's table, with its key from the environment if it has none."""
         values = dict(self.providers.get(name, {}))
         if key := _key_from_environment(values.get("kind", name), values):
             values["api_key"] = key
@@ -155,9 +156,9 @@ class Settings:
 
 
 def _key_from_environment(kind: object, values: Mapping[str, Any]) -> str:
-    """The key for a table that has none; "" where there is none either.
+    """Return the key for a table without one; "" if there is none.
 
-    Only for our own kinds at their own address: no other server may be shown such a key.
+    Only for `KEYED` kinds at their default address: no other server may see this key.
     """
     if kind not in KEYED or str(values.get("api_key", "")).strip():
         return ""

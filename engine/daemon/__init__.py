@@ -1,1 +1,1 @@
-"""The service as a process: run until a signal, and known to systemd."""
+"""The service as a process: signals, and notifications for systemd."""

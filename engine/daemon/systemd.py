@@ -1,4 +1,4 @@
-"""What systemd is told about the service (sd_notify): ready, reloading, stopping, still alive."""
+"""Notifies systemd (sd_notify) that the service is ready, reloading, stopping or still alive."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ SEND_S = 0.5
 
 
 class Systemd:
-    """Says nothing where nobody listens. Nothing here raises: the service is worth more than this.
+    """Sends notifications to systemd, if there is one. No method raises; failures are logged.
 
-    address: a socket's path, "@name" for an abstract one, or "" for none.
-    watchdog_s: how long systemd waits for a sign of life; None where it does not.
+    address: a socket's path, "@name" for an abstract socket, or "" for none.
+    watchdog_s: systemd ends the service after this long without a notification; None: never.
     """
 
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
         if address and address[0] not in "/@":
-            log.warning("Systemd cannot be told anything at %r.", address)
+            log.warning(
+                "Cannot notify systemd at %r: expected an absolute path, or @name.", address
+            )
             address = ""
         self._address = address
         self._watchdog_s = watchdog_s if address else None
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self:
-        """Takes the variables out: child processes must not speak for the service."""
+        """Remove the variables: child processes must not notify systemd."""
         address = environment.pop("NOTIFY_SOCKET", "")
         watchdog_us = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "") or str(os.getpid())
@@ -39,35 +41,35 @@ class Systemd:
         return cls(address, int(watchdog_us) / 1_000_000 if watched else None)
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._tell(_status(text))
+        """Set the status line that `systemctl status` shows."""
+        self._notify(_status_line(text))
 
     def ready(self, text: str) -> None:
-        self._tell("READY=1", _status(text))
+        self._notify("READY=1", _status_line(text))
 
     def stopping(self, text: str) -> None:
-        self._tell("STOPPING=1", _status(text))
+        self._notify("STOPPING=1", _status_line(text))
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Around a reload, whether it goes well or not: the service runs on either way."""
+        """Report a reload, then ready again: the service also runs on after a failed reload."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={now_us}")
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={now_us}")
         try:
             yield
         finally:
-            self._tell("READY=1")
+            self._notify("READY=1")
 
     async def keep_alive(self) -> None:
-        """A sign of life twice in the time that systemd waits; it fails to come if the loop hangs.
+        """Notify the watchdog twice per `watchdog_s`; a hanging event loop makes this stop.
 
-        Returns at once where systemd does not wait for any, else it ends when it is cancelled.
+        Returns at once without a watchdog; otherwise runs until cancelled.
         """
         while self._watchdog_s is not None:
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
             await asyncio.sleep(self._watchdog_s / 2)
 
-    def _tell(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> None:
         if not self._address:
             return
         try:
@@ -79,8 +81,8 @@ class Systemd:
                     f"\0{self._address[1:]}" if abstract else self._address,
                 )
         except OSError as exc:
-            log.warning("Systemd could not be told %s: %s", lines[0], exc)
+            log.warning("Cannot notify systemd of %s: %s", lines[0], exc)
 
 
-def _status(text: str) -> str:
+def _status_line(text: str) -> str:
     return f"STATUS={' '.join(text.split())}"

@@ -1,1 +1,1 @@
-"""What looks after a running engine: erasure, retention, reload, admin requests, check."""
+"""Operations on a running engine: erasure, retention, reload, admin requests, search index."""

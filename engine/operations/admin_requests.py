@@ -1,4 +1,4 @@
-"""Carries out the requests of other processes (`storage/admin_requests.py`), or waits for one."""
+"""Carries out admin requests of other processes, or places one and waits for its result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("rosey_llm.orders")
 POLL_S = 0.25
 PROGRESS_POLL_S = 0.1
 KEEP_MS = 60 * 60 * 1000
-# When a database has no owner for so long, no service is about to start again on it.
+# A database without an owner for this long has no service that is just restarting.
 GRACE_S = 10.0
 Handler = Callable[[AdminRequest], Awaitable[Mapping[str, Any]]]
 HandlerFactory = Callable[[Database], AbstractAsyncContextManager[Handler]]
@@ -29,19 +29,19 @@ ReportProgress = Callable[[Mapping[str, Any]], object]
 
 
 class AdminRequestRefused(Exception):
-    """A request that is not carried out; the text says why and what to do."""
+    """The request was refused; the text says why and what to do."""
 
 
 class AdminRequestDeferred(Exception):
-    """A request that cannot be carried out now: it stays, and later ones do not wait for it."""
+    """The request cannot be carried out now. It stays; later requests do not wait for it."""
 
 
 class AdminRequests:
-    """Carries out one request after the other, by the handler of its kind.
+    """A worker that carries out one request after another with the handler of its kind.
 
-    What a handler returns becomes the result, with `ok` true; if it raises AdminRequestRefused,
-    `ok` is false and `error` says why. Handlers must be idempotent: they are called again after a
-    crash or after AdminRequestDeferred.
+    A handler's return value becomes the result, with `ok` true. If the handler raises
+    AdminRequestRefused, `ok` is false and `error` says why. Handlers must be idempotent:
+    they are called again after a crash or after AdminRequestDeferred.
     """
 
     def __init__(self, database: Database, handlers: Mapping[str, Handler]) -> None:
@@ -55,7 +55,7 @@ class AdminRequests:
                 for request in await self._database.write(admin_requests.waiting):
                     await self.carry_out(request)
             except StorageUnavailable:
-                log.debug("No requests are taken while the database cannot be written.")
+                log.debug("Admin requests wait: the database cannot be written.")
             await asyncio.sleep(POLL_S)
 
     async def catch_up(self, kind: str) -> None:
@@ -65,7 +65,7 @@ class AdminRequests:
                 if request.kind == kind:
                     await self.carry_out(request)
         except StorageUnavailable as exc:
-            log.warning("A request has to wait: %s", exc)
+            log.warning("The requests of kind %r have to wait: %s", kind, exc)
 
     async def carry_out(self, request: AdminRequest) -> None:
         try:
@@ -82,8 +82,8 @@ class AdminRequests:
         handler = self._handlers.get(request.kind)
         if handler is None:
             error = (
-                f'This service does not carry out the request "{request.kind}": it is of another '
-                "version, or part of another program."
+                f'This service cannot carry out the request "{request.kind}": it is another '
+                "version of rosey-llm, or part of another program."
             )
             return {"ok": False, "error": error}
         try:
@@ -91,10 +91,10 @@ class AdminRequests:
         except AdminRequestRefused as exc:
             return {"ok": False, "error": str(exc)}
         except (StorageUnavailable, AdminRequestDeferred):
-            raise  # the request stays, and is tried again
-        except Exception:  # the edge of the task: the next request must be carried out all the same
+            raise  # the request stays, and will be tried again
+        except Exception:  # the task's edge: later requests must still be carried out
             log.exception("The request %r failed.", request.kind)
-            return {"ok": False, "error": "The service failed; see its log for the trace."}
+            return {"ok": False, "error": "The service failed. See its log for the traceback."}
 
 
 def wait_until_done(
@@ -106,11 +106,11 @@ def wait_until_done(
 ) -> Mapping[str, Any]:
     """Place a request and return its result, however long that takes.
 
-    The service that has the database carries it out; if there is none, or none any more, `handler`
-    does. A caller that is interrupted may call again: the request stays until it is done. Raises
-    CannotOpen if the database cannot be used.
+    The service that has the database carries it out; without a service, `handler` does so here.
+    An interrupted caller may call again: the request stays until it is done. Raises CannotOpen if
+    the database cannot be used.
 
-    report: called again and again with what is left to do.
+    report: called several times a second with the request's body, which says what is left to do.
     """
     request_id, grace_s = None, 0.0
     while True:
@@ -140,7 +140,7 @@ def _wait(
 async def _carry_out_here(
     path: Path, kind: str, request_id: int, handler: HandlerFactory, report: ReportProgress
 ) -> None:
-    """Carry the request out, if that is possible now and the database has no owner."""
+    """Carry out the request in this process, unless the database has an owner."""
     database = Database(path)
     try:
         await database.open()

@@ -1,4 +1,4 @@
-"""What goes on beside the turns."""
+"""Background tasks that are started again after a crash."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ PAUSE_S = 1.0
 
 
 class BackgroundTasks:
-    """What crashes is begun anew: without it the service would go on, and answer nobody."""
+    """The tasks that run beside the turns.
+
+    A crashed task is started again: without it the service would run on and answer no requests.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """From now on, until it returns, or is cancelled, or `end`."""
-        task = asyncio.create_task(_keep(name, run), name=name)
+        """Run it until it returns, is cancelled, or `end` is called."""
+        task = asyncio.create_task(_run_again_after_crashes(name, run), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def end(self) -> None:
-        """Nothing of it runs any more on return. May be called twice."""
+        """Cancel all tasks and wait for their end. May be called twice."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def _run_again_after_crashes(name: str, run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             return await run()
         except Exception:  # the task's edge
-            log.exception("What runs in the background (%s) crashed; it begins anew.", name)
+            log.exception("The background task (%s) crashed and is started again.", name)
         await asyncio.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-"""`rosey-llm check`: what works, and what to do about what does not."""
+"""`rosey-llm check`: tries NATS, the database and each provider, and says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.writer.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. `needed` says that the service cannot answer without it."""
+    """One line of the table. `needed`: the service uses this part to answer."""
 
     part: str
     works: bool
@@ -28,7 +28,7 @@ class Finding:
 
 
 async def findings(settings: Settings) -> list[Finding]:
-    """Tries NATS, the database and every configured provider."""
+    """Try NATS, the database and every configured provider."""
     nats, database, providers = await asyncio.gather(
         _nats(settings), _database(settings), _providers(settings)
     )
@@ -36,7 +36,7 @@ async def findings(settings: Settings) -> list[Finding]:
 
 
 def could_answer(found: list[Finding]) -> bool:
-    """Whether the service, started now, could answer: at least one of its providers must work."""
+    """Decide whether the service could answer: one provider and all other parts must work."""
     providers = [each for each in found if each.part.startswith("provider ") and each.needed]
     others = [each for each in found if not each.part.startswith("provider ")]
     return all(each.works for each in others) and any(each.works for each in providers)
@@ -102,8 +102,8 @@ async def _providers(settings: Settings) -> list[Finding]:
 async def _status(settings: Settings, name: str) -> Status:
     try:
         provider = registry.build(name, settings.provider_table(name))
-    except Exception as exc:  # noqa: BLE001 - a stranger's provider may raise anything
-        return Status(False, f"cannot be made: {type(exc).__name__}: {exc}")
+    except Exception as exc:  # noqa: BLE001 - a third-party provider may raise anything
+        return Status(False, f"cannot be created: {type(exc).__name__}: {exc}")
     return await _guarded_status(provider)
 
 

@@ -1,20 +1,29 @@
-"""Erasing in a running service, or in its stead: all that holds what was said, in this order.
+"""Erases a user, a channel or old messages from every place that holds their text.
 
-1. What waits in mailboxes is replaced on disk by a note that it was erased; then, in memory, the
-   same is done, and a running turn of the scope is cut off. Whatever was about to be committed is
-   committed by the time this ends, so that all rows there are now are all there will be.
-2. In batches, rows are taken out of the search index, then blanked in the history, together with
-   their outcomes in the outbox and the snapshots of their channels. In the same breath the
-   channels' actors forget their conversations: no snapshot of the old text can be asked for later.
-3. The order is rewritten: from here on it names nobody, and says what is left to do.
-4. The files are cleaned: the search index is rewritten; for an order, the database too, since
-   SQLite may leave copies of rows that it has moved in the unused space of its pages; and the
-   journal (-wal) is cut to nothing once nobody reads in it.
+The running service does this, or the command itself if no service runs. The steps:
 
-A crash between any two of these leaves the order, which is begun again where it was cut off: rows
-that are erased are passed over, those that are not are still whole, with their text, so that the
-index can forget them. That files are to be cleaned stands in the database from the first erased row
-on (`storage.erasure.remains`). The chain of digests holds at every moment.
+1. Waiting commands are replaced on disk by a note that they were erased, then in memory; a running
+   turn of the scope is cut off. Commits in progress end first: `upto` is the last row to erase.
+2. In batches, rows are removed from the search index, then blanked in the history, the outbox and
+   the snapshots in one commit. At the same moment the channels' actors forget their conversations,
+   so that no later snapshot contains the old text.
+3. The scope is removed from the request, which then names no user any more.
+4. The files are cleaned: the search index is rewritten, the database too if the request says
+   "compact" (SQLite may leave copies of moved rows in unused space), and the WAL file is truncated
+   once no process reads it.
+
+The request's body (JSON, in the database) is the state; each step saves it:
+
+scope                        placed; step 1 is not finished
+scope, upto, rows            step 2: rows up to the id `upto`; so far `rows` rows are erased
+upto, rows, compact: true    step 4: the index and the database are to be rewritten
+upto, rows                   step 4: the index is to be cleaned and the WAL file truncated
+waits_for                    added if an attempt could not go on; the reason, for the caller
+
+"compact" is set by the caller, and deleted when the database is rewritten. After a crash the
+request continues in its last saved state: erased rows are skipped, the others still have their
+text, so the index can remove it. `storage.erasure.remains` says that files are to be cleaned, from
+the first erased row on. The hash chain is valid at every moment.
 """
 
 from __future__ import annotations
@@ -45,15 +54,21 @@ from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.erasing")
 REQUEST_KIND = "erase"
-BREATH_S = 0.01
-PATIENCE_S = 1.0
-LOOK_S = 0.1
-READERS = "Somebody reads the database, and so its journal; this goes on when they have ended."
+PAUSE_S = 0.01
+READERS_TIMEOUT_S = 1.0
+POLL_S = 0.1
+READERS_MESSAGE = (
+    "Another process is reading the database; cleaning continues when it has finished."
+)
+OTHER_VERSION = (
+    "The request was made by another version of rosey-llm. "
+    "Run the command with the version of the service."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _ErasureProgress:
-    """Where it is noted, in the same commit as each step, how far an order has come."""
+    """The request that a batch updates, in the same commit, with the number of erased rows."""
 
     request_id: int
     body: Mapping[str, Any]
@@ -61,7 +76,7 @@ class _ErasureProgress:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Rows that were erased; whether those were all."""
+    """The number of erased rows, and whether the sweep reached its end."""
 
     rows: int
     is_whole: bool
@@ -69,7 +84,7 @@ class Swept:
 
 @asynccontextmanager
 async def handler(database: Database) -> AsyncIterator[Handler]:
-    """Who carries out such an order where no service has the database."""
+    """Return the handler of erase requests for a database without a service."""
     eraser = Eraser(database)
     try:
         yield eraser.carry_out
@@ -78,7 +93,10 @@ async def handler(database: Database) -> AsyncIterator[Handler]:
 
 
 class Eraser:
-    """Erases in one database; `supervisor` has the actors that live on it, if any do."""
+    """Erases in one database.
+
+    supervisor: has the database's actors; None if no service runs.
+    """
 
     def __init__(self, database: Database, supervisor: Supervisor | None = None) -> None:
         self._database = database
@@ -86,17 +104,16 @@ class Eraser:
         self._index = IndexErasure(database.path)
         self._one_at_a_time = asyncio.Lock()
         self._admin_requests = 0
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
         self._is_compact = True
 
     async def aclose(self) -> None:
         await self._index.aclose()
 
     async def carry_out(self, request: AdminRequest) -> Mapping[str, Any]:
-        """The handler of orders; the result's `rows` is how many were erased.
+        """Carry out an erase request; return {"rows": number of erased rows}.
 
-        The order's body is {"scope", "compact"}; on the way come in "upto", the last row that is
-        of this erasure, however long it takes, "rows" and "waits_for".
+        Raises AdminRequestDeferred if it has to wait, AdminRequestRefused if it is not understood.
         """
         self._admin_requests += 1
         try:
@@ -106,10 +123,11 @@ class Eraser:
             self._admin_requests -= 1
 
     async def sweep(self, scopes: Iterable[Scope], *, compact: bool) -> Swept:
-        """Erase what has been said in these scopes and clean up, but leave out what only waits.
+        """Erase rows in these scopes and clean the files. Waiting commands are not erased.
 
-        compact: write the database anew, where something was erased since that was done last. An
-        order cuts a sweep short. Raises StorageUnavailable.
+        A waiting request ends the sweep early. Raises StorageUnavailable.
+
+        compact: rewrite the database if rows were erased since the last rewrite.
         """
         erased = 0
         async with self._one_at_a_time:
@@ -135,58 +153,58 @@ class Eraser:
     async def _carry_out(self, request: AdminRequest) -> Mapping[str, Any]:
         body = dict(request.body)
         try:
-            await self._go_through(request, body)
+            await self._run_steps(request, body)
         except StorageUnavailable as exc:
             if self._database.failing is not None:
                 raise
-            await self._keep(request, {**body, "waits_for": str(exc)})
+            await self._save(request, {**body, "waits_for": str(exc)})
             raise AdminRequestDeferred(str(exc)) from exc
-        self._begun.discard(request.id)
+        self._started.discard(request.id)
         log.info("%d rows of the history were erased.", body["rows"])
         return {"rows": body["rows"]}
 
-    async def _go_through(self, request: AdminRequest, body: dict[str, Any]) -> None:
-        if request.id not in self._begun and "rows" in body:
-            await self._index.throw_away()  # the crash that cut it off may have left it behind
-        self._begun.add(request.id)
+    async def _run_steps(self, request: AdminRequest, body: dict[str, Any]) -> None:
+        if request.id not in self._started and "rows" in body:
+            await self._index.throw_away()  # a crash may have left erased words in its bytes
+        self._started.add(request.id)
         body.setdefault("rows", 0)
         if "scope" in body:
             scope = _scope(body["scope"])
             if "upto" not in body:
                 body["upto"] = await self._erase_waiting(scope)
-                await self._keep(request, body)
+                await self._save(request, body)
             progress = _ErasureProgress(request.id, body)
             async for erased in self._blank_all(scope, body["upto"], progress):
                 body["rows"] += erased
             del body["scope"]
-            await self._keep(request, body)
+            await self._save(request, body)
         if body.get("compact"):
             await self._index.clean()
             await self._compact()
             del body["compact"]
-            await self._keep(request, body)
+            await self._save(request, body)
         await self._clean()
 
-    async def _keep(self, request: AdminRequest, body: Mapping[str, Any]) -> None:
-        keep = partial(admin_requests.save_progress, request_id=request.id, body=dict(body))
-        await self._database.write(keep)
+    async def _save(self, request: AdminRequest, body: Mapping[str, Any]) -> None:
+        save = partial(admin_requests.save_progress, request_id=request.id, body=dict(body))
+        await self._database.write(save)
 
     async def _erase_waiting(self, scope: Scope) -> int:
-        """What has not ended is erased before its end; the id up to which there is more to erase.
+        """Erase commands that have not ended; return the id of the last row to erase.
 
-        What comes in from now on is not of this erasure.
+        Later messages are not part of this erasure.
         """
         body = records.encode(Erased())
         erased = await self._database.write(partial(erasure.erase_waiting, scope=scope, body=body))
         if self._supervisor is not None:
             self._supervisor.erase(erased)
-        # Behind whatever a turn had asked to be committed before it was cut off.
+        # Runs after every commit that a turn requested before it was cut off.
         return await self._database.write(erasure.newest)
 
     async def _blank_all(
         self, scope: Scope, upto: int, progress: _ErasureProgress | None = None
     ) -> AsyncGenerator[int, None]:
-        """Step by step; how many rows each of them has erased."""
+        """Erase in batches; yield the number of rows that each batch erased."""
         reached: int | None = 0
         while reached is not None:
             find = partial(erasure.find, scope=scope, after_id=reached, upto=upto)
@@ -197,7 +215,7 @@ class Eraser:
                 erased = await self._blank(found, progress)
             reached = found.reached
             yield erased
-            await asyncio.sleep(BREATH_S)
+            await asyncio.sleep(PAUSE_S)
 
     async def _blank(self, found: ErasableRows, progress: _ErasureProgress | None) -> int:
         row_ids = [row_id for row_id, _ in found.rows]
@@ -209,7 +227,7 @@ class Eraser:
                 admin_requests.save_progress(connection, progress.request_id, body)
             return erased
 
-        # No await in between: a snapshot that is asked for behind the blanking must be a new one.
+        # No await in between: a snapshot requested after the blanking must not have the old text.
         blanked = self._database.write_soon(blank)
         if self._supervisor is not None:
             self._supervisor.forget(found.channels)
@@ -220,21 +238,23 @@ class Eraser:
             await self._compact()
             self._is_compact = True
         except StorageUnavailable as exc:
-            log.warning("Remains of what was too old may be left in the database: %s", exc)
+            log.warning(
+                "Copies of erased rows may be left in unused space of the database: %s", exc
+            )
 
     async def _compact(self) -> None:
         if self._database.path is not None:
             await self._database.compact()
 
     async def _clean(self) -> None:
-        """Let no byte of what was erased be left. StorageUnavailable where that takes longer."""
+        """Remove erased text from all files. Raises StorageUnavailable if another process reads."""
         noted = await self._database.write(erasure.remains)
         await self._index.clean()
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + READERS_TIMEOUT_S
         while not await self._database.truncate_wal():
             if time.monotonic() > deadline_s:
-                raise StorageUnavailable(READERS)
-            await asyncio.sleep(LOOK_S)
+                raise StorageUnavailable(READERS_MESSAGE)
+            await asyncio.sleep(POLL_S)
         await self._database.write(partial(erasure.note_cleaned, noted=noted))
 
 
@@ -242,9 +262,9 @@ def _scope(values: Mapping[str, Any]) -> Scope:
     try:
         return Scope.from_json(values)
     except TypeError as exc:
-        raise AdminRequestRefused("This was ordered by another version of rosey-llm.") from exc
+        raise AdminRequestRefused(OTHER_VERSION) from exc
 
 
 def _outcome(channel: str, request_id: str) -> bytes:
-    """What a request hears that is sent again."""
+    """Return the outcome for an erased request that is sent again."""
     return Failure(channel, request_id, Cancelled.code, ERASED).encode()

@@ -1,4 +1,4 @@
-"""The search index, on its way to know less: its words are taken out, and then its bytes."""
+"""Erases rows in the search index, then rewrites the file so that no text is left in it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ T = TypeVar("T")
 
 
 class IndexErasure:
-    """Opens the index of `database` when it is needed, in a thread of its own.
+    """The search index of `database`, opened when it is needed, in its own thread.
 
-    Without a file there is no index. All methods raise StorageUnavailable where it is in use.
+    database: None in memory; then there is no index and the methods do nothing.
+    All methods raise StorageUnavailable if the index is in use.
     """
 
     def __init__(self, database: Path | None) -> None:
@@ -28,21 +29,21 @@ class IndexErasure:
 
     @property
     def is_open(self) -> bool:
-        """Whether rows were taken out of it that may be left in its bytes."""
+        """Whether rows were removed whose text may still be in the file."""
         return self._index is not None
 
     async def forget(self, rows: list[tuple[int, str]]) -> None:
-        """Take out rows (id, content). Before the history loses their text."""
+        """Remove rows (id, content); to be called before the history loses their text."""
         if (database := self._database) is not None:
             await self._in_thread(lambda: self._forget(database, rows))
 
     async def clean(self) -> None:
-        """Rewrite the index, where rows were taken out of it."""
+        """Rewrite the index if rows were removed from it."""
         if self._index is not None:
             await self._in_thread(self._scrub)
 
     async def throw_away(self) -> None:
-        """The whole index; the next search builds another."""
+        """Delete the whole index; the next search builds a new one."""
         if (database := self._database) is not None:
             await self._in_thread(lambda: self._throw_away(database))
 

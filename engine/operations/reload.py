@@ -1,4 +1,4 @@
-"""A running service reads its configuration anew: the whole of it is taken up, or nothing."""
+"""Reload: a running service reads its configuration again and applies all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from storage.lock import owner
 
 log = logging.getLogger("rosey_llm.reload")
 REQUEST_KIND = "reload"
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 STOPPING = "The service is stopping; the next start reads the configuration."
 
 
 def ask(database: Path) -> Changes:
-    """Have the service that runs on `database` reload; what has changed, once it is in effect.
+    """Have the service of `database` reload, wait for it, and return what has changed.
 
-    Waits for it. Raises CannotReload with what is wrong, CannotOpen where the file cannot be used.
+    Raises CannotReload with what is wrong, CannotOpen if the database cannot be used.
     """
     if owner(database) is None:
         raise CannotReload(
@@ -36,19 +36,20 @@ def ask(database: Path) -> Changes:
             "`rosey-llm run` starts it."
         )
     with PlacedRequest.place(database, REQUEST_KIND, {}) as placed:
-        result = placed.result(PATIENCE_S)
+        result = placed.result(TIMEOUT_S)
     if result is None:
-        raise CannotReload("The service stopped, or did not answer; its log says more.")
+        raise CannotReload("The service stopped, or did not answer. See its log.")
     if not result["ok"]:
         raise CannotReload(result["error"])
     return Changes(**result["changes"])
 
 
 class Reloader:
-    """One reload at a time, each with the file as it is then.
+    """Reloads the configuration, one reload at a time.
 
-    take_up: puts settings into effect, at once and as a whole; RecordError where it cannot.
-    file: None where the service has none; then `default`, where there is one by now.
+    file: the configuration file; None if the service was started without one. Then `default` is
+        read, if it exists by now.
+    apply: puts all settings into effect, or raises ValidationError and changes nothing.
     """
 
     def __init__(
@@ -60,19 +61,19 @@ class Reloader:
         self._one_at_a_time = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._closed = False
-        # Stands around each reload: who started the service may want to know.
+        # Entered around each reload; tells systemd.
         self.announced: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def ask(self) -> None:
-        """Have `run` reload, now or once it runs; never waits. Its log tells what came of it."""
+        """Have `run` reload, now or once it runs. Never waits; the result goes to the log."""
         self._wanted.set()
 
     def close(self) -> None:
-        """Nothing is taken up any more."""
+        """Refuse all reloads from now on."""
         self._closed = True
 
     async def run(self) -> None:
-        """Reload as often as it is asked, until cancelled."""
+        """Reload after each `ask`, until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -80,7 +81,7 @@ class Reloader:
                 await self.reload()
 
     async def reload(self) -> Changes:
-        """What has changed, once it is in effect. CannotReload says why nothing was changed."""
+        """Reload and return what has changed. Raises CannotReload with why nothing was changed."""
         async with self._one_at_a_time:
             try:
                 if self._closed:
@@ -94,7 +95,7 @@ class Reloader:
         return changes
 
     async def carry_out(self, _: AdminRequest) -> Mapping[str, Any]:
-        """`reload` as a handler of orders; `ask` reads the result."""
+        """`reload` as a handler of admin requests; the function `ask` reads the result."""
         try:
             return {"changes": asdict(await self.reload())}
         except CannotReload as exc:
@@ -113,10 +114,8 @@ class Reloader:
             raise CannotReload(f"{self._source()}: {exc}") from exc
         except CannotReload:
             raise
-        except (
-            Exception
-        ) as exc:  # an edge: a stranger's provider may raise anything when it is made
-            log.exception("The configuration could not be taken up.")
+        except Exception as exc:  # an edge: a third-party provider's constructor may raise anything
+            log.exception("The configuration could not be applied.")
             raise CannotReload(f"{self._source()}: {type(exc).__name__}: {exc}") from exc
 
     def _source(self) -> Path:
@@ -125,6 +124,6 @@ class Reloader:
         if not self._default.exists():
             raise CannotReload(
                 f"The service was started without a configuration file, and there is no "
-                f"{self._default} now. Write it, or start the service with --config FILE."
+                f"{self._default} now. Create it, or start the service with --config FILE."
             )
         return self._default

@@ -1,7 +1,7 @@
-"""Retention: what is older than it may be is erased, in the background and in small steps.
+"""Retention: erases expired messages in the background, in small batches.
 
-Once a day at most, where something was erased, the database is written anew: that is no small step,
-but SQLite may leave copies of rows that it has moved in the unused space of its pages.
+At most once a day, if rows were erased, the database is rewritten: SQLite may leave copies of moved
+rows in unused space of its pages. This is the only large step.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from storage.errors import StorageUnavailable
 
 log = logging.getLogger("rosey_llm.retention")
 DAY_MS = 24 * 60 * 60 * 1000
-LOOK_S = 30.0
+POLL_S = 30.0
 SWEEP_EVERY_MS = 60 * 60 * 1000
 
 
 class Retention:
-    """Sweeps once an hour, and soon after the settings have changed."""
+    """A background task that sweeps once an hour, and soon after a change of the settings."""
 
     def __init__(self, eraser: Eraser, settings: Callable[[], StorageSettings]) -> None:
         self._eraser = eraser
@@ -43,23 +43,23 @@ class Retention:
                     self._failing = False
                 except StorageUnavailable as exc:
                     if not self._failing:
-                        log.warning("What is too old could not be erased yet: %s", exc)
+                        log.warning("Expired messages could not be erased yet: %s", exc)
                     self._failing = True
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def sweep(self) -> bool:
-        """Erase what is too old now; False where more is left. Raises StorageUnavailable."""
+        """Erase expired messages; return False if some are left. Raises StorageUnavailable."""
         compact = now_ms() - self._compacted_ms >= DAY_MS
         swept = await self._eraser.sweep(scopes(self._settings(), now_ms()), compact=compact)
         if swept.rows and compact and swept.is_whole:
             self._compacted_ms = now_ms()
         if swept.rows:
-            log.info("%d rows of the history were too old, and were erased.", swept.rows)
+            log.info("%d expired rows of the history were erased.", swept.rows)
         return swept.is_whole
 
 
 def scopes(settings: StorageSettings, now_ms: int) -> list[Scope]:
-    """What is too old; a channel with days of its own is no part of all the others."""
+    """Return the scopes of expired messages; a channel with its own days has its own scope."""
     own = settings.retention_days_by_channel
     found = [
         Scope(channel=channel, before_ms=now_ms - days * DAY_MS)

@@ -1,7 +1,7 @@
-"""Keeps the search index up to date while there is nothing else to do.
+"""Keeps the search index up to date in the background.
 
-In a thread of its own, with connections of its own and below everybody else's priority. It never
-uses the writer's connection, and rests for most of the time even where much is to be done.
+It uses its own thread of low priority and its own connections, never the writer's, and pauses most
+of the time even if many rows are to be indexed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ log = logging.getLogger("rosey_llm.indexer")
 POLL_S = 5.0
 AFTER_FAILURE_S = 60.0
 BATCH_ROWS = 200
-RESTS = 4  # for each second of work
-LEAST_REST_S = 0.05
+PAUSE_FACTOR = 4  # seconds of pause for each second of work
+LEAST_PAUSE_S = 0.05
 NICENESS = 10
-LEAVE_WITHIN_S = 5.0
+JOIN_TIMEOUT_S = 5.0
 
 
 class SearchIndexer:
-    """Feeds the index of `database` from `start` to `aclose`, looking for more each `poll_s`.
+    """A thread that indexes new rows of `database` every `poll_s`, from `start` to `aclose`.
 
-    A failure is logged once.
+    Repeated failures are logged once.
     """
 
     def __init__(self, database: Path, poll_s: float = POLL_S) -> None:
@@ -45,28 +45,28 @@ class SearchIndexer:
         self._thread.start()
 
     async def aclose(self) -> None:
-        """Returns once the batch in hand is done. May be called twice, and without `start`.
+        """Wait until the current batch is done. May be called twice, and without `start`.
 
-        Where somebody else holds the file's lock, the thread is left to end with the process.
+        If another process holds the file's lock, the thread is left to end with this process.
         """
         self._stopping.set()
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.to_thread(thread.join, LEAVE_WITHIN_S)
+            await asyncio.to_thread(thread.join, JOIN_TIMEOUT_S)
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # there, a thread has a niceness of its own
+        if sys.platform == "linux":  # on Linux each thread has its own niceness
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         pause_s = self._poll_s
         while not self._stopping.wait(pause_s):
             pause_s = self._poll_s if self._catch_up() else AFTER_FAILURE_S
 
     def _catch_up(self) -> bool:
-        """Feed what is new; whether that went well. The index is opened anew each time.
+        """Index new rows; return whether that succeeded.
 
-        So it does not matter whether somebody has thrown it away meanwhile.
+        The index is opened each time, since an erasure may have deleted it meanwhile.
         """
         try:
             with search_index.open_index(self._database) as index:
@@ -74,15 +74,17 @@ class SearchIndexer:
                     began = time.monotonic()
                     if not index.feed(BATCH_ROWS):
                         break
-                    self._stopping.wait(max(LEAST_REST_S, RESTS * (time.monotonic() - began)))
+                    self._stopping.wait(
+                        max(LEAST_PAUSE_S, PAUSE_FACTOR * (time.monotonic() - began))
+                    )
         except IndexDamaged as exc:
             search_index.remove(self._database)
-            log.warning("The search index is built again: %s", exc)
+            log.warning("The search index was deleted and will be rebuilt: %s", exc)
             return False
         except StorageUnavailable as exc:
             if not self._failing:
                 why = str(exc).removesuffix(".")
-                log.warning("%s. It is tried again; nothing else depends on it.", why)
+                log.warning("%s. Indexing will be tried again; only the search depends on it.", why)
             self._failing = True
             return False
         self._failing = False

@@ -193,7 +193,7 @@ def test_a_service_that_was_killed_in_the_middle_goes_on_at_its_next_start(folde
         reading(folder) as reader,
         started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
     ):
-        said(command, "Waiting: Somebody reads")
+        said(command, "Waiting: Another process is reading")
         command.send_signal(signal.SIGSTOP)  # or it takes over where the next start takes seconds
         service.kill()
         service.wait()
@@ -210,7 +210,7 @@ def test_a_command_whose_service_has_gone_takes_over(folder: Path) -> None:
         reading(folder) as reader,
         started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
     ):
-        said(command, "Waiting: Somebody reads")
+        said(command, "Waiting: Another process is reading")
         service.kill()
         service.wait()
         reader.close()
@@ -226,12 +226,12 @@ def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: P
             reading(folder) as reader,
             started(folder, "history", "erase", "--user", "mallory", "--yes") as command,
         ):
-            said(command, "Waiting: Somebody reads")
+            said(command, "Waiting: Another process is reading")
             command.send_signal(signal.SIGINT)
             said(command, "The erasure goes on")
             assert command.wait(LIMIT_S) == 130
             with started(folder, "history", "erase", "--user", "mallory") as again:
-                said(again, "Waiting: Somebody reads")
+                said(again, "Waiting: Another process is reading")
                 reader.close()
                 assert again.wait(LIMIT_S) == 0
         check_erased(folder)

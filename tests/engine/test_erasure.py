@@ -211,7 +211,7 @@ async def test_an_erasure_waits_for_whoever_reads_the_journal(house: House) -> N
         assert process.stderr is not None
         async with asyncio.timeout(30):
             line = await process.stderr.readline()
-        assert line.startswith(b"Waiting: Somebody reads the database")
+        assert line.startswith(b"Waiting: Another process is reading the database")
         answer = await house.bot.ask("Hello", username="bob")
         assert answer["content"] == "You said: Hello"
     async with asyncio.timeout(30):

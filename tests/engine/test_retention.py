@@ -101,7 +101,7 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
 
 
 async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "LOOK_S", 0.05)
+    monkeypatch.setattr(retention, "POLL_S", 0.05)
     path = house.folder / "data" / "rosey-llm.db"
     told(path)
     await house.open()
@@ -139,7 +139,7 @@ async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
 async def test_an_order_in_the_middle_of_a_sweep_is_carried_out_and_the_sweep_goes_on(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "LOOK_S", 0.05)
+    monkeypatch.setattr(retention, "POLL_S", 0.05)
     path = house.folder / "data" / "rosey-llm.db"
     told(path, times=4 * BATCH)
     house.config["storage"] = {"retention_days": 5}

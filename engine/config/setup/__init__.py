@@ -1,1 +1,1 @@
-"""A configuration for those who have none yet: asked for, or made from an older one."""
+"""Writes a first configuration: from an interview, or from the replaced plugin's JSON file."""

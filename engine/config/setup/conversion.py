@@ -1,6 +1,6 @@
-"""The JSON configuration of the plugin that this replaces, as ours.
+"""Converts the JSON configuration of the plugin that this replaces into rosey-llm.toml.
 
-What cannot be carried over is left out and noted; a key that stands in it is never written.
+Values that cannot be converted are left out and noted. Secrets are never copied.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from providers import registry
 from providers.base import ProviderConfig
 from providers.validation import Secret, ValidationError, shown, suggestion
 
-SomePath = tuple[str, ...]
-Each = Callable[[SomePath, object], None]
+KeyPath = tuple[str, ...]
+ConvertTable = Callable[[KeyPath, object], None]
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|file:[^}]+)\}")
 PLACEHOLDER = "x"
@@ -32,18 +32,22 @@ SECRETS = {"api_key", "password", "token"}
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """carried: each key with its value; notes: what was left out, or is not as it was, and why."""
+    """The result of a conversion.
 
-    carried: Sequence[tuple[SomePath, Any]]
+    carried: each key path with its value.
+    notes: what was left out or changed, and why.
+    """
+
+    carried: Sequence[tuple[KeyPath, Any]]
     notes: Sequence[str]
 
     def text(self, title: str, folder: Path) -> str:
-        """The shipped file with these values. `title` becomes its first comment.
+        """Return the shipped file with these values, and `title` as its first comment.
 
-        RecordError where the settings do not take the whole, though they took each part.
+        Raises ValidationError if each value is valid by itself, but not all of them together.
         """
         example = Example()
-        there, tables = example.values, dict[SomePath, dict[str, Any]]()
+        there, tables = example.values, dict[KeyPath, dict[str, Any]]()
         for path, value in self.carried:
             if path[0] in ("personas", "providers") and path[1] not in there.get(path[0], {}):
                 tables.setdefault(path[:-1], {})[path[-1]] = value
@@ -55,22 +59,22 @@ class Converted:
 
 
 def convert(old: Mapping[str, Any], folder: Path) -> Converted:
-    """Carry over, value by value, what `loading.parse` takes. Paths start at `folder`."""
+    """Convert each value that `loading.parse` accepts. Relative paths start at `folder`."""
     return _Conversion(folder).run(old)
 
 
 class _Conversion:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._carried: dict[SomePath, Any] = {}
-        # The same as a configuration, with a placeholder for each key: none need be set here.
+        self._carried: dict[KeyPath, Any] = {}
+        # The same values with a placeholder for each secret, so that no variable need be set here.
         self._checked: dict[str, Any] = {
             "providers": {kind: {"api_key": PLACEHOLDER} for kind in KEYED}
         }
         self._notes: list[str] = []
 
     def run(self, old: Mapping[str, Any]) -> Converted:
-        # What others refer to comes first.
+        # Personas and providers come first: other keys refer to them.
         for name in sorted(old, key=lambda name: name not in ("personas", "providers")):
             match name:
                 case "personas":
@@ -81,14 +85,14 @@ class _Conversion:
                     self._key((), name, old[name], Settings)
         return Converted(list(self._carried.items()), self._notes)
 
-    def _tables(self, path: SomePath, value: object, each: Each) -> None:
+    def _tables(self, path: KeyPath, value: object, each: ConvertTable) -> None:
         if not isinstance(value, Mapping):
             self._leave_out(path, f"expected a table, got {shown(value)}")
             return
         for name, inner in value.items():
             each((*path, name), inner)
 
-    def _persona(self, path: SomePath, value: object) -> None:
+    def _persona(self, path: KeyPath, value: object) -> None:
         values = {"prompt": value} if isinstance(value, str) else value
         if not isinstance(values, Mapping):
             self._leave_out(path, f"expected a prompt or a table, got {shown(values)}")
@@ -101,7 +105,7 @@ class _Conversion:
                 if key != "prompt":
                     self._key(path, key, values[key], Persona)
 
-    def _provider(self, path: SomePath, value: object) -> None:
+    def _provider(self, path: KeyPath, value: object) -> None:
         if not isinstance(value, Mapping):
             self._leave_out(path, f"expected a table, got {shown(value)}")
             return
@@ -109,68 +113,72 @@ class _Conversion:
         try:
             cls = registry.find(kind) if isinstance(kind, str) else None
         except ValidationError as exc:
-            self._leave_out(path, f'{exc.problem}. A server like OpenAI\'s has kind = "openai"')
+            self._leave_out(
+                path, f'{exc.problem}. For an OpenAI-compatible server, set kind = "openai"'
+            )
             return
         if cls is None:
             self._leave_out((*path, "kind"), f"expected a string, got {shown(kind)}")
             return
         if kind != name:
-            if name in registry.KINDS:  # the shipped file has a table of that kind by this name
-                self._leave_out(path, f'kind: expected "{name}", got "{kind}". Name it otherwise')
+            if name in registry.KINDS:  # the shipped file already has a table of this name
+                self._leave_out(path, f'kind: expected "{name}", got "{kind}". Rename the table')
                 return
             self._carry((*path, "kind"), kind)
         for key in value:
             if key != "kind":
                 self._key(path, key, value[key], cls.Config)
-        self._keep_the_key_at_home(path, cls.Config())
+        self._clear_key_for_other_server(path, cls.Config())
 
-    def _keep_the_key_at_home(self, path: SomePath, default: ProviderConfig) -> None:
-        """The file names OpenAI's key for OpenAI; another server must not be shown it."""
+    def _clear_key_for_other_server(self, path: KeyPath, default: ProviderConfig) -> None:
+        """Clear the shipped file's `api_key` for another server, which must not see the key."""
         home = getattr(default, "base_url", "")
         moved = self._carried.get((*path, "base_url"), home).strip().rstrip("/") != home
         if path[-1] in KEYED and moved and (*path, "api_key") not in self._carried:
             self._carry((*path, "api_key"), "")
 
-    def _key(self, path: SomePath, key: str, value: object, cls: type) -> None:
-        """One key of a table that is a record of ours."""
-        hints, here = get_type_hints(cls), (*path, key)
+    def _key(self, path: KeyPath, key: str, value: object, cls: type) -> None:
+        """Convert one key of a table whose keys are the fields of `cls`."""
+        hints, key_path = get_type_hints(cls), (*path, key)
         if key not in hints:
             known = sorted(hints)
-            hint = suggestion(key, known) or _elsewhere(key)
-            self._leave_out(here, f"unknown key{hint}")
+            hint = suggestion(key, known) or _hint_at_section(key)
+            self._leave_out(key_path, f"unknown key{hint}")
         elif value is None:
-            return  # as good as not said
+            return  # null: not set
         elif dataclasses.is_dataclass(hints[key]):
-            self._section(here, value, hints[key])
+            self._section(key_path, value, hints[key])
         elif hints[key] is Secret:
-            self._secret(here, value)
-        elif here == ("nats", "url") and isinstance(value, str):
+            self._secret(key_path, value)
+        elif key_path == ("nats", "url") and isinstance(value, str):
             self._nats_url(value)
         else:
-            self._carry(here, value)
+            self._carry(key_path, value)
 
-    def _section(self, path: SomePath, value: object, cls: Any) -> None:
+    def _section(self, path: KeyPath, value: object, cls: Any) -> None:
         if not isinstance(value, Mapping):
             self._leave_out(path, f"expected a table, got {shown(value)}")
             return
         for key in value:
             self._key(path, key, value[key], cls)
 
-    def _secret(self, path: SomePath, value: object) -> None:
+    def _secret(self, path: KeyPath, value: object) -> None:
         if not isinstance(value, str):
-            self._leave_out(path, "expected a string")  # whatever it is may be the key
+            self._leave_out(
+                path, "expected a string"
+            )  # the value is not shown: it may be the secret
             return
         text = value.strip()
         if text and not REFERENCE.fullmatch(text):
             text = f"${{{_variable(path)}}}"
             self._notes.append(
-                f"{_dotted(path)}: what stands there is not written down again. The new file has"
-                f' "{text}": set that variable where the service starts'
+                f"{_dotted(path)}: a secret is not copied. The new file has"
+                f' "{text}": set that variable in the service\'s environment'
             )
         self._carry(path, text, PLACEHOLDER if text else "")
 
     def _nats_url(self, url: str) -> None:
-        """A login moves out of the address, its secret part into the environment."""
+        """Move a login from the address to its own keys, and its secret to the environment."""
         try:
             parts = urlsplit(url)
             login, user, password = "@" in parts.netloc, parts.username, parts.password
@@ -187,32 +195,32 @@ class _Conversion:
                 self._carry(("nats", "user"), user)
                 self._secret(("nats", "password"), password)
 
-    def _carry(self, path: SomePath, value: object, checked: object = None) -> bool:
-        """Take a value if the settings do; else note what they say."""
+    def _carry(self, path: KeyPath, value: object, checked: object = None) -> bool:
+        """Keep a value if it is valid, else note why not. Return whether it was kept."""
         trial = copy.deepcopy(self._checked)
         _put(trial, path, value if checked is None else checked)
         try:
             loading.parse(trial, self._folder)
         except ValidationError as exc:
-            here = "; that is what it comes to here" if "${" in str(value) else ""
-            self._leave_out(path, f"{exc.problem}{here}")
+            hint = "; ${...} was replaced by its value here" if "${" in str(value) else ""
+            self._leave_out(path, f"{exc.problem}{hint}")
             return False
         self._checked = trial
         self._carried[path] = value
         return True
 
-    def _leave_out(self, path: SomePath, why: str) -> None:
+    def _leave_out(self, path: KeyPath, why: str) -> None:
         self._notes.append(f"{_dotted(path)}: left out: {why}")
 
 
-def _put(values: dict[str, Any], path: SomePath, value: object) -> None:
+def _put(values: dict[str, Any], path: KeyPath, value: object) -> None:
     for name in path[:-1]:
         values = values.setdefault(name, {})
     values[path[-1]] = value
 
 
 def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as if each key were set that it names."""
+    """Replace each secret with a placeholder, as if its variable were set."""
     tables = [values.get("nats", {}), *values.get("providers", {}).values()]
     for each in tables:
         for key in SECRETS & each.keys():
@@ -220,14 +228,14 @@ def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _variable(path: SomePath) -> str:
-    """Where a key comes from from now on: ("providers", "openai", "api_key") -> OPENAI_API_KEY."""
+def _variable(path: KeyPath) -> str:
+    """Return a secret's variable: ("providers", "openai", "api_key") gives OPENAI_API_KEY."""
     name = "_".join(path[1:] if path[0] == "providers" else path)
     return re.sub(r"[^A-Z0-9_]|^(?=[0-9])", "_", name.upper())
 
 
-def _elsewhere(key: str) -> str:
-    """A hint at the setting of this name that stands in another table."""
+def _hint_at_section(key: str) -> str:
+    """Return a hint at a key of this name in another table, or ""."""
     for section in dataclasses.fields(Settings):
         record = get_type_hints(Settings)[section.name]
         if dataclasses.is_dataclass(record) and key in get_type_hints(record):
@@ -235,5 +243,5 @@ def _elsewhere(key: str) -> str:
     return ""
 
 
-def _dotted(path: SomePath) -> str:
+def _dotted(path: KeyPath) -> str:
     return ".".join(path)

@@ -1,4 +1,4 @@
-"""The commented rosey-llm.toml that we ship, with values of one's own in place of its defaults."""
+"""The shipped rosey-llm.toml with its comments, and a copy in which values can be changed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item, Trivia
 
-# A wheel carries it beside this file; in a checkout it stands at the root, where people look.
+# In a wheel the file is beside this one; in a checkout it is at the root.
 PACKAGED = Path(__file__).with_name("rosey-llm.toml")
-AT_THE_ROOT = Path(__file__).parents[3] / "rosey-llm.toml"
+IN_CHECKOUT = Path(__file__).parents[3] / "rosey-llm.toml"
 
 
 def shipped() -> str:
-    """The file as it is shipped: every key with its default and a comment."""
-    file = PACKAGED if PACKAGED.exists() else AT_THE_ROOT
+    """Return the shipped file's text: every key with its default and a comment."""
+    file = PACKAGED if PACKAGED.exists() else IN_CHECKOUT
     return file.read_text(encoding="utf-8")
 
 
 class Example:
-    """The file's text, and what it says as values. `put` keeps every comment."""
+    """A copy of the shipped file with other values. Every comment is kept."""
 
     def __init__(self) -> None:
         self._document = tomlkit.parse(shipped())
 
     def put(self, path: tuple[str, ...], value: Any) -> None:
-        """Set one key of a table that is there, as in ("providers", "openai", "timeout")."""
+        """Set one key of an existing table, such as ("providers", "openai", "timeout")."""
         table: Any = self._document
         for name in path[:-1]:
             table = table[name]
@@ -39,7 +39,7 @@ class Example:
             table[path[-1]] = _aligned(_item(value), table[path[-1]])
 
     def add(self, tables: Mapping[tuple[str, ...], Mapping[str, Any]]) -> None:
-        """Add tables that are not there at the end; a path is like ("personas", "pirate")."""
+        """Append new tables, such as ("personas", "pirate")."""
         added = [
             "\n".join([_header(path), *(_line(key, value) for key, value in values.items())])
             for path, values in tables.items()
@@ -56,7 +56,7 @@ class Example:
         return tomlkit.dumps(self._document)
 
     def _add_line(self, path: tuple[str, ...], value: Any) -> None:
-        """The new key takes the line of a comment that shows it, else it follows the others."""
+        """Replace the comment line that shows the key, or add the key after the table's others."""
         lines = self.text.split("\n")
         header = _header(path[:-1])
         start = next(n for n, line in enumerate(lines) if line.split("#")[0].strip() == header) + 1
@@ -86,7 +86,7 @@ def _item(value: Any) -> Item:
         return table
     if isinstance(value, str) and "\n" in value:
         text = tomlkit.string(value, multiline=True)
-        # A carriage return would not be kept as it is.
+        # A multi-line string would not keep a carriage return.
         if tomllib.loads(f"x = {text.as_string()}")["x"] == value:
             return text
     item: Item = tomlkit.item(value)
@@ -94,7 +94,7 @@ def _item(value: Any) -> Item:
 
 
 def _aligned(new: Item, old: Item) -> Item:
-    """`new` with the comment of `old`, in the same column where there is room."""
+    """Return `new` with the comment of `old`, in the same column if there is room."""
     trivia: Trivia = old.trivia
     if trivia.comment:
         room = len(old.as_string()) + len(trivia.comment_ws) - len(new.as_string())

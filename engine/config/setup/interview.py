@@ -1,4 +1,4 @@
-"""The few questions whose answers make a configuration; keys are not among them."""
+"""Asks a few questions and writes a configuration from the answers. It asks for no secrets."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ OFFERED = ("ollama", "openai", "openrouter", "local")
 SERVER = "server"
 SERVER_KEY = "ROSEY_LLM_SERVER_KEY"
 
-Take = Callable[[str], None]
-Ask = Callable[[str, str | None, Take], None]
+Accept = Callable[[str], None]
+Ask = Callable[[str, str | None, Accept], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The file's text, and the environment variable that its provider's key comes from, or ""."""
+    """The file's text, and the environment variable for its provider's key ("" for none)."""
 
     text: str
     key_variable: str = ""
 
 
 class Interview:
-    """`ask(question, default, take)` must give `take` an answer until it raises no ValueError.
+    """The questions of `rosey-llm init`, in order.
 
-    folder: where the file will stand; its paths start there.
+    ask: called with question, default and `accept`; it repeats the question until `accept(answer)`
+        raises no ValueError.
+    folder: the new file's folder; relative paths start there.
     """
 
     def __init__(self, ask: Ask, folder: Path) -> None:
@@ -42,10 +44,10 @@ class Interview:
         self._key_variable = ""
 
     def hold(self) -> Configured:
-        """Ask everything; whatever `ask` raises ends it."""
+        """Ask all questions and return the result. Exceptions of `ask` end the interview."""
         self._ask(
-            "Who answers? ollama, openai, openrouter, local (a tiny model in here), or the address"
-            "\nof a server that speaks OpenAI's protocol, such as http://localhost:8000/v1",
+            "Which provider answers? ollama, openai, openrouter, local (a tiny model on this"
+            "\nmachine), or the address of an OpenAI-compatible server, such as http://localhost:8000/v1",
             self._default["default_provider"],
             self._take_provider,
         )
@@ -57,16 +59,16 @@ class Interview:
             ("service", "default_persona"),
         )
         self._ask(
-            "How many messages of a channel's conversation is the model shown?",
+            "How many messages of a channel's conversation does the model see?",
             str(service["max_context_messages"]),
-            lambda answer: self._put(("service", "max_context_messages"), _whole(answer)),
+            lambda answer: self._put(("service", "max_context_messages"), _whole_number(answer)),
         )
         self._ask(
-            "Where is NATS? embedded (a server in here), or an address such as nats://host:4222",
+            "Where is NATS? embedded (the service runs it), or an address such as nats://host:4222",
             self._default["nats"]["url"],
             self._take_nats,
         )
-        self._ask("Which folder is for the database and other data?", "data", self._take_folder)
+        self._ask("Which folder holds the database and other data?", "data", self._take_folder)
         return Configured(self._example.text, self._key_variable)
 
     def _about(self, question: str, path: tuple[str, ...]) -> None:
@@ -84,17 +86,17 @@ class Interview:
         if name == SERVER:
             self._key_variable = SERVER_KEY
             self._ask(
-                "Which of its models?",
+                "Which model?",
                 None,
                 lambda answer: self._put(("providers", name, "default_model"), answer),
             )
         else:
             self._key_variable = getattr(registry.find(name), "key_variable", "")
-            self._about("Which of its models?", ("providers", name, "default_model"))
+            self._about("Which model?", ("providers", name, "default_model"))
         self._ask(
-            "Does the tiny model in here answer where that one cannot? yes or no",
+            "Does the tiny local model answer when that provider cannot? yes or no",
             "yes",
-            lambda answer: self._put(("fallback_providers",), ["local"] if _yes(answer) else []),
+            lambda answer: self._put(("fallback_providers",), ["local"] if _is_yes(answer) else []),
         )
 
     def _take_provider(self, answer: str) -> None:
@@ -117,7 +119,7 @@ class Interview:
     def _take_nats(self, answer: str) -> None:
         if "@" in answer:
             raise ValueError(
-                "leave the login out of the address; [nats] user and password are for that"
+                "leave the login out of the address; set [nats] user and password instead"
             )
         self._put(("nats", "url"), answer)
 
@@ -128,7 +130,7 @@ class Interview:
             self._put(path, str(Path(folder) / Path(default).name))
 
     def _put(self, path: tuple[str, ...], value: Any) -> None:
-        """Keep an answer; ValueError says what is wrong with it."""
+        """Keep an answer. Raises ValueError with what is wrong with it."""
         change: Any = value
         for name in reversed(path):
             change = {name: change}
@@ -152,14 +154,14 @@ def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _whole(answer: str) -> int:
+def _whole_number(answer: str) -> int:
     try:
         return int(answer)
     except ValueError:
         raise ValueError(f'expected a whole number, got "{answer}"') from None
 
 
-def _yes(answer: str) -> bool:
+def _is_yes(answer: str) -> bool:
     match answer.lower():
         case "y" | "yes":
             return True

@@ -1,4 +1,4 @@
-"""A new file that is there whole or not at all."""
+"""Writes a new file completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def check_free(path: Path, *, replace: bool) -> None:
-    """FileExistsError where a file may not be written: it is there, or it is no plain file."""
+    """Raise FileExistsError if the file exists already (unless `replace`), or is no plain file."""
     if path.exists() and not path.is_file():
         raise FileExistsError(f"{path} is not a plain file.")
     if path.exists() and not replace:
@@ -17,12 +17,12 @@ def check_free(path: Path, *, replace: bool) -> None:
 
 
 def write(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write `text`, and only then give it its name. A replaced file keeps its mode.
+    """Write `text` to a temporary file, then rename it. A replaced file keeps its mode.
 
-    OSError leaves what was there. Besides those of the system, FileExistsError as `check_free`.
+    Raises FileExistsError as `check_free` does, and other OSErrors; an old file is then unchanged.
     """
     check_free(path, replace=replace)
-    path = Path(os.path.realpath(path))  # behind a symbolic link, which stays
+    path = Path(os.path.realpath(path))  # a symbolic link is kept, and its target written
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
