@@ -56,7 +56,7 @@ def test_every_configuration_in_the_documents_is_valid(document: Path, tmp_path:
 
 def test_the_shipped_configuration_names_every_kind_of_provider() -> None:
     shipped = (ROOT / "rosey-llm.toml").read_text()
-    kinds = shipped.split("says its kind:")[1].split("These keys")[0]
+    kinds = shipped.split("needs a kind:")[1].split("All tables")[0]
     for kind in registry.KINDS:
         assert re.search(rf"\b{kind}\b", kinds), kind
 
