@@ -1,4 +1,4 @@
-"""What runs beside the turns goes on, whatever happens to it."""
+"""Background tasks are started again after a crash, and only then."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from engine.operations import background_tasks
 from engine.operations.background_tasks import BackgroundTasks
 
 
-async def test_what_crashes_is_said_and_begun_anew(
+async def test_a_crash_is_logged_and_the_task_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background_tasks, "PAUSE_S", 0.001)
-    begun = 0
+    starts = 0
     third = asyncio.Event()
 
     async def run() -> None:
-        nonlocal begun
-        begun += 1
-        if begun < 3:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
             raise ValueError("no")
         third.set()
         await asyncio.sleep(3600)
@@ -35,7 +35,7 @@ async def test_what_crashes_is_said_and_begun_anew(
     assert "(sweeper) crashed" in caplog.text
 
 
-async def test_what_returns_has_ended() -> None:
+async def test_a_task_that_returns_is_not_started_again() -> None:
     kept = BackgroundTasks()
     task = kept.keep("once", lambda: asyncio.sleep(0))
     async with asyncio.timeout(20):
@@ -43,7 +43,7 @@ async def test_what_returns_has_ended() -> None:
     await kept.end()
 
 
-async def test_what_is_cancelled_has_ended() -> None:
+async def test_a_cancelled_task_is_not_started_again() -> None:
     kept = BackgroundTasks()
     task = kept.keep("long", lambda: asyncio.sleep(3600))
     await asyncio.sleep(0)

@@ -71,7 +71,7 @@ async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) ->
     assert house.app is not None
     await house.app._engine.supervisor.residents.snapshot_changed()
     assert (await command(house, "search", WORD)).returncode == 0
-    # One whose outcome did not go out yet; one that runs; one that waits.
+    # One message whose outcome is not published yet; one that runs; one that waits.
     hold = asyncio.Event()
     house.app._engine.database.write_soon(_unpublish)
     llm.plan(Behaviour(hold=hold), Behaviour(hold=hold))
@@ -125,7 +125,7 @@ def _outcomes(heard: Sequence[dict[str, Any]], request_id: str) -> list[str]:
     ]
 
 
-async def test_what_was_erased_while_it_waited_keeps_its_place(house: House) -> None:
+async def test_a_command_erased_while_it_waits_keeps_its_place(house: House) -> None:
     await house.open()
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
@@ -141,7 +141,7 @@ async def test_what_was_erased_while_it_waited_keeps_its_place(house: House) -> 
     assert [kind for kind, _ in house.history() if kind == "cancelled"] == ["cancelled"] * 2
 
 
-async def test_what_was_erased_while_it_waited_stays_so_over_a_restart(house: House) -> None:
+async def test_a_command_erased_while_it_waits_stays_erased_over_a_restart(house: House) -> None:
     await house.open()
     hold = asyncio.Event()
     house.config["service"] = {"drain_timeout_s": 0.1}
@@ -158,7 +158,7 @@ async def test_what_was_erased_while_it_waited_stays_so_over_a_restart(house: Ho
     assert found(house) == []
 
 
-async def test_an_erased_channel_goes_on_from_its_persona_and_nothing_else(house: House) -> None:
+async def test_an_erased_channel_keeps_its_persona_and_nothing_else(house: House) -> None:
     await house.open()
     await house.bot.ask("persona technical", "#a")
     await house.bot.ask(f"It is {WORD}", "#a")
@@ -197,7 +197,7 @@ async def test_other_users_lose_nothing_while_a_user_is_erased(house: House) -> 
     assert WORD not in str(house.llm.prompts[seen:])
 
 
-async def test_an_erasure_waits_for_whoever_reads_the_journal(house: House) -> None:
+async def test_an_erasure_waits_for_readers_of_the_database(house: House) -> None:
     await house.open()
     await house.bot.ask(WORD, username="mallory")
     with closing(open_reader(path(house))) as reader:
@@ -220,10 +220,10 @@ async def test_an_erasure_waits_for_whoever_reads_the_journal(house: House) -> N
 
 
 @pytest.mark.parametrize("rounds", range(0, 40, 4))
-async def test_no_conversation_is_woken_with_what_is_erased_meanwhile(
+async def test_no_conversation_is_loaded_with_text_that_is_erased_meanwhile(
     rounds: int, tmp_path: Path
 ) -> None:
-    """Wherever in the waking of the channel, by somebody else, the erasure falls."""
+    """At whatever point of the channel's loading for another user the erasure happens."""
     provider = ScriptedProvider({})
     database = tmp_path / "chat.db"
     async with LLMService(provider, database=database) as service:
@@ -271,5 +271,5 @@ def _blank_everything(connection: Any) -> None:
 
 
 @pytest.mark.parametrize("line", ["erased", "Erased", "!chat erased"])
-def test_nobody_can_send_a_command_that_is_erased_already(line: str) -> None:
+def test_no_sender_can_send_an_erased_command(line: str) -> None:
     assert isinstance(parse(line), Chat)

@@ -1,4 +1,4 @@
-"""An erasure that is cut off, at every point there is, and gone on with."""
+"""An erasure is cut off at every possible point, and finished afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_without_a_service_the_command_erases_everything_itself(tmp_path: Path) 
 
 
 @pytest.mark.timeout(300)
-def test_an_erasure_cut_off_anywhere_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_erasure_cut_off_anywhere_is_finished(tmp_path: Path) -> None:
     template, folder = tmp_path / "template", tmp_path / "points"
     told_secrets.write_database(template / "rosey-llm.db")
     seal = verified(template / "rosey-llm.db").seal

@@ -1,4 +1,4 @@
-"""A running service takes up a changed configuration, and drops nothing on the way."""
+"""A running service applies a changed configuration and loses no message."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def engine(house: House) -> Any:
         (None, "cannot be read: No such file"),
     ],
 )
-async def test_a_wrong_file_is_refused_as_a_whole(
+async def test_a_file_with_an_error_is_refused_as_a_whole(
     house: House,
     text: str | None,
     problem: str,
@@ -184,7 +184,7 @@ async def test_a_wrong_file_is_refused_as_a_whole(
     await house.open()
     before = engine(house)._context.turn_settings
     if text is not None:
-        # What comes first is right, and is not taken up either.
+        # The rest of the file is valid, and is not applied either.
         house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
     assert house.app is not None
     with pytest.raises(CannotReload) as refused:
@@ -197,7 +197,7 @@ async def test_a_wrong_file_is_refused_as_a_whole(
     assert "pirate" not in (await house.bot.ask("persona"))["content"]
 
 
-async def test_a_model_that_is_still_being_loaded_is_given_up_for_the_next(
+async def test_a_reload_cancels_the_loading_of_a_model_that_is_no_longer_needed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (house.folder / "loading_provider.py").write_text(
@@ -224,7 +224,7 @@ async def test_a_model_that_is_still_being_loaded_is_given_up_for_the_next(
     assert not loading
 
 
-async def test_new_personas_hold_from_the_next_message_on(house: House, llm: LLMServer) -> None:
+async def test_new_personas_apply_from_the_next_message_on(house: House, llm: LLMServer) -> None:
     house.config["personas"] = {"pirate": {"prompt": "Arr."}}
     await house.open()
     await house.bot.ask("persona pirate")
@@ -240,7 +240,7 @@ async def test_new_personas_hold_from_the_next_message_on(house: House, llm: LLM
     assert (await house.bot.ask("Hello"))["persona"] == "concise"
 
 
-async def test_new_personas_texts_are_kept_for_those_who_look_them_up(house: House) -> None:
+async def test_the_prompts_of_new_personas_are_stored(house: House) -> None:
     await house.open()
     house.config["personas"] = {"pirate": {"prompt": "Arr."}}
     await house.reload()
@@ -248,7 +248,7 @@ async def test_new_personas_texts_are_kept_for_those_who_look_them_up(house: Hou
     assert house.rows("SELECT prompt FROM persona_version WHERE name = 'pirate'")
 
 
-async def test_a_greater_window_shows_a_living_channel_more_of_its_history(
+async def test_a_larger_window_shows_a_channel_in_memory_more_of_its_history(
     house: House, llm: LLMServer
 ) -> None:
     house.config["service"] = {"max_context_messages": 3}
@@ -267,7 +267,7 @@ async def test_a_greater_window_shows_a_living_channel_more_of_its_history(
     assert reset["content"] == "The conversation starts afresh: 2 messages cleared."
 
 
-async def test_new_limits_hold_for_channels_that_are_awake(house: House, llm: LLMServer) -> None:
+async def test_new_limits_apply_to_channels_in_memory(house: House, llm: LLMServer) -> None:
     await house.open()
     go_on = asyncio.Event()
     llm.plan(Behaviour(hold=go_on))
@@ -293,7 +293,7 @@ async def test_new_limits_hold_for_channels_that_are_awake(house: House, llm: LL
     assert [each for each in ids if each in "123"] == ["1", "2", "3"]
 
 
-async def test_a_shorter_interval_is_taken_up_at_once(house: House) -> None:
+async def test_a_shorter_interval_applies_at_once(house: House) -> None:
     house.config["channels"] = {"snapshot_interval_s": 3600.0, "passivate_after_s": 7200.0}
     await house.open()
     await house.bot.ask("Hello")
@@ -305,7 +305,7 @@ async def test_a_shorter_interval_is_taken_up_at_once(house: House) -> None:
     assert house.rows("SELECT * FROM snapshot")
 
 
-async def test_secrets_in_files_are_read_anew(house: House, llm: LLMServer) -> None:
+async def test_secrets_in_files_are_read_again(house: House, llm: LLMServer) -> None:
     llm.api_key = "sk-new-key-of-the-server"
     (house.folder / "key").write_text("sk-old")
     provider(house, api_key="${file:key}")
@@ -317,7 +317,7 @@ async def test_secrets_in_files_are_read_anew(house: House, llm: LLMServer) -> N
     assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
 
 
-async def test_what_has_changed_is_told_and_what_needs_a_restart(house: House) -> None:
+async def test_a_reload_reports_changes_and_what_needs_a_restart(house: House) -> None:
     house.config["personas"] = {"pirate": {"prompt": "Arr."}, "nun": {"prompt": "Peace."}}
     await house.open()
     house.config["personas"] = {"Pirate": {"prompt": "Ahoy."}, "poet": {"prompt": "O!"}}
@@ -334,14 +334,14 @@ async def test_what_has_changed_is_told_and_what_needs_a_restart(house: House) -
         " storage.dedupe_days = 3",
         "needs a restart: storage.durability, nats.port, nats.password, nats.subjects.chat",
     ]
-    # Until then it is said each time.
+    # Each reload reports this until then.
     assert (await house.reload()).lines == changes.lines[-1:]
     house.config["nats"] = {"port": 0}
     house.config["storage"] = {"dedupe_days": 3}
     assert (await house.reload()).lines == ["nothing has changed"]
 
 
-async def test_a_service_without_a_file_takes_up_one_that_has_appeared(
+async def test_a_service_without_a_file_reads_one_that_was_created_since(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.app import App
@@ -355,7 +355,7 @@ async def test_a_service_without_a_file_takes_up_one_that_has_appeared(
     assert (await house.reload()).lines == ["personas: pirate added"]
 
 
-async def test_reloads_that_are_asked_for_at_once_come_one_after_the_other(house: House) -> None:
+async def test_concurrent_reloads_run_one_after_the_other(house: House) -> None:
     await house.open()
     house.config["personas"] = {"pirate": {"prompt": "Arr."}}
     house.file.write_text(tomlkit.dumps(house.config))
@@ -368,7 +368,7 @@ async def test_reloads_that_are_asked_for_at_once_come_one_after_the_other(house
     ]
 
 
-async def test_a_reload_and_the_end_of_the_service_do_not_meet(
+async def test_a_reload_does_not_run_while_the_service_stops(
     house: House, llm: LLMServer, other: LLMServer
 ) -> None:
     await house.open()
@@ -405,7 +405,7 @@ async def test_a_drain_after_a_reload_takes_as_long_as_the_new_settings_say(
     assert (await house.bot.ask("one", request_id="1"))["content"] == "other: one"
 
 
-async def test_the_embedded_model_runs_on_until_it_is_not_wanted_any_more(house: House) -> None:
+async def test_the_embedded_model_runs_until_a_reload_removes_it(house: House) -> None:
     house.config["default_provider"] = "local"
     house.config["providers"] = {"local": {"max_tokens": 4}}
     await house.open()

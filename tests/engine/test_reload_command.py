@@ -42,7 +42,7 @@ def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.Completed
 
 
 class Service:
-    """A `rosey-llm run` and what it says."""
+    """A running `rosey-llm run` and its output."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -56,7 +56,7 @@ class Service:
         return self.process.stdout.readline()
 
     def logged(self, text: str) -> str:
-        """The next line of its log that has this text."""
+        """Return the next line of its log that contains this text."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if text in line:
@@ -99,7 +99,7 @@ def running(folder: Path, *arguments: str) -> Iterator[Service]:
         yield service
 
 
-def test_sighup_takes_up_the_file_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+def test_sighup_applies_the_file_and_refuses_one_with_an_error(tmp_path: Path) -> None:
     file = configured(tmp_path)
     with running(tmp_path) as service:
         configured(tmp_path, PIRATE)
@@ -128,7 +128,7 @@ def test_a_sighup_before_the_service_is_ready_waits_for_it(tmp_path: Path) -> No
         service.logged("The configuration was reloaded: nothing has changed")
 
 
-def test_many_sighups_are_all_heeded_and_none_ends_the_service(tmp_path: Path) -> None:
+def test_many_sighups_are_all_handled_and_none_ends_the_service(tmp_path: Path) -> None:
     configured(tmp_path)
     with running(tmp_path) as service:
         for number in range(20):
@@ -163,7 +163,7 @@ def test_a_sighup_while_it_drains_does_not_end_it(tmp_path: Path) -> None:
         assert chat.stdout.read().endswith("Hello Hello\n")
 
 
-def test_the_log_level_is_taken_up(tmp_path: Path) -> None:
+def test_a_reload_applies_the_log_level(tmp_path: Path) -> None:
     configured(tmp_path, '[log]\nlevel = "error"\n')
     with running(tmp_path) as service:
         service.signal(signal.SIGHUP)  # says nothing
@@ -259,7 +259,7 @@ def orders(folder: Path) -> list[tuple[str]]:
 
 
 def stop_between_two_commits(service: Service, folder: Path) -> None:
-    """SIGSTOP, where it does not keep everybody else from writing."""
+    """Send SIGSTOP at a moment at which the service does not lock the database."""
     for _ in range(100):
         service.signal(signal.SIGSTOP)
         until_stopped(service.process.pid)
@@ -272,7 +272,7 @@ def stop_between_two_commits(service: Service, folder: Path) -> None:
 
 
 def until_stopped(pid: int) -> None:
-    """The signal takes its time, and each thread stops by itself."""
+    """Wait until every thread has stopped; the signal takes time."""
     deadline_s = time.monotonic() + 20
     while {_state(task) for task in Path(f"/proc/{pid}/task").iterdir()} != {"T"}:
         assert time.monotonic() < deadline_s
@@ -293,7 +293,7 @@ def until_placed(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def test_a_service_whose_terminal_has_gone_drains(tmp_path: Path) -> None:
+def test_a_service_drains_when_its_terminal_is_closed(tmp_path: Path) -> None:
     configured(tmp_path)
     pid, terminal = pty.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""What is too old is erased in the background."""
+"""Retention: expired messages are erased in the background."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def settings(days: int = 0, **by_channel: int) -> Settings:
     return parse({"storage": table, "default_provider": "scripted"}, Path("/nowhere"))
 
 
-def told(path: Path, times: int = 1) -> None:
-    """Something of each age in each channel; the words say which."""
+def write_messages(path: Path, times: int = 1) -> None:
+    """Write messages of each age to each channel; their text says which."""
     now_ms = time.time_ns() // 1_000_000
     path.parent.mkdir(exist_ok=True)
     with closing(Archive(path)) as archive:
@@ -58,7 +58,7 @@ def left(path: Path) -> set[str]:
 
 
 async def until_clean(path: Path) -> None:
-    """Until something was erased and all remains of it were cleaned up."""
+    """Wait until rows were erased and the files cleaned."""
     async with asyncio.timeout(20):
         while True:
             with closing(open_reader(path)) as connection:
@@ -73,7 +73,7 @@ def test_without_days_everything_is_kept() -> None:
     assert retention.scopes(settings(0, **{"#a": 0}).storage, 0) == []
 
 
-def test_a_channel_with_days_of_its_own_is_no_part_of_the_others() -> None:
+def test_a_channel_with_its_own_days_has_its_own_scope() -> None:
     found = retention.scopes(settings(30, **{"#week": 7, "#kept": 0}).storage, 100 * DAY_MS)
     assert found == [
         Scope(channel="#week", before_ms=93 * DAY_MS),
@@ -81,9 +81,9 @@ def test_a_channel_with_days_of_its_own_is_no_part_of_the_others() -> None:
     ]
 
 
-async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Path) -> None:
+async def test_a_service_erases_expired_messages_and_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "data" / "chat.db"
-    told(path, times=BATCH)
+    write_messages(path, times=BATCH)
     assert files_containing(path.parent, "weekx010")
     with closing(open_reader(path)) as connection:
         seal = verification.verify(connection).seal
@@ -100,10 +100,10 @@ async def test_a_service_erases_what_is_too_old_and_leaves_no_trace(tmp_path: Pa
         assert verification.verify(connection, seal).erased == 3 * 2 * BATCH
 
 
-async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reload_applies_new_days(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "POLL_S", 0.05)
     path = house.folder / "data" / "rosey-llm.db"
-    told(path)
+    write_messages(path)
     await house.open()
     await house.bot.ask("Hello", "#others")
     assert len(left(path)) == 11
@@ -115,10 +115,10 @@ async def test_a_reload_takes_new_days_up(house: House, monkeypatch: pytest.Monk
     assert "weekx010" in left(path)
 
 
-async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
-    """Rows are erased, and the process ended before anything was cleaned up."""
+async def test_a_sweep_that_a_crash_cut_off_is_finished(tmp_path: Path) -> None:
+    """Rows were erased, and the process ended before the files were cleaned."""
     path = tmp_path / "chat.db"
-    told(path)
+    write_messages(path)
     with closing(Archive(path)) as archive:
         scope = Scope(channel="#week")
         rows = erasure.find(archive.connection, scope, 0, 10**9).rows[:3]
@@ -136,12 +136,12 @@ async def test_a_sweep_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
         assert len(hits.fetchall()) == 1
 
 
-async def test_an_order_in_the_middle_of_a_sweep_is_carried_out_and_the_sweep_goes_on(
+async def test_a_request_during_a_sweep_is_carried_out_and_the_sweep_continues(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "POLL_S", 0.05)
     path = house.folder / "data" / "rosey-llm.db"
-    told(path, times=4 * BATCH)
+    write_messages(path, times=4 * BATCH)
     house.config["storage"] = {"retention_days": 5}
     await house.open()
     process = await asyncio.create_subprocess_exec(

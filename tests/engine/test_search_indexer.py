@@ -50,7 +50,7 @@ def behind(path: Path) -> int:
         return index.behind
 
 
-async def test_it_feeds_what_is_written_and_leaves_when_it_is_told(tmp_path: Path) -> None:
+async def test_the_indexer_indexes_new_rows_until_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "rosey-llm.db"
     database = Database(path)
     await database.open()
@@ -72,7 +72,7 @@ async def test_it_feeds_what_is_written_and_leaves_when_it_is_told(tmp_path: Pat
         assert found.fetchone()[0] == 151
 
 
-async def test_it_says_once_that_it_cannot_and_nothing_else_suffers(
+async def test_a_failing_indexer_is_logged_once_and_disturbs_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "rosey-llm.db"
@@ -95,7 +95,7 @@ def indexers() -> list[str]:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-async def test_a_service_has_one_where_it_is_configured(house: House, wanted: bool) -> None:
+async def test_a_service_has_an_indexer_if_configured(house: House, wanted: bool) -> None:
     house.config["storage"] = {"search_index": wanted}
     await house.open()
     assert len(indexers()) == wanted

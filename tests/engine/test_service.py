@@ -23,7 +23,7 @@ from tests.fakes.llm_server import LLMServer
 
 
 class Gate:
-    """A script for the provider that waits to be let through, one call at a time."""
+    """A provider script whose calls wait until the test lets them through."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -57,7 +57,7 @@ class Gate:
 
 
 def defect(path: Path, when: str) -> None:
-    """From now on the engine crashes whenever it keeps such a history row."""
+    """Make the engine crash whenever it stores such a history row."""
     connection = sqlite3.connect(path)
     connection.execute(
         f"CREATE TRIGGER defect BEFORE INSERT ON history WHEN {when}"
@@ -147,7 +147,7 @@ async def test_a_failed_turn_raises_its_code_and_leaves_the_window() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\0b", "x" * 65537])
-async def test_what_is_no_message_is_refused(text: str) -> None:
+async def test_an_invalid_message_is_refused(text: str) -> None:
     async with LLMService(ScriptedProvider()) as service:
         with pytest.raises(LLMError) as caught:
             await service.chat(text)
@@ -262,7 +262,7 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
 
 
 class Stuck(LLMProvider):
-    """A provider that heeds no cancellation, until it is let go."""
+    """A provider that ignores cancellation until it is released."""
 
     kind = "stuck"
 
@@ -328,7 +328,7 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
         with pytest.raises(LLMError) as caught:
             await service.chat("x", "sick")
         assert caught.value.code == "suspended"
-    # The trial after the rest succeeds once the defect is gone, and lifts the suspension.
+    # Once the defect is gone, the trial after the pause succeeds and ends the suspension.
     monkeypatch.setattr(restarts, "SUSPENSION_S", 0.0)
     connection = sqlite3.connect(path)
     connection.execute("DROP TRIGGER defect")
@@ -343,7 +343,7 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
     ]
 
 
-async def test_more_channels_than_may_be_resident_leave_memory_the_longest_idle_first(
+async def test_beyond_the_resident_limit_the_longest_idle_channels_are_passivated(
     tmp_path: Path,
 ) -> None:
     limits = {"resident_limit": 2, "passivate_after_s": 3600.0, "snapshot_interval_s": 3600.0}
@@ -384,7 +384,7 @@ async def test_a_full_engine_answers_busy_and_drops_nothing(
     assert len(answered) + len(refused) == 6
 
 
-async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
+async def test_a_passivated_actor_is_freed_without_the_garbage_collector(
     tmp_path: Path,
 ) -> None:
     limits = {"resident_limit": 1, "passivate_after_s": 3600.0, "snapshot_interval_s": 3600.0}
@@ -403,7 +403,7 @@ async def test_an_actor_that_is_let_go_is_free_without_the_garbage_collector(
             gc.enable()
 
 
-async def test_a_stop_while_the_channel_rests_holds_for_the_turn_that_waits(
+async def test_a_stop_while_the_channel_is_suspended_stops_the_waiting_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restarts, "CRASH_LIMIT", 0)
@@ -444,7 +444,7 @@ async def test_a_waiting_command_of_another_version_ends_as_internal_and_the_res
             await service.chat("again", request_id="new")
 
 
-async def test_orders_of_commands_are_carried_out(tmp_path: Path) -> None:
+async def test_requests_of_other_processes_are_carried_out(tmp_path: Path) -> None:
     path = tmp_path / "rosey-llm.db"
     async with LLMService(ScriptedProvider(), database=path) as service:
         await service.chat("my secret is 42", username="mallory")

@@ -1,4 +1,4 @@
-"""The engine in process, used in ways it was not made for: each is told, and none sticks."""
+"""Misuse of `LLMService`: each is reported, and leaves no lasting damage."""
 
 from __future__ import annotations
 
@@ -52,19 +52,21 @@ async def test_a_wrong_argument_is_an_invalid_request_that_names_it(
 
 
 @pytest.mark.parametrize("name", [3, "\ud800"])
-async def test_a_persona_that_is_no_text_is_an_invalid_request(name: Any) -> None:
+async def test_a_persona_that_is_not_text_is_an_invalid_request(name: Any) -> None:
     async with LLMService(ScriptedProvider()) as service:
         with pytest.raises(LLMError, match=r"^persona: ") as caught:
             await service.set_persona(name)
     assert caught.value.code == "invalid_request"
 
 
-async def test_who_has_no_name_is_called_user() -> None:
+async def test_a_caller_without_a_name_is_called_user() -> None:
     async with LLMService(ScriptedProvider()) as service:
         assert (await service.chat("hi", username="")).username == "User"
 
 
-async def test_a_database_in_use_is_told_and_tried_again_by_the_next_call(tmp_path: Path) -> None:
+async def test_a_database_in_use_is_reported_and_tried_again_by_the_next_call(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "chat.db"
     second = LLMService(ScriptedProvider(), database=path)
     async with LLMService(ScriptedProvider(), database=path):
@@ -75,7 +77,9 @@ async def test_a_database_in_use_is_told_and_tried_again_by_the_next_call(tmp_pa
         assert (await second.chat("hi")).content == "You said: hi"
 
 
-async def test_a_database_that_is_none_is_told_to_all_and_may_be_mended(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_reported_to_all_callers_and_may_be_repaired(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "chat.db"
     path.write_text("This is a letter, not a database.\n" * 100)
     service = LLMService(ScriptedProvider(), database=path)
@@ -150,7 +154,7 @@ async def test_a_caller_that_leaves_during_the_start_does_not_end_it() -> None:
     await service.aclose()
 
 
-def test_another_event_loop_is_refused_and_not_waited_in() -> None:
+def test_another_event_loop_is_refused_at_once() -> None:
     service = LLMService(ScriptedProvider(script=_echo))
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(service.chat("hi"))

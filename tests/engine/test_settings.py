@@ -27,7 +27,7 @@ def problem(tmp_path: Path, text: str) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def test_the_example_file_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_file_has_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     example = loading.load(EXAMPLE)
@@ -49,13 +49,13 @@ def missing_keys(record: Any, values: dict[str, Any], path: str = "") -> list[st
     return missing
 
 
-def test_the_example_file_has_every_key() -> None:
+def test_the_shipped_file_has_every_key() -> None:
     text = EXAMPLE.read_text()
     values = tomllib.loads(text)
     assert missing_keys(Settings(), values) == ["personas"]
     assert "[personas.pirate]" in text
     for name, section in values["providers"].items():
-        # A key without a default stands as a comment.
+        # A key without a default is a comment.
         part = text.split(f"[providers.{name}]")[1].split("\n[")[0]
         for field in dataclasses.fields(registry.find(name).Config):
             assert field.name in section or f"# {field.name} = " in part + text, field.name
@@ -124,13 +124,13 @@ def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_path_and_the_expectation(
+def test_an_error_names_the_key_and_what_was_expected(
     tmp_path: Path, text: str, expected: str
 ) -> None:
     assert expected in problem(tmp_path, text)
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="cannot be read"):
         loading.load(tmp_path / "none.toml")
 
@@ -199,13 +199,13 @@ def test_paths_start_at_the_files_folder_or_at_home(
     assert "model_path" not in loaded.provider_table("small")
 
 
-def test_a_path_that_is_not_set_stays_so(tmp_path: Path) -> None:
+def test_an_empty_path_stays_empty(tmp_path: Path) -> None:
     loaded = loading.parse({"providers": {"local": {"model_path": ""}}}, tmp_path)
     assert loaded.nats.credentials == loaded.nats.tls_ca == ""
     assert loaded.provider_table("local")["model_path"] == ""
 
 
-def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "rosey-llm.toml"
     file.write_bytes(b"name = '\xff'")
     with pytest.raises(CannotStart) as caught:
@@ -213,7 +213,7 @@ def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
     assert str(caught.value) == f"{file}: not UTF-8: invalid start byte at byte 8"
 
 
-def test_a_persona_of_ones_own_replaces_a_built_in_one_in_any_case(tmp_path: Path) -> None:
+def test_a_configured_persona_replaces_a_built_in_one_in_any_case(tmp_path: Path) -> None:
     loaded = loading.parse({"personas": {"CONCISE": {"prompt": "Hm."}}}, tmp_path)
     personas = Personas(loaded.personas)
     assert personas.get("concise")[1].prompt == "Hm."
@@ -272,7 +272,7 @@ def test_the_environments_key_is_for_the_default_address_of_its_kind_alone(
     assert "from-env" not in repr(loaded)
 
 
-async def test_a_missing_key_is_asked_for_where_it_would_be_read(
+async def test_the_error_for_a_missing_key_says_where_to_set_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -289,7 +289,7 @@ async def test_a_missing_key_is_asked_for_where_it_would_be_read(
     ]
 
 
-def test_a_key_from_the_environment_that_cannot_be_sent_is_told_at_the_start(
+def test_a_key_from_the_environment_that_cannot_be_sent_is_reported_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "two\nlines")

@@ -56,7 +56,7 @@ def test_the_shipped_file_goes_into_the_wheel_to_where_init_looks_for_it() -> No
     assert ROOT / destination == example.PACKAGED
 
 
-def test_empty_answers_come_to_the_defaults(tmp_path: Path) -> None:
+def test_empty_answers_give_the_defaults(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", said="\n" * 20)
     assert done.returncode == 0
     assert (tmp_path / "rosey-llm.toml").read_text() == SHIPPED
@@ -117,7 +117,7 @@ def test_an_address_becomes_a_provider_of_its_own(tmp_path: Path) -> None:
         ("ollama\n\n\nperhaps\n", "expected yes or no"),
     ],
 )
-def test_a_wrong_answer_in_a_pipe_is_said_and_nothing_is_written(
+def test_a_wrong_answer_in_a_pipe_is_reported_and_nothing_is_written(
     tmp_path: Path, said: str, problem: str
 ) -> None:
     command = ["init", "-o", str(tmp_path / "new.toml")]
@@ -155,7 +155,7 @@ def test_a_person_is_asked_again_and_ctrl_c_leaves_no_file(tmp_path: Path) -> No
     assert files(tmp_path) == []
 
 
-def test_a_file_that_is_there_is_kept_unless_force_is_given(tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_unless_force_is_given(tmp_path: Path) -> None:
     file = tmp_path / "rosey-llm.toml"
     file.write_text("name = 'mine'\n")
     file.chmod(0o640)
@@ -178,13 +178,13 @@ def test_a_link_is_followed_and_a_device_is_refused(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "pipe is not a plain file.\n")
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", "--defaults", "-o", "no/where.toml")
     assert done.returncode == 1
     assert done.stderr == "no/where.toml was not written: No such file or directory.\n"
 
 
-def test_a_write_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "rosey-llm.toml"
     file.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -209,14 +209,14 @@ OLD: dict[str, Any] = {
 
 
 def convert(folder: Path, old: object) -> tuple[dict[str, Any], Result]:
-    """What it comes to, without a process of its own."""
+    """Convert `old` in this process; return the new file's values and the result."""
     file = folder / "config.json"
     file.write_text(json.dumps(old))
     done = CliRunner().invoke(main, ["config", "convert", str(file)])
     return tomllib.loads(done.stdout), done
 
 
-def test_the_configuration_of_the_plugin_is_carried_over(tmp_path: Path) -> None:
+def test_the_configuration_of_the_plugin_is_converted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(OLD))
     done = rosey(tmp_path, "config", "convert", "config.json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -233,7 +233,7 @@ def test_the_configuration_of_the_plugin_is_carried_over(tmp_path: Path) -> None
     assert done.stdout.count("# ") > SHIPPED.count("# ") - 5
 
 
-def test_an_empty_configuration_comes_to_the_defaults(tmp_path: Path) -> None:
+def test_an_empty_configuration_gives_the_defaults(tmp_path: Path) -> None:
     values, done = convert(tmp_path, {})
     assert values == tomllib.loads(SHIPPED)
     assert done.stderr == ""
@@ -346,7 +346,7 @@ def test_a_key_in_a_file_need_not_be_there_when_the_configuration_is_converted(
         ({"a\x1b[31mb": 1}, "a[31mb: left out: unknown key"),
     ],
 )
-def test_what_cannot_be_carried_over_is_named_and_the_rest_is_carried_over(
+def test_a_value_that_cannot_be_converted_is_named_and_the_rest_is_converted(
     tmp_path: Path, old: dict[str, Any], note: str
 ) -> None:
     values, done = convert(tmp_path, old | {"name": "kept"})
@@ -366,7 +366,7 @@ def test_a_file_that_is_no_configuration_ends_with_3(tmp_path: Path, content: by
     assert files(tmp_path) == ["config.json"]
 
 
-def test_a_json_file_of_something_else_comes_to_nothing(tmp_path: Path) -> None:
+def test_a_json_file_of_something_else_is_refused(tmp_path: Path) -> None:
     _, done = convert(tmp_path, {"compilerOptions": {}})
     assert done.exit_code == 1
     assert "Is it the plugin's configuration?" in done.stderr
@@ -382,7 +382,7 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, why: 
     assert done.stderr == f"{name}: cannot be read: {why}\n"
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"name": "kept"}')
     done = rosey(tmp_path, "config", "convert", "config.json")
     assert tomllib.loads(done.stdout)["name"] == "kept"

@@ -1,6 +1,6 @@
 """A database with a secret in every place that can hold text, and processes that die erasing it.
 
-python -m tests.engine.told_secrets TEMPLATE FOLDER    dies while erasing, at many points
+python -m tests.engine.told_secrets TEMPLATE FOLDER    is killed while erasing, at many points
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What systemd hears of `rosey-llm run`, on a real datagram socket; and the files in docs/."""
+"""`rosey-llm run` notifies systemd on a real datagram socket; and the service files in docs/."""
 
 from __future__ import annotations
 
