@@ -123,7 +123,7 @@ class Settings:
     """The whole configuration. `providers` holds each provider's table, checked, but not converted.
 
     Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
-    Provider modules are searched in that folder, too.
+    A provider's module may be in that folder, too.
     """
 
     name: str = "rosey-llm"
