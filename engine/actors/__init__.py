@@ -1,1 +1,1 @@
-"""Who answers: one actor per channel and what it knows."""
+"""The actors, one per channel: mailbox, conversation, turns, and the supervisor over them."""

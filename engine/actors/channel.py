@@ -1,6 +1,6 @@
-"""A channel's actor: its mailbox, its conversation, and one turn at a time.
+"""The actor of a channel: it takes commands from its mailbox and carries out one at a time.
 
-Its task lives only while there is work. A turn goes through phases, each durable before the next:
+Its task exists only while there is work. A turn goes through phases, each durable before the next:
 accepted, attempted, settled, published (`storage/mailboxes.py` says what a crash leaves of each).
 """
 
@@ -36,12 +36,12 @@ STORAGE_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatus:
-    """What is visible of a channel's actor from outside; times are wall-clock milliseconds.
+    """A channel's actor as seen from outside; times are wall-clock milliseconds.
 
     doing: the name of the running command ("Chat", "Reset", ...), running since `doing_since_ms`.
-    waiting: how many commands wait behind it, the oldest accepted at `oldest_ms`.
-    turns: how many turns have ended since the actor was spawned.
-    suspended_s: for how many seconds more the actor is suspended.
+    waiting: the number of commands that wait behind it, the oldest accepted at `oldest_ms`.
+    turns: the number of turns that have ended since the actor was spawned.
+    suspended_s: the seconds until the actor's suspension ends; 0.0 if it is not suspended.
     """
 
     channel_id: str
@@ -56,10 +56,11 @@ class ChannelStatus:
 class ChannelActor:
     """An actor that carries out the commands of one channel, one turn at a time.
 
-    Outsiders `tell`, `stop` and `drain` it; nothing outside reaches into it.
+    Other parts `tell`, `stop` and `drain` it; none reads or changes its state.
 
-    on_done: called once for each command that has left the actor.
-    suspendable: False for an actor that makes one completion; its crashes are not its channel's.
+    on_done: called once for each command that the actor has finished.
+    suspendable: False for an actor that makes one completion; its crashes do not suspend the
+        channel.
     """
 
     __slots__ = (
@@ -98,16 +99,16 @@ class ChannelActor:
         self._draining = False
         self._task: asyncio.Task[None] | None = None
 
-    # What outsiders call.
+    # Called by other parts.
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs and nothing waits."""
+        """Whether no turn runs and no command waits."""
         return self._task is None
 
     @property
     def at_rest(self) -> bool:
-        """Whether the actor is idle and was never suspended, or has recovered since."""
+        """Whether the actor is idle and not suspended, or a turn has succeeded since it was."""
         return self._task is None and not self._restarts.suspended
 
     @property
@@ -121,7 +122,7 @@ class ChannelActor:
         return self._turn.envelope if self._turn else None
 
     def has(self, request_id: str) -> bool:
-        """Return whether this request waits here, or is being carried out."""
+        """Return whether this request waits in the mailbox or is being carried out."""
         current = self.current
         return request_id in self._mailbox or (
             current is not None and current.request.request_id == request_id
@@ -140,11 +141,11 @@ class ChannelActor:
         )
 
     def set_limits(self, limit: int, limit_bytes: int) -> None:
-        """Set new limits of the mailbox."""
+        """Set the limits of the mailbox."""
         self._mailbox.set_limits(limit, limit_bytes)
 
     def suspend_until(self, until_ms: int) -> None:
-        """Restore a suspension from before a restart of the service; 0 is none."""
+        """Restore a suspension from before a restart of the service; 0 means none."""
         self._restarts.suspend_until(until_ms)
 
     def check_room(self, size_bytes: int) -> None:
@@ -167,32 +168,35 @@ class ChannelActor:
         return self._turn is not None and self._turn.stop()
 
     def erase(self, request_ids: Collection[str]) -> None:
-        """Erase these commands: the outcome of each is `cancelled`, nothing else of it is kept."""
+        """Erase these commands: the outcome of each is `cancelled`, and nothing else is kept."""
         self._mailbox.erase(request_ids)
         if self._turn is not None and self._turn.envelope.request.request_id in request_ids:
             self._turn.erase()
 
     def forget(self) -> None:
-        """Drop the cached conversation, also one being read now: the history was changed."""
+        """Drop the cached conversation, even if it is being read now: the history was changed."""
         self._cache.forget()
 
     async def snapshot(self) -> None:
-        """Store the conversation; on return it is committed up to its state at the call."""
+        """Commit a snapshot of the conversation as it is at the call."""
         await self._cache.snapshot()
 
     def drain(self) -> asyncio.Task[None] | None:
-        """Finish the running turn and take no other; return the task that does so, if any."""
+        """Take no more commands; return the task that finishes the running turn, None if idle."""
         self._draining = True
         if self._task is not None and self._pausing:
-            self._task.cancel()  # no turn is running
+            self._task.cancel()  # it only waits; no turn is running
         return self._task
 
     async def leave(self) -> None:
-        """After the drain: what waits is on disk; a sender whose command is not is told so."""
+        """Empty the mailbox after the drain, and refuse the commands that could not be stored.
+
+        The others are on disk and continue after a restart.
+        """
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
 
-    # One turn after the other.
+    # One turn after another.
 
     async def _run(self) -> None:
         if wait_s := self._restarts.suspended_for_s():
@@ -207,11 +211,11 @@ class ChannelActor:
         self._task = None
 
     def _take(self) -> None:
-        """Take the next command out of the mailbox."""
+        """Take the next command from the mailbox as the running turn."""
         self._turn = RunningTurn(self._mailbox.take(), self._context, self._cache)
 
     async def _carry_through(self, turn: RunningTurn) -> None:
-        """Run a turn until it succeeds: its attempts are counted on disk, and they end."""
+        """Repeat a turn until it succeeds; after MAX_ATTEMPTS its outcome is a failure."""
         while True:
             try:
                 await self.handle(turn)
@@ -223,7 +227,7 @@ class ChannelActor:
             else:
                 await self._restarts.succeeded()
                 return
-            self._cache.drop()  # it may be ahead of what was committed; history has the truth
+            self._cache.drop()  # it may be ahead of the committed history
             await self._pause(pause_s)
 
     async def _pause(self, pause_s: float) -> None:
@@ -232,7 +236,7 @@ class ChannelActor:
         self._pausing = False
 
     async def handle(self, turn: RunningTurn) -> None:
-        """Carry out one turn, from a command on its way to disk to its published outcome."""
+        """Carry out one turn: wait for acceptance, count the attempt, run, settle, publish."""
         row_id = await self._accepted(turn.envelope)
         if row_id is None:
             return
@@ -256,8 +260,8 @@ class ChannelActor:
     async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
         """Count this attempt on disk, before the provider is called; return its number.
 
-        0 means that the command has been settled already. The first attempt of a command that need
-        not wait was counted when it was accepted.
+        0 means that the command is settled already. For a command that did not have to wait, the
+        first attempt was counted when it was accepted.
         """
         if turn.attempted:
             turn.attempted = False
@@ -273,7 +277,7 @@ class ChannelActor:
         return await turn.run()
 
     async def _accepted(self, envelope: Envelope) -> int | None:
-        """Wait until the command is stored; return its mailbox row, None if there is no turn."""
+        """Wait until the command is stored; return its mailbox row id, None if no turn follows."""
         request = envelope.request
         try:
             acceptance = await envelope.accepted
@@ -314,10 +318,10 @@ class ChannelActor:
         )
 
     async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | None:
-        """Commit the turn; return None if another outcome has ended the command meanwhile.
+        """Commit the turn; return None if the command has got another outcome meanwhile.
 
-        An answer has cost time and money: it is kept until the disk takes it. Repeating a doubtful
-        commit is safe, since it takes effect only while the mailbox row exists.
+        An answer has cost time and money, so this tries again until the disk takes it. Repeating a
+        commit that may have succeeded is safe: it has an effect only while the mailbox row exists.
         """
         request = turn.envelope.request
         while True:

@@ -1,4 +1,4 @@
-"""What all actors share: the store, the way out, the observer, and the settings of turns."""
+"""The parts that all actors share: database, sink, observer, and the settings of turns."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from storage.writer.database import Database
 
 @dataclass(slots=True)
 class ActorContext:
-    """The surroundings of every actor of one engine.
+    """The parts that every actor of one engine uses.
 
-    turn_settings: those of the turns to come; a reload replaces them as a whole.
+    sink: where outcomes leave the engine.
+    turn_settings: the settings of new turns; a reload replaces them as a whole.
     """
 
     database: Database

@@ -22,9 +22,11 @@ LaneAction = Callable[[Request], Coroutine[None, None, None]]
 
 
 class ControlLane:
-    """Carries out commands in tasks of its own; if one fails, its sender is told.
+    """Carries out commands that must not wait, each in its own task.
 
-    tasks: those that are running.
+    If one fails, its sender gets a refusal.
+
+    tasks: the tasks that are running.
     """
 
     def __init__(
@@ -38,11 +40,11 @@ class ControlLane:
         return len(self.tasks)
 
     def join(self, request: Request) -> None:
-        """Send the outcome of a request that still waits to this sender, too."""
+        """Add this sender to a request that still waits; both get its outcome."""
         self._spawn(request, self._join)
 
     def stop(self, request: Request) -> None:
-        """Stop the answer that is being written at this moment."""
+        """Stop the answer that the channel's actor is writing now."""
         self._spawn(request, self._stop)
 
     def _spawn(self, request: Request, action: LaneAction) -> None:
@@ -56,7 +58,7 @@ class ControlLane:
             await action(request)
         except StorageUnavailable as exc:
             code, error, retry_after_s = "busy", str(exc), 5.0
-        except Exception:  # the edge of a task that is never awaited
+        except Exception:  # the edge of a task that no code awaits
             log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
         else:
             return
@@ -89,7 +91,7 @@ class ControlLane:
         )
         settled = await self._context.database.write(find)
         if settled is None:
-            # Only the turn that ran when the stop came: another may have begun since.
+            # Stop only the turn that ran when the stop came: another may have begun since.
             stopped = bool(actor and actor.current is target and actor.stop())
             settled = await self._settle_stop(request, stopped=stopped)
         self._context.sink.publish(settled)

@@ -1,4 +1,4 @@
-"""What a channel knows: its persona and the window of its conversation. Pure state, no I/O."""
+"""A channel's conversation: its persona and the messages in its window. Pure state, no I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from storage.history import Kind
 
 
 class SmallerWindow(ValueError):
-    """A snapshot lacks messages that would be shown now."""
+    """A snapshot was taken with a smaller window, so it lacks messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A user's message and the answer it got."""
+    """A user's message and its answer."""
 
     username: str
     message: str
@@ -30,11 +30,15 @@ class Exchange:
 
 @dataclass(slots=True)
 class Conversation:
-    """State as history gives it up to row `upto`; it changes only by what history has committed.
+    """The state of a channel after its history row `upto`; only committed rows change it.
 
-    `persona` is None until the channel switches for the first time. The `messages` of its window
-    are packed: thousands of channels are in memory, few of them speak at a time, and a prompt is
-    made of JSON anyway. Username, message and answer are a line each: JSON strings have no breaks.
+    window: the most messages it holds; only whole pairs of message and answer are kept.
+    persona: None until the channel switches its persona for the first time.
+    messages: the number of messages in the window.
+
+    The exchanges are packed into bytes, three lines each (username, message, answer), every line a
+    JSON string, which has no line breaks. That saves memory with thousands of channels, most of
+    them quiet, and prompts are made of JSON anyway.
     """
 
     window: int
@@ -45,17 +49,17 @@ class Conversation:
 
     @property
     def encoded(self) -> list[EncodedExchange]:
-        """The exchanges, oldest first, ready for a prompt."""
+        """The exchanges as JSON strings for a prompt, oldest first."""
         lines = iter(self._packed.split(b"\n"))
         return list(zip(lines, lines, lines, strict=False))
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """For whoever reads them, oldest first."""
+        """The exchanges as texts, oldest first."""
         return [Exchange(*map(orjson.loads, exchange)) for exchange in self.encoded]
 
     def answered(self, username: str, message: str, answer: str) -> None:
-        """A turn ended with an answer. The window holds whole pairs, the newest ones."""
+        """Add a message and its answer; drop the oldest pairs if the window is full."""
         self._packed += b"%b\n%b\n%b\n" % _encoded(username, message, answer)
         self.messages += 2
         if (surplus := (self.messages - self.window + 1) // 2) > 0:
@@ -68,7 +72,7 @@ class Conversation:
     def replay(self, rows: Iterable[tuple[Kind, str | None, str, str | None]]) -> None:
         """Apply history rows (kind, username, content, persona), oldest first.
 
-        A message counts only where its answer stands right behind it.
+        A message counts only if the next row is its answer.
         """
         asked: tuple[str, str] | None = None
         for kind, username, content, persona in rows:
@@ -87,16 +91,16 @@ class Conversation:
             asked = None
 
     def encode(self) -> bytes:
-        """The body of a snapshot."""
+        """Return the body of a snapshot."""
         exchanges = b",".join([b"[%b]" % b",".join(exchange) for exchange in self.encoded])
         persona = orjson.dumps(self.persona)
         return b'{"window":%d,"persona":%b,"exchanges":[%b]}' % (self.window, persona, exchanges)
 
     @classmethod
     def decode(cls, body: bytes, window: int) -> Conversation:
-        """A snapshot's body, back as state.
+        """Return the conversation in a snapshot's body, cut to `window`.
 
-        ValueError where it is damaged, SmallerWindow where it was taken with one.
+        Raises ValueError if the body is damaged, SmallerWindow if its window was smaller.
         """
         try:
             values = orjson.loads(body)
@@ -104,9 +108,9 @@ class Conversation:
             for username, message, answer in values["exchanges"]:
                 conversation.answered(_text(username), _text(message), _text(answer))
         except (TypeError, KeyError, ValueError) as exc:
-            raise ValueError(f"its snapshot is damaged ({exc})") from exc
+            raise ValueError(f"the snapshot is damaged ({exc})") from exc
         if values.get("window", 0) < window:
-            raise SmallerWindow("its snapshot was taken with a smaller window")
+            raise SmallerWindow("the snapshot was taken with a smaller window")
         return conversation
 
 

@@ -1,6 +1,6 @@
-"""What an actor remembers: its channel's conversation, read when needed, and its snapshots.
+"""The conversation that an actor keeps in memory: loaded when needed, snapshotted when changed.
 
-History is the truth. Memory may be dropped at any time, and is then read anew.
+The history is the truth: the cache may be dropped at any time, and is then loaded again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger("rosey_llm.channel")
 
 
 class ConversationCache:
-    """Belongs to one actor."""
+    """The cached conversation of one channel; used by its actor only."""
 
     __slots__ = ("_channel_id", "_conversation", "_database", "_forgotten", "_snapshot_upto")
 
@@ -32,13 +32,13 @@ class ConversationCache:
 
     @property
     def changed(self) -> bool:
-        """Whether the conversation has gone on since its latest snapshot."""
+        """Whether the conversation has changed since its latest snapshot."""
         return self._conversation is not None and self._conversation.upto > self._snapshot_upto
 
     async def conversation(self, window: int) -> Conversation:
-        """Loaded from snapshot and history where it is not in memory.
+        """Return the conversation, loaded from snapshot and history if it is not in memory.
 
-        One that was kept for another window is read anew: a greater one shows more of history.
+        If `window` has changed, it is loaded again: a larger window shows more of the history.
         """
         if self._conversation is not None and self._conversation.window == window:
             return self._conversation
@@ -46,28 +46,28 @@ class ConversationCache:
             forgotten = self._forgotten
             conversation, snapshot_upto = await self._load(window)
             if forgotten == self._forgotten:
-                break  # else it may hold what was erased in the meantime
+                break  # otherwise it may hold messages that were erased meanwhile
         self._conversation, self._snapshot_upto = conversation, snapshot_upto
         return conversation
 
     def apply(self, rows: Iterable[Row], upto: int) -> None:
-        """Take up what has been committed, just as a restart would read it."""
+        """Apply committed rows, exactly as a load after a restart would."""
         if self._conversation is not None:
             self._conversation.replay((r.kind, r.username, r.content, r.persona) for r in rows)
             self._conversation.upto = upto
 
     def drop(self) -> None:
-        """It may be ahead of what was committed, or wrong."""
+        """Remove the conversation from memory: it may be ahead of the history, or wrong."""
         self._conversation = None
 
     def forget(self) -> None:
-        """The history was changed: what is known of it, or being read just now, is read anew."""
+        """Load the conversation again, even one being loaded now: the history was changed."""
         self._conversation = None
         self._snapshot_upto = 0
         self._forgotten += 1
 
     async def snapshot(self) -> None:
-        """Store the conversation; on return it is committed up to where it stood at the call."""
+        """Commit a snapshot of the conversation as it is at the call, if it has changed."""
         conversation = self._conversation
         if conversation is None or not self.changed:
             return
@@ -84,7 +84,7 @@ class ConversationCache:
             self._snapshot_upto = max(self._snapshot_upto, upto)
 
     async def _load(self, window: int) -> tuple[Conversation, int]:
-        """The conversation as it stands on disk, and how far its snapshot reaches."""
+        """Return the conversation on disk, and the history row up to which its snapshot goes."""
         load = partial(snapshots.load, name=self._channel_id, max_messages=window)
         loaded = await self._database.write(load)
         conversation = Conversation(window)
@@ -94,7 +94,7 @@ class ConversationCache:
             except ValueError as exc:
                 wrong = not isinstance(exc, SmallerWindow)
                 level = logging.WARNING if wrong else logging.DEBUG
-                log.log(level, "Channel %.80r is read from its history: %s", self._channel_id, exc)
+                log.log(level, "Channel %.80r is loaded from history: %s.", self._channel_id, exc)
                 loaded = await self._database.write(partial(load, trust_snapshot=False))
         conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)
         conversation.upto = loaded.upto

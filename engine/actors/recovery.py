@@ -1,4 +1,4 @@
-"""What an earlier run left in the store: outcomes to publish, and commands that still wait."""
+"""Recovery of what an earlier process left: unpublished outcomes and waiting commands."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ log = logging.getLogger("rosey_llm.supervisor")
 
 
 async def publish_committed(context: ActorContext) -> None:
-    """Publish the outcomes that were committed but perhaps not published."""
+    """Publish the outcomes that were committed but may not have been published."""
     for outcome in await context.database.write(mailboxes.unpublished):
         context.sink.publish(outcome)
 
 
 async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
-    """Return a waiting command as its actor takes it.
+    """Return the envelope of a waiting command.
 
-    A command that cannot be read (a newer version may have accepted it) gets a failure as its
-    outcome, and None is returned.
+    Returns None if the command cannot be read (a newer version may have accepted it); its outcome
+    is then a failure.
     """
     try:
         command, trace = records.decode(row.body), records.decode_trace(row.body)
     except (KeyError, TypeError, ValueError) as exc:
-        log.error("A waiting command cannot be read: %r", exc)
+        log.error("Cannot read a waiting command of channel %.80r: %r", row.channel, exc)
         await _fail(context, row)
         return None
     request = Request(row.channel, row.request_id, row.username, command, row.replies, trace)
@@ -45,7 +45,7 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
 
 
 async def _fail(context: ActorContext, row: Waiting) -> None:
-    text = "This message was accepted by another version, which this one cannot read."
+    text = "This message was accepted by another version of rosey-llm; this one cannot read it."
     failure = Failure(row.channel, row.request_id, "internal", text)
     now = now_ms()
     settle = partial(

@@ -14,14 +14,14 @@ from engine.config.settings import ChannelSettings
 from storage.errors import StorageUnavailable
 
 log = logging.getLogger("rosey_llm.supervisor")
-# These share a commit. More would hold up the commits of turns, and all be in memory together.
+# So many share a commit. More would delay the commits of turns, and need more memory at once.
 SNAPSHOTS_AT_ONCE = 64
 
 
 class ResidentActors:
-    """The channels' actors in memory, in the order in which they were last used.
+    """The channels' actors in memory, in the order of their last use.
 
-    Memory grows with the channels that are active: `run` stores idle ones and lets go of them.
+    `run` stores idle channels and removes them, so that memory grows only with active ones.
     """
 
     def __init__(self, limits: ChannelSettings, observer: TurnObserver) -> None:
@@ -29,7 +29,7 @@ class ResidentActors:
         self._limits_changed = asyncio.Event()
         self._observer = observer
         self._actors: dict[str, ChannelActor] = {}
-        self._last_used_s: dict[str, float] = {}  # the longest unused come first
+        self._last_used_s: dict[str, float] = {}  # by channel, the longest unused first
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -41,20 +41,20 @@ class ResidentActors:
         return self._actors.get(channel_id)
 
     def use(self, channel_id: str) -> ChannelActor | None:
-        """Return the channel's actor, if it is in memory, and note that it is used now."""
-        self._last_used_s.pop(channel_id, None)  # the dictionary keeps the order of last use
+        """Note that the channel is used now; return its actor, None if it is not in memory."""
+        self._last_used_s.pop(channel_id, None)  # so that it moves to the end
         self._last_used_s[channel_id] = time.monotonic()
         return self._actors.get(channel_id)
 
     def add(self, actor: ChannelActor) -> None:
-        """Take a new actor into memory, after `use` of its channel."""
+        """Add a new actor; call `use` for its channel first."""
         self._actors[actor.channel_id] = actor
         self._observer.activated(actor.channel_id)
 
     def statuses(self, idle: int) -> Iterator[tuple[ChannelStatus, float]]:
-        """Yield the channels that work, wait or rest, and `idle` others, last used first.
+        """Yield (status, seconds since the last use) of channels, the last used first.
 
-        With each: how many seconds ago it was last used.
+        These are all that work, wait or are suspended, and up to `idle` others.
         """
         now_s = time.monotonic()
         for channel_id, used_s in reversed(self._last_used_s.items()):
@@ -68,7 +68,7 @@ class ResidentActors:
             yield actor.status(), now_s - used_s
 
     def set_limits(self, limits: ChannelSettings) -> None:
-        """Use these limits from now on, for every mailbox and for memory."""
+        """Use these limits from now on, for every mailbox and for the actors in memory."""
         self._limits = limits
         for actor in self._actors.values():
             actor.set_limits(limits.mailbox_limit, limits.mailbox_limit_bytes)
@@ -82,17 +82,17 @@ class ResidentActors:
                 await self.snapshot_changed()
                 await self.passivate_idle()
             except StorageUnavailable:
-                log.debug("No snapshots while the database cannot be written.")
+                log.debug("Cannot store snapshots while the database cannot be written.")
 
     async def snapshot_changed(self) -> None:
-        """Store every conversation that has changed since its latest snapshot."""
+        """Store a snapshot of every conversation that has changed since its latest one."""
         changed = [actor for actor in self._actors.values() if actor.changed]
         for start in range(0, len(changed), SNAPSHOTS_AT_ONCE):
             group = changed[start : start + SNAPSHOTS_AT_ONCE]
             await asyncio.gather(*(actor.snapshot() for actor in group))
 
     async def passivate_idle(self) -> None:
-        """Store idle channels and let go of them; if there are too many, the longest unused."""
+        """Store and remove the channels that are idle for long; if too many, the longest unused."""
         before_s = time.monotonic() - self._limits.passivate_after_s
         for channel_id, used_s in list(self._last_used_s.items()):
             too_many = len(self._actors) > self._limits.resident_limit
@@ -100,8 +100,8 @@ class ResidentActors:
             if actor is None or not actor.idle or not (too_many or used_s <= before_s):
                 continue
             await actor.snapshot()
-            # A command that came during the await left a task or a newer time: check again, and
-            # leave with no await in between, or it would be told to an actor that is gone.
+            # A command that came during the await has left a task or a newer time. Check again and
+            # remove with no await in between, or a command could be told to a removed actor.
             unused = self._last_used_s.get(channel_id) == used_s
             if unused and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_used_s[channel_id]
@@ -109,12 +109,12 @@ class ResidentActors:
                 log.debug("Channel %.80r passivated.", channel_id)
 
     def clear(self) -> None:
-        """Let go of all actors: the engine ends."""
+        """Remove all actors: the engine ends."""
         self._observer.passivated("drain", len(self._actors))
         self._actors.clear()
 
     async def _pause(self) -> None:
-        """Wait as long as the limits say; new limits end the wait, they may ask for work now."""
+        """Wait until the next snapshots are due; new limits end the wait early."""
         self._limits_changed.clear()
         limits = self._limits
         pause_s = min(limits.snapshot_interval_s, limits.passivate_after_s / 2)

@@ -1,4 +1,4 @@
-"""When an actor may run again after a crash: back-off, suspension, and its end."""
+"""The rules for restarting a crashed actor: back-off, suspension, and the end of a suspension."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SUSPENSION_S = 60.0  # also the longest: a wall clock that is set back cannot ex
 
 
 class CrashHistory:
-    """The recent crashes of one actor; more than 5 within 60 s suspend it, then it tries once more.
+    """The recent crashes of one actor; more than 5 within 60 s suspend it for 60 s.
 
-    `suspended_until_ms` is wall-clock time, so that it means the same after a restart.
+    suspended_until_ms: wall-clock milliseconds, valid also after a restart; 0 if not suspended.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class CrashHistory:
         now = time.monotonic()
         self._times.append(now)
         too_many = len(self._times) > CRASH_LIMIT and now - self._times[0] <= WITHIN_S
-        # An actor that crashes in its trial after a suspension is suspended again at once.
+        # An actor that crashes in its first turn after a suspension is suspended again at once.
         if too_many or self.suspended_until_ms:
             self.suspended_until_ms = round((time.time() + SUSPENSION_S) * 1000)
             return SUSPENSION_S
-        # Jitter, so that channels that crashed together do not come back together.
+        # Jitter, so that channels that crashed together do not restart together.
         return float(0.05 * 2 ** len(self._times) * random.uniform(0.75, 1.25))  # noqa: S311
 
     def suspended_for_s(self) -> float:
@@ -49,10 +49,11 @@ class CrashHistory:
 
 
 class RestartPolicy:
-    """Tracks an actor's crashes and decides when it may run again.
+    """A record of an actor's crashes that decides when the actor may run again.
 
-    A non-suspendable actor (one raw completion) backs off too, but its suspension is not stored.
-    Nearly all actors never crash, and hold no crash history.
+    suspendable: False for an actor of one raw completion; it waits too, but nothing is stored.
+
+    Most actors never crash, and an actor that has not crashed holds no crash history.
     """
 
     __slots__ = ("_channel_id", "_context", "_crashes", "_suspendable")
@@ -73,13 +74,13 @@ class RestartPolicy:
         return self._crashes.suspended_for_s() if self._crashes else 0.0
 
     def suspend_until(self, until_ms: int) -> None:
-        """Restore a suspension from before a restart of the service; 0 is none."""
+        """Restore a suspension from before a restart of the service; 0 means none."""
         if until_ms:
             self._crashes = CrashHistory()
             self._crashes.suspended_until_ms = until_ms
 
     async def crashed(self) -> float:
-        """Note a crash, and store a suspension; return the seconds until the next attempt."""
+        """Note a crash, store a suspension if it leads to one; return the seconds to wait."""
         crashes = self._crashes = self._crashes or CrashHistory()
         pause_s = crashes.add()
         self._context.observer.crashed(self._channel_id)
@@ -98,6 +99,6 @@ class RestartPolicy:
         self._crashes = None
 
     async def _store(self, write: Write[None]) -> None:
-        # A suspension that cannot be stored holds all the same; only a restart forgets it.
+        # A suspension that cannot be stored still holds, until the service restarts.
         with contextlib.suppress(StorageUnavailable):
             await self._context.database.write(write)

@@ -1,4 +1,4 @@
-"""The command that an actor carries out as a turn, and that may be stopped or erased meanwhile."""
+"""The turn that an actor carries out now; it may be stopped or erased while it runs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from providers import trace
 
 
 class RunningTurn:
-    """The command that an actor carries out: `begin`, then `run`; after a crash both once more.
+    """A command that is carried out: `begin`, then `run`; after a crash, both again.
 
-    attempted: the attempt that is made now was counted already.
+    attempted: whether the next attempt is counted on disk already.
     started_ms: when the latest attempt began, in wall-clock milliseconds.
-    erased: the user erased this message; its outcome is `cancelled` whatever the model answers.
-    settling: its outcome is being committed, and nothing can stop it any more.
+    erased: whether the message was erased; its outcome is `cancelled` whatever the model answers.
+    settling: whether its outcome is being committed; it cannot be stopped any more.
     """
 
     def __init__(self, envelope: Envelope, context: ActorContext, cache: ConversationCache) -> None:
@@ -51,10 +51,10 @@ class RunningTurn:
         self._stopped = False
 
     def begin(self) -> None:
-        """Note that an attempt, which is counted on disk, begins."""
+        """Start an attempt that is counted on disk: note the time and tell the observer."""
         self.started_ms = now_ms()
         request, context = self.envelope.request, self._context
-        # The provider is told the sender's trace, unless an observer replaces it by its own span.
+        # The provider gets the sender's trace, unless an observer replaces it by its own span.
         trace.current.set(request.trace)
         provider = context.turn_settings.chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
@@ -69,16 +69,16 @@ class RunningTurn:
         return True
 
     def erase(self) -> None:
-        """Make `cancelled` the outcome, and keep nothing else of the command."""
+        """Make `cancelled` the outcome, and keep nothing of the command's content."""
         self.erased = True
         if self._generation is not None:
             self._generation.cut()
 
     def unless_erased(self, result: TurnResult) -> TurnResult:
-        """Return the result, or that of an erased command.
+        """Return the result, or `cancelled` if the command was erased.
 
         A command may be erased before its turn, while the model answers, and while its outcome
-        waits for the disk: this is asked before each commit, and once more after it.
+        waits for the disk. So this is called before each commit, and once more after it.
         """
         return turn_result.erased(self.envelope.request) if self.erased else result
 
@@ -159,6 +159,6 @@ class RunningTurn:
 
 
 def _persona_name(conversation: Conversation, settings: TurnSettings) -> str:
-    """Return the channel's persona; the default if it chose none, or its choice is gone."""
+    """Return the channel's persona; the default if it chose none, or one that no longer exists."""
     chosen = conversation.persona
     return chosen if chosen and chosen in settings.personas else settings.personas.default

@@ -1,4 +1,4 @@
-"""The supervisor: finds or spawns one actor per channel, bounds them all, and drains at the end."""
+"""The supervisor: finds or spawns the actor of each channel, limits them all, and drains them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ log = logging.getLogger("rosey_llm.supervisor")
 
 @dataclass(frozen=True, slots=True)
 class SupervisorStatistics:
-    """What the supervisor has in hand.
+    """The supervisor's current numbers.
 
     actors: channels in memory.
-    commands: commands that were told and whose turn has not ended.
-    waiting: those of them that are known to be stored.
-    recovered: whether `waiting` includes what an earlier process left.
+    commands: commands given to actors whose turn has not ended.
+    waiting: the commands among them that are known to be stored.
+    recovered: whether `waiting` includes the commands that an earlier process left.
     completions: raw completions in progress.
     """
 
@@ -47,7 +47,10 @@ class SupervisorStatistics:
 
 
 class Supervisor:
-    """Hands requests to their channels' actors; outcomes leave through the context's sink."""
+    """The owner of all actors: it gives each request to its channel's actor, within limits.
+
+    Outcomes leave through the context's sink.
+    """
 
     def __init__(self, context: ActorContext, limits: ChannelSettings) -> None:
         self._context = context
@@ -73,18 +76,18 @@ class Supervisor:
         )
 
     def channels(self, idle: int = 0) -> Iterator[tuple[ChannelStatus, float]]:
-        """Yield the channels that work, wait or rest, and `idle` others, last used first.
+        """Yield (status, seconds since the last use) of channels, the last used first.
 
-        With each: how many seconds ago it was last used.
+        These are all that work, wait or are suspended, and up to `idle` others.
         """
         return self.residents.statuses(idle)
 
-    # Commands in.
+    # Accept commands.
 
     def tell(self, request: Request) -> None:
-        """Hand a request to its channel's actor and return at once.
+        """Give a request to its channel's actor and return at once.
 
-        Raises Busy or Suspended if nothing was accepted.
+        Raises Busy or Suspended if it is not accepted.
         """
         try:
             self._tell(request)
@@ -95,7 +98,7 @@ class Supervisor:
     def _tell(self, request: Request) -> None:
         waiting = self.residents.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
-            # Sent again while it waits: it has its place already, however full the mailbox is.
+            # Sent again while it waits: it has its place already, even in a full mailbox.
             self._control_lane.join(request)
             return
         if self._draining:
@@ -111,7 +114,7 @@ class Supervisor:
         accepted_ms, at_once = now_ms(), actor.idle
         put = self._put(request, body, accepted_ms, attempts=int(at_once))
         accepted = self._context.database.write_soon(put)
-        # Noted at once, and not when the command's turn comes: that may be much later.
+        # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, request))
         self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
 
@@ -153,7 +156,7 @@ class Supervisor:
         actor.tell(envelope)
 
     def _actor(self, request: Request) -> ChannelActor:
-        """Return the channel's actor; a completion gets its own, it waits for no other message."""
+        """Return the channel's actor; a completion gets its own, so that it need not wait."""
         channel_id = request.channel_id
         if isinstance(request.command, Complete):
             actor = self._spawn(channel_id, suspendable=False)
@@ -173,8 +176,8 @@ class Supervisor:
         )
 
     def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
-        # A method, not a closure over the actor: an actor that is let go must be free at once, and
-        # not wait, in a cycle, for a collector that seldom comes.
+        # A method, not a closure over the actor: a reference cycle would keep a removed actor in
+        # memory until the garbage collector runs.
         self._commands -= 1
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
@@ -183,12 +186,12 @@ class Supervisor:
     # From start to drain.
 
     async def recover(self) -> None:
-        """Publish what was committed but perhaps not published, and continue what waits."""
+        """Publish outcomes that may not have been published, and continue waiting commands."""
         context = self._context
         self._suspended = await context.database.write(suspensions.load)
         await recovery.publish_committed(context)
         waiting = await context.database.write(mailboxes.waiting)
-        # All of them now, before anything else is awaited, so that the numbers always fit together.
+        # Count all of them before the next await, so that the numbers are always consistent.
         self._waiting = len(waiting)
         self._recovered = True
         context.observer.recovered(len(waiting))
@@ -199,10 +202,10 @@ class Supervisor:
             else:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
-            log.info("Continuing with %d commands accepted before the restart.", len(waiting))
+            log.info("Continuing %d commands that were accepted before the restart.", len(waiting))
 
     def erase(self, requests: Iterable[tuple[str, str]]) -> None:
-        """Erase these commands (channel, request id) in memory, whether they wait or run."""
+        """Erase these commands (channel, request id) in memory, waiting or running."""
         by_channel: dict[str, set[str]] = {}
         for channel_id, request_id in requests:
             by_channel.setdefault(channel_id, set()).add(request_id)
@@ -211,18 +214,18 @@ class Supervisor:
                 actor.erase(request_ids)
 
     def forget(self, channel_ids: Iterable[str]) -> None:
-        """Drop these channels' cached conversations: their history was changed."""
+        """Drop the cached conversations of these channels: their history was changed."""
         for channel_id in channel_ids:
             if actor := self.residents.get(channel_id):
                 actor.forget()
 
     def set_limits(self, limits: ChannelSettings) -> None:
-        """Use these limits from now on; what was accepted already stays accepted."""
+        """Use these limits from now on; commands accepted already stay accepted."""
         self._limits = limits
         self.residents.set_limits(limits)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let running turns finish within `timeout_s`; what waits stays in the durable mailbox."""
+        """Finish running turns within `timeout_s`; waiting commands stay in the durable mailbox."""
         self._draining = True
         actors = [*self.residents, *self._completions]
         running = {task for actor in actors if (task := actor.drain())} | self._control_lane.tasks
@@ -232,10 +235,10 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
             if late:
-                log.warning("%d turns did not end in time; they go on after a restart.", len(late))
+                log.warning("%d turns did not end in time; a restart continues them.", len(late))
         await asyncio.gather(*(actor.leave() for actor in actors))
         try:
             await self.residents.snapshot_changed()
         except StorageUnavailable as exc:
-            log.error("The last snapshots could not be stored: %s", exc)
+            log.error("Cannot store the last snapshots; the next start reads more history: %s", exc)
         self.residents.clear()

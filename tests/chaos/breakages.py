@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace as changed
 from typing import Any
@@ -105,13 +104,14 @@ def snapshot_ahead() -> None:
 def newest_first() -> None:
     """Take the newest command out of the mailbox first."""
 
-    def take(self: Mailbox) -> Envelope:
-        envelopes: deque[Envelope] = self._envelopes
-        envelope = envelopes.pop()
-        self._bytes -= envelope.size_bytes
-        return envelope
+    take = Mailbox.take
 
-    replace_attribute(Mailbox, "take", take)
+    def take_the_newest(self: Mailbox) -> Envelope:
+        if self._envelopes:
+            self._envelopes.rotate(1)
+        return take(self)
+
+    replace_attribute(Mailbox, "take", take_the_newest)
 
 
 def mailbox_forgotten() -> None:

@@ -1,4 +1,4 @@
-"""A mailbox is a queue that knows what waits in it, and an empty one keeps nothing."""
+"""Tests of the mailbox: a queue with limits, in which waiting requests can be found and erased."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.commands.request import Request
 from engine.errors import Busy
 
 LOOP = asyncio.new_event_loop()
-LOOP.close()  # a mailbox does not look at what it is for
+LOOP.close()  # a mailbox does not use the futures
 ACCEPTED: asyncio.Future[Acceptance] = asyncio.Future(loop=LOOP)
 
 
@@ -26,7 +26,7 @@ def envelope(request_id: str, size_bytes: int = 10, accepted_ms: int = 0) -> Env
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=40))
 def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
-    """A number puts an envelope of that size, None takes one."""
+    """`sizes`: a number puts an envelope of that size, None takes one."""
     mailbox, model = Mailbox(100, 10_000), deque[Envelope]()
     for number, size_bytes in enumerate(sizes):
         if size_bytes is not None:
@@ -34,9 +34,12 @@ def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
             mailbox.put(model[-1])
         elif model:
             assert mailbox.take() is model.popleft()
-        waiting = mailbox.statistics()
-        assert (waiting.waiting, len(mailbox)) == (len(model), len(model))
-        assert waiting.waiting_bytes == sum(each.size_bytes for each in model)
+        assert len(mailbox) == len(model)
+        mailbox.set_limits(100, sum(each.size_bytes for each in model) + 1)
+        mailbox.check_room(1)
+        if model:
+            with pytest.raises(Busy):
+                mailbox.check_room(2)
         assert mailbox.oldest_ms == (model[0].accepted_ms if model else None)
         ids = {each.request.request_id for each in model}
         assert all((f"r{n}" in mailbox) == (f"r{n}" in ids) for n in range(len(sizes)))
@@ -50,7 +53,7 @@ def test_nothing_can_be_taken_from_an_empty_mailbox() -> None:
         mailbox.take()
 
 
-def test_what_waits_in_one_mailbox_does_not_wait_in_another() -> None:
+def test_two_mailboxes_share_no_envelopes() -> None:
     one, other = Mailbox(2, 100), Mailbox(2, 100)
     one.put(envelope("r"))
     assert [len(other), "r" in other, other.oldest_ms] == [0, False, None]
@@ -66,7 +69,7 @@ def test_a_full_mailbox_says_how_many_are_ahead() -> None:
     assert refused.value.ahead == 2
 
 
-def test_a_large_command_fits_only_where_nothing_waits() -> None:
+def test_a_large_command_fits_only_into_an_empty_mailbox() -> None:
     mailbox = Mailbox(10, 100)
     mailbox.check_room(1000)
     mailbox.put(envelope("r1", size_bytes=60))
@@ -75,7 +78,7 @@ def test_a_large_command_fits_only_where_nothing_waits() -> None:
         mailbox.check_room(41)
 
 
-def test_what_is_voided_keeps_its_place_and_nothing_else() -> None:
+def test_an_erased_request_keeps_its_place_and_nothing_else() -> None:
     mailbox = Mailbox(10, 100)
     for request_id in ("r1", "r2", "r3"):
         mailbox.put(envelope(request_id))
