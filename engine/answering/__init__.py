@@ -1,1 +1,1 @@
-"""One question to the model: the prompt, the answer as it grows, and the turn's result."""
+"""Answering one command with a model: the prompt, the growing answer, and the turn's result."""

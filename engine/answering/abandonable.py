@@ -1,4 +1,4 @@
-"""Work that can be cut off, must end in time, and is left behind where it does neither."""
+"""A task with a deadline that can be cancelled, and is abandoned if it ignores both."""
 
 from __future__ import annotations
 
@@ -14,64 +14,67 @@ GRACE_S = 2.0
 
 
 class WorkCancelled(Exception):
-    """`cut` was called."""
+    """The work was ended by `cut`."""
 
 
 class DeadlineExceeded(Exception):
-    """The deadline passed."""
+    """The work did not end before its deadline."""
 
 
 class AbandonableTask(Generic[T]):
-    """Runs `work` in a task of its own.
+    """A task that runs `work` and is cancelled by `cut`, or after `deadline_s` seconds.
 
-    A task that does not heed its cancellation cannot be ended in Python; it is left behind, and
-    nobody waits for it or takes what it brings.
+    Python cannot end a task that ignores its cancellation. GRACE_S seconds later such a task is
+    abandoned: nothing waits for it, and its result is dropped.
     """
 
     def __init__(self, work: Coroutine[Any, Any, T], deadline_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(work)
-        self._over = loop.create_future()
-        self._task.add_done_callback(self._let_go)
+        self._released = loop.create_future()
+        self._task.add_done_callback(self._release)
         self._timer = loop.call_later(deadline_s, self._end, DeadlineExceeded)
-        self._why: type[WorkCancelled | DeadlineExceeded] | None = None
+        self._reason: type[WorkCancelled | DeadlineExceeded] | None = None
 
     def cut(self) -> bool:
-        """End the work; False where it has ended already."""
+        """Cancel the work; return False if it has ended already."""
         if self._task.done():
             return False
         self._end(WorkCancelled)
         return True
 
     async def result(self) -> T:
-        """What the work gives or raises; Cut or Overdue where it was ended."""
+        """Return what the work returns, or raise what it raises.
+
+        Raises WorkCancelled after `cut`, DeadlineExceeded after the deadline.
+        """
         ended = False
         try:
-            await self._over
+            await self._released
             ended = self._task.done()
         finally:
             self._timer.cancel()
             if not ended:
-                # Reached on our own cancellation, too: the work must not outlive its turn.
+                # Also reached when this coroutine is cancelled: the work must not outlive its turn.
                 self._task.cancel()
-                self._task.add_done_callback(_forget)
+                self._task.add_done_callback(_log_failure)
         if ended and not self._task.cancelled():
             return self._task.result()
-        raise self._why or WorkCancelled
+        raise self._reason or WorkCancelled
 
-    def _end(self, why: type[WorkCancelled | DeadlineExceeded]) -> None:
+    def _end(self, reason: type[WorkCancelled | DeadlineExceeded]) -> None:
         self._task.cancel()
-        if self._why is not None:  # who asks again does not give it more time
+        if self._reason is not None:  # a second call must not restart the grace period
             return
-        self._why = why
+        self._reason = reason
         self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._let_go)
+        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._release)
 
-    def _let_go(self, _: object = None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+    def _release(self, _: object = None) -> None:
+        if not self._released.done():
+            self._released.set_result(None)
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (exc := task.exception()):
-        log.debug("What was left behind ended with %r.", exc)
+        log.debug("An abandoned task failed: %r", exc)

@@ -1,4 +1,4 @@
-"""The growing answer on its way out: pieces gathered for a short while, numbered without gaps."""
+"""The buffer that sends a growing answer: a delta at each interval, numbered without gaps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_DELTA_BYTES = 64 * 1024
 
 
 class DeltaBuffer:
-    """Gathers what the model writes and hands it to the outlet every `interval_s` seconds."""
+    """A buffer that gathers the model's text and sends it as deltas every `interval_s` seconds."""
 
     def __init__(
         self, sink: OutcomeSink, channel_id: str, request_id: str, interval_s: float
@@ -33,13 +33,13 @@ class DeltaBuffer:
             self._timer = loop.call_later(self._interval_s, self._flush)
 
     def finish(self) -> None:
-        """Send what is left; the answer is whole."""
+        """Send the rest of the text and close: the answer is complete."""
         if not self._closed:
             self._flush()
             self.close()
 
     def close(self) -> None:
-        """Send nothing more, whatever is still added: the turn is over."""
+        """Send nothing more, and ignore later text: the turn is over."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -49,7 +49,7 @@ class DeltaBuffer:
         self._timer = None
         text = "".join(self._held)
         while text:
-            # A piece that cannot go out stays here, so that the numbers have no gap.
+            # A piece that cannot be sent stays in the buffer, so that the numbers have no gap.
             piece = text.encode()[:MAX_DELTA_BYTES].decode(errors="ignore")
             if not self._sink.delta(self._channel_id, self._request_id, self._index, piece):
                 break

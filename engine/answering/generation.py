@@ -1,4 +1,4 @@
-"""One question to the model: from the prompt to the turn's outcome."""
+"""The generation of one answer: builds the prompt, asks the providers, makes the turn's result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
 from engine.answering.prompt import EncodedExchange
 from engine.answering.provenance import Provenance
-from engine.answering.turn_result import TurnResult, asked
+from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Answer, Failure, OutcomeSink
@@ -31,11 +31,11 @@ NO_PERSONA = Persona(prompt="")
 
 
 class Generation:
-    """One question to the model, asked once; `cut` ends it from outside, as `cancelled`.
+    """One request to the model, made once with `run`; `cut` ends it with the code `cancelled`.
 
-    persona: its name and itself; None for no persona.
+    persona: (name, persona); None for no persona.
     exchanges: the window of the conversation; None for a raw completion, which takes only model,
-        temperature and length from a persona.
+        temperature and max_tokens from the persona.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Generation:
         self._cut = False
 
     def cut(self) -> bool:
-        """End it; False where it has come to its end already."""
+        """End the generation; return False if it has ended already."""
         if self._task is not None:
             return self._task.cut()
         self._cut = True
         return True
 
     async def run(self) -> TurnResult:
-        """The turn. Failures of the provider and a cut are outcomes; nothing else is caught."""
+        """Return the turn's result; a provider's failure or a cut is a result, not an exception."""
         started = self._began_s = time.monotonic()
         self._observer.model_asked(
             self._request, *self._settings.chain.primary.settled(self._options)
@@ -112,7 +112,7 @@ class Generation:
             try:
                 return await self._chat(exchanges)
             except ContextTooLong:
-                # Our estimate was too low for this model: show it half as much, then only this.
+                # Our estimate was too low for this model: halve the window, down to nothing.
                 if not exchanges or self._answer.content:
                     raise
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
@@ -165,7 +165,7 @@ class Generation:
                 deltas.add(self._answer.feed(piece))
                 if self._answer.full:
                     break
-        # Nobody counts the tokens of an answer that we cut.
+        # The provider reports no token counts for an answer that we cut off.
         completion = Completion(self._answer.content, self._writer[1], "length")
         return Answered(completion, self._writer[0], attempts=1, waited_s=0.0)
 
@@ -222,7 +222,9 @@ class Generation:
             latency_ms,
             details=self._provenance.details,
         )
-        return TurnResult(outcome, (asked(self._request, self._command, self._persona_name), row))
+        return TurnResult(
+            outcome, (user_row(self._request, self._command, self._persona_name), row)
+        )
 
     def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> TurnResult:
         request = self._request
@@ -237,7 +239,9 @@ class Generation:
             code=code,
             details=self._provenance.details,
         )
-        return TurnResult(outcome, (asked(self._request, self._command, self._persona_name), row))
+        return TurnResult(
+            outcome, (user_row(self._request, self._command, self._persona_name), row)
+        )
 
 
 def _options(command: Chat | Complete, persona: Persona) -> Options:

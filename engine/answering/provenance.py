@@ -1,4 +1,4 @@
-"""How an answer came about, for whoever asks later why the model said that."""
+"""The details that history keeps of an answer: what the model was shown, and how it was asked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from providers.encoded_prompt import EncodedPrompt
 
 
 class Provenance:
-    """Notes of one question to the model; `details` are what history keeps: what is known.
+    """A record of how one answer was made; `details` has what is known so far.
 
-    `persona` is whose text the model is shown, None where it is shown none.
+    persona: the persona whose prompt the model is shown; None if it is shown none.
     """
 
     def __init__(self, persona: Persona | None) -> None:
@@ -24,9 +24,9 @@ class Provenance:
             self._details["persona_version"] = persona.version
 
     def note_prompt(self, messages: EncodedPrompt, exchanges: int) -> None:
-        """What the model is shown: the last note is what it was shown in the end.
+        """Note the prompt; a later call replaces it (the prompt was made shorter).
 
-        `exchanges`: how many pairs of message and answer of the conversation are among it.
+        exchanges: the number of earlier pairs of message and answer in it.
         """
         self._details["exchanges"] = exchanges
         self._details["prompt_digest"] = prompt.digest(messages)
@@ -42,4 +42,4 @@ class Provenance:
 
     @property
     def details(self) -> Mapping[str, Any]:
-        return dict(self._details)  # work that was left behind may still take notes
+        return dict(self._details)  # a copy: an abandoned task may still add to it

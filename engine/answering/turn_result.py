@@ -1,4 +1,4 @@
-"""What a turn came to: the outcome to publish, and the history rows to keep with it."""
+"""The result of a turn: the outcome to publish, and the history rows to store with it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ ERASED = "This message was erased."
 
 
 class TurnResult(NamedTuple):
+    """A turn's outcome and its history rows."""
+
     outcome: Answer | Failure
     rows: tuple[Row, ...]
 
@@ -21,7 +23,7 @@ class TurnResult(NamedTuple):
 def done(
     request: Request, action: Action, text: str, kind: Kind, persona: str | None = None
 ) -> TurnResult:
-    """A command was carried out without a model."""
+    """Return the result of a command that was carried out without a model."""
     outcome = Answer(
         channel_id=request.channel_id,
         request_id=request.request_id,
@@ -34,21 +36,24 @@ def done(
 
 
 def failed(request: Request, exc: EngineError) -> TurnResult:
-    """A command could not be carried out. What the user wrote is kept all the same."""
+    """Return the result of a command that failed before a model was asked.
+
+    Its rows have what the user wrote, too.
+    """
     outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s)
     row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
     if isinstance(request.command, Chat | Complete):
-        return TurnResult(outcome, (asked(request, request.command), row))
+        return TurnResult(outcome, (user_row(request, request.command), row))
     return TurnResult(outcome, (row,))
 
 
 def erased(request: Request) -> TurnResult:
-    """A command was erased before its turn had ended: nothing of it is kept."""
+    """Return the result of a command that was erased before its turn ended."""
     outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
     return TurnResult(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
 
 
-def asked(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:
-    """What the user wrote."""
+def user_row(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:
+    """Return the history row with what the user wrote."""
     kind: Kind = "message" if isinstance(command, Chat) else "prompt"
     return Row(kind, request.request_id, request.username, command.text, persona)

@@ -1,4 +1,4 @@
-"""What holds for a turn from its start to its end: who is asked, as whom, within what limits."""
+"""The settings that a turn uses from start to end: providers, personas and limits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from providers.chain.chain import ProviderChain
 class TurnSettings:
     """The settings of one turn.
 
-    A turn reads them once, at its start, and `hold`s the chain until it has ended; a reload
-    replaces them as a whole for the turns after it.
+    A turn reads them once, at its start, and `hold`s the chain until it ends. A reload replaces
+    them as a whole, for later turns.
     """
 
     chain: ProviderChain

@@ -10,7 +10,7 @@ from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, Work
 
 
 async def stubborn(let_go: asyncio.Event) -> str:
-    """Heeds no cancellation."""
+    """Ignore every cancellation until `let_go` is set."""
     while not let_go.is_set():
         try:
             await let_go.wait()
@@ -19,7 +19,7 @@ async def stubborn(let_go: asyncio.Event) -> str:
     return "late"
 
 
-async def test_what_the_work_gives_or_raises_comes_through() -> None:
+async def test_the_works_result_or_exception_is_passed_on() -> None:
     async def fails() -> None:
         raise ValueError("no")
 
@@ -28,12 +28,12 @@ async def test_what_the_work_gives_or_raises_comes_through() -> None:
         await AbandonableTask(fails(), 60).result()
 
 
-async def test_a_cut_ends_the_work_and_comes_too_late_once_it_has_ended() -> None:
-    fenced = AbandonableTask(asyncio.sleep(60), 60)
-    assert fenced.cut()
+async def test_a_cut_ends_the_work_and_is_refused_once_it_has_ended() -> None:
+    task = AbandonableTask(asyncio.sleep(60), 60)
+    assert task.cut()
     with pytest.raises(WorkCancelled):
-        await fenced.result()
-    assert not fenced.cut()
+        await task.result()
+    assert not task.cut()
 
 
 async def test_the_deadline_ends_the_work() -> None:
@@ -42,31 +42,31 @@ async def test_the_deadline_ends_the_work() -> None:
 
 
 @pytest.mark.parametrize("cut", [True, False])
-async def test_work_that_heeds_nothing_is_left_behind(
+async def test_work_that_ignores_its_cancellation_is_abandoned(
     cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abandonable, "GRACE_S", 0.001)
     let_go = asyncio.Event()
-    fenced = AbandonableTask(stubborn(let_go), 60 if cut else 0.001)
+    task = AbandonableTask(stubborn(let_go), 60 if cut else 0.001)
     await asyncio.sleep(0)
     if cut:
-        fenced.cut()
+        task.cut()
     with pytest.raises(WorkCancelled if cut else DeadlineExceeded):
-        await fenced.result()
+        await task.result()
     let_go.set()
 
 
-async def test_who_cuts_again_and_again_does_not_keep_the_work_alive(
+async def test_repeated_cuts_do_not_keep_the_work_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(abandonable, "GRACE_S", 0.01)
     let_go = asyncio.Event()
-    fenced = AbandonableTask(stubborn(let_go), 60)
-    result = asyncio.create_task(fenced.result())
+    task = AbandonableTask(stubborn(let_go), 60)
+    result = asyncio.create_task(task.result())
     async with asyncio.timeout(20):
         while not result.done():
             await asyncio.sleep(0)
-            fenced.cut()
+            task.cut()
     with pytest.raises(WorkCancelled):
         await result
     let_go.set()
@@ -91,9 +91,11 @@ async def test_the_callers_own_cancellation_ends_the_work_and_is_not_swallowed()
         await ended.wait()
 
 
-async def test_work_that_fails_as_its_caller_is_cancelled_is_not_said_to_be_unheard_of() -> None:
-    said: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+async def test_an_exception_of_work_whose_caller_was_cancelled_is_not_reported_as_unretrieved() -> (
+    None
+):
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     go_on = asyncio.Event()
 
     async def work() -> None:
@@ -110,4 +112,4 @@ async def test_work_that_fails_as_its_caller_is_cancelled_is_not_said_to_be_unhe
     await asyncio.sleep(0)
     del task
     gc.collect()
-    assert said == []
+    assert reported == []

@@ -40,7 +40,7 @@ def test_the_bots_name_in_front_is_cut_off_however_the_answer_is_split(
 
 
 @given(st.lists(st.text(max_size=8), max_size=12), st.integers(1, 40))
-def test_what_was_shown_is_the_content_and_never_over_the_limit(
+def test_the_shown_pieces_are_the_content_and_within_the_limit(
     pieces: list[str], max_bytes: int
 ) -> None:
     shown, answer = whole([piece.encode(errors="ignore").decode() for piece in pieces], max_bytes)

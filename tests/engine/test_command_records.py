@@ -1,4 +1,4 @@
-"""A command in the durable mailbox, with and without the trace that it belongs to."""
+"""Tests of a command's JSON in the durable mailbox, with and without its trace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_command_and_its_trace_come_back_as_they_were(
     assert (records.decode(body), records.decode_trace(body)) == (command, trace)
 
 
-def test_what_an_earlier_version_has_accepted_is_read() -> None:
+def test_a_command_of_an_earlier_version_is_read() -> None:
     body = b'["Chat",{"text":"Hi","model":null,"persona":"concise"}]'
     assert records.decode(body) == Chat("Hi", persona="concise")
     assert records.decode_trace(body) is None

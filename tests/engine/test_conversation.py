@@ -26,7 +26,7 @@ def test_a_reset_clears_messages_and_keeps_the_persona() -> None:
     assert (conversation.messages, conversation.persona) == (0, "concise")
 
 
-def test_only_a_message_with_its_answer_right_behind_it_counts() -> None:
+def test_a_message_counts_only_if_the_next_row_is_its_answer() -> None:
     conversation = Conversation(10)
     conversation.replay(
         [
@@ -64,7 +64,7 @@ def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
 
 
 @given(said=EXCHANGES, window=st.integers(0, 12))
-def test_what_was_said_is_given_back_whatever_it_was(said: list[Exchange], window: int) -> None:
+def test_any_text_comes_back_as_it_was(said: list[Exchange], window: int) -> None:
     conversation = Conversation(window)
     for each in said:
         conversation.answered(each.username, each.message, each.answer)
@@ -82,7 +82,7 @@ def test_a_snapshot_gives_the_same_state(said: list[Exchange], persona: str | No
     assert Conversation.decode(conversation.encode(), 10) == conversation
 
 
-def test_a_snapshot_is_json_for_whoever_looks_at_it() -> None:
+def test_a_snapshot_is_readable_json() -> None:
     conversation = Conversation(10, persona="technical")
     conversation.answered("älice", 'a "q"', "a\nb")
     assert orjson.loads(conversation.encode()) == {

@@ -39,7 +39,7 @@ from engine.commands.records import (
         ("!chat reset", Chat("!chat reset")),
     ],
 )
-def test_a_line_is_a_command_only_where_all_of_it_has_a_commands_form(
+def test_a_line_is_a_command_only_if_the_whole_line_has_its_form(
     line: str, command: Command
 ) -> None:
     assert parse(line) == command

@@ -6,7 +6,7 @@ from engine.config.personas import BUILT_IN, Persona, Personas
 from engine.errors import UnknownPersona
 
 
-def test_the_four_personas_are_there_with_prompts_of_their_own() -> None:
+def test_the_four_built_in_personas_have_different_prompts() -> None:
     assert list(BUILT_IN) == ["default", "concise", "technical", "creative"]
     assert len({persona.prompt for persona in BUILT_IN.values()}) == 4
 
@@ -17,6 +17,6 @@ def test_names_are_matched_without_regard_to_case() -> None:
     assert "Concise" in personas
 
 
-def test_an_unknown_persona_names_those_there_are() -> None:
+def test_the_error_for_an_unknown_persona_lists_the_known_ones() -> None:
     with pytest.raises(UnknownPersona, match="There are: default, concise, technical, creative"):
         Personas().get("pirate")

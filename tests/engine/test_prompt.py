@@ -65,7 +65,7 @@ def test_the_token_budget_drops_the_oldest_pairs_first() -> None:
     assert [m.content[:2] for m in messages] == ["q2", "aa", "q3", "aa", "ne"]
 
 
-def test_the_new_message_is_there_even_where_nothing_else_fits() -> None:
+def test_the_new_message_is_there_even_if_nothing_else_fits() -> None:
     assert [m.content for m in build(exchanges(3), budget_tokens=1)] == ["Be kind.", "new"]
 
 
@@ -73,12 +73,12 @@ def test_one_speaker_has_no_name_in_front() -> None:
     assert [m.content for m in build(exchanges(1))][1:] == ["q0", "a0", "new"]
 
 
-def test_several_speakers_carry_their_names_and_the_bot_does_not() -> None:
+def test_with_several_speakers_messages_begin_with_names_and_answers_do_not() -> None:
     messages = build(exchanges(1, "alice"), username="bob")
     assert [m.content for m in messages][1:] == ["alice: q0", "a0", "bob: new"]
 
 
-def test_who_spoke_before_the_window_does_not_count_as_a_speaker() -> None:
+def test_a_user_who_spoke_before_the_window_does_not_count_as_a_speaker() -> None:
     said = [*exchanges(1, "bob"), *exchanges(4, "alice")]
     messages = build(said, max_messages=9)
     assert [m.content for m in messages][1:3] == ["q0", "a0"]

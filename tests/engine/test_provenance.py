@@ -1,4 +1,4 @@
-"""What history keeps of how an answer came about is what the model's server really saw."""
+"""Tests that the details of an answer in history match what the model's server received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def digest_of(messages: list[dict[str, Any]]) -> str:
 
 
 def details(house: House, kind: str) -> dict[str, Any]:
-    """Of the newest row of a kind."""
+    """Return the details of the newest row of a kind."""
     rows = house.rows("SELECT details FROM history WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
     found: dict[str, Any] = orjson.loads(rows[0]["details"])
     return found
@@ -58,7 +58,9 @@ async def test_settings_and_calls_are_noted_as_they_were_made(house: House, llm:
     assert noted["waited_ms"] >= 0
 
 
-async def test_a_failed_turn_says_whom_it_asked_and_what(house: House, llm: LLMServer) -> None:
+async def test_a_failed_turn_records_its_provider_and_its_prompt(
+    house: House, llm: LLMServer
+) -> None:
     await house.open()
     llm.plan(Behaviour(status=401))
     await house.bot.ask("Hello")

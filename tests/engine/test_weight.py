@@ -1,4 +1,4 @@
-"""What a channel weighs that is in memory and has nothing to do."""
+"""A test of the memory that an idle channel takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACTOR_BYTES = 900
 
 
 class Echo(LLMProvider):
-    """Answers with what it was told. One that remembers its calls would be weighed, too."""
+    """A provider that answers with the message and, unlike the scripted one, keeps no calls."""
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         return Completion(messages[-1].content.swapcase(), "echo")
@@ -37,7 +37,7 @@ class Echo(LLMProvider):
 
 
 class Awaited:
-    """An outlet that knows when as many outcomes have left as are awaited."""
+    """A sink that waits for a number of outcomes."""
 
     def __init__(self) -> None:
         self._missing = 0
@@ -70,7 +70,7 @@ def sink() -> Awaited:
 async def engine(sink: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
     tables = {
         "service": {"max_context_messages": 2 * TURNS},
-        # Nobody leaves memory before the test says so, however long it takes.
+        # No channel leaves memory before the test passivates it.
         "channels": {"resident_limit": 1, "snapshot_interval_s": 3600.0},
     }
     settings = parse(tables, tmp_path)
@@ -88,7 +88,7 @@ async def talk(engine: Engine, sink: Awaited, channels: Iterable[int]) -> None:
             text = f"{name} {turn} ".ljust(TEXT_BYTES, "x")
             engine.supervisor.tell(Request(name, f"r{turn}", "alice", Chat(text)))
         await sink.outcomes(len(names))
-    await engine.database.write(lambda _: None)  # the writer lets go of the commit before
+    await engine.database.write(lambda _: None)  # so that the writer frees the previous commit
 
 
 def traced_bytes() -> int:
@@ -96,7 +96,7 @@ def traced_bytes() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-async def test_an_idle_channel_weighs_little_more_than_what_was_said(
+async def test_an_idle_channel_takes_little_more_memory_than_its_messages(
     engine: Engine, sink: Awaited
 ) -> None:
     tracemalloc.start()
