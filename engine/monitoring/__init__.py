@@ -1,1 +1,1 @@
-"""What operators see of a running engine: logs, traces, metrics."""
+"""Monitoring of a running engine: logs, traces, metrics and health, for operators."""

@@ -1,4 +1,4 @@
-"""Where a running service says where its health and metrics are: a file beside its database."""
+"""The file beside the database in which a running service notes the address of its HTTP pages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from storage.sidecar import sidecar_path
 
 
 def file(database: Path) -> Path:
+    """Return the path of the address file."""
     return sidecar_path(database, ".http")
 
 
 def write(database: Path, url: str) -> None:
-    """For the eyes of the same user only. Raises OSError."""
+    """Write the address, readable by the same user only. Raises OSError."""
     path = file(database)
-    path.unlink(missing_ok=True)  # whoever may have made it, the new one is ours
+    path.unlink(missing_ok=True)  # an old file could belong to another user
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
         target.write(url + "\n")
 
 
 def read(database: Path) -> str | None:
-    """None where no service has said it. One that was killed leaves its file behind.
+    """Return the address; None if there is no file. A killed service leaves its file behind.
 
-    Raises PermissionError where only another user may know.
+    Raises PermissionError if only another user may read the file.
     """
     try:
         return file(database).read_text(encoding="ascii").strip() or None
@@ -35,7 +36,7 @@ def read(database: Path) -> str | None:
 
 
 def remove(database: Path, url: str) -> None:
-    """Unless another service has said by now where it is."""
+    """Remove the file, unless another service has written its own address meanwhile."""
     with contextlib.suppress(OSError):
         if read(database) == url:
             file(database).unlink()

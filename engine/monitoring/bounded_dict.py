@@ -1,4 +1,4 @@
-"""A dictionary that cannot grow without end, whoever chooses its keys."""
+"""A dictionary with a limited number of keys, for keys that users can choose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ V = TypeVar("V")
 
 
 class BoundedDict(Generic[K, V]):
-    """Gives each key a value made by `new`; once there are `limit`, all others share `other`'s."""
+    """A dictionary that makes missing values with `new`, up to `limit` keys.
+
+    After that, all new keys share the value of the key `other`.
+    """
 
     def __init__(self, new: Callable[[], V], limit: int, other: K) -> None:
         self._new = new

@@ -1,4 +1,4 @@
-"""One result for all who ask at about the same time: nobody can keep the engine busy by asking."""
+"""A result that is kept for a short time, so that frequent requests cannot keep the engine busy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Cached(Generic[T]):
-    """`make`s a result where the one there is older than `keep_s`; never two at once."""
+    """The result of `make`, made again if it is older than `keep_s` seconds; one call at a time."""
 
     def __init__(self, make: Callable[[], Awaitable[T]], keep_s: float) -> None:
         self._make = make
         self._keep_s = keep_s
         self._making = asyncio.Lock()
-        self._made: tuple[float, T] | None = None
+        self._made: tuple[float, T] | None = None  # (when, the result)
 
     async def get(self) -> T:
         async with self._making:

@@ -1,8 +1,8 @@
-"""Counts of what has happened since the process began, as plain numbers.
+"""The observer that counts commands, turns, tokens and more since the process began.
 
-Everything here is counted in the event loop, at the very moment at which the engine learns of it,
-so that a reader between two steps of the loop finds numbers that fit together. Only commits are
-counted in the database's thread. Rendering happens when a page is asked for.
+Each event is counted in the event loop at the moment at which the engine learns of it, so that all
+numbers read in one step of the loop are consistent. Only commits are counted in the database's
+thread. The counts are plain numbers; they are rendered when a page is requested.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANSWERED, CANCELLED = ("answered", ""), ("cancelled", "cancelled")
 
 
 class TokenCount:
-    """The tokens of one model: what it was shown and what it wrote, if its provider reports it."""
+    """The prompt and completion tokens of one model, as far as its provider reports them."""
 
     __slots__ = ("completion", "prompt")
 
@@ -59,9 +59,9 @@ class CommitCounts:
 
 
 class Counts(TurnObserver):
-    """Numbers of what has happened since the process began; they only grow.
+    """The counts of one process; they only grow.
 
-    commands: by result (`metrics/commands.py` has their meaning).
+    commands: by result (`metrics/commands.py` explains the results).
     turns: by outcome (answered, failed, cancelled) and code.
     tokens: by provider and model.
     model_seconds, first_piece_seconds: by provider.
@@ -75,8 +75,8 @@ class Counts(TurnObserver):
         self.turns: BoundedDict[tuple[str, str], TurnCount] = BoundedDict(
             TurnCount, CODES_LIMIT, ("failed", OTHER)
         )
-        for none_yet in (ANSWERED, CANCELLED, ("failed", "internal")):
-            self.turns[none_yet].number = 0
+        for always_there in (ANSWERED, CANCELLED, ("failed", "internal")):
+            self.turns[always_there].number = 0
         self.turn_seconds = {
             outcome: Histogram(LONG_SECONDS) for outcome in ("answered", "failed", "cancelled")
         }

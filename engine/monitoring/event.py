@@ -1,4 +1,4 @@
-"""An event as a log call says it: a name and fields, which stay one line whatever they hold."""
+"""A log event with a name and fields, and the escaping that keeps every log entry on one line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import orjson
 
 VALUE_LIMIT = 500
 _BARE = re.compile(r'[^\s"=\\]+')
-_PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{VALUE_LIMIT}}}")  # those that are ASCII
+_PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{VALUE_LIMIT}}}")  # the ASCII ones of _BARE
 
 
 class LogEvent:
-    """What a log call is given in place of a text: `log.info(Event("turn.answered", {...}))`.
+    """An event to log in place of a text: `log.info(LogEvent("turn.answered", {...}))`.
 
-    Fields without a value (None) are left out; texts longer than 500 characters are cut. As text,
-    and so with any formatter, it is its name and `key=value` for each field.
+    Fields that are None are left out; texts longer than 500 characters are cut. `str` of it, which
+    any formatter uses, is the name and then `key=value` for each field.
     """
 
     __slots__ = ("_fields", "name")
@@ -33,7 +33,7 @@ class LogEvent:
     def __str__(self) -> str:
         words = [self.name]
         for key, value in self._fields.items():
-            if type(value) is str and _PLAIN.fullmatch(value):  # nearly always, so this is the way
+            if type(value) is str and _PLAIN.fullmatch(value):  # the usual case, done fast
                 words.append(f"{key}={value}")
             elif value is not None:
                 words.append(f"{key}={shown(_cut(value))}")
@@ -41,14 +41,14 @@ class LogEvent:
 
 
 def one_line(text: str) -> str:
-    """`text` with everything escaped, as JSON does it, that could end a line or hide a part."""
+    """Return the text with every non-printable character escaped as in JSON."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def shown(value: Any) -> str:
-    """A field's value, in quotes where it would not be one word without them."""
+    """Return a field's value as text, in quotes if it is not a single word."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -77,9 +77,9 @@ def _cut(value: Any) -> Any:
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """One line of JSON. What cannot be JSON stands there as text."""
+    """Return one line of JSON; values that JSON does not have become texts."""
     try:
         line = orjson.dumps(values, default=str).decode()
-    except TypeError:  # half of a surrogate pair, or a number too large
+    except TypeError:  # half a surrogate pair, or a number that is too large
         line = orjson.dumps({key: one_line(str(value)) for key, value in values.items()}).decode()
     return one_line(line)

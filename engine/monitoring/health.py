@@ -1,4 +1,4 @@
-"""Whether the service could answer now, part by part, and what to do where it could not."""
+"""The health of a service: whether each of its parts works, and what to do if one does not."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ WRITE_KEPT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HealthPart:
-    """`detail` is for people: where it is not ok, what to do."""
+    """The state of one part; `detail` is for people and says what to do if it is not ok."""
 
     ok: bool
     detail: str
 
 
 class Health:
-    """`nats` tells of the connection, and is None for an engine without one."""
+    """The health of one engine.
+
+    stage: the stage of the service's life; set by the owner.
+    nats: returns the state of the connection; None for an engine without NATS.
+    """
 
     def __init__(self, engine: Engine, nats: Callable[[], HealthPart] | None) -> None:
         self.stage: Stage = "starting"
         self._engine = engine
         self._nats = nats
-        # To find out whether it can be written is to write; not for each who asks.
+        # Only a write shows whether the database can be written, so the result is kept a while.
         self._database = Cached(self._try_database, WRITE_KEPT_S)
 
     async def ready(self) -> dict[str, Any]:
-        """{"ready": ..., "parts": {part: {"ok": ..., "detail": ...}}}; within some 2 s."""
+        """Return {"ready": ..., "parts": {part: {"ok": ..., "detail": ...}}} within about 2 s."""
         parts = {"database": await self._database.get(), "service": self._service()}
         if self._nats is not None:
             parts["nats"] = self._nats()
@@ -51,14 +55,14 @@ class Health:
         match self.stage:
             case "starting":
                 return HealthPart(
-                    False, "It is starting; wait, or see its log for what it waits for."
+                    False, "It is starting. Wait, or see its log for what it waits for."
                 )
             case "draining":
-                return HealthPart(False, "It is stopping, and takes nothing more.")
+                return HealthPart(False, "It is stopping and takes no more messages.")
         return HealthPart(True, "It takes messages.")
 
     async def _try_database(self) -> HealthPart:
-        path, todo = self._engine.database.path, "Look at the disk and at [storage] path."
+        path, todo = self._engine.database.path, "Check the disk and [storage] path."
         try:
             async with asyncio.timeout(WRITE_LIMIT_S):
                 await self._engine.database.write(statistics.touch)
@@ -69,8 +73,8 @@ class Health:
         except TimeoutError:
             return HealthPart(
                 False,
-                f"{path} could not be written within {WRITE_LIMIT_S:g} s: another process has "
-                f"locked it, or the disk does not answer. {todo}",
+                f"Cannot write {path} within {WRITE_LIMIT_S:g} s: another process has locked it, "
+                f"or the disk does not answer. {todo}",
             )
         return HealthPart(True, str(path or "in memory"))
 
@@ -86,5 +90,5 @@ class Health:
         rests = ", ".join(f"{name} for {math.ceil(s)} s more" for name, s in resting.items())
         return HealthPart(
             False,
-            f"Each one failed too often and rests: {rests}. `rosey-llm check` says what is wrong.",
+            f"All failed too often and get no calls: {rests}. Run `rosey-llm check` to see why.",
         )

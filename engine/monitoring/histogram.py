@@ -1,4 +1,4 @@
-"""A histogram of plain numbers: cheap to add to, rendered only when somebody asks."""
+"""A histogram of plain numbers: adding a value is cheap; buckets are summed only when read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Histogram:
-    """`bounds` are the upper ends of its buckets, ascending; a value on a bound is below it."""
+    """A histogram with fixed buckets.
+
+    bounds: the upper bounds of the buckets, ascending; a value equal to a bound is in its bucket.
+    counts: the number of values in each bucket; one more bucket has all larger values.
+    """
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -25,7 +29,7 @@ class Histogram:
         self.sum += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, how many values up to it), the last one "+Inf", as Prometheus has it."""
+        """Return (upper bound, number of values up to it) as Prometheus does, "+Inf" last."""
         below, buckets = 0, []
         for bound, count in zip([*map(float, self.bounds), "+Inf"], self.counts, strict=True):
             below += count

@@ -1,4 +1,4 @@
-"""A small HTTP server for those who run the engine. It reads, and changes nothing."""
+"""A small HTTP server that shows read-only pages to operators."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 @dataclass(frozen=True, slots=True)
 class HttpPage:
+    """The content of a response."""
+
     body: bytes
     content_type: str = "application/json"
     status: int = 200
@@ -35,7 +37,12 @@ Pages = Mapping[str, Callable[[], Awaitable[HttpPage]]]
 
 
 class HttpServer:
-    """Answers GET for `pages`, by path. What goes wrong here is logged, and hurts nobody else."""
+    """A server that answers GET requests for `pages`, by path.
+
+    Its errors are logged and do not affect the engine.
+
+    url: where it listens; None if it does not.
+    """
 
     def __init__(self, settings: HttpSettings, pages: Pages) -> None:
         self._settings = settings
@@ -46,15 +53,15 @@ class HttpServer:
         self.url: str | None = None
 
     async def start(self) -> None:
-        """Listen on the port, or on the next free one; where none can be had, log and go on."""
+        """Listen on the port, or on the next free one; if none can be used, log an error."""
         try:
-            listening = await self._bound()
-        except (OSError, UnicodeError) as exc:  # also where a name is not found, or is none
+            listening = await self._listen()
+        except (OSError, UnicodeError) as exc:  # also if the host name is unknown or invalid
             wanted = f"{self._settings.host}:{self._settings.port}"
             log.error(
-                "No health and metrics: %s cannot be used (%s). Set [http] host and port.",
+                "No health and metrics: cannot listen on %s (%s). Set [http] host and port.",
                 wanted,
-                getattr(exc, "strerror", None) or str(exc) or "its name is not found in time",
+                getattr(exc, "strerror", None) or str(exc) or "its name was not found in time",
             )
             return
         await self._serve(listening)
@@ -71,7 +78,7 @@ class HttpServer:
     async def _serve(self, listening: socket.socket) -> None:
         app = web.Application(middlewares=[self._guard])
         for path, page in self._pages.items():
-            app.router.add_get(path, _answering(page))
+            app.router.add_get(path, _handler(page))
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -92,27 +99,27 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(connected, sock=listening)
 
-    async def _bound(self) -> socket.socket:
-        """A socket on the port asked for, or the next free one. Raises OSError."""
+    async def _listen(self) -> socket.socket:
+        """Return a socket on the configured port, or on the next free one. Raises OSError."""
         host, wanted = self._settings.host, self._settings.port
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(NAME_LIMIT_S):
             found = await loop.getaddrinfo(host, wanted, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
-        for port in _ports(wanted):
+        for port in _candidate_ports(wanted):
             try:
                 listening = socket.create_server((address[0], port), family=family)
             except OSError as exc:
                 if exc.errno != errno.EADDRINUSE:
                     raise
                 continue
-            self._say_where(str(address[0]), listening.getsockname()[1])
+            self._note_address(str(address[0]), listening.getsockname()[1])
             return listening
         raise OSError(errno.EADDRINUSE, f"no port is free from {wanted} upwards")
 
-    def _say_where(self, address: str, port: int) -> None:
+    def _note_address(self, address: str, port: int) -> None:
         ip = ipaddress.ip_address(address.partition("%")[0])
-        if ip.is_unspecified:  # on every address of the machine, and so on this one
+        if ip.is_unspecified:  # every address of the machine, this one among them
             address = "127.0.0.1" if ip.version == 4 else "::1"
         self.url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         if self._settings.port not in (0, port):
@@ -120,9 +127,8 @@ class HttpServer:
         self._is_loopback = ip.is_loopback
         if not ip.is_loopback:
             log.warning(
-                "Health and metrics are on %s, port %d: whoever can reach it can read them, "
-                "without a login. Set [http] host to 127.0.0.1, or let a proxy or a firewall "
-                "stand before it.",
+                "Health and metrics are on %s, port %d, without a login: all who can reach it can "
+                "read them. Set [http] host to 127.0.0.1, or put a proxy or a firewall in front.",
                 ip,
                 port,
             )
@@ -134,14 +140,14 @@ class HttpServer:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         if request.can_read_body:
-            request.protocol.close()  # what it sends is not even read
-            return web.Response(status=413, text="A request has no body here.\n")
-        if self._is_loopback and not self._is_for_us(request):
-            # A page in a browser on this machine, under a name that was made to point here.
-            return web.Response(status=421, text="Ask for localhost or 127.0.0.1.\n")
+            request.protocol.close()  # so that the body is not read
+            return web.Response(status=413, text="Send no body.\n")
+        if self._is_loopback and not self._host_is_allowed(request):
+            # A web page in a browser on this machine, whose host name was made to resolve to us.
+            return web.Response(status=421, text="Use localhost or 127.0.0.1 as the host.\n")
         return await handler(request)
 
-    def _is_for_us(self, request: web.Request) -> bool:
+    def _host_is_allowed(self, request: web.Request) -> bool:
         try:
             name = urlsplit(f"//{request.host}").hostname
         except ValueError:
@@ -150,24 +156,24 @@ class HttpServer:
 
 
 class _Refused(asyncio.Protocol):
-    """There are enough connections already."""
+    """A protocol that closes its connection at once: there are too many already."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
 
 
-def _answering(
+def _handler(
     page: Callable[[], Awaitable[HttpPage]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(_: web.Request) -> web.StreamResponse:
-        made = await page()
-        response = web.Response(body=made.body, status=made.status, headers=HEADERS)
-        response.headers["Content-Type"] = made.content_type
+        content = await page()
+        response = web.Response(body=content.body, status=content.status, headers=HEADERS)
+        response.headers["Content-Type"] = content.content_type
         response.enable_compression()
         return response
 
     return answer
 
 
-def _ports(wanted: int) -> Iterator[int]:
+def _candidate_ports(wanted: int) -> Iterator[int]:
     yield from range(wanted, min(wanted + PORTS_TRIED, 65536)) if wanted else (0,)

@@ -1,4 +1,4 @@
-"""The service's log: one line an event, as text for people or as JSON for programs."""
+"""The format of the service's log: one line per event, as text for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine.monitoring.stderr import StderrHandler
 
 
 class TextFormat(logging.Formatter):
-    """`2026-11-22T23:50:01.123Z info rosey_llm.channel turn.answered channel=#lobby ...`
+    """A formatter for people: `2026-11-22T23:50:01.123Z info rosey_llm.turn turn.answered ...`.
 
-    A trace follows on lines of its own, each indented, so that no line of it looks like an event.
+    A traceback follows on its own lines, each indented, so that none of them looks like an event.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -24,13 +24,16 @@ class TextFormat(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             exc = record.exc_info[1]
             line += f" exception={shown(f'{type(exc).__name__}: {exc}')}"
-        for each in _trace(self, record).splitlines():
+        for each in _traceback(self, record).splitlines():
             line += f"\n    {one_line(each)}"
         return line
 
 
 class JsonFormat(logging.Formatter):
-    """One object a line: ts, level, logger, then `event` with its fields, or `message`."""
+    """A formatter for programs: a JSON object per line.
+
+    Its keys are ts, level, logger, then `event` with the fields of the event, or `message`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         values: dict[str, Any] = {
@@ -42,22 +45,22 @@ class JsonFormat(logging.Formatter):
             values |= {"event": record.msg.name, **record.msg.fields}
         else:
             values["message"] = record.getMessage()
-        if trace := _trace(self, record):
-            values["exception"] = trace
+        if traceback := _traceback(self, record):
+            values["exception"] = traceback
         return as_json(values)
 
 
 def configure(settings: LogSettings) -> None:
-    """From here on this process logs to standard error, as the settings say."""
+    """Make this process log to standard error from now on, as the settings say."""
     root = logging.getLogger()
     if not any(isinstance(each, StderrHandler) for each in root.handlers):
-        # Where there is no standard error, its number may be that of any other file.
+        # Without a standard error, descriptor 2 may be any other file.
         root.addHandler(StderrHandler() if sys.stderr is not None else logging.NullHandler())
     apply(settings)
 
 
 def apply(settings: LogSettings) -> None:
-    """Log by other settings from now on, where `configure` was called; else this does nothing."""
+    """Log by these settings from now on; does nothing if `configure` was not called."""
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, StderrHandler):
@@ -70,7 +73,7 @@ def _time(created_s: float) -> str:
     return f"{seconds}.{int(created_s % 1 * 1000):03d}Z"
 
 
-def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info:
         parts.append(formatter.formatException(record.exc_info))

@@ -1,4 +1,4 @@
-"""How late the event loop is: the time that every answer, and the health page, waits as well."""
+"""The measurement of how late the event loop is; answers and pages are delayed by as much."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INTERVAL_S = 0.5
 
 
 async def measure(lag_seconds: Histogram) -> None:
-    """Note twice a second by how much a timer comes too late, until cancelled."""
+    """Record twice a second by how much a timer is late, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + INTERVAL_S

@@ -1,4 +1,4 @@
-"""What `$SRV.STATS` reports of the whole engine, besides the figures of each subject."""
+"""The statistics of the whole engine in the reply to `$SRV.STATS`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.monitoring.counts import Counts
 
 
 def micro_stats(statistics: SupervisorStatistics, counts: Counts) -> dict[str, Any]:
-    """Return channels in memory, commands in hand, turns by outcome, and tokens."""
+    """Return channels in memory, unfinished commands, turns by outcome, and tokens."""
     turns = dict.fromkeys(("answered", "failed", "cancelled"), 0)
     for (outcome, _), ended in counts.turns.items():
         turns[outcome] += ended.number

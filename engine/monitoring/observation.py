@@ -1,4 +1,4 @@
-"""Everything that can be seen of an engine, at one moment: what metrics and views are made of."""
+"""One consistent reading of all an engine's numbers, for the metrics and for `rosey-llm top`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.errors import StorageUnavailable
 from storage.statistics import StoreStatistics
 from storage.writer.database import Database
 
-if TYPE_CHECKING:  # an engine in process has no use for NATS
+if TYPE_CHECKING:  # an in-process engine does not import NATS
     from engine.traffic.connection import ConnectionStatistics
     from engine.traffic.publisher import PublisherStatistics
 
@@ -29,7 +29,7 @@ STORE_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class TrafficStatistics:
-    """What went over NATS; `received` counts the messages on the input subjects."""
+    """The numbers of the NATS traffic; `received` counts messages on the input subjects."""
 
     connection: ConnectionStatistics
     publisher: PublisherStatistics
@@ -38,10 +38,16 @@ class TrafficStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """`figures` is None where the database does not answer in time, `traffic` without NATS.
+    """An engine's numbers at one moment.
 
-    `channels` are those that work, wait or rest, and some idle ones, each with the seconds since it
-    was last spoken in. `failing` says why the database cannot be written.
+    at_ms: the moment, in wall-clock milliseconds.
+    channels: (status, seconds since the last use) of all channels that work, wait or are suspended,
+        and of some idle ones.
+    links: the current state of each provider, by its name.
+    counters: the totals of each provider, by its name.
+    figures: the store's numbers; None if the database did not answer in time.
+    failing: why the database cannot be written; None if it can.
+    traffic: None without NATS.
     """
 
     at_ms: int
@@ -62,13 +68,13 @@ async def observe(
     *,
     idle: int = 0,
 ) -> Observation:
-    """Look at `engine`, also at as many `idle` channels; within a second, whatever the disk does.
+    """Return the engine's numbers, with up to `idle` idle channels, within about a second.
 
-    The store is asked first. Its answer comes in the order of the commits, and what an earlier
-    commit brought has been counted by then; all the rest is read in the same step of the loop. So
-    the numbers of both sides fit together.
+    The store is read first. Its reply comes after those of all earlier commits, whose effects are
+    counted by then, and everything else is read in the same step of the event loop. So the numbers
+    of the store and of the engine are consistent.
     """
-    store = await _figures(engine.database)
+    store = await _read_store(engine.database)
     return Observation(
         at_ms=now_ms(),
         counts=counts,
@@ -82,14 +88,14 @@ async def observe(
     )
 
 
-async def _figures(database: Database) -> StoreStatistics | None:
+async def _read_store(database: Database) -> StoreStatistics | None:
     try:
         async with asyncio.timeout(STORE_LIMIT_S):
             for _ in range(STORE_ATTEMPTS):
                 try:
                     return await database.write(statistics.read)
                 except StorageUnavailable:
-                    # A neighbour's write failed; where the disk is full, reading goes on.
+                    # Another write of the same commit failed; reading works on a full disk, too.
                     await asyncio.sleep(0)
     except TimeoutError:
         pass

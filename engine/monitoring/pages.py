@@ -1,4 +1,4 @@
-"""Health, metrics and the view of `rosey-llm top`, as pages of a small HTTP server."""
+"""The HTTP pages of a service: health, metrics, and the data of `rosey-llm top`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ KEPT_S = 0.2
 
 
 class MonitoringPages:
-    """Of one service; `start` it early and `stop` it last. Neither raises.
+    """The HTTP pages of one service. Start them early and stop them last; neither raises.
 
-    `stage` is what the health page says of the service itself. `url` says where the pages are.
+    url: the address of the pages; None if they are not served.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class MonitoringPages:
         self._health = Health(engine, nats)
         self._metrics: PrometheusMetrics | None = None
         self._scraped = Cached(self._render, KEPT_S)
-        self._overview = Cached(self._look_over, KEPT_S)
-        self._began_ms = now_ms()
+        self._overview = Cached(self._build_overview, KEPT_S)
+        self._started_ms = now_ms()
         self._measuring: asyncio.Task[None] | None = None
         pages = {
             "/healthz": self._healthz,
@@ -68,7 +68,10 @@ class MonitoringPages:
         self._health.stage = stage
 
     async def start(self) -> None:
-        """The database must be ours by now: its folder gets the file that says where we are."""
+        """Serve the pages, and write their address into a file beside the database.
+
+        Call it once this process has the database's lock.
+        """
         self._measuring = asyncio.create_task(
             loop_lag.measure(self._counts.loop_lag_seconds), name="event-loop lag"
         )
@@ -79,7 +82,7 @@ class MonitoringPages:
             try:
                 address.write(self._database, self.url)
             except OSError as exc:
-                log.warning("`rosey-llm top` needs --url %s: %s", self.url, exc)
+                log.warning("`rosey-llm top` needs --url %s: no address file (%s)", self.url, exc)
 
     async def stop(self) -> None:
         if self._measuring is not None:
@@ -91,7 +94,7 @@ class MonitoringPages:
             await self._server.stop()
 
     async def _healthz(self) -> HttpPage:
-        """That it answers is the answer: the process and its event loop live."""
+        """Return a page that shows, by being served, that process and event loop work."""
         return HttpPage(orjson.dumps({"alive": True, "stage": self._health.stage}))
 
     async def _readyz(self) -> HttpPage:
@@ -99,7 +102,7 @@ class MonitoringPages:
         return HttpPage(orjson.dumps(found), status=200 if found["ready"] else 503)
 
     async def _render(self) -> HttpPage:
-        # Not before somebody asks: what it imports would make each start longer.
+        # Imported at the first request: it would make each start slower.
         from engine.monitoring.prometheus import CONTENT_TYPE, PrometheusMetrics
 
         if self._metrics is None:
@@ -109,7 +112,7 @@ class MonitoringPages:
     async def _top(self) -> HttpPage:
         return HttpPage(await self._overview.get())
 
-    async def _look_over(self) -> bytes:
+    async def _build_overview(self) -> bytes:
         return orjson.dumps(
             await top_page.build(
                 self._settings,
@@ -117,6 +120,6 @@ class MonitoringPages:
                 self._counts,
                 self._traffic,
                 self._health.stage,
-                self._began_ms,
+                self._started_ms,
             )
         )

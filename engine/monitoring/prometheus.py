@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format, made when somebody asks for them."""
+"""The metrics page in Prometheus' text format, rendered on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = (process, channels, commands, providers, storage, nats)
 
 
 class ObservationCollector(Collector):
-    """Gives a look as metric families; it is asked only between `render`'s own steps."""
+    """A collector that turns an observation into metric families; `render` sets and clears it."""
 
     def __init__(self) -> None:
         self.observation: Observation | None = None
@@ -31,7 +31,7 @@ class ObservationCollector(Collector):
 
 
 class PrometheusMetrics:
-    """The engine's metrics and its process's, in a registry of their own."""
+    """The metrics of an engine and its process, in their own registry."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class PrometheusMetrics:
         GCCollector(registry=self._registry)
 
     async def render(self) -> bytes:
-        """Within about a second, whatever the disk does; CONTENT_TYPE says what it is."""
+        """Return the page, of type CONTENT_TYPE, within about a second even if the disk hangs."""
         self._collector.observation = await observation.observe(
             self._engine, self._counts, self._traffic
         )

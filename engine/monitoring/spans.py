@@ -1,6 +1,6 @@
-"""One OpenTelemetry span a turn, from the accepted command to its settled outcome.
+"""The observer that makes an OpenTelemetry span of each turn, from acceptance to settled outcome.
 
-Attributes are those of the semantic conventions for generative AI, without what was said.
+The attributes follow the semantic conventions for generative AI; no message content is in them.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ FLUSH_LIMIT_S = 2.0
 ATTRIBUTE_LIMIT = 1024
 PATH = "/v1/traces"
 OPERATIONS = {Chat: "chat", Complete: "text_completion"}
-# They would say each failed try; `Exporter` says it once.
+# They would log each failed attempt; `Exporter` logs it once.
 NOISY = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk")
 
 
 class Exporter(SpanExporter):
-    """The OTLP exporter, which says once when spans are lost, and once when they are not."""
+    """The OTLP exporter; it logs once when exports begin to fail, and once when they work again."""
 
     def __init__(self, endpoint: str) -> None:
         self._otlp = OTLPSpanExporter(endpoint or None)
@@ -59,7 +59,9 @@ class Exporter(SpanExporter):
         result = self._otlp.export(spans)
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self._failing:
-            log.warning("Traces cannot be exported; they are lost until they can.")
+            log.warning(
+                "Traces cannot be exported and are lost. Check the collector and [tracing]."
+            )
         elif self._failing and not failing:
             log.warning("Traces are exported again.")
         self._failing = failing
@@ -70,9 +72,10 @@ class Exporter(SpanExporter):
 
 
 class Spans(TurnObserver):
-    """Makes one span per turn and exports them from a thread of its own; it never blocks.
+    """An observer that makes one span per turn; a thread exports them, so that it never blocks.
 
-    endpoint: where OTLP is spoken over HTTP; "" leaves it to the variables OTEL_EXPORTER_OTLP_*.
+    endpoint: the OTLP/HTTP address of the collector; "" uses the variables OTEL_EXPORTER_OTLP_*.
+    service: the service's name in traces, unless $OTEL_SERVICE_NAME gives another.
     """
 
     def __init__(self, endpoint: str, service: str) -> None:
@@ -90,9 +93,9 @@ class Spans(TurnObserver):
 
     def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
         key = request.channel_id, request.request_id
-        if key not in self._open:  # else the actor crashed in this turn, and tries it again
+        if key not in self._open:  # otherwise the actor crashed in this turn and repeats it
             self._open[key] = self._start(request, accepted_ms, provider)
-        # The provider continues our span; without one, it stays with the sender's trace.
+        # The provider continues our span; if that is invalid, the sender's trace.
         if context := _context(self._open[key].get_span_context()):
             trace.current.set(context)
 
@@ -122,7 +125,7 @@ class Spans(TurnObserver):
         span.end()
 
     async def aclose(self) -> None:
-        """Export what is left, within 2 s; what takes longer is lost."""
+        """Export the remaining spans within 2 s; later ones are lost."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
@@ -130,16 +133,18 @@ class Spans(TurnObserver):
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(closed.set)
 
-        # A thread that may be left behind: nothing bounds the time that the SDK takes.
+        # A daemon thread, which can be abandoned: the SDK's shutdown has no time limit.
         threading.Thread(target=close, name="tracing shutdown", daemon=True).start()
         try:
             async with asyncio.timeout(FLUSH_LIMIT_S):
                 await closed.wait()
         except TimeoutError:
-            log.warning("The last traces could not be exported within %g s.", FLUSH_LIMIT_S)
+            log.warning(
+                "The last traces were not exported within %g s and are lost.", FLUSH_LIMIT_S
+            )
 
     def _start(self, request: Request, accepted_ms: int, provider: str) -> Span:
-        """Start a span at the time at which the command was accepted."""
+        """Start a span whose start time is the acceptance of the command."""
         attributes = {
             "gen_ai.conversation.id": request.channel_id,
             "rosey.request_id": request.request_id,
@@ -191,7 +196,7 @@ def _known(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _url(endpoint: str) -> str:
-    """An address alone is where the collector is; the path is the same with all of them."""
+    """Return the endpoint, with the usual path if it is only an address."""
     endpoint = endpoint.rstrip("/")
     return endpoint + PATH if endpoint.count("/") == 2 else endpoint
 

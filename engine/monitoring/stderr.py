@@ -1,4 +1,4 @@
-"""Log lines to standard error, which never wait for whoever reads them."""
+"""The log handler for standard error; it never waits for the reader of a pipe."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 
 HELD_LIMIT_BYTES = 256 * 1024
 LAST_WAIT_MS = 200
-DROPPED = "%d lines were dropped here: nobody read standard error."
-# So many bytes fit into a pipe that has been reported as ready, without waiting.
+DROPPED = "%d lines were dropped here: standard error was not read."
+# A pipe that is reported as ready takes at least so many bytes without waiting.
 CHUNK_BYTES = getattr(select, "PIPE_BUF", 512)
 
 
 class StderrHandler(logging.Handler):
-    """Writes each line at once where it can be taken, and holds it where it cannot.
+    """A handler that writes each line at once if there is room, and holds it if there is not.
 
-    Where nobody reads a pipe any more, a write into it waits, and with it every channel. So lines
-    are written only where the kernel says that there is room. Up to 256 KiB of them are held until
-    the next line finds room again, or the process ends; beyond that they are dropped, and a line
-    says how many. A line is written by whoever logs it, so that a killed process has said it.
+    A write to a pipe that is not read would wait, and block every channel. So lines are written
+    only if the kernel reports room. Up to 256 KiB are held until a later line finds room, or until
+    the process ends. Lines beyond that are dropped, and a line says how many. The caller's
+    thread writes the line, so that a killed process loses no lines.
     """
 
     def __init__(self, descriptor: int = 2) -> None:
@@ -41,7 +41,7 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001 - the edge: a wrong log call must not break who makes it
+        except Exception:  # noqa: BLE001 - the edge: a wrong log call must not raise in its caller
             self.handleError(record)
             return
         self._write()
@@ -49,20 +49,20 @@ class StderrHandler(logging.Handler):
         self._write()
 
     def flush(self) -> None:
-        with self._alone():
+        with self._locked():
             self._write()
 
     def close(self) -> None:
-        """The last lines go out as long as somebody reads them."""
-        with self._alone():
+        """Write the held lines as long as they are read."""
+        with self._locked():
             self._write(LAST_WAIT_MS)
             if self._dropped:
-                self._say_dropped()
+                self._report_dropped()
                 self._write(LAST_WAIT_MS)
         super().close()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         self.acquire()
         try:
             yield
@@ -72,16 +72,16 @@ class StderrHandler(logging.Handler):
     def _hold(self, line: str) -> None:
         data = self._encoded(line)
         if self._dropped and self._held_bytes < HELD_LIMIT_BYTES // 2:
-            self._say_dropped()
+            self._report_dropped()
         if self._dropped or (self._held and self._held_bytes + len(data) > HELD_LIMIT_BYTES):
             self._dropped += 1
             return
         self._held.append(data)
         self._held_bytes += len(data)
 
-    def _say_dropped(self) -> None:
-        said = {"name": "rosey_llm.log", "levelno": logging.WARNING, "levelname": "WARNING"}
-        record = logging.makeLogRecord(said | {"msg": DROPPED, "args": (self._dropped,)})
+    def _report_dropped(self) -> None:
+        fields = {"name": "rosey_llm.log", "levelno": logging.WARNING, "levelname": "WARNING"}
+        record = logging.makeLogRecord(fields | {"msg": DROPPED, "args": (self._dropped,)})
         self._dropped = 0
         self._hold(self.format(record))
 
@@ -93,9 +93,9 @@ class StderrHandler(logging.Handler):
             data = self._held.popleft()
             try:
                 written = os.write(self._descriptor, data[:CHUNK_BYTES])
-            except BlockingIOError:  # somebody else filled it just now
+            except BlockingIOError:  # another process has just filled it
                 written = 0
-            except OSError:  # whoever read it has gone for good
+            except OSError:  # the reader has closed it
                 self._held.clear()
                 self._held_bytes = 0
                 return

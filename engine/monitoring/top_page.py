@@ -1,4 +1,4 @@
-"""The engine at a glance, as JSON for `rosey-llm top`: channels and numbers, never what is said."""
+"""The JSON page for `rosey-llm top`: channels and numbers, without any message content."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def build(
     counts: Counts,
     traffic: Callable[[], TrafficStatistics],
     stage: str,
-    began_ms: int,
+    started_ms: int,
 ) -> dict[str, Any]:
-    """Times in milliseconds where a key says so, else in seconds."""
+    """Return the page; each time's unit is in its key (`_ms`, `_s`)."""
     seen = await observation.observe(engine, counts, traffic, idle=IDLE_SHOWN)
     return {
         "rosey-llm": our_version(),
@@ -35,7 +35,7 @@ async def build(
         "database": settings.storage.path,
         "stage": stage,
         "at_ms": seen.at_ms,
-        "uptime_s": (seen.at_ms - began_ms) / 1000,
+        "uptime_s": (seen.at_ms - started_ms) / 1000,
         "memory_bytes": _memory_bytes(),
         "channels": _channels(seen),
         "commands": {**seen.counts.commands, "waiting": seen.supervisor.waiting},
@@ -48,7 +48,7 @@ async def build(
 
 
 def _channels(seen: Observation) -> dict[str, Any]:
-    # Those that wait longest come before those that only work, and the idle ones last.
+    # Channels with the most waiting commands first, then those that only work, then idle ones.
     ranked = sorted(seen.channels, key=lambda each: (-each[0].waiting, each[0].doing is None))
     return {
         "active": seen.supervisor.actors,
@@ -134,7 +134,7 @@ def _since_s(since_ms: int | None, at_ms: int) -> float | None:
 
 
 def _memory_bytes() -> int | None:
-    """What the process has in memory; None where the system does not tell."""
+    """Return the process's resident memory; None if the system has no /proc."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Traces of turns, where they are asked for. Without that, nothing of OpenTelemetry is loaded."""
+"""The start of tracing, if it is enabled; otherwise OpenTelemetry is not imported."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MISSING = (
 def begin(settings: TracingSettings, service: str, observers: Observers) -> None:
     """Add an observer that makes and exports spans, if tracing is enabled.
 
-    Raises CannotStart if the SDK is not installed.
-
     service: the service's name in traces, unless $OTEL_SERVICE_NAME gives another.
+
+    Raises CannotStart if the SDK is not installed.
     """
     if not settings.enabled:
         return

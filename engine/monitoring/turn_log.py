@@ -1,4 +1,4 @@
-"""The log of messages and turns: one event each, without what was said unless configured."""
+"""The observer that logs each message and each turn as one event, by default without content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from engine.monitoring.event import LogEvent
 from storage.history import Row
 
 log = logging.getLogger("rosey_llm.turn")
-QUIET = ("help", "personas")  # kinds of turns that change nothing and cost nothing
+QUIET = ("help", "personas")  # kinds of turns that are logged at debug level: they change nothing
 CHANGES = {"reset": "channel.reset", "persona": "channel.persona"}
 
 
 class TurnLog(TurnObserver):
-    """Logs one event for each message and each turn.
+    """An observer that logs one event for each message and each turn.
 
-    shows_content: whether what people and models say, and who says it, stands in the log.
+    shows_content: whether user names, messages and answers are logged.
     """
 
     def __init__(self, *, shows_content: bool = False) -> None:
@@ -97,7 +97,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _content(turn: SettledTurn) -> dict[str, Any]:
-    """Return what was said, as the history has it: nothing of what was erased."""
+    """Return user, message and answer, from the history rows: an erased turn has none there."""
     asked, outcome = turn.rows[0], turn.outcome
     return {
         "user": asked.username,
@@ -107,7 +107,7 @@ def _content(turn: SettledTurn) -> dict[str, Any]:
 
 
 def _without_content(error: str, request: Request) -> str:
-    """Cut out of an error what it quotes: providers quote a message, we an unknown persona."""
+    """Return an error without its quotes: of the message, or of the name of an unknown persona."""
     match request.command:
         case Chat(text=said) | Complete(text=said):
             said = said.strip()

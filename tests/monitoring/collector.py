@@ -1,4 +1,4 @@
-"""What receives traces in a test: OTLP over HTTP, decoded by the protocol's own definitions."""
+"""A trace collector for tests: OTLP over HTTP, decoded with the protocol's own definitions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came: ids in hexadecimal digits, `parent` "" where it has none."""
+    """A received span; ids are hexadecimal digits, `parent` is "" if it has none."""
 
     name: str
     kind: int
@@ -36,7 +36,7 @@ class Received:
 
 
 class Collector:
-    """`url` is its address; with `refusing`, it takes nothing."""
+    """A collector that listens at `url`; while `refusing` is set, it answers with an error."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
@@ -49,7 +49,7 @@ class Collector:
         self._runner = web.AppRunner(app)
 
     async def received(self, count: int) -> list[Received]:
-        """The first `count` spans."""
+        """Wait for the first `count` spans and return them."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(lambda: len(self.spans) >= count)
         return self.spans[:count]

@@ -1,4 +1,4 @@
-"""`rosey-llm run` as an operator starts it, with what it says and logs."""
+"""Test helpers that start `rosey-llm run` in a child process and read its log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAIT_S = 20.0
 
 
 def configuration(llm: LLMServer, **more: Any) -> dict[str, Any]:
-    """`llm` is the only provider; `more` are further sections."""
+    """Return a configuration with `llm` as the only provider, and further sections `more`."""
     openai = {"base_url": f"{llm.url}/v1", "api_key": "sk-run-key", "max_retries": 0}
     return {
         "default_provider": "openai",
@@ -34,7 +34,7 @@ def configuration(llm: LLMServer, **more: Any) -> dict[str, Any]:
 
 
 class Service:
-    """A running service and a bot that is connected to it."""
+    """A running service, and a bot that is connected to it."""
 
     def __init__(self, process: asyncio.subprocess.Process, bot: Bot, errors: Path) -> None:
         self.process = process
@@ -51,23 +51,26 @@ class Service:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The log where it is JSON."""
+        """The log's entries, if its format is JSON."""
         return [orjson.loads(line) for line in self._errors.read_bytes().split(b"\n") if line]
 
     async def logged(self, reached: Callable[[], bool]) -> None:
-        """Wait until what was logged makes `reached` true."""
+        """Wait until `reached` is true."""
         async with asyncio.timeout(WAIT_S):
             while not reached():  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """SIGKILL. The bot leaves before: nats-py may wait for ever for a server that died."""
+        """Kill the service with SIGKILL.
+
+        The bot disconnects before: nats-py may wait for ever for a server that died.
+        """
         await self.bot.close()
         self.process.kill()
         await self.process.wait()
 
     async def end(self) -> int:
-        """Drain it; its exit code."""
+        """Drain the service; return its exit code."""
         await self.bot.close()
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
@@ -83,7 +86,7 @@ async def running(
     *,
     stderr: int | None = None,
 ) -> AsyncIterator[Service]:
-    """The service until the end of the block; its log is a file, unless `stderr` is where to."""
+    """Run the service until the end of the block; it logs to a file, or to descriptor `stderr`."""
     (folder / "rosey-llm.toml").write_text(tomlkit.dumps(config))
     errors = folder / "log"
     with errors.open("ab") as file:

@@ -1,4 +1,4 @@
-"""What Prometheus would read of an engine."""
+"""Test helpers that read an engine's HTTP pages, above all its metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAIT_S = 20.0
 
 
 class Scrape:
-    """The samples of one scrape; sums leave out the labels that are not asked for."""
+    """The samples of one scrape."""
 
     def __init__(self, text: str) -> None:
         self.families = list(text_string_to_metric_families(text))
@@ -25,7 +25,7 @@ class Scrape:
         return {sample.name for sample in self._samples}
 
     def total(self, name: str, **labels: str) -> float:
-        """0 where there is no such sample."""
+        """Return the sum over all labels that are not given; 0 if there is no such sample."""
         return sum(self.values(name, **labels))
 
     def values(self, name: str, **labels: str) -> list[float]:
@@ -36,7 +36,7 @@ class Scrape:
         ]
 
     def check_conservation(self) -> None:
-        """Nothing accepted is lost: not in memory, and not in the database."""
+        """Assert that no accepted command is lost, in memory or in the database."""
         accepted = self.total("commands_total", result="accepted")
         ended = sum(
             self.total("turns_total", outcome=outcome)
@@ -48,7 +48,7 @@ class Scrape:
 
 
 async def get(url: str, method: str = "GET", **more: Any) -> tuple[int, Any, dict[str, str]]:
-    """(status, body, headers); the body is JSON or text, as its type says."""
+    """Return (status, body, headers); the body is parsed if it is JSON, text otherwise."""
     async with aiohttp.ClientSession() as session, session.request(method, url, **more) as answer:
         body = await answer.read()
         json = answer.content_type == "application/json"
@@ -62,7 +62,7 @@ async def scrape(url: str) -> Scrape:
 
 
 async def scraped(url: str, reached: Callable[[Scrape], bool]) -> Scrape:
-    """The first scrape for which `reached` is true; all of them conserve."""
+    """Return the first scrape for which `reached` is true; check conservation in all of them."""
     async with asyncio.timeout(WAIT_S):
         while True:
             seen = await scrape(url)

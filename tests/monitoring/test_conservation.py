@@ -1,4 +1,4 @@
-"""accepted = answered + failed + cancelled + waiting, whenever somebody looks."""
+"""Tests that accepted = answered + failed + cancelled + waiting holds at every scrape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIMITS = {"channels": {"mailbox_limit": 3, "resident_limit": 3, "passivate_after
 
 
 async def fickle(messages: Sequence[Message], _: Options) -> AsyncIterator[str]:
-    """Fails, takes a few steps of the loop, or answers at once: as the message's number says."""
+    """Fail, wait for some steps of the loop, or answer at once, by the message's number."""
     number = int(messages[-1].content.split()[-1])
     for _step in range(number % 7 * 3):
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 async def surely(database: Database, work: Write[None]) -> None:
-    """Whatever its neighbours in the same commit come to."""
+    """Write, and try again if other writes in the same commit make it fail."""
     async with asyncio.timeout(20):
         while True:
             with contextlib.suppress(StorageUnavailable):
@@ -59,7 +59,7 @@ async def surely(database: Database, work: Write[None]) -> None:
 
 
 def fill(connection: sqlite3.Connection) -> None:
-    """From here on the database may not grow."""
+    """Make the database refuse to grow."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages}")
 
@@ -69,7 +69,7 @@ def make_room(connection: sqlite3.Connection) -> None:
 
 
 async def act(service: LLMService, rng: random.Random, number: int, padding: str = "") -> str:
-    """One call of some kind; the code that it ends with, "" for an answer."""
+    """Make one call of a random kind; return its error's code, "" for an answer."""
     channel, request_id = rng.choice(CHANNELS), f"r{rng.randrange(number // 2, number + 1)}"
     kind = rng.choice(("chat", "chat", "chat", "complete", "stop", "reset", "persona", "wrong"))
     try:
@@ -111,7 +111,7 @@ async def test_nothing_accepted_is_lost_at_any_scrape_whatever_happens(
             ]
             waiting = asyncio.gather(*calls)
             if full:
-                # A turn that is settled waits until there is room; new messages are refused.
+                # A turn being settled waits until there is room; new messages are refused.
                 await until(lambda: looks[-1].total("commit_failures_total") > 0)
                 await surely(database, make_room)
             codes += await waiting
@@ -193,7 +193,7 @@ async def test_commands_left_by_a_killed_process_are_accepted_in_the_next(
             url,
             lambda seen: (
                 seen.total("commands_waiting") == 6
-                # A clock of milliseconds may stand still for as long as that takes.
+                # All this may happen within one millisecond of the clock.
                 and seen.total("mailbox_oldest_age_seconds") > 0
             ),
         )
@@ -212,7 +212,7 @@ async def test_commands_left_by_a_killed_process_are_accepted_in_the_next(
         seen = await scraped(url, lambda seen: seen.total("turns_total") == 6)
         assert seen.total("commands_total", result="accepted") == 6
         assert seen.total("commands_total", result="duplicate") == 1
-        # The request in hand for the second time says so, and is no third attempt.
+        # The running request was sent again, and that is no third attempt.
         assert seen.total("turns_total", outcome="answered") == 6
         assert seen.total("turn_wait_seconds_count") == 6
 

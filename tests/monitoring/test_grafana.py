@@ -1,4 +1,4 @@
-"""The dashboard asks for what there is."""
+"""Tests that the Grafana dashboard shows all metrics, and none that does not exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def queries() -> Iterator[str]:
             yield variable["definition"]
 
 
-async def test_every_metric_that_the_dashboard_asks_for_is_there(house: House) -> None:
+async def test_every_metric_in_the_dashboards_queries_exists(house: House) -> None:
     await house.open()
     assert house.app is not None
     house.llm.plan(Behaviour(), Behaviour(status=401))

@@ -1,4 +1,4 @@
-"""Health over HTTP: there early, gone late, and no danger to the engine."""
+"""Tests of the HTTP pages: they start early, stop late, and do not disturb the engine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.monitoring.running import COMMAND
 from tests.monitoring.scraping import WAIT_S, get
 
 PAGES = ("/healthz", "/readyz", "/metrics", "/top")
-# An address that no machine has: it is kept for documentation.
-NOBODYS = "203.0.113.1"
+# An address that no machine has: it is reserved for documentation.
+UNUSED_IP = "203.0.113.1"
 
 
 def url_of(house: House) -> str:
@@ -61,7 +61,7 @@ async def test_a_service_that_answers_is_alive_and_ready(house: House) -> None:
     )
 
 
-async def test_before_nats_is_there_it_is_alive_but_not_ready(tmp_path: Path) -> None:
+async def test_before_nats_is_connected_it_is_alive_but_not_ready(tmp_path: Path) -> None:
     (tmp_path / "rosey-llm.toml").write_text(
         'default_provider = "scripted"\nfallback_providers = []\n[http]\nport = 0\n'
         '[nats]\nurl = "nats://user:secret@127.0.0.1:9"\n'
@@ -90,7 +90,7 @@ async def test_before_nats_is_there_it_is_alive_but_not_ready(tmp_path: Path) ->
             await process.wait()
 
 
-async def test_it_is_not_ready_while_every_provider_rests(house: House) -> None:
+async def test_it_is_not_ready_while_every_circuit_is_open(house: House) -> None:
     await house.open()
     await house.llm.stop()
     for _ in range(5):
@@ -110,7 +110,7 @@ async def test_it_is_not_ready_while_another_process_locks_the_database(house: H
         assert (status, parts["database"]["ok"]) == (503, False)
         assert "locked" in parts["database"]["detail"]
         assert str(database) in parts["database"]["detail"]
-        # Whoever looks is answered all the same, with what there is.
+        # The metrics page still answers, with the numbers that are available.
         _, text, _ = await get(f"{url_of(house)}/metrics")
         assert "rosey_llm_database_answers 0.0" in text
         assert "rosey_llm_commands_waiting 0.0" in text
@@ -139,7 +139,7 @@ async def test_a_drained_service_is_not_ready(house: House) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_pages_are_for_reading_alone(house: House, page: str) -> None:
+async def test_pages_are_read_only(house: House, page: str) -> None:
     await house.open()
     url = url_of(house) + page
     status, _, headers = await get(url)
@@ -164,7 +164,7 @@ async def test_metrics_are_prometheus_text_and_compressed_if_asked(house: House)
     assert "Content-Encoding" not in headers
 
 
-async def test_nothing_that_is_said_is_shown(house: House) -> None:
+async def test_no_message_content_is_shown(house: House) -> None:
     house.llm.reply = "a-secret-answer"
     await house.open()
     await house.bot.ask("a-secret-question", channel="#a-channel")
@@ -177,7 +177,7 @@ async def test_nothing_that_is_said_is_shown(house: House) -> None:
 
 @contextmanager
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port on which another socket listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -193,11 +193,11 @@ async def test_a_taken_port_gives_way_to_the_next_free_one(
         assert int(url.rpartition(":")[2]) > port
         assert f"Port {port} is taken; health and metrics are on" in caplog.text
         assert (await get(f"{url}/healthz"))[0] == 200
-    # Said as NATS's port is: `rosey-llm chat`, which shows warnings, stays quiet.
+    # At info level, as for NATS's port: `rosey-llm chat` shows warnings, and must stay quiet.
     assert {r.levelno for r in caplog.records if r.name == "rosey_llm.http"} == {logging.INFO}
 
 
-async def test_a_chat_with_a_service_of_its_own_stays_quiet_where_the_port_is_taken(
+async def test_a_chat_with_its_own_service_stays_quiet_if_the_port_is_taken(
     tmp_path: Path,
 ) -> None:
     with taken() as port:
@@ -215,21 +215,21 @@ async def test_a_chat_with_a_service_of_its_own_stays_quiet_where_the_port_is_ta
         assert await chat.communicate(b"Hello\n") == (b"You said: Hello\n", b"")
 
 
-@pytest.mark.parametrize("host", [NOBODYS, "a..b", "\0"])
-async def test_where_no_port_can_be_had_the_engine_answers_all_the_same(
+@pytest.mark.parametrize("host", [UNUSED_IP, "a..b", "\0"])
+async def test_if_no_port_can_be_used_the_engine_still_answers(
     house: House, caplog: pytest.LogCaptureFixture, host: str
 ) -> None:
     house.config["http"] = {"host": host, "port": 0}
     await house.open()
     assert house.app is not None
     assert house.app.http_url is None
-    assert f"No health and metrics: {host}:0 cannot be used" in caplog.text
+    assert f"No health and metrics: cannot listen on {host}:0" in caplog.text
     assert "Set [http] host and port." in caplog.text
     assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
     assert not address_file(house.folder).exists()
 
 
-async def test_it_can_be_left_out(house: House) -> None:
+async def test_it_can_be_disabled(house: House) -> None:
     house.config["http"] = {"enabled": False}
     await house.open()
     assert house.app is not None
@@ -237,7 +237,7 @@ async def test_it_can_be_left_out(house: House) -> None:
     assert not address_file(house.folder).exists()
 
 
-async def test_the_address_is_for_the_same_user_alone(house: House) -> None:
+async def test_the_address_file_is_readable_by_the_same_user_only(house: House) -> None:
     await house.open()
     file = address_file(house.folder)
     assert file.read_text() == f"{url_of(house)}\n"

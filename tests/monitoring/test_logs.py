@@ -1,4 +1,4 @@
-"""The log of a running service: one line an event, whatever people call themselves."""
+"""Tests of the log of a running service: one line per event, which no user can forge."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ async def test_at_debug_messages_are_logged_as_they_are_taken_and_refused(
 
 
 @pytest.mark.parametrize("shape", ["text", "json"])
-async def test_nobody_can_forge_a_line_by_a_name(
-    tmp_path: Path, llm: LLMServer, shape: str
-) -> None:
+async def test_no_user_can_forge_a_log_line(tmp_path: Path, llm: LLMServer, shape: str) -> None:
     config = configuration(llm, log={"format": shape, "level": "debug", "content": True})
     breaks = ["\n", "\r\n", "\x1b[2K\r", "\x85", "\u2028", "\u202e", '" ']
     async with running(tmp_path, config) as service:
@@ -110,7 +108,7 @@ async def test_nobody_can_forge_a_line_by_a_name(
         assert answered == [f"a{end}{FORGERY}" for end in breaks]
     else:
         assert all(LINE.match(line) for line in lines)
-        # Outside of quotes there is but one event and one channel in each line.
+        # Outside quotes each line has only one event and one channel.
         bare = [re.sub(r'"(\\.|[^"\\])*"', '""', line) for line in turns]
         assert len([line for line in bare if "turn.answered" in line]) == len(breaks)
         assert not [line for line in bare if "#vip" in line or line.count("channel=") > 1]
@@ -137,7 +135,7 @@ async def test_json_is_one_object_a_line_with_the_fields_as_keys(
     assert expected.items() <= record.items()
 
 
-async def test_what_is_said_is_not_logged_unless_asked_for(tmp_path: Path, llm: LLMServer) -> None:
+async def test_content_is_not_logged_by_default(tmp_path: Path, llm: LLMServer) -> None:
     quoted = {"error": {"message": "I will not answer: my secret plan"}}
     config = configuration(llm, log={"level": "debug"})
     async with running(tmp_path, config) as service:
@@ -154,9 +152,7 @@ async def test_what_is_said_is_not_logged_unless_asked_for(tmp_path: Path, llm: 
     assert "sk-run-key" not in log
 
 
-async def test_what_is_said_is_logged_cut_where_it_is_asked_for(
-    tmp_path: Path, llm: LLMServer
-) -> None:
+async def test_content_is_logged_and_cut_if_it_is_enabled(tmp_path: Path, llm: LLMServer) -> None:
     config = configuration(llm, log={"format": "json", "content": True})
     async with running(tmp_path, config) as service:
         await service.bot.ask("word " * 1000, request_id="r1")
@@ -180,7 +176,7 @@ async def test_a_reload_changes_format_and_level(tmp_path: Path, llm: LLMServer)
         assert "r1" not in service.log
 
 
-async def test_a_pipe_that_nobody_reads_stops_no_channel_and_loses_no_line_that_was_held(
+async def test_a_pipe_that_is_not_read_blocks_no_channel_and_loses_no_held_line(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     reading, writing = os.pipe()
@@ -202,7 +198,7 @@ async def test_a_pipe_that_nobody_reads_stops_no_channel_and_loses_no_line_that_
     assert {f"request_id=r{n} " in log for n in range(60)} == {True}
 
 
-async def test_what_is_too_much_to_hold_is_dropped_and_counted(
+async def test_lines_beyond_the_limit_are_dropped_and_counted(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     reading, writing = os.pipe()
@@ -221,12 +217,12 @@ async def test_what_is_too_much_to_hold_is_dropped_and_counted(
         os.close(reading)
     dropped = re.findall(r"warning rosey_llm\.log (\d+) lines were dropped here", log)
     written = len([line for line in log.splitlines() if LINE.match(line)])
-    # Two lines for each message: what was not dropped is there, and what is there is whole.
+    # Two lines per message: each was either dropped and counted, or is there and complete.
     assert sum(map(int, dropped)) + written >= 400
     assert int(dropped[0]) > 0
 
 
-async def test_a_reader_who_has_gone_stops_nothing(tmp_path: Path, llm: LLMServer) -> None:
+async def test_a_closed_pipe_stops_nothing(tmp_path: Path, llm: LLMServer) -> None:
     reading, writing = os.pipe()
     async with running(tmp_path, configuration(llm), stderr=writing) as service:
         os.close(writing)
@@ -270,18 +266,18 @@ def record_of(message: object, error: Exception | None = None) -> logging.LogRec
         (0.5, "0.5"),
     ],
 )
-def test_a_value_is_one_word_or_stands_in_quotes(value: object, shown: str) -> None:
+def test_a_value_is_one_word_or_quoted(value: object, shown: str) -> None:
     assert str(LogEvent("it", {"key": value, "nothing": None})) == f"it key={shown}"
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**70, object(), {"a": 1}, "\x00\n\u2028"])
-def test_whatever_a_field_holds_is_one_line_of_json(value: object) -> None:
+def test_any_value_of_a_field_is_one_line_of_json(value: object) -> None:
     line = JsonFormat().format(record_of(LogEvent("it", {"key": value})))
     assert line.splitlines() == [line]
     assert orjson.loads(line)["event"] == "it"
 
 
-def test_a_trace_cannot_be_taken_for_lines_of_the_log() -> None:
+def test_a_traceback_cannot_be_taken_for_log_lines() -> None:
     try:
         raise ValueError(f"oh\n{FORGERY}\x85{FORGERY}")
     except ValueError as exc:

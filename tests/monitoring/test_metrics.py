@@ -1,4 +1,4 @@
-"""What the numbers say after things are known to have happened."""
+"""Tests of the metrics: their values after known events, their names and their texts."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_turns_tokens_and_messages_are_counted(house: House) -> None:
     assert seen.total("commit_writes_sum") >= seen.total("commit_writes_count")
 
 
-async def test_the_process_tells_of_itself(house: House) -> None:
+async def test_there_are_metrics_of_the_process(house: House) -> None:
     await house.open()
     seen = await scraped(url_of(house), lambda seen: seen.total("event_loop_lag_seconds_count") > 0)
     assert len(seen.values("build_info")) == 1
@@ -83,7 +83,7 @@ async def test_the_process_tells_of_itself(house: House) -> None:
     assert "python_gc_collections_total" in samples
 
 
-async def test_every_metric_has_our_prefix_a_text_and_no_channel(house: House) -> None:
+async def test_every_metric_has_a_known_prefix_a_help_text_and_no_channel(house: House) -> None:
     await house.open()
     await house.bot.ask("Hello", "#a-channel")
     seen = await scrape(url_of(house))
@@ -119,7 +119,7 @@ async def test_the_document_names_every_metric_with_its_labels_and_no_other(hous
         assert f"rosey_llm_{name}" in {family.name for family in families}
 
 
-async def test_the_text_of_the_metrics_says_what_must_hold(house: House) -> None:
+async def test_the_help_texts_state_the_equation_of_conservation(house: House) -> None:
     await house.open()
     texts = {f.name: f.documentation for f in (await scrape(url_of(house))).families}
     for name in ("commands", "turns", "commands_waiting"):
@@ -180,7 +180,7 @@ async def test_totals_outlive_a_provider_that_a_reload_replaces(house: House) ->
         ({"resident_limit": 1, "passivate_after_s": 60.0, "snapshot_interval_s": 0.01}, "limit"),
     ],
 )
-async def test_a_channel_that_leaves_memory_says_why(
+async def test_passivations_are_counted_by_cause(
     tmp_path: Path, limits: dict[str, float], cause: str
 ) -> None:
     settings = parse({"channels": limits}, tmp_path)
@@ -198,7 +198,7 @@ async def test_a_channel_that_leaves_memory_says_why(
     ) - seen.total("channels_active")
 
 
-async def test_an_outcome_that_cannot_be_published_shows_in_the_lag(house: House) -> None:
+async def test_an_outcome_that_cannot_be_published_is_counted_with_its_age(house: House) -> None:
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
     house.config["service"] = {"drain_timeout_s": 0.1}
@@ -214,7 +214,7 @@ async def test_an_outcome_that_cannot_be_published_shows_in_the_lag(house: House
     assert seen.total("turns_total", outcome="answered") == 1
 
 
-async def test_a_channel_that_crashes_too_often_shows_as_suspended(tmp_path: Path) -> None:
+async def test_a_channel_that_crashes_too_often_is_counted_as_suspended(tmp_path: Path) -> None:
     path = tmp_path / "db"
     async with LLMService(ScriptedProvider(), database=path) as service:
         await service.chat("Hello")

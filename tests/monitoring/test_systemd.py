@@ -29,77 +29,77 @@ UNIT = DOCS / "rosey-llm.service"
 WAIT_S = 20.0
 
 
-class Ear(asyncio.DatagramProtocol):
-    """systemd's end of the socket."""
+class NotifySocket(asyncio.DatagramProtocol):
+    """systemd's end of the notification socket."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self._changed = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
     async def at(cls, address: str) -> AsyncIterator[Self]:
-        ear = cls(address)
+        receiver = cls(address)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.bind(address.replace("@", "\0", 1))
             end.setblocking(False)
             loop = asyncio.get_running_loop()
-            transport, _ = await loop.create_datagram_endpoint(lambda: ear, sock=end)
+            transport, _ = await loop.create_datagram_endpoint(lambda: receiver, sock=end)
             try:
-                yield ear
+                yield receiver
             finally:
                 transport.close()
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        self.heard.append(data.decode())
+        self.received.append(data.decode())
         self._changed.set()
 
     async def next(self, start: str) -> str:
-        """The next datagram that starts so; those before it are forgotten."""
+        """Wait for the next datagram with this start and return it; drop those before it."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                while self.heard:
-                    if (said := self.heard.pop(0)).startswith(start):
+                while self.received:
+                    if (said := self.received.pop(0)).startswith(start):
                         return said
                 self._changed.clear()
                 await self._changed.wait()
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-async def test_systemd_hears_of_each_state_of_a_service(
+async def test_systemd_is_told_each_state_of_a_service(
     tmp_path: Path, llm: LLMServer, kind: str
 ) -> None:
     name = f"rosey-llm-test-{os.getpid()}"
     address = f"@{name}" if kind == "abstract" else str(tmp_path / name)
-    # Not more often: the socket holds but ten datagrams that have not been read.
+    # Not more often: the socket holds only ten unread datagrams.
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
     async with (
-        Ear.at(address) as ear,
+        NotifySocket.at(address) as receiver,
         running(tmp_path, configuration(llm), environment) as service,
     ):
-        assert await ear.next("STATUS=") == "STATUS=Starting: NATS embedded"
-        ready = await ear.next("READY=1")
+        assert await receiver.next("STATUS=") == "STATUS=Starting: NATS embedded"
+        ready = await receiver.next("READY=1")
         assert re.search(r"STATUS=Ready: NATS nats://127.0.0.1:\d+, provider openai", ready)
-        await ear.next("WATCHDOG=1")
-        await ear.next("WATCHDOG=1")
+        await receiver.next("WATCHDOG=1")
+        await receiver.next("WATCHDOG=1")
         service.process.send_signal(signal.SIGHUP)
-        reloading = await ear.next("RELOADING=1")
+        reloading = await receiver.next("RELOADING=1")
         assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
-        assert await ear.next("READY=1") == "READY=1"
+        assert await receiver.next("READY=1") == "READY=1"
         (tmp_path / "rosey-llm.toml").write_text("nonsense")
         service.process.send_signal(signal.SIGHUP)
-        await ear.next("RELOADING=1")
-        assert await ear.next("READY=1") == "READY=1"
+        await receiver.next("RELOADING=1")
+        assert await receiver.next("READY=1") == "READY=1"
         service.process.send_signal(signal.SIGTERM)
-        assert await ear.next("STOPPING=1") == "STOPPING=1\nSTATUS=Draining"
+        assert await receiver.next("STOPPING=1") == "STOPPING=1\nSTATUS=Draining"
         async with asyncio.timeout(WAIT_S):
             assert await service.process.wait() == 0
 
 
-async def test_a_service_that_nobody_watches_gives_no_signs_of_life(tmp_path: Path) -> None:
+async def test_without_a_watchdog_there_are_no_keep_alive_messages(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
-    async with Ear.at(address) as ear:
+    async with NotifySocket.at(address) as receiver:
         for environment in (
             {"NOTIFY_SOCKET": address},
             {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "0"},
@@ -112,11 +112,11 @@ async def test_a_service_that_nobody_watches_gives_no_signs_of_life(tmp_path: Pa
             async with asyncio.timeout(WAIT_S):
                 await systemd.keep_alive()  # returns
         Systemd(address).status("the\nend")
-        assert await ear.next("") == "STATUS=the end"
+        assert await receiver.next("") == "STATUS=the end"
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "vsock:2:1234", "notify", "/" + "x" * 200])
-async def test_a_socket_that_is_not_there_stops_nothing(
+async def test_a_missing_socket_stops_nothing(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     systemd = Systemd(address)
@@ -128,14 +128,14 @@ async def test_a_socket_that_is_not_there_stops_nothing(
 
 
 def unit() -> dict[str, str]:
-    """The unit's [Service]; of a key that comes twice, the last."""
+    """Return the unit's [Service] section; of a repeated key, the last value."""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read_string(UNIT.read_text())
     return dict(parser["Service"])
 
 
-def test_the_unit_leaves_the_service_the_time_that_it_takes() -> None:
+def test_the_unit_gives_the_service_enough_time_to_start_and_stop() -> None:
     service = unit()
     drain_s = ServiceSettings().drain_timeout_s
     assert int(service["TimeoutStopSec"].removesuffix("s")) > 2 * drain_s
@@ -183,7 +183,7 @@ def test_the_container_has_what_a_reviewer_looks_for() -> None:
             assert (DOCS.parent / name).exists(), name
 
 
-async def test_the_health_check_of_the_container_tells_whether_the_service_is_well(
+async def test_the_containers_health_check_shows_whether_the_service_is_healthy(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     text = re.sub(r"\\\n\s*", "", (DOCS / "Containerfile").read_text())
@@ -198,9 +198,9 @@ async def test_the_health_check_of_the_container_tells_whether_the_service_is_we
         async with asyncio.timeout(WAIT_S):
             return await process.wait() == 0
 
-    with socket.socket() as nobody:  # has the port, and does not listen there
-        nobody.bind(("127.0.0.1", 0))
-        assert not await healthy(nobody.getsockname()[1])
+    with socket.socket() as unused:  # has the port, and does not listen on it
+        unused.bind(("127.0.0.1", 0))
+        assert not await healthy(unused.getsockname()[1])
     async with running(tmp_path, configuration(llm, http={"port": 0})):
         url = (tmp_path / "data" / "rosey-llm.db.http").read_text().strip()
         assert await healthy(int(url.rpartition(":")[2]))

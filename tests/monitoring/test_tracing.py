@@ -1,4 +1,4 @@
-"""Traces of a running service, as a collector receives them and as providers are told of them."""
+"""Tests of the traces of a running service, as the collector and the providers receive them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_the_senders_trace_survives_a_crash(
     assert told(llm)[1] == (as_parent(span), None)
 
 
-async def test_what_is_left_is_exported_at_the_drain_but_for_traces_that_are_not_sampled(
+async def test_the_drain_exports_the_remaining_spans_except_of_unsampled_traces(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
     variables = {
@@ -154,7 +154,7 @@ async def test_what_is_left_is_exported_at_the_drain_but_for_traces_that_are_not
     assert re.fullmatch(rf"00-{TRACE}-(?!{PARENT})[0-9a-f]{{16}}-00", passed_on)
 
 
-async def test_a_collector_that_fails_is_said_once_each_way_and_disturbs_no_turn(
+async def test_a_failing_collector_is_logged_once_each_way_and_disturbs_no_turn(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
     collector.refusing = True
@@ -173,7 +173,7 @@ async def test_a_collector_that_fails_is_said_once_each_way_and_disturbs_no_turn
     assert "opentelemetry" not in log
 
 
-async def test_where_no_collector_listens_turns_are_answered_and_the_drain_ends(
+async def test_without_a_collector_turns_are_answered_and_the_drain_ends(
     tmp_path: Path, llm: LLMServer
 ) -> None:
     async with running(tmp_path, traced(llm, "http://127.0.0.1:9"), QUICKLY) as service:
@@ -185,7 +185,7 @@ async def test_where_no_collector_listens_turns_are_answered_and_the_drain_ends(
 
 @pytest.fixture
 def without_the_sdk(tmp_path: Path) -> dict[str, str]:
-    """An environment in which OpenTelemetry is not to be had, and who looks for it is noted."""
+    """An environment without OpenTelemetry, in which an attempt to import it leaves a file."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "opentelemetry.py").write_text(f"open({str(tmp_path / 'looked')!r}, 'w')\n")
@@ -207,7 +207,7 @@ async def test_without_the_sdk_the_start_says_what_to_install(
     assert b"Traceback" not in said
 
 
-async def test_not_enabled_nothing_of_opentelemetry_is_touched_and_the_trace_goes_on_as_it_is(
+async def test_if_disabled_opentelemetry_is_not_imported_and_the_trace_is_passed_on_unchanged(
     tmp_path: Path, llm: LLMServer, without_the_sdk: dict[str, str]
 ) -> None:
     llm.plan(Behaviour(), Behaviour(hang_after=0))
@@ -226,7 +226,7 @@ async def test_not_enabled_nothing_of_opentelemetry_is_touched_and_the_trace_goe
     assert not (tmp_path / "looked").exists()
 
 
-async def test_a_trace_can_put_no_other_header_into_the_request(house: House) -> None:
+async def test_a_trace_can_add_no_other_header_to_the_request(house: House) -> None:
     await house.open()
     garbage = {
         "traceparent": f"{TRACEPARENT}x",
@@ -262,7 +262,7 @@ async def test_each_turn_has_its_own_trace_however_close_they_come(house: House)
 @pytest.mark.parametrize(
     "endpoint", ["localhost:4318", "http://", "http://a:b@c:4318", "http://[", "ftp://a"]
 )
-def test_an_endpoint_that_is_none_is_refused(tmp_path: Path, endpoint: str) -> None:
+def test_an_invalid_endpoint_is_refused(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(ValidationError) as refused:
         parse({"tracing": {"endpoint": endpoint}}, tmp_path)
     assert str(refused.value).startswith("tracing.endpoint: expected an address such as")

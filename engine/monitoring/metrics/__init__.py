@@ -1,1 +1,1 @@
-"""A look at the engine as metrics: a file for each concern, a function `families` in each."""
+"""The metrics of an observation: one file per concern, each with a function `families`."""

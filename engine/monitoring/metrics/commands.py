@@ -1,4 +1,4 @@
-"""What is asked of the engine, and what becomes of it: nothing accepted may get lost."""
+"""The metrics of commands and turns, and the equation that shows that no command is lost."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def families(observation: Observation) -> Iterator[Metric]:
     counts, supervisor = observation.counts, observation.supervisor
     yield counters(
         "commands",
-        "Commands by what became of them: accepted (on disk, has its turn), at_once (a stop, which"
-        " never waits), duplicate (sent again, gets the first one's outcome), busy, suspended,"
-        f" invalid, unstored (the database failed). {EQUATION}.",
+        "Commands by result: accepted (stored, gets a turn), at_once (a stop, which never waits),"
+        " duplicate (sent again, gets the outcome of the first), busy, suspended, invalid, unstored"
+        f" (the database failed). {EQUATION}.",
         ["result"],
         (([result], number) for result, number in counts.commands.items()),
     )
     yield counter(
         "commands_recovered",
-        "Commands that an earlier process had accepted; accepted in this one, too.",
+        "Commands that an earlier process accepted and this one continues; they count as accepted.",
         counts.recovered_commands,
     )
     yield gauge(
         "commands_waiting",
-        f"Accepted commands that wait or are being worked on, as the supervisor knows. {EQUATION}.",
+        f"Accepted commands that wait or run, counted by the supervisor. {EQUATION}.",
         supervisor.waiting,
     )
     if observation.figures is not None and supervisor.recovered:
         yield gauge(
             "mailbox_rows",
-            "The same as rosey_llm_commands_waiting, counted in the database; missing while that"
-            " does not answer.",
+            "The same as rosey_llm_commands_waiting, counted in the database; missing while the"
+            " database does not answer.",
             observation.figures.waiting,
         )
     yield from _turns(observation)
@@ -48,19 +48,19 @@ def families(observation: Observation) -> Iterator[Metric]:
 def _turns(observation: Observation) -> Iterator[Metric]:
     yield counters(
         "turns",
-        "Accepted commands whose outcome is committed: answered, failed or cancelled; and the code"
-        f" of llm.error. {EQUATION}.",
+        "Accepted commands whose outcome is committed, by outcome (answered, failed or cancelled)"
+        f" and the code of llm.error. {EQUATION}.",
         ["outcome", "code"],
         (([*ending], ended.number) for ending, ended in observation.counts.turns.items()),
     )
     yield histograms(
         "turn_duration_seconds",
-        "From the start of a turn to its committed outcome.",
+        "Time from the start of a turn to its committed outcome.",
         ["outcome"],
         (([outcome], seconds) for outcome, seconds in observation.counts.turn_seconds.items()),
     )
     yield histogram(
         "turn_wait_seconds",
-        "From the arrival of a command to the start of its turn.",
+        "Time from the acceptance of a command to the start of its turn.",
         observation.counts.wait_seconds,
     )

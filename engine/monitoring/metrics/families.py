@@ -1,4 +1,4 @@
-"""Metric families from plain numbers. Label values are given in the order of the labels."""
+"""Functions that make metric families from plain numbers; label values follow the labels' order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gauges(name: str, text: str, labels: Sequence[str], values: Labelled) -> Gau
 
 
 def counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    """`name` without the `_total` that it is shown with."""
+    """Return a counter; `name` is given without the suffix `_total`, which the page adds."""
     return CounterMetricFamily(PREFIX + name, text, value=value)
 
 

@@ -1,4 +1,4 @@
-"""The connection to NATS and what goes over it."""
+"""The metrics of the NATS connection and its messages."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from engine.monitoring.observation import Observation
 
 
 def families(observation: Observation) -> Iterator[Metric]:
-    """Nothing for an engine in process."""
+    """Yield the families; none for an in-process engine."""
     if observation.traffic is None:
         return
     connection, publisher = observation.traffic.connection, observation.traffic.publisher
-    yield gauge("nats_connected", "1 while there is a connection.", float(connection.connected))
-    yield counter("nats_losses", "Connections that broke.", connection.losses)
-    yield counter("nats_reconnects", "Connections made again.", connection.reconnects)
+    yield gauge("nats_connected", "1 while connected, otherwise 0.", float(connection.connected))
+    yield counter("nats_losses", "Connections that were lost.", connection.losses)
+    yield counter("nats_reconnects", "Connections that were restored.", connection.reconnects)
     yield counter(
         "nats_dropped", "Messages that the NATS client dropped; must stay 0.", connection.dropped
     )
     yield counter(
-        "nats_received", "Messages on our two input subjects.", observation.traffic.received
+        "nats_received",
+        "Messages received on the two input subjects.",
+        observation.traffic.received,
     )
     yield counters(
         "nats_sent",
-        "Messages that NATS has taken, by what they carry.",
+        "Messages sent to NATS, by kind.",
         ["kind"],
         [
             (["outcome"], publisher.outcomes),
@@ -35,6 +37,8 @@ def families(observation: Observation) -> Iterator[Metric]:
         ],
     )
     yield counter(
-        "deltas_dropped", "Pieces of answers lost with a connection.", publisher.deltas_dropped
+        "deltas_dropped",
+        "Pieces of streamed answers that were lost with the connection.",
+        publisher.deltas_dropped,
     )
-    yield gauge("nats_unsent", "Messages that wait to be sent.", publisher.waiting)
+    yield gauge("nats_unsent", "Messages waiting to be sent.", publisher.waiting)

@@ -1,4 +1,4 @@
-"""The process itself, beside what prometheus-client tells of it."""
+"""The metrics of the process that prometheus-client does not have: versions and event loop lag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engine.version import our_version
 def families(observation: Observation) -> Iterator[Metric]:
     yield gauges(
         "build_info",
-        "1, with the versions as labels.",
+        "Always 1; its labels are the versions.",
         ["version", "python"],
         [([our_version(), platform.python_version()], 1.0)],
     )
     yield histogram(
         "event_loop_lag_seconds",
-        "By how much a timer of the event loop came too late.",
+        "By how much timers of the event loop are late.",
         observation.counts.loop_lag_seconds,
     )

@@ -1,4 +1,4 @@
-"""Providers: their calls, circuits and slots, how fast they are, and the tokens they count."""
+"""The metrics of providers: calls, circuits, slots, durations and tokens."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def families(observation: Observation) -> Iterator[Metric]:
     providers, name = observation.counters.items(), ["provider"]
     yield counters(
         "provider_calls",
-        'Calls by how they ended: "ok", the code of an error, or "cut" where we ended it.',
+        'Calls by result: "ok", the code of an error, or "cut" if the engine ended the call.',
         ["provider", "result"],
         (([p, result], n) for p, counts in providers for result, n in counts.calls.items()),
     )
     yield counters(
         "provider_retries",
-        "Calls made again after a failure.",
+        "Calls repeated after a failure.",
         name,
         (([p], counts.retries) for p, counts in providers),
     )
     yield counters(
         "provider_fallbacks",
-        "Answers that this provider gave in the place of one before it.",
+        "Answers that this provider gave because those before it failed.",
         name,
         (([p], counts.fallbacks) for p, counts in providers),
     )
     yield counters(
         "provider_skips",
-        "Questions not put to it because its circuit was open.",
+        "Calls not made because the provider's circuit was open.",
         name,
         (([p], counts.skipped) for p, counts in providers),
     )
@@ -52,25 +52,25 @@ def _links(observation: Observation) -> Iterator[Metric]:
     links = observation.links.items()
     yield gauges(
         "provider_circuit_state",
-        "1 for the state that the circuit is in: closed, half_open or open.",
+        "1 for the circuit's current state (closed, half_open or open), 0 for the others.",
         ["provider", "state"],
         (([p, each], float(link.circuit.state == each)) for p, link in links for each in STATES),
     )
     yield gauges(
         "provider_slots",
-        "Calls that the provider gets at once (max_concurrency).",
+        "Calls that the provider may have at once (max_concurrency).",
         ["provider"],
         (([p], link.slots.limit) for p, link in links),
     )
     yield gauges(
         "provider_slots_running",
-        "Calls being made.",
+        "Calls in progress.",
         ["provider"],
         (([p], link.slots.running) for p, link in links),
     )
     yield gauges(
         "provider_slots_waiting",
-        "Calls that wait for a slot.",
+        "Calls waiting for a slot.",
         ["provider"],
         (([p], link.slots.waiting) for p, link in links),
     )
@@ -80,20 +80,21 @@ def _answers(observation: Observation) -> Iterator[Metric]:
     counts = observation.counts
     yield histograms(
         "answer_duration_seconds",
-        "From the question to the whole answer, by who gave it; waits for a slot are in it.",
+        "Time from the question to the whole answer, waits for a slot included, by the"
+        " provider that answered.",
         ["provider"],
         (([p], seconds) for p, seconds in counts.model_seconds.items()),
     )
     yield histograms(
         "first_piece_seconds",
-        "From the question to the first piece of an answer that is shown while it grows.",
+        "Time from the question to the first piece of a streamed answer.",
         ["provider"],
         (([p], seconds) for p, seconds in counts.first_piece_seconds.items()),
     )
     yield counters(
         "tokens",
-        "Tokens of answers, as their providers count them: the prompt's and the completion's."
-        ' After 100 models the rest is "other".',
+        "Tokens of prompts and completions, as counted by the providers."
+        ' Models after the first 100 are counted as "other".',
         ["provider", "model", "direction"],
         (
             ([p, model, direction], number)

@@ -1,4 +1,4 @@
-"""The database: its commits, and what in it still has to be published."""
+"""The metrics of the database: commits, size, and outcomes that are not yet published."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ def families(observation: Observation) -> Iterator[Metric]:
     commits, figures = observation.counts.commits, observation.figures
     yield gauge(
         "database_writable",
-        "1 unless the latest commit failed.",
+        "0 if the latest commit failed, otherwise 1.",
         float(observation.failing is None),
     )
-    yield gauge("database_answers", "1 where it answered this scrape.", float(figures is not None))
-    yield histogram("commit_writes", "Writes that went into one commit together.", commits.writes)
-    yield histogram("commit_duration_seconds", "How long a commit took.", commits.seconds)
+    yield gauge(
+        "database_answers",
+        "1 if the database answered this scrape, otherwise 0.",
+        float(figures is not None),
+    )
+    yield histogram("commit_writes", "Number of writes in a commit.", commits.writes)
+    yield histogram("commit_duration_seconds", "Duration of a commit.", commits.seconds)
     yield counter("commit_failures", "Commits that failed.", commits.failures)
     if figures is None:
         return
     oldest_ms = figures.oldest_unpublished_ms
     yield gauge(
         "outbox_unpublished",
-        "Committed outcomes that nobody has confirmed to have taken, counted up to 100000.",
+        "Committed outcomes that are not yet confirmed as published, counted up to 100000.",
         figures.unpublished,
     )
     yield gauge(
         "outbox_oldest_age_seconds",
-        "How long the oldest of these outcomes has stood there.",
+        "Age of the oldest outcome that is not yet confirmed as published.",
         0.0 if oldest_ms is None else max(0, observation.at_ms - oldest_ms) / 1000,
     )
-    yield gauge("database_size_bytes", "The database's file, without its log.", figures.size_bytes)
+    yield gauge(
+        "database_size_bytes", "Size of the database file, without its WAL.", figures.size_bytes
+    )
