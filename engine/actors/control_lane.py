@@ -59,7 +59,7 @@ class ControlLane:
         except StorageUnavailable as exc:
             code, error, retry_after_s = "busy", str(exc), 5.0
         except Exception:  # the edge of a task that no code awaits
-            log.exception("Channel %.80r: a message could not be handled.", request.channel_id)
+            log.exception("Cannot handle a message of channel %.80r.", request.channel_id)
         else:
             return
         self._context.observer.unstored(request.channel_id, request.request_id)

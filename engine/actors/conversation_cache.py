@@ -61,7 +61,7 @@ class ConversationCache:
         self._conversation = None
 
     def forget(self) -> None:
-        """Load the conversation again, even one being loaded now: the history was changed."""
+        """Drop the conversation, even one being loaded now: the history was changed."""
         self._conversation = None
         self._snapshot_upto = 0
         self._forgotten += 1

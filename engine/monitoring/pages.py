@@ -82,7 +82,8 @@ class MonitoringPages:
             try:
                 address.write(self._database, self.url)
             except OSError as exc:
-                log.warning("`rosey-llm top` needs --url %s: no address file (%s)", self.url, exc)
+                text = "Cannot write the address file: %s. Run `rosey-llm top --url %s`."
+                log.warning(text, exc, self.url)
 
     async def stop(self) -> None:
         if self._measuring is not None:
