@@ -1,7 +1,7 @@
-"""Requests of other processes (erase, reload) to the service that has the database.
+"""Requests of other processes (erase, reload) to the service that uses the database.
 
-They stand in the table `orders`. A process places a request, the service carries it out and writes
-the result. A request that a crash has cut off is still there after a restart.
+They are rows of the table `orders`. A process places a request; the service carries it out and
+stores the result. A request survives a crash of the service.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
-    """A request that waits: `kind` decides which handler gets it, `body` is what it asks for."""
+    """A waiting request. `kind` selects the handler, `body` has the arguments."""
 
     id: int
     kind: str
@@ -53,7 +53,7 @@ def waiting(connection: sqlite3.Connection) -> list[AdminRequest]:
 
 
 def save_progress(connection: sqlite3.Connection, request_id: int, body: Mapping[str, Any]) -> None:
-    """Replace the body by what is left to do, also after a crash."""
+    """Replace the body with what is left to do, to continue there after a crash."""
     connection.execute(
         "UPDATE orders SET body = ? WHERE id = ? AND done_ms IS NULL",
         (orjson.dumps(body).decode(), request_id),
@@ -61,7 +61,7 @@ def save_progress(connection: sqlite3.Connection, request_id: int, body: Mapping
 
 
 def progress(connection: sqlite3.Connection, request_id: int) -> Mapping[str, Any]:
-    """Return what `save_progress` stored last; {} once the request is done."""
+    """Return the body as last saved; {} once the request is done."""
     row = connection.execute("SELECT body FROM orders WHERE id = ?", (request_id,)).fetchone()
     found: Mapping[str, Any] = orjson.loads(row[0]) if row else {}
     return found
@@ -70,7 +70,7 @@ def progress(connection: sqlite3.Connection, request_id: int) -> Mapping[str, An
 def finish(
     connection: sqlite3.Connection, request_id: int, result: Mapping[str, Any], now_ms: int
 ) -> None:
-    """Write the result, and forget the body: it may name what is to be erased."""
+    """Store the result and clear the body: it may name a user who is erased."""
     connection.execute(
         "UPDATE orders SET done_ms = ?, result = ?, body = '{}' WHERE id = ?",
         (now_ms, orjson.dumps(result).decode(), request_id),
@@ -89,17 +89,17 @@ def result(connection: sqlite3.Connection, request_id: int) -> Mapping[str, Any]
 
 
 def withdraw(connection: sqlite3.Connection, request_id: int) -> None:
-    """Take back a request that has not been carried out."""
+    """Delete a request that is not done."""
     connection.execute("DELETE FROM orders WHERE id = ? AND done_ms IS NULL", (request_id,))
 
 
 def prune(connection: sqlite3.Connection, before_ms: int) -> None:
-    """Forget requests that were carried out before then."""
+    """Delete requests that were done before `before_ms`."""
     connection.execute("DELETE FROM orders WHERE done_ms < ?", (before_ms,))
 
 
 class PlacedRequest:
-    """A request as the process sees it that placed it."""
+    """A request, as seen by the process that placed it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, request_id: int) -> None:
         self._connection = connection
@@ -115,7 +115,7 @@ class PlacedRequest:
 
         Raises CannotOpen if the database cannot be written.
 
-        known: the id of a request that was placed earlier and is meant again.
+        known: the id of a request that was placed earlier; no new one is stored.
         """
         try:
             with closing(_connect(path)) as connection:
@@ -123,20 +123,23 @@ class PlacedRequest:
                 request_id = known or place(connection, kind, body, now_ms)
                 yield cls(connection, path, request_id)
         except sqlite3.Error as exc:
-            raise CannotOpen(f"Cannot write the request to {path}: {exc}") from exc
+            raise CannotOpen(
+                f"Cannot write the request to {path}: {exc}."
+                " Run this command as the service's user, or try again."
+            ) from exc
 
-    def look(self) -> Mapping[str, Any] | None:
+    def poll(self) -> Mapping[str, Any] | None:
         """Return the result; None while the request waits."""
         return result(self._connection, self.request_id)
 
     def progress(self) -> Mapping[str, Any]:
-        """Return what is left to do, as the service has noted it."""
+        """Return what is left to do, as last saved by the service."""
         return progress(self._connection, self.request_id)
 
     def result(self, patience_s: float) -> Mapping[str, Any] | None:
-        """Wait for the result; None if there is none in time, or the service has ended.
+        """Wait for the result; return None if it is not there in time, or the service has ended.
 
-        In that case the request is withdrawn: a service that has not begun it will not begin it.
+        Then the request is withdrawn: a service that has not started it will not start it.
         """
         deadline_s = time.monotonic() + patience_s
         while time.monotonic() < deadline_s and lock.owner(self._path) is not None:

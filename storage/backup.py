@@ -1,4 +1,4 @@
-"""A copy of the database while it is in use, as it stood at one moment."""
+"""Copies the database while it is in use, in its state at one moment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from storage.queries.reader import open_reader
 
 @contextmanager
 def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
-    """A copy beside `target`, which takes that name at the end of the block.
+    """Copy to a file beside `target`, yield its path, and rename it to `target` after the block.
 
-    Where the block raises, or where there is such a file by then and it is not to be replaced, the
-    copy is removed and that file stays as it was. The copy has no remains of what was deleted, and
-    only its owner may read it. Live commits do not wait. Raises CannotOpen for the database,
-    StorageUnavailable for the copy, OSError for its folder or where `target` is no file to replace.
+    If the block raises, or if `target` exists and `replace` is false, the copy is deleted and
+    `target` stays as it was. The copy has no remains of deleted data, and only its owner may read
+    it. Live commits do not wait.
+
+    Raises CannotOpen for the database, StorageUnavailable for the copy, OSError for its folder or
+    if `target` must not be replaced.
     """
     with closing(open_reader(database)) as connection:
         _check(target, database)
@@ -28,10 +30,10 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             try:
-                connection.execute("PRAGMA query_only=OFF")  # it would forbid the copy, too
+                connection.execute("PRAGMA query_only=OFF")  # it forbids VACUUM INTO, too
                 connection.execute("VACUUM INTO ?", (str(partial),))
             except sqlite3.Error as exc:
-                raise StorageUnavailable(f"The copy cannot be made: {exc}") from exc
+                raise StorageUnavailable(f"Cannot copy {database} to {target}: {exc}.") from exc
             _sync(partial)
             yield partial
             if not replace and target.exists():
@@ -44,14 +46,14 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
 
 
 def _check(target: Path, database: Path) -> None:
-    """Raises FileExistsError where the copy must not take the place of what is there."""
+    """Raise FileExistsError if the copy must not replace `target`."""
     wal = target.with_name(f"{target.name}-wal")
     if target.exists() and target.samefile(database):
         raise FileExistsError(errno.EEXIST, "it is the database itself", str(target))
     if target.exists() and not target.is_file():
-        raise FileExistsError(errno.EEXIST, "it is no plain file", str(target))
-    if wal.exists() and wal.stat().st_size:  # SQLite would write it into the copy
-        why = f"{wal.name} beside it belongs to a database in use, or one that was killed"
+        raise FileExistsError(errno.EEXIST, "it is not a regular file", str(target))
+    if wal.exists() and wal.stat().st_size:  # SQLite would apply it to the copy
+        why = f"{wal.name} beside it belongs to a database that is in use or was killed"
         raise FileExistsError(errno.EEXIST, why, str(target))
 
 

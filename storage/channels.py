@@ -1,4 +1,4 @@
-"""Channels: a name, and the id by which all other tables know it."""
+"""Finds and creates channels: each has a name, and an id that all other tables use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from storage.writer.connection import known
 
 
 def find(connection: sqlite3.Connection, name: str) -> int | None:
-    """A channel's id; None where it was never spoken in."""
+    """Return a channel's id; None if there is no such channel."""
     ids = known(connection).ids
     channel_id = ids.get(name)
     if channel_id is None:

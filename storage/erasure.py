@@ -1,11 +1,11 @@
-"""Erasing: what was said goes, that something was said stays.
+"""Erases messages: their text and user are deleted, the fact that there was a message stays.
 
-An erased row of the history keeps its place, its facts and the digest of what was there
-(`storage/hash_chain.py`); user, content and salt are gone. With it, in the same commit, goes what
-else held its text: the body of its outcome in the outbox, and the snapshot of its channel.
+An erased row of the history keeps its place, its facts and the digest of its text
+(`storage/hash_chain.py`), and loses user, content and salt. The same commit deletes the other
+copies of the text: the body of the outcome in the outbox, and the snapshot of the channel.
 
-A command that waits is made into one that says that it was erased; its place in its channel's order
-stays, and it comes to its outcome like any other.
+A waiting command is replaced with one that says that it was erased. It keeps its place in the
+channel's order and gets an outcome like any other.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from typing import Any
 
 from storage import hash_chain
 
-# A step looks at so many rows and erases so many, so that no live turn waits long behind it.
+# A step reads SLICE rows and erases BATCH at most, so that no live turn waits long for it.
 SLICE = 5000
 BATCH = 200
-EMPTIED = "erased_ms = ?, username = NULL, content = '', salt = NULL, private = ?"
+SET_ERASED = "erased_ms = ?, username = NULL, content = '', salt = NULL, private = ?"
 OutcomeOf = Callable[[str, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is to be erased: all that the user said, in the channel, before then (ms since 1970).
+    """What to erase; a field that is None matches everything.
 
-    None stands for any. Users are found whatever the case of their name; channels by their very
-    name, and `but` names those that are left alone.
+    user: a name, compared without regard to case.
+    channel: an exact name.
+    before_ms: erase older rows only, in ms since 1970.
+    but: channels that are left alone.
     """
 
     user: str | None = None
@@ -43,15 +45,15 @@ class Scope:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Scope:
-        """TypeError where these are not the values of a scope."""
+        """Raise TypeError if these are not the fields of a scope."""
         return cls(**{**values, "but": tuple(values.get("but", ()))})
 
 
 @dataclass(frozen=True, slots=True)
 class ErasableRows:
-    """One step: rows to erase (id, content) and their channels; the next step begins at `reached`.
+    """The rows that one step erases, as (id, content), and the names of their channels.
 
-    `reached` is None behind the last row.
+    reached: the id after which the next step continues; None after the last row.
     """
 
     rows: list[tuple[int, str]]
@@ -61,7 +63,7 @@ class ErasableRows:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Rows of the history that would be erased, their channels, and commands that wait."""
+    """How much would be erased: rows of the history, their channels, and waiting commands."""
 
     rows: int
     channels: int
@@ -69,19 +71,19 @@ class Amount:
 
 
 def fold(name: str) -> str:
-    """A user's name as it is compared: without regard to case."""
+    """Return a user's name in the form that is compared: case-folded."""
     return name.casefold()
 
 
 def newest(connection: sqlite3.Connection) -> int:
-    """The id of the newest row of all; 0 where there is none."""
+    """Return the id of the newest row; 0 if there is none."""
     row = connection.execute("SELECT max(id) FROM history").fetchone()
     return int(row[0] or 0)
 
 
 def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int) -> ErasableRows:
-    """The next rows of the scope that are not erased yet, behind `after_id` and up to `upto`."""
-    _teach_to_fold(connection)
+    """Return the next rows to erase, with ids greater than `after_id` and up to `upto`."""
+    _register_fold(connection)
     end = _end_of_slice(connection, scope, after_id, upto)
     if end is None:
         return ErasableRows([], frozenset(), None)
@@ -102,10 +104,10 @@ def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int)
 def blank(
     connection: sqlite3.Connection, row_ids: Iterable[int], now_ms: int, outcome_of: OutcomeOf
 ) -> int:
-    """Erase these rows, and what else holds their text; how many were not erased before.
+    """Erase these rows and other copies of their text; return how many were not erased before.
 
-    `outcome_of` (channel, request id) is what a request that is sent again hears from now on, as
-    the body of an error.
+    outcome_of: takes a channel and a request id; returns the body of the error that a request gets
+        if it is sent again.
     """
     erased = 0
     channel_ids: set[int] = set()
@@ -121,10 +123,10 @@ def blank(
         salt, username, content, channel_id, channel, request_id = row
         private = hash_chain.of_private(salt, username, content)
         connection.execute(
-            f"UPDATE history SET {EMPTIED} WHERE id = ?",  # noqa: S608
+            f"UPDATE history SET {SET_ERASED} WHERE id = ?",  # noqa: S608
             (now_ms, private, row_id),
         )
-        # A request id may come again, once the outbox has forgotten it: that one is another turn.
+        # Once the outbox has pruned a request, its id may be used again, for another turn.
         connection.execute(
             "UPDATE outbox SET kind = 'error', body = ? WHERE channel_id = ? AND request_id = ?"
             " AND (history_id = ? OR history_id IS NULL)",
@@ -143,7 +145,7 @@ def blank(
 def erase_waiting(
     connection: sqlite3.Connection, scope: Scope, body: bytes
 ) -> list[tuple[str, str]]:
-    """Make the scope's waiting commands into `body`; their channels and request ids."""
+    """Replace waiting commands with `body`; return their (channel, request id)."""
     found = _waiting(connection, scope)
     connection.executemany(
         "UPDATE mailbox SET username = '', body = ? WHERE id = ?",
@@ -155,8 +157,8 @@ def erase_waiting(
 
 
 def amount(connection: sqlite3.Connection, scope: Scope) -> Amount:
-    """How much it is; reads the whole history where the scope has no channel."""
-    _teach_to_fold(connection)
+    """Count what would be erased. Reads the whole history if the scope has no channel."""
+    _register_fold(connection)
     where, values = _condition(scope)
     rows, channels = connection.execute(
         "SELECT count(*), count(DISTINCT h.channel_id) FROM history h"  # noqa: S608
@@ -167,8 +169,8 @@ def amount(connection: sqlite3.Connection, scope: Scope) -> Amount:
 
 
 def knows_user(connection: sqlite3.Connection, name: str) -> bool:
-    """Whether anything that the user said is there, or waits."""
-    _teach_to_fold(connection)
+    """Return whether a row or a waiting command of this user is stored."""
+    _register_fold(connection)
     row = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM history WHERE username IS NOT NULL AND fold(username) = ?)"
         " OR EXISTS (SELECT 1 FROM mailbox WHERE fold(username) = ?)",
@@ -178,7 +180,7 @@ def knows_user(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def users_like(connection: sqlite3.Connection, name: str, limit: int = 3) -> list[str]:
-    """Users who may have been meant, the likeliest first."""
+    """Return users with a similar name, the most similar first."""
     rows = connection.execute("SELECT DISTINCT username FROM history WHERE username IS NOT NULL")
     by_folded = {fold(row[0]): str(row[0]) for row in rows}
     close = difflib.get_close_matches(fold(name), by_folded, n=limit)
@@ -188,7 +190,7 @@ def users_like(connection: sqlite3.Connection, name: str, limit: int = 3) -> lis
 def _end_of_slice(
     connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int
 ) -> int | None:
-    """The last of the next SLICE rows, whether they are to be erased or not."""
+    """Return the last id of the next SLICE rows, to be erased or not; None after the last row."""
     channel, values = "", list[str]()
     if scope.channel is not None:
         channel = "channel_id = (SELECT id FROM channel WHERE name = ?) AND "
@@ -202,7 +204,7 @@ def _end_of_slice(
 
 
 def _condition(scope: Scope) -> tuple[str, list[str | int]]:
-    """For rows of `history h` and `channel c`."""
+    """Return a condition on `history h` and `channel c`, and its parameters."""
     where, values = "", list[str | int]()
     if scope.channel is not None:
         where += " AND h.channel_id = (SELECT id FROM channel WHERE name = ?)"
@@ -233,21 +235,21 @@ def _waiting(connection: sqlite3.Connection, scope: Scope) -> list[tuple[int, st
     ]
 
 
-def _teach_to_fold(connection: sqlite3.Connection) -> None:
+def _register_fold(connection: sqlite3.Connection) -> None:
     connection.create_function("fold", 1, fold, deterministic=True)
 
 
 def note_remains(connection: sqlite3.Connection) -> None:
-    """From this commit on, bytes of what was erased may be left in the files."""
+    """Note that from this commit on, erased bytes may be left in the files."""
     connection.execute(f"PRAGMA user_version = {remains(connection) + 1}")
 
 
 def remains(connection: sqlite3.Connection) -> int:
-    """0 where the files have been cleaned since the last erasure, also one before a crash."""
+    """Return 0 if the files were cleaned since the last erasure, also across restarts."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def note_cleaned(connection: sqlite3.Connection, noted: int) -> None:
-    """The files were cleaned; `noted` is what `remains` was before: more may have come since."""
+    """Note that the files are clean, unless `remains` has grown since it was `noted`."""
     if remains(connection) == noted:
         connection.execute("PRAGMA user_version = 0")

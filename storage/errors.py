@@ -1,30 +1,30 @@
-"""What can go wrong with the store.
+"""The errors of the store.
 
 StorageError
-├─ CannotOpen            at start: the path, the version; nothing was changed
-│  └─ DatabaseInUse      at start: another engine has the file
-└─ StorageUnavailable    now: full disk, locked file, read-only; nothing of the group was written
-   └─ IndexDamaged       the search index is to be thrown away and built again
+├─ CannotOpen            at start: wrong path or version; nothing was changed
+│  └─ DatabaseInUse      at start: another engine uses the file
+└─ StorageUnavailable    now: disk full, file locked or read-only; the group was not written
+   └─ IndexDamaged       the search index must be deleted and built again
 """
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Base of all failures of the store; the text is a sentence for the operator."""
+    """The base of all errors of the store; the text is a sentence for the operator."""
 
 
 class CannotOpen(StorageError):
-    """The database cannot be used at all until somebody does what the text says."""
+    """The database cannot be used until the operator does what the text says."""
 
 
 class DatabaseInUse(CannotOpen):
-    """Another engine answers from this file."""
+    """Another engine uses this file."""
 
 
 class StorageUnavailable(StorageError):
-    """A commit failed and was rolled back; the same write may be tried again later."""
+    """A commit failed and was rolled back; the same write may be tried again."""
 
 
 class IndexDamaged(StorageUnavailable):
-    """The search index cannot be read; it is a cache, and may be removed."""
+    """The search index cannot be read; it is a cache and may be deleted."""

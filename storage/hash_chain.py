@@ -1,11 +1,11 @@
-"""The chain of digests over a channel's history: what was changed, removed or put in shows.
+"""The hash chain over a channel's history; it reveals changed, removed and inserted rows.
 
     private  SHA-256 of a row's salt, username and content
     digest   SHA-256 of the digest of the row before, `private`, and the row's facts (FACTS)
 
 The first row of a channel follows the digest of the channel's name. An erased row loses salt,
-username and content and keeps `private`, so that the chain still holds; without the salt nobody can
-guess what was there by trying words.
+username and content and keeps `private`, so that the chain still holds; without the salt, the text
+cannot be guessed by trying words.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def new_salt() -> bytes:
 
 
 def new_salts(count: int) -> Iterator[bytes]:
-    """So many of them, for one call of the kernel."""
+    """Return `count` salts, from a single system call."""
     salts = os.urandom(SALT_BYTES * count)
     return (salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES))
 
 
 def of_channel(name: str) -> bytes:
-    """What the first row of a channel follows."""
+    """Return the digest that the first row of a channel follows."""
     return hashlib.sha256(b"channel " + name.encode()).digest()
 
 
@@ -55,5 +55,5 @@ def of_private(salt: bytes, username: str | None, content: str) -> bytes:
 
 
 def of_row(previous: bytes, private: bytes, facts: tuple[Fact, ...]) -> bytes:
-    """`facts` in the order of FACTS, as they stand in the database."""
+    """Return the digest of a row; `facts` are in the order of FACTS, as stored."""
     return hashlib.sha256(previous + private + orjson.dumps(facts)).digest()

@@ -1,30 +1,30 @@
-"""History: the append-only record of what happened in each channel. It is the truth.
+"""The history: the append-only record of what happened in each channel, and the source of truth.
 
-kind        of                         content
+kind        a row for                  content
 message     a user's turn              what the user wrote
 answer      the turn's outcome         what the model answered
 prompt      a raw completion           the text to complete
 completion  its outcome                what the model wrote
-error       a failed turn's outcome    the error's sentence; `code` says which
-cancelled   a stopped turn's outcome   what had been written until then
-reset       a reset                    nothing; the conversation starts afresh after this row
+error       a failed turn's outcome    the error's sentence; `code` has its code
+cancelled   a stopped turn's outcome   what the model had written until then
+reset       a reset                    nothing; the conversation is empty after this row
 persona     a persona switch           nothing; `persona` is the new one
-personas    a look at the personas     nothing
-help        a look at the commands     nothing
+personas    a list of the personas     nothing
+help        a list of the commands     nothing
 stop        a stop                     nothing
 
-The rows of one turn are appended together and stand next to each other: `message`, then its
-outcome. A message counts for the conversation only where an `answer` follows it.
+The rows of one turn are appended together and are adjacent: `message`, then its outcome. A message
+is part of the conversation only if an `answer` follows it.
 
-`details` of an outcome is JSON, and all of it may be missing:
+`details` of an outcome is JSON; each field may be missing:
 
 accepted_ms      when the command was accepted, in milliseconds since 1970
-started_ms       when its turn began
+started_ms       when its turn started
 waited_ms        how long it waited for a free slot of the provider
-attempts         calls made to providers
-exchanges        pairs of message and answer that the model was shown, the newest of its channel
+attempts         how many calls were made to providers
+exchanges        how many pairs of message and answer the model was shown, the channel's newest
 persona_version  which text the persona had (`storage/persona_versions.py`)
-temperature, max_tokens   what the provider was asked for
+temperature, max_tokens   as sent to the provider
 prompt_digest    SHA-256 of the prompt, in hexadecimal digits
 
 `digest` chains each row to the one before it in its channel (`storage/hash_chain.py`).
@@ -63,10 +63,7 @@ INSERT = Insert(
 
 
 class Row(NamedTuple):
-    """One thing that happened. Tokens as the provider counted them, `latency_ms` of the answer.
-
-    `details` say how an outcome came about.
-    """
+    """A row to append. Tokens are as the provider counted them; `latency_ms` is the answer's."""
 
     kind: Kind
     request_id: str
@@ -84,9 +81,9 @@ class Row(NamedTuple):
 
 
 class TurnRows(NamedTuple):
-    """What is appended together. The last of the rows is the turn's outcome.
+    """The rows of one turn, appended together; the last one is the outcome.
 
-    `accepted_ms` is added to the outcome's details.
+    accepted_ms: added to the outcome's details.
     """
 
     channel_id: int
@@ -96,7 +93,7 @@ class TurnRows(NamedTuple):
 
 
 class PastRow(NamedTuple):
-    """A row as the conversation needs it."""
+    """A stored row, with the fields that a conversation needs."""
 
     id: int
     kind: Kind
@@ -106,9 +103,9 @@ class PastRow(NamedTuple):
 
 
 def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[int]:
-    """Append turns, each row numbered and chained within its channel; the ids of their outcomes.
+    """Append turns; number and chain each row within its channel. Return their outcomes' ids.
 
-    Of a turn without rows it is the id of its channel's newest row.
+    For a turn without rows, it is the id of the channel's newest row.
     """
     heads = known(connection).heads
     ahead: dict[int, Head] = {}
@@ -117,9 +114,9 @@ def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[in
     salts = hash_chain.new_salts(sum(len(turn.rows) for turn in turns))
     for turn in turns:
         channel_id = turn.channel_id
-        head = ahead.get(channel_id) or heads.get(channel_id) or _head(connection, channel_id)
+        head = ahead.get(channel_id) or heads.get(channel_id) or _load_head(connection, channel_id)
         for row in turn.rows:
-            values, head = _chained(turn, row, head, next(salts))
+            values, head = _chain_row(turn, row, head, next(salts))
             rows.append(values)
         ahead[channel_id] = head
         ends.append(len(rows))
@@ -132,8 +129,8 @@ def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[in
     ]
 
 
-def _chained(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
-    """What is inserted for a row that follows `head`; and the head that it is itself."""
+def _chain_row(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
+    """Return the values to insert for a row that follows `head`, and the new head."""
     seq = head.seq + 1
     facts = (
         seq,
@@ -155,8 +152,8 @@ def _chained(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Values,
     return (turn.channel_id, row.username, row.content, salt, link, *facts), Head(seq, link)
 
 
-def _head(connection: sqlite3.Connection, channel_id: int) -> Head:
-    """What the next row of the channel follows."""
+def _load_head(connection: sqlite3.Connection, channel_id: int) -> Head:
+    """Return the head that the channel's next row follows."""
     found = connection.execute(
         "SELECT seq, digest FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1",
         (channel_id,),
@@ -176,7 +173,7 @@ def _details(row: Row, accepted_ms: int | None) -> str | None:
 
 
 def newest(connection: sqlite3.Connection, channel_id: int) -> int:
-    """The id of a channel's newest row; 0 where it has none."""
+    """Return the id of a channel's newest row; 0 if it has none."""
     row = connection.execute(
         "SELECT id FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1", (channel_id,)
     ).fetchone()
@@ -186,11 +183,11 @@ def newest(connection: sqlite3.Connection, channel_id: int) -> int:
 def tail(
     connection: sqlite3.Connection, channel_id: int, after_id: int, max_messages: int
 ) -> list[PastRow]:
-    """The rows after `after_id` that a window of `max_messages` messages needs, oldest first.
+    """Return the rows after `after_id` that a window of `max_messages` needs, oldest first.
 
     These are answered messages with their answers, the newest reset and the newest persona switch.
-    Reads backwards and stops at that reset or when the window is full; what it passes over, failed
-    turns, raw completions and what was erased, is never held in memory.
+    Reads backwards and stops at that reset or when the window is full. Rows that it skips (failed
+    turns, raw completions, erased rows) are not held in memory.
     """
     rows: list[PastRow] = []
     messages = 0
@@ -221,7 +218,7 @@ def tail(
 def _persona_before(
     connection: sqlite3.Connection, channel_id: int, after_id: int, before_id: int
 ) -> list[PastRow]:
-    """The newest switch of those rows. It may be far back: only without a snapshot is that far."""
+    """Return the newest persona switch between the ids; far back only without a snapshot."""
     row = connection.execute(
         "SELECT id, kind, username, content, persona FROM history WHERE channel_id = ?"
         " AND id > ? AND id < ? AND kind = 'persona' ORDER BY id DESC LIMIT 1",

@@ -1,4 +1,4 @@
-"""One engine per file: SQLite would let two in, and each would answer everything."""
+"""The lock that lets only one engine use a database: with two, both would answer everything."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.sidecar import sidecar_path
 
-LOOK_S = 0.02  # `owner`, which has a look, has a free lock for a moment itself
+RETRY_S = 0.02  # `owner` holds a free lock itself for a moment
 
 
 def owner(database: Path) -> str | None:
-    """Who has the database, as it calls itself; None where nobody does.
+    """Return a name for the process that uses the database; None if there is none.
 
-    CannotOpen where only another user may know.
+    Raises CannotOpen if this user may not read the lock file.
     """
     file = sidecar_path(database, ".lock")
     try:
@@ -24,15 +24,17 @@ def owner(database: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise CannotOpen(f"{file} cannot be read: {exc.strerror}. Be the service's user.") from exc
+        raise CannotOpen(
+            f"Cannot read {file}: {exc.strerror}. Run this command as the service's user."
+        ) from exc
     try:
-        return _said(fd) if _is_locked(fd) else None
+        return _read_name(fd) if _is_locked(fd) else None
     finally:
         os.close(fd)
 
 
 class Lock:
-    """A file beside the database that says who has it. The kernel frees it with the process."""
+    """A locked file beside the database that names its owner; freed when the process ends."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -40,12 +42,12 @@ class Lock:
         self._fd: int | None = None
 
     def take(self) -> None:
-        """Raises DatabaseInUse where another has it, OSError where the folder cannot be used."""
+        """Raise DatabaseInUse if another process has it, OSError if the folder cannot be used."""
         if not self._file.parent.exists():
             self._file.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._own(fd)
+            self._lock(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -56,7 +58,7 @@ class Lock:
             os.close(self._fd)
             self._fd = None
 
-    def _own(self, fd: int) -> None:
+    def _lock(self, fd: int) -> None:
         for last in (False, True):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,15 +66,15 @@ class Lock:
             except BlockingIOError:
                 if last:
                     raise DatabaseInUse(
-                        f"{self._database} is in use by {_said(fd)}. "
-                        "Stop that one first, or set [storage] path."
+                        f"{self._database} is in use by {_read_name(fd)}. "
+                        "Stop that process first, or set [storage] path."
                     ) from None
-                time.sleep(LOOK_S)
+                time.sleep(RETRY_S)
         os.ftruncate(fd, 0)
         os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
 
 
-def _said(fd: int) -> str:
+def _read_name(fd: int) -> str:
     return os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
 
 

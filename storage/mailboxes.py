@@ -2,14 +2,14 @@
 
 state      on disk                              after a crash
 accepted   mailbox row, attempts = 0            its turn starts, in the channel's order
-attempted  mailbox row, attempts > 0; at once   its turn starts once more, then ends as an error
-           where it need not wait
+attempted  mailbox row, attempts > 0; at once   its turn starts again; if it crashes again,
+           if it does not have to wait          it ends with an error
 settled    history rows and outbox row; the     the outbox row is published, the same bytes again
-           mailbox row went in the same commit
+           same commit deletes the mailbox row
 published  outbox row with published_ms         nothing; sent again, the command gets this outcome
-done       the outbox row is gone (pruned)      nothing; the command would be a new one
+done       the outbox row is deleted (pruned)   nothing; sent again, it is a new command
 
-A command that never waits (a stop) is settled without having been accepted.
+A command that never waits (a stop) is settled without being accepted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
     "waiting",
 ]
 
-# What waits already, or was answered, is left out.
+# Skips commands that are waiting already or have an outcome.
 INSERT = Insert(
     "INSERT INTO mailbox"
     " (channel_id, request_id, username, body, replies, attempts, accepted_ms)"
@@ -59,8 +59,9 @@ INSERT = Insert(
 
 
 class AcceptedCommand(NamedTuple):
-    """What is to be accepted. `attempts` is 1 where its turn starts as soon as it is accepted:
-    that saves `take` a commit.
+    """A command to accept.
+
+    attempts: 1 if its turn starts at once, which saves the commit of `take`; else 0.
     """
 
     channel: str
@@ -73,19 +74,19 @@ class AcceptedCommand(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The command stands in the mailbox, under `id`."""
+    """The command is in the mailbox, as row `id`."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyWaiting:
-    """The same request waits already; its outcome will go to this one's reply subjects too."""
+    """The same request waits already; its outcome also goes to the new reply subjects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An accepted command as it is found at start."""
+    """An accepted command, as found at start."""
 
     id: int
     channel: str
@@ -109,7 +110,7 @@ def put(
     now_ms: int,
     attempts: int = 0,
 ) -> Acceptance:
-    """`put_all` of one command."""
+    """Accept one command; see `put_all`."""
     command = AcceptedCommand(channel, request_id, username, body, replies, now_ms, attempts)
     return put_all(connection, (command,))[0]
 
@@ -117,7 +118,7 @@ def put(
 def put_all(
     connection: sqlite3.Connection, commands: Sequence[AcceptedCommand]
 ) -> list[Acceptance]:
-    """Accept commands, those excepted whose request is waiting or has been answered."""
+    """Accept commands, except those whose request waits already or has an outcome."""
     acceptances: list[Acceptance] = []
     rows: list[Values] = [
         (
@@ -144,7 +145,7 @@ def put_all(
 
 
 def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
-    """The rows after that id, by channel id and request id."""
+    """Return the ids of the rows after that id, by channel id and request id."""
     found = connection.execute(
         "SELECT channel_id, request_id, id FROM mailbox WHERE id > ?", (after_id,)
     )
@@ -154,16 +155,16 @@ def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
 def _join(connection: sqlite3.Connection, command: AcceptedCommand) -> AlreadyWaiting | Settled:
     known = join(connection, command.channel, command.request_id, command.replies)
     if known is None:
-        raise sqlite3.IntegrityError("a command was neither accepted nor known")
+        raise sqlite3.IntegrityError("the command was neither accepted nor known")
     return known
 
 
 def join(
     connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
 ) -> AlreadyWaiting | Settled | None:
-    """Let a request that is sent again hear of the first one's outcome, too.
+    """Send the outcome of a stored request to `replies` too, when the request is sent again.
 
-    None where there is no first one on disk; nothing is accepted by this.
+    Return None if the request is not stored; it is not accepted then.
     """
     if settled := find_settled(connection, channel, request_id, replies):
         return settled
@@ -182,7 +183,7 @@ def join(
 
 
 def take(connection: sqlite3.Connection, row_id: int) -> int:
-    """Count one more attempt, before the provider is called; how many there have been now."""
+    """Count an attempt before the provider is called; return the number; 0 if there is no row."""
     found = connection.execute(
         "UPDATE mailbox SET attempts = attempts + 1 WHERE id = ? RETURNING attempts", (row_id,)
     ).fetchone()
@@ -190,7 +191,7 @@ def take(connection: sqlite3.Connection, row_id: int) -> int:
 
 
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:
-    """All accepted commands, oldest first: what goes on after a restart."""
+    """Return all accepted commands, oldest first, to continue after a restart."""
     return [
         Waiting(row_id, channel, request_id, username, body, outbox.decoded(replies), accepted)
         for row_id, channel, request_id, username, body, replies, accepted in connection.execute(

@@ -1,4 +1,4 @@
-"""The schema, as steps. Each step is committed together with the record that it ran."""
+"""The migrations of the schema; each is committed together with the record that it ran."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ migrations = sqlite_utils.Migrations("rosey-llm")
 
 @migrations()
 def m001_first_schema(db: sqlite_utils.Database) -> None:
-    """Channels, their history and snapshots, the durable mailbox and the outbox.
+    """Create channels, their history and snapshots, the durable mailbox and the outbox.
 
-    history is a rowid table with one index on an integer channel id: that index ends in the rowid,
+    history is a rowid table with one index on an integer channel id: the index ends in the rowid,
     so a channel's newest rows need no sort, and a commit stays cheap at millions of rows.
     """
     for statement in (
@@ -84,10 +84,10 @@ def m001_first_schema(db: sqlite_utils.Database) -> None:
 
 @migrations()
 def m002_chain_of_digests(db: sqlite_utils.Database) -> None:
-    """History gets its chain of digests, and what operators ask of it.
+    """Add the hash chain to the history, and create persona versions and admin requests (orders).
 
-    AUTOINCREMENT never gives an id again, so ids without a gap show that no row was removed.
-    `erased_ms` and `published_ms` come later than the row and stand outside of its digest.
+    AUTOINCREMENT never reuses an id, so ids without a gap show that no row was removed.
+    `erased_ms` and `published_ms` are set later than the row and are not part of its digest.
     """
     for statement in (
         """CREATE TABLE history_chained (
@@ -139,12 +139,12 @@ def m002_chain_of_digests(db: sqlite_utils.Database) -> None:
     db.execute("CREATE INDEX history_channel ON history(channel_id)")
     db.execute(
         "CREATE INDEX history_persona ON history(channel_id)"
-        " WHERE kind = 'persona'"  # waking a channel without a snapshot looks for its last switch
+        " WHERE kind = 'persona'"  # to wake a channel without a snapshot
     )
 
 
 def _chain(connection: sqlite3.Connection) -> None:
-    """Copy `history` to `history_chained`, with digests; the rows before had none."""
+    """Copy `history` to `history_chained`, and add the digests that old rows lack."""
     heads = {
         channel_id: hash_chain.of_channel(name)
         for channel_id, name in connection.execute("SELECT id, name FROM channel")
@@ -167,7 +167,7 @@ def _chain(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the schema up to date. CannotOpen where a newer rosey-llm has written it."""
+    """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it."""
     db = sqlite_utils.Database(connection)
     with contextlib.closing(sqlite_utils.Database(memory=True)) as nothing:
         known = {step.name for step in migrations.pending(nothing)}

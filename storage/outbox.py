@@ -1,4 +1,4 @@
-"""Committed outcomes: some still have to be published, all can be told again."""
+"""The outbox: committed outcomes, kept to be published, and sent again on request."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ INSERT = Insert(
     columns=7,
 )
 PUBLISH = ByIds("UPDATE outbox SET published_ms = ? WHERE published_ms IS NULL AND id IN {ids}")
-NOBODY = "[]"
+NO_REPLIES = "[]"
 
 
 class Settled(NamedTuple):
-    """A committed outcome: the only thing that may be published. `id` is its outbox row."""
+    """A committed outcome; nothing else may be published.
+
+    id: of its outbox row.
+    upto: the id of its newest history row; 0 if it was read from the outbox.
+    """
 
     id: int
     channel: str
@@ -32,21 +36,24 @@ class Settled(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """Outcomes that were taken at that time by whoever carries them."""
+    """Outcomes that were published at that time."""
 
     outbox_ids: Sequence[int]
     now_ms: int
 
 
 def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
-    """Their ids. A row is (channel_id, request_id, kind, replies, body, created_ms, history_id)."""
+    """Store outcomes; return their ids.
+
+    A row is (channel_id, request_id, kind, replies, body, created_ms, history_id).
+    """
     return INSERT.ids(connection, rows)
 
 
 def find_settled(
     connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
 ) -> Settled | None:
-    """The outcome that this request has had already, to be sent to `replies` now."""
+    """Return the stored outcome of this request, addressed to `replies`; None if there is none."""
     found = connection.execute(
         "SELECT o.id, o.kind, o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
         " WHERE c.name = ? AND o.request_id = ?",
@@ -59,7 +66,7 @@ def find_settled(
 
 
 def published(connection: sqlite3.Connection, outbox_ids: Sequence[int], now_ms: int) -> None:
-    """Note that these outcomes have been taken by whoever carries them."""
+    """Note that these outcomes were published."""
     published_all(connection, (Publication(outbox_ids, now_ms),))
 
 
@@ -72,7 +79,7 @@ def published_all(connection: sqlite3.Connection, publications: Sequence[Publica
 
 
 def unpublished(connection: sqlite3.Connection) -> list[Settled]:
-    """All outcomes that were committed and may not have been published, oldest first."""
+    """Return all outcomes that may not have been published, oldest first."""
     return [
         Settled(row_id, channel, request_id, kind, body, decoded(replies))
         for row_id, channel, request_id, kind, body, replies in connection.execute(
@@ -83,9 +90,9 @@ def unpublished(connection: sqlite3.Connection) -> list[Settled]:
 
 
 def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> int:
-    """Forget published outcomes older than `before_ms`, at most `limit` of them; how many.
+    """Delete at most `limit` published outcomes older than `before_ms`; return how many.
 
-    When they were published is kept in the history.
+    The history keeps their time of publication.
     """
     gone = connection.execute(
         "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
@@ -98,14 +105,14 @@ def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> i
 
 
 def encoded(replies: Sequence[str]) -> str:
-    """Reply subjects as they stand in the database."""
-    return orjson.dumps(replies).decode() if replies else NOBODY
+    """Return reply subjects as they are stored."""
+    return orjson.dumps(replies).decode() if replies else NO_REPLIES
 
 
 def decoded(replies: str) -> tuple[str, ...]:
-    return () if replies == NOBODY else tuple(orjson.loads(replies))
+    return () if replies == NO_REPLIES else tuple(orjson.loads(replies))
 
 
 def merged(replies: str, more: Sequence[str]) -> str:
-    """`replies` as they stand in the database, and those of `more` that are not among them."""
+    """Return stored `replies`, with those of `more` added that are missing."""
     return encoded(list(dict.fromkeys([*decoded(replies), *more])))

@@ -1,4 +1,4 @@
-"""Which text a persona had: history names it by its digest, so that a prompt can be shown again."""
+"""The texts that personas had, by version, so that an old prompt can be shown again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 
 def version(prompt: str) -> str:
-    """A persona's text as history names it: 16 hexadecimal digits of its SHA-256."""
+    """Return the version of a persona's text: 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 def keep(connection: sqlite3.Connection, personas: Iterable[tuple[str, str]], now_ms: int) -> None:
-    """Remember the texts of (name, prompt); those that are known already stay as they are."""
+    """Store the texts of (name, prompt) pairs that are not stored yet."""
     connection.executemany(
         "INSERT INTO persona_version (version, name, prompt, first_used_ms) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING",
@@ -22,7 +22,7 @@ def keep(connection: sqlite3.Connection, personas: Iterable[tuple[str, str]], no
 
 
 def prompt(connection: sqlite3.Connection, version: str) -> str | None:
-    """The text of a version; None where it is not known."""
+    """Return the text of a version; None if it is unknown."""
     row = connection.execute(
         "SELECT prompt FROM persona_version WHERE version = ? LIMIT 1", (version,)
     ).fetchone()

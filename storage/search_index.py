@@ -1,12 +1,12 @@
-"""The full-text index: a file of its own beside the database, `<database>-search`.
+"""The full-text index: a separate file beside the database, `<database>-search`.
 
-It is a cache of `history`, fed in batches up to a watermark and thrown away where it is damaged, of
-another version, or of another database: it keeps the digest of the row at its watermark, and that
-is different in every database. It holds the words of `content` and no text.
+It is a cache of `history`, fed in batches up to the row `upto`. It is deleted if it is damaged, of
+another version, or of another database: it stores the digest of the row `upto`, which differs in
+every database. It holds the words of `content` and no text.
 
-What is to be erased is forgotten here first, while its text is still known, and scrubbed last:
+Rows to erase are forgotten here first, while their text is still known, and scrubbed last:
 
-    index.forget(rows)   before the database loses the text; no feeder takes the rows up any more
+    index.forget(rows)   before the database loses the text; these rows are not fed again
     index.scrub()        after it; rewrites the index, so that no byte of the words is left
 """
 
@@ -38,11 +38,11 @@ SCHEMA = (
 
 
 class SearchIndex:
-    """The index of one database, open. Close it, or use it in a `with`.
+    """The open index of one database. Close it, or use it in a `with`.
 
-    `connection` has the tables `words` (FTS5; its rowid is that of `live.history`) and, attached
-    for reading, the database as `live`. Belongs to the thread that opened it. All methods raise
-    StorageUnavailable where a file cannot be used now.
+    `connection` has the table `words` (FTS5; its rowid is that of `live.history`) and, attached
+    for reading, the database as `live`. Only the thread that opened it may use it. All methods
+    raise StorageUnavailable if a file cannot be used now.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
@@ -71,13 +71,13 @@ class SearchIndex:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Around what is asked of `connection`: SQLite's errors become StorageUnavailable."""
-        with _translated("searched"):
+        """Turn SQLite's errors in the block into StorageUnavailable."""
+        with _translating_errors("search"):
             yield
 
     @property
     def behind(self) -> int:
-        """About how many rows of the history are not in the index yet."""
+        """How many rows of the history are not in the index yet, about."""
         with self.reading():
             row = self.connection.execute(
                 "SELECT (SELECT ifnull(max(id), 0) FROM live.history) - upto FROM main.state"
@@ -85,11 +85,11 @@ class SearchIndex:
         return int(row[0])
 
     def feed(self, limit: int) -> int:
-        """Take up to `limit` more rows, in one transaction; how many there were.
+        """Index up to `limit` more rows in one transaction; return how many there were.
 
-        The work is done inside of SQLite, where it keeps no other thread from running.
+        SQLite does all the work, without the interpreter lock: other threads keep running.
         """
-        with _translated("fed"), _transaction(self.connection):
+        with _translating_errors("feed"), _transaction(self.connection):
             (upto,) = self.connection.execute("SELECT upto FROM main.state").fetchone()
             last, count = self.connection.execute(
                 "SELECT max(id), count(*) FROM"
@@ -112,14 +112,14 @@ class SearchIndex:
         return int(count)
 
     def forget(self, rows: Iterable[tuple[int, str]]) -> None:
-        """Take rows (id, content) out for good, durably. The content must be as it was indexed.
+        """Remove rows (id, content) durably. The content must be as it was indexed.
 
-        Words may still be found in the file's bytes until `scrub`.
+        Words may be left in the file's bytes until `scrub`.
         """
-        with _translated("cleaned"):
-            # A power cut may undo what was fed, but never this.
+        with _translating_errors("clean"):
+            # A power cut may undo `feed`, but never this.
             self.connection.execute("PRAGMA main.synchronous=FULL")
-        with _translated("cleaned"), _transaction(self.connection):
+        with _translating_errors("clean"), _transaction(self.connection):
             upto, built = self.connection.execute("SELECT upto, built FROM main.state").fetchone()
             self._forgot_in = self._forgot_in or built
             for row_id, content in rows:
@@ -133,27 +133,30 @@ class SearchIndex:
                     )
 
     def scrub(self) -> None:
-        """Rewrite the index so that nothing of what was forgotten is left in its bytes.
+        """Rewrite the index, so that its bytes hold nothing of the forgotten rows.
 
-        Takes about as long as the index takes to be read and written once. Whoever erases in many
-        small steps calls it at the end of them.
+        Takes about as long as reading and writing the index once. After many small steps of
+        erasing, call it once at the end.
         """
-        with _translated("cleaned"):
+        with _translating_errors("clean"):
             if self._path is not None and not self._is_in_place(self._path):
-                # Somebody has thrown it away since, and built another from what is gone by now.
+                # Another process has built it again since, perhaps with text that is erased by now.
                 _unlink(self._path)
                 return
             (built,) = self.connection.execute("SELECT built FROM main.state").fetchone()
-            if self._forgot_in not in (None, built):  # the same, within this file
+            if self._forgot_in not in (None, built):  # the same, in this file
                 with _transaction(self.connection):
                     _build(self.connection)
             else:
                 self.connection.execute("INSERT INTO main.words (words) VALUES ('optimize')")
-            # Pages keep the remains of what once stood in them; new pages have none.
+            # Pages keep remains of deleted data; new pages have none.
             self.connection.execute("VACUUM main")
             (busy, *_) = self.connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise StorageUnavailable("The search index is in use by somebody who reads it.")
+            raise StorageUnavailable(
+                "Cannot clean the search index: another process is reading it."
+                " Stop that process, or wait until it has finished."
+            )
 
     def _is_in_place(self, path: Path) -> bool:
         return path.exists() and path.stat().st_ino == self._file
@@ -164,16 +167,16 @@ def path_of(database: Path) -> Path:
 
 
 def open_index(database: Path) -> SearchIndex:
-    """The index of the database at `database`, made or made anew where that is needed.
+    """Open the index of the database at `database`; build it if it is missing or unusable.
 
-    Raises StorageUnavailable where its file cannot be written, or the database not be read.
+    Raises StorageUnavailable if its file cannot be written or the database cannot be read.
     """
     path = path_of(database)
-    with _translated("opened"):
+    with _translating_errors("open"):
         try:
             return _open(database, path)
         except sqlite3.DatabaseError as exc:
-            # ERROR: FTS5 says "vtable constructor failed" of a table that lacks a part.
+            # ERROR: FTS5 reports "vtable constructor failed" if a part of a table is missing.
             if _code(exc) not in {*DAMAGED, sqlite3.SQLITE_ERROR}:
                 raise
         remove(database)
@@ -181,14 +184,14 @@ def open_index(database: Path) -> SearchIndex:
 
 
 def open_to_search(database: Path) -> SearchIndex:
-    """`open_index`; an empty index in memory where the folder cannot be written."""
+    """Do `open_index`; return an empty index in memory if the folder cannot be written."""
     try:
         return open_index(database)
     except StorageUnavailable as exc:
         cause = exc.__cause__
         if _code(cause) not in NOT_WRITABLE and not isinstance(cause, OSError):
             raise
-    with _translated("opened"):
+    with _translating_errors("open"):
         return _open(database, None)
 
 
@@ -198,13 +201,13 @@ def _open(database: Path, path: Path | None) -> SearchIndex:
     name = f"{path.absolute().as_uri()}?mode=rw" if path else ":memory:"
     connection = sqlite3.connect(name, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
-        # What a merge of the index frees must not lie about until somebody wants it erased.
+        # Data that a merge of the index frees must be gone at once: it may have to be erased.
         connection.execute("PRAGMA main.secure_delete=ON")
         connection.execute("PRAGMA main.journal_mode=WAL")
         connection.execute("PRAGMA main.synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")
         _attach(connection, database)
-        with _transaction(connection):  # always: it tells whether the file can be written
+        with _transaction(connection):  # always: it fails if the file cannot be written
             if not _belongs(connection):
                 _build(connection)
     except BaseException:
@@ -214,9 +217,9 @@ def _open(database: Path, path: Path | None) -> SearchIndex:
 
 
 def _create(path: Path, database: Path) -> None:
-    """Made for its owner alone, who is the database's also where root searches.
+    """Create the file, readable for its owner alone: the database's owner, also if root searches.
 
-    Only where there is none: closing a file that SQLite has open would free its locks.
+    Do not touch an existing file: closing a file that SQLite has open would free its locks.
     """
     if path.exists():
         return
@@ -235,19 +238,18 @@ def _attach(connection: sqlite3.Connection, database: Path) -> None:
         connection.execute("ATTACH ? AS live", (f"{uri}?mode=ro",))
         connection.execute("SELECT 1 FROM live.history LIMIT 1").fetchone()
     except sqlite3.OperationalError as exc:
-        if (
-            _code(exc) not in NOT_WRITABLE
-        ):  # of a file that somebody writes, that would read nonsense
+        # Not if the file is being written: `immutable` would read nonsense from it.
+        if _code(exc) not in NOT_WRITABLE:
             raise
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("DETACH live")
-        # In a folder that cannot be written, as the operators' reader does it.
+        # The folder cannot be written: see `storage/queries/reader.py`.
         connection.execute("ATTACH ? AS live", (f"{uri}?mode=ro&immutable=1",))
         connection.execute("SELECT 1 FROM live.history LIMIT 1").fetchone()
 
 
 def _belongs(connection: sqlite3.Connection) -> bool:
-    """Whether the index is of this version and of this database."""
+    """Return whether the index is of this version and of this database."""
     known = {
         name for (name,) in connection.execute("SELECT name FROM main.sqlite_schema").fetchall()
     }
@@ -267,7 +269,7 @@ def _belongs(connection: sqlite3.Connection) -> bool:
 
 
 def _build(connection: sqlite3.Connection) -> None:
-    """Empty; within a transaction, so that nobody sees half of it."""
+    """Create an empty index; within a transaction, so that no reader sees half of it."""
     for table in ("words", "state", "removed"):
         connection.execute(f"DROP TABLE IF EXISTS main.{table}")
     for statement in SCHEMA:
@@ -278,7 +280,7 @@ def _build(connection: sqlite3.Connection) -> None:
 
 
 def remove(database: Path) -> None:
-    """Throw the index away; whoever has it open goes on with what is no longer there."""
+    """Delete the index; processes that have it open keep using the deleted file."""
     _unlink(path_of(database))
 
 
@@ -300,12 +302,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(done: str) -> Iterator[None]:
+def _translating_errors(action: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
         error = IndexDamaged if _code(exc) in DAMAGED else StorageUnavailable
-        raise error(f"The search index cannot be {done}: {exc}") from exc
+        raise error(f"Cannot {action} the search index: {exc}") from exc
 
 
 def _code(exc: BaseException | None) -> int:

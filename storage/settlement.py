@@ -1,4 +1,4 @@
-"""The end of a command: its turn is kept, its outcome stands in the outbox, it waits no more."""
+"""Settles commands: stores the turn and its outcome, and deletes the command from the mailbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.history import Row, TurnRows
 from storage.outbox import OutcomeKind, Settled, find_settled
 from storage.writer.bulk_statements import ByIds, Values
 
-# As one row: each row that is fetched takes the interpreter's lock away and back.
+# As one row: each row that is fetched releases and takes the interpreter lock.
 SELECT = ByIds(
     "SELECT json_group_array(json_array(id, channel_id, request_id, replies, accepted_ms))"
     " FROM mailbox WHERE id IN {ids}"
@@ -22,7 +22,7 @@ DELETE = ByIds("DELETE FROM mailbox WHERE id IN {ids}")
 
 
 class Settlement(NamedTuple):
-    """How the command ends that waits under `row_id`."""
+    """How the command in mailbox row `row_id` ends."""
 
     row_id: int
     channel: str
@@ -33,8 +33,8 @@ class Settlement(NamedTuple):
     now_ms: int
 
 
-class _Wait(NamedTuple):
-    """What the mailbox knows of a command; `replies` as they stand in the database."""
+class _WaitingCommand(NamedTuple):
+    """What the mailbox has of a command; `replies` are as stored."""
 
     channel_id: int
     request_id: str
@@ -52,7 +52,7 @@ def settle(
     body: bytes,
     now_ms: int,
 ) -> Settled | None:
-    """`settle_all` of one outcome."""
+    """Settle one command; see `settle_all`."""
     outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
     return settle_all(connection, (outcome,))[0]
 
@@ -60,23 +60,23 @@ def settle(
 def settle_all(
     connection: sqlite3.Connection, outcomes: Sequence[Settlement]
 ) -> list[Settled | None]:
-    """Keep turns and their outcomes, and end their waiting, all in one commit.
+    """Store turns and their outcomes, and delete their commands, all in one commit.
 
-    None where the command no longer waits: somebody else has settled it, and this result is void.
+    The result is None for a command that no longer waits: it has another outcome already.
     """
-    waits = _waits(connection, [outcome.row_id for outcome in outcomes])
-    valid: dict[int, tuple[Settlement, _Wait]] = {}
+    waits = _load_waiting(connection, [outcome.row_id for outcome in outcomes])
+    valid: dict[int, tuple[Settlement, _WaitingCommand]] = {}
     for number, outcome in enumerate(outcomes):
         wait = waits.get(outcome.row_id)
-        # Ids come again once the table is empty; an id with its channel and request does not, while
-        # the outbox remembers the request.
+        # Ids are reused once the table is empty; an id with its channel and request is not, as long
+        # as the outbox has the request.
         asked = channels.find(connection, outcome.channel), outcome.request_id
         if wait is not None and (wait.channel_id, wait.request_id) == asked:
             valid[number] = outcome, waits.pop(outcome.row_id)
     if not valid:
         return [None] * len(outcomes)
     DELETE.execute(connection, [outcome.row_id for outcome, _ in valid.values()])
-    kept = dict(zip(valid, _keep(connection, list(valid.values())), strict=True))
+    kept = dict(zip(valid, _store(connection, list(valid.values())), strict=True))
     return [kept.get(number) for number in range(len(outcomes))]
 
 
@@ -92,8 +92,8 @@ def settle_at_once(
 ) -> Settled:
     """Settle a command that never waited; sent again, it gets the first outcome.
 
-    A request has one outcome: where another command waits under the same request id, this is its
-    outcome too, and goes to its reply subjects as well.
+    A request has one outcome: if another command waits under the same request id, this is its
+    outcome too, and also goes to its reply subjects.
     """
     if settled := find_settled(connection, channel, request_id, replies):
         return settled
@@ -106,19 +106,23 @@ def settle_at_once(
         (gone[0], outbox.merged(gone[1], replies)) if gone else (0, outbox.encoded(replies))
     )
     outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
-    return _keep(connection, [(outcome, _Wait(channel_id, request_id, merged, now_ms))])[0]
+    return _store(connection, [(outcome, _WaitingCommand(channel_id, request_id, merged, now_ms))])[
+        0
+    ]
 
 
-def _waits(connection: sqlite3.Connection, row_ids: Sequence[int]) -> dict[int, _Wait]:
+def _load_waiting(
+    connection: sqlite3.Connection, row_ids: Sequence[int]
+) -> dict[int, _WaitingCommand]:
     return {
-        row_id: _Wait(*values)
+        row_id: _WaitingCommand(*values)
         for cursor in SELECT.portions(connection, row_ids)
         for row_id, *values in orjson.loads(cursor.fetchone()[0])
     }
 
 
-def _keep(
-    connection: sqlite3.Connection, outcomes: Sequence[tuple[Settlement, _Wait]]
+def _store(
+    connection: sqlite3.Connection, outcomes: Sequence[tuple[Settlement, _WaitingCommand]]
 ) -> list[Settled]:
     turns = [
         TurnRows(wait.channel_id, outcome.now_ms, outcome.rows, wait.accepted_ms)

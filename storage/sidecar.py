@@ -1,4 +1,4 @@
-"""Files that stand beside a database: its journal, its lock, its search index."""
+"""The paths of files beside a database: its WAL, its lock, its search index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def sidecar_path(database: Path, suffix: str) -> Path:
-    """Where SQLite puts its own: a database that is reached by a link has one of each, too."""
+    """Return the path of a file beside the database; links are resolved, as SQLite does."""
     database = database.resolve()
     return database.with_name(database.name + suffix)

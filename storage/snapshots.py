@@ -1,4 +1,4 @@
-"""Snapshots: a channel's latest state, a cache of history up to a row."""
+"""Snapshots: the latest state of each channel, stored to start without its whole history."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from storage.history import PastRow
 
 @dataclass(frozen=True, slots=True)
 class LoadedSnapshot:
-    """What waking a channel needs: its snapshot, if it has one, and the rows after it.
+    """A channel's snapshot, if it has one, and the rows after it.
 
-    The snapshot reaches history id `snapshot_upto`; with the rows it is `upto`, the channel's
-    newest row: those that change no conversation are counted, though they are not among `rows`.
+    body: the snapshot, or None.
+    snapshot_upto: the id of the history row up to which the snapshot goes.
+    upto: the id of the channel's newest row, which may not be among `rows`.
+    rows: those after the snapshot that change the conversation, oldest first.
     """
 
     body: bytes | None
@@ -24,7 +26,7 @@ class LoadedSnapshot:
 
 
 def save(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body: bytes) -> None:
-    """Keep `body` as the state that history gives up to row id `upto`; never go back."""
+    """Store `body` as the state after history row `upto`; never replace a newer one."""
     connection.execute(
         "INSERT INTO snapshot (channel_id, upto, ts_ms, body)"
         " SELECT id, ?, ?, ? FROM channel WHERE name = ?"
@@ -37,7 +39,7 @@ def save(connection: sqlite3.Connection, name: str, upto: int, ts_ms: int, body:
 def load(
     connection: sqlite3.Connection, name: str, max_messages: int, *, trust_snapshot: bool = True
 ) -> LoadedSnapshot:
-    """A channel by its name; without `trust_snapshot` history alone."""
+    """Load a channel by its name; without `trust_snapshot`, from the history alone."""
     found = connection.execute(
         "SELECT c.id, s.upto, s.body FROM channel c LEFT JOIN snapshot s ON s.channel_id = c.id"
         " WHERE c.name = ?",

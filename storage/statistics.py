@@ -1,4 +1,4 @@
-"""What an operator wants to know of the store at any time; none of it looks at history."""
+"""Statistics of the store for operators; cheap, since they never read the history."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ MANY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """`channels` ever spoken in; `waiting` commands in the mailbox; `unpublished` outcomes, counted
-    up to 100,000, and since when the oldest of them stands there (wall clock, None where there is
-    none); `size_bytes` of the file without its write-ahead log.
+    """The store's size and its waiting work.
+
+    channels: how many were ever used.
+    waiting: commands in the mailbox.
+    unpublished: outcomes to publish, counted up to 100,000.
+    oldest_unpublished_ms: when the oldest was stored, in ms since 1970; None if there is none.
+    size_bytes: of the file without its WAL.
     """
 
     channels: int
@@ -23,7 +27,7 @@ class StoreStatistics:
 
 
 def read(connection: sqlite3.Connection) -> StoreStatistics:
-    """Cheap, however much there is: the newest channel's id stands for their number."""
+    """Read the statistics. The newest channel's id is taken as the number of channels."""
     channels, waiting, unpublished, oldest, pages, page_bytes = connection.execute(
         "SELECT (SELECT coalesce(max(id), 0) FROM channel), (SELECT count(*) FROM mailbox),"
         " (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE published_ms IS NULL LIMIT ?)),"
@@ -35,7 +39,7 @@ def read(connection: sqlite3.Connection) -> StoreStatistics:
 
 
 def touch(connection: sqlite3.Connection) -> None:
-    """Write for the sake of writing: what cannot be written raises, and all stays as it is."""
+    """Test that the database can be written: raise if it cannot, and change nothing."""
     touched = connection.execute(
         "UPDATE channel SET created_ms = created_ms WHERE id = (SELECT max(id) FROM channel)"
     )

@@ -1,4 +1,4 @@
-"""Which channels rest after too many crashes, and until when; kept over a restart."""
+"""Stores which channels are suspended after too many crashes, and until when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lift(connection: sqlite3.Connection, name: str) -> None:
 
 
 def load(connection: sqlite3.Connection) -> dict[str, int]:
-    """Until when each suspended channel rests, in ms since 1970."""
+    """Return the end of each channel's suspension, in ms since 1970, by channel name."""
     return dict(
         connection.execute(
             "SELECT c.name, s.until_ms FROM suspension s JOIN channel c ON c.id = s.channel_id"

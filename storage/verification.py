@@ -1,8 +1,8 @@
-"""Proof that the history is as it was written: every digest made again, every gap found.
+"""Verifies that the history is as it was written: computes every digest again, finds every gap.
 
-The chain shows what was changed by anybody who does not make all later digests anew. Who can write
-the file can do that, too; a seal that is kept elsewhere shows it: `<last id>:<SHA-256 over the
-digests of all rows up to it>`. Erasing leaves the digests as they are, so old seals stay good.
+The chain reveals a change unless all later digests were computed again as well. A process that can
+write the file can do that; a seal that is kept elsewhere reveals it: `<last id>:<SHA-256 over the
+digests of all rows up to it>`. Erasing leaves the digests as they are, so old seals stay valid.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import orjson
 
 from storage import hash_chain, persona_versions
 
-CHUNK = 128  # many more at once no longer fit the processor's cache: half as fast
+CHUNK = 128  # many more do not fit the processor's cache: half as fast
 SEAL = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 COLUMNS = (
     "id, channel_id, username, content, salt, digest, private, erased_ms,"
     f" {', '.join(hash_chain.FACTS)}"
 )
-SEQ, TS_MS = 8, 9  # where they stand among COLUMNS
+SEQ, TS_MS = 8, 9  # their places in COLUMNS
 Advance = Callable[[int], object]
 Values = tuple[Any, ...]
 
 
 class TamperedRow(Exception):
-    """The history is not as it was written; says what is wrong with the first such row.
+    """The history is not as it was written; the text says what is wrong with the first such row.
 
-    Without `row_id` it is not one row that is wrong.
+    row_id: None if it is not a single row that is wrong.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TamperedRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """All rows up to `last_id`, as one digest."""
+    """A digest over all rows up to `last_id`."""
 
     last_id: int
     digest: str
@@ -65,7 +65,7 @@ class Seal:
 
     @classmethod
     def parse(cls, text: str) -> Seal:
-        """ValueError where `text` is no seal."""
+        """Parse `<last id>:<digest>`. Raises ValueError."""
         found = SEAL.fullmatch(text.strip().lower())
         if found is None:
             raise ValueError("a seal is a number, a colon and 64 hexadecimal digits")
@@ -74,7 +74,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found to be as it was written. Times in ms since 1970; no seal of one channel."""
+    """What was verified. Times are in ms since 1970; a single channel has no seal."""
 
     rows: int
     channels: int
@@ -85,7 +85,7 @@ class Verified:
 
 
 def given_ids(connection: sqlite3.Connection) -> int:
-    """The highest id that the history ever gave a row."""
+    """Return the highest id that the history ever gave a row."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'history'").fetchone()
     return int(row[0]) if row else 0
 
@@ -93,20 +93,20 @@ def given_ids(connection: sqlite3.Connection) -> int:
 def verify(
     connection: sqlite3.Connection, seal: Seal | None = None, advance: Advance = lambda rows: None
 ) -> Verified:
-    """Check the whole history as it is now. Raises Broken at the first row that is not right.
+    """Check the whole history as it is now. Raises TamperedRow at the first wrong row.
 
-    Reads the table once, in a transaction of its own; holds one digest for each channel. `advance`
-    is called with how many more rows have been read.
+    Reads the table once, in its own transaction; holds one digest for each channel. `advance` is
+    called with the number of rows read since the last call.
     """
-    with _Checking(connection) as checking:
+    with _Verification(connection) as checking:
         return checking.all_rows(seal, advance)
 
 
 def verify_channel(
     connection: sqlite3.Connection, channel: str, advance: Advance = lambda rows: None
 ) -> Verified:
-    """Check the rows of one channel; KeyError where there is none of this name."""
-    with _Checking(connection) as checking:
+    """Check the rows of one channel. Raises TamperedRow, or KeyError for an unknown channel."""
+    with _Verification(connection) as checking:
         return checking.one_channel(channel, advance)
 
 
@@ -118,7 +118,7 @@ class _Head:
     seq: int = 0
 
 
-class _Checking:
+class _Verification:
     """One pass over rows in the order of their ids."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -132,9 +132,9 @@ class _Checking:
         self._last_id = 0
         self._collects = False
 
-    def __enter__(self) -> _Checking:
+    def __enter__(self) -> _Verification:
         self._connection.execute("BEGIN")
-        # Millions of rows make no cycles, and to look for some takes a tenth of the time.
+        # Millions of rows make no cycles, and looking for cycles takes a tenth of the time.
         self._collects = gc.isenabled()
         gc.disable()
         return self
@@ -156,7 +156,7 @@ class _Checking:
             for part in _split(chunk, seal):
                 self._check(part, gapless=True)
                 if seal is not None and self._last_id == seal.last_id:
-                    self._compare(seal)
+                    self._check_seal(seal)
             last_ms = chunk[-1][TS_MS]
             advance(len(chunk))
         if self._last_id != given:
@@ -168,11 +168,11 @@ class _Checking:
                 " removed."
             )
         if seal is not None and seal.last_id == 0:
-            self._compare_empty(seal)
+            self._check_empty_seal(seal)
         self._check_personas()
         return Verified(
             self._last_id,
-            self._channels(),
+            self._count_channels(),
             self._erased,
             first_ms,
             last_ms,
@@ -191,9 +191,9 @@ class _Checking:
             last_ms = chunk[-1][TS_MS]
             advance(len(chunk))
         rows = self._heads[channel_id].seq
-        return Verified(rows, self._channels(), self._erased, first_ms, last_ms, None)
+        return Verified(rows, self._count_channels(), self._erased, first_ms, last_ms, None)
 
-    def _channels(self) -> int:
+    def _count_channels(self) -> int:
         return sum(head.seq > 0 for head in self._heads.values())
 
     def _load_names(self, where: str, values: Values) -> None:
@@ -209,12 +209,10 @@ class _Checking:
             while chunk := self._cursor.fetchmany(CHUNK):
                 yield chunk
         except sqlite3.DatabaseError as exc:
-            raise TamperedRow(
-                f"Behind row {self._last_id} the file cannot be read: {exc}."
-            ) from exc
+            raise TamperedRow(f"Cannot read the file after row {self._last_id}: {exc}.") from exc
 
     def _check(self, rows: list[Values], *, gapless: bool) -> None:
-        # The one loop that must be fast: names are local, and what is rare is done elsewhere.
+        # The only loop that must be fast: names are local, rare cases are handled elsewhere.
         heads, fold, last_id = self._heads, self._fold.update, self._last_id
         sha256, dumps = hashlib.sha256, orjson.dumps
         for row in rows:
@@ -228,10 +226,10 @@ class _Checking:
                 else:
                     self._check_erased(row)
                 own = sha256(head.digest + private + dumps(facts)).digest()
-            except TypeError:  # a value that is not of its column's kind
+            except TypeError:  # a value of the wrong type
                 own = b""
             if own != link:
-                raise self._wrong(row, _changed_problem(row))
+                raise self._tampered(row, _changed_problem(row))
             head.digest, head.seq = own, facts[0]
             fold(own)
             last_id = row_id
@@ -239,41 +237,40 @@ class _Checking:
 
     def _check_erased(self, row: Values) -> None:
         if problem := _erased_problem(row):
-            raise self._wrong(row, problem)
+            raise self._tampered(row, problem)
         self._erased += 1
 
     def _misplaced(self, row: Values, last_id: int, gapless: bool) -> TamperedRow:
         row_id, channel_id, seq = row[0], row[1], row[SEQ]
         if gapless and row_id != last_id + 1:
-            missing = _numbers(last_id + 1, row_id - 1)
-            return self._wrong(row, f"Before it, {missing} of the history was removed.")
+            removed = _removed(last_id + 1, row_id - 1, "the history")
+            return self._tampered(row, f"Before it, {removed}.")
         if channel_id not in self._names:
-            return self._wrong(row, f"It belongs to channel {channel_id}, which was removed.")
+            return self._tampered(row, f"It belongs to channel {channel_id}, which was removed.")
         due = self._heads[channel_id].seq + 1
         if seq > due:
-            missing = _numbers(due, seq - 1)
-            return self._wrong(row, f"Before it, {missing} of its channel was removed.")
-        return self._wrong(
+            return self._tampered(row, f"Before it, {_removed(due, seq - 1, 'its channel')}.")
+        return self._tampered(
             row,
-            f"It says that it is row {seq} of its channel, where row {due} is due: it was put in,"
-            " moved from another channel, or changed.",
+            f"It is numbered as row {seq} of its channel, but row {due} is expected: it was"
+            " inserted, moved from another channel, or changed.",
         )
 
-    def _wrong(self, row: Values, problem: str) -> TamperedRow:
+    def _tampered(self, row: Values, problem: str) -> TamperedRow:
         channel = self._names.get(row[1], f"(no name, id {row[1]})")
         return TamperedRow(problem, row_id=row[0], channel=channel, seq=row[SEQ], ts_ms=row[TS_MS])
 
-    def _compare(self, seal: Seal) -> None:
+    def _check_seal(self, seal: Seal) -> None:
         if self._fold.hexdigest() != seal.digest:
             raise TamperedRow(
-                f"The rows up to {seal.last_id} are not those that the seal was made of, though"
-                " their chain holds: somebody has changed rows and made all later digests anew, or"
-                " changed the order between channels."
+                f"The rows up to {seal.last_id} do not match the seal, although their chain holds:"
+                " rows were changed and all later digests computed again, or the order between"
+                " channels was changed."
             )
 
-    def _compare_empty(self, seal: Seal) -> None:
+    def _check_empty_seal(self, seal: Seal) -> None:
         if seal.digest != hashlib.sha256().hexdigest():
-            raise TamperedRow("This is no seal of a history without rows.")
+            raise TamperedRow("The seal is not that of a history without rows.")
 
     def _check_personas(self) -> None:
         for version, name, prompt in self._cursor.execute(
@@ -284,7 +281,7 @@ class _Checking:
 
 
 def _split(rows: list[Values], seal: Seal | None) -> list[list[Values]]:
-    """So that the seal's last row is the last one of a part."""
+    """Split rows so that the seal's last row is the last one of a part."""
     if seal is None or not rows[0][0] <= seal.last_id < rows[-1][0]:
         return [rows]
     at = sum(row[0] <= seal.last_id for row in rows)
@@ -292,30 +289,32 @@ def _split(rows: list[Values], seal: Seal | None) -> list[list[Values]]:
 
 
 def _erased_problem(row: Values) -> str:
-    """What of an erased row is not as erasing leaves it; "" where all is well."""
+    """Return what is wrong with an erased row; "" if nothing is."""
     _, _, username, content, salt, _, private, erased_ms, *_ = row
     if erased_ms is None:
         return "It has the digest of an erased row, but is not marked as erased."
     if private is None:
-        return "It is marked as erased, but the digest of what was there is missing."
-    there = {"a content": content != "", "a user": username is not None, "a salt": salt is not None}
+        return "It is marked as erased, but the digest of its text is missing."
+    there = {"a text": content != "", "a user": username is not None, "a salt": salt is not None}
     left = [name for name, is_there in there.items() if is_there]
     return f"It is marked as erased, but has {' and '.join(left)}." if left else ""
 
 
 def _changed_problem(row: Values) -> str:
-    first = " or its channel was renamed" if row[SEQ] == 1 else ""
-    return f"It is not what was written: one of its values or its digest was changed{first}."
+    first = ", or its channel was renamed" if row[SEQ] == 1 else ""
+    return f"It is not as it was written: one of its values or its digest was changed{first}."
 
 
 def _end_problem(last_id: int, given: int) -> str:
     if given > last_id:
-        return f"At the end, {_numbers(last_id + 1, given)} of the history was removed."
+        return f"At the end, {_removed(last_id + 1, given, 'the history')}."
     return (
-        f"The database says that {given} rows were ever written, but there are {last_id}: rows were"
-        " put in, or its count (sqlite_sequence) was changed."
+        f"The database has counted {given} rows (sqlite_sequence), but there are {last_id}: rows"
+        " were inserted, or the count was changed."
     )
 
 
-def _numbers(first: int, last: int) -> str:
-    return f"row {first}" if first == last else f"rows {first} to {last}"
+def _removed(first: int, last: int, of: str) -> str:
+    if first == last:
+        return f"row {first} of {of} was removed"
+    return f"rows {first} to {last} of {of} were removed"

@@ -127,7 +127,7 @@ def _wait(
 ) -> Mapping[str, Any] | None:
     """Return the result; None if the database has had no owner for `grace_s`."""
     seen_s = time.monotonic()
-    while (result := placed.look()) is None:
+    while (result := placed.poll()) is None:
         report(placed.progress())
         if lock.owner(database) is not None:
             seen_s, grace_s = time.monotonic(), GRACE_S

@@ -1,1 +1,1 @@
-"""What operators ask of the history. All of it only reads, by a connection of its own."""
+"""Operators' queries of the history; they only read, on connections of their own."""

@@ -1,7 +1,7 @@
-"""How much went on, in slices of time, at a cost that does not grow with the database.
+"""Counts turns, errors and tokens in slices of time; the cost does not grow with the database.
 
-`ts_ms` has no index, but ids grow with time: a slice's first row is found by halving. Of a slice
-with more than SAMPLE rows the first SAMPLE are read and the rest is taken to be like them.
+`ts_ms` has no index, but ids grow with time: a slice's first row is found by binary search. In a
+slice with more than SAMPLE rows, the first SAMPLE are read and their numbers scaled up.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ ANSWERED = ("answer", "completion")
 
 @dataclass(slots=True)
 class Slice:
-    """What happened from `start_ms` until the next slice. Where `about`, the numbers are estimates.
+    """The activity from `start_ms` until the next slice.
 
-    `errors` counts failed turns by code; tokens as the providers counted them.
+    errors: failed turns by code.
+    prompt_tokens, completion_tokens: as the providers counted them.
+    about: whether the numbers are estimates.
     """
 
     start_ms: int
@@ -43,10 +45,7 @@ class Slice:
 
 
 def slices(connection: sqlite3.Connection, starts_ms: Sequence[int]) -> list[Slice]:
-    """A slice from each of these times to the next; the last one goes on until now.
-
-    `starts_ms` ascend.
-    """
+    """Return a slice from each of these ascending times to the next; the last one ends now."""
     firsts = [first_since(connection, start_ms) for start_ms in starts_ms]
     ends = [*firsts[1:], entries.newest_id(connection) + 1]
     return [
@@ -56,7 +55,7 @@ def slices(connection: sqlite3.Connection, starts_ms: Sequence[int]) -> list[Sli
 
 
 def first_since(connection: sqlite3.Connection, ts_ms: int) -> int:
-    """The id from which on rows are not older than that; one past the newest where all are."""
+    """Return the id from which on rows are not older; one past the newest if all are older."""
     (low,) = connection.execute("SELECT coalesce(min(id), 1) FROM history").fetchone()
     high = entries.newest_id(connection) + 1
     while low < high:

@@ -1,4 +1,4 @@
-"""What has not come to an end yet, and how much there is in all."""
+"""The store's backlog (waiting commands, unpublished outcomes, suspensions) and its totals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """`oldest_ms`: since when the oldest command waits. `unpublished`: answers that NATS lacks."""
+    """Unfinished work. `oldest_ms`: since when the oldest command waits; None if none waits."""
 
     waiting: int
     oldest_ms: int | None
@@ -18,7 +18,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class StoreTotals:
-    """`rows` of history that were ever written, `channels` that were ever seen."""
+    """How many history rows and channels were ever written, and when the newest row was."""
 
     rows: int
     channels: int
@@ -39,7 +39,7 @@ def backlog(connection: sqlite3.Connection, now_ms: int) -> Backlog:
 
 
 def totals(connection: sqlite3.Connection) -> StoreTotals:
-    """From the greatest ids: nothing is counted, so it costs the same for any database."""
+    """Return the totals, from the greatest ids: the cost is the same for any database."""
     newest = connection.execute("SELECT id, ts_ms FROM history ORDER BY id DESC LIMIT 1").fetchone()
     (channels,) = connection.execute("SELECT coalesce(max(id), 0) FROM channel").fetchone()
     rows, newest_ms = newest if newest else (0, None)

@@ -1,4 +1,4 @@
-"""The channels: what each of them comes to, and which one is meant."""
+"""Lists channels with their totals, and finds a channel by its exact or a similar name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 Order = Literal["name", "messages", "speakers", "tokens", "activity"]
 CANDIDATES = 5000
-# What of a channel is known without a look at all of its rows, and is therefore sorted by first.
+# Orders that need not read all rows of a channel: the channels to list are chosen first.
 CHEAP = {
     "name": "SELECT id FROM channel ORDER BY name LIMIT ?",
-    # One step into the index for each channel, however long their histories are.
+    # One lookup in the index for each channel, however long its history is.
     "activity": "SELECT id FROM channel c ORDER BY (SELECT max(id) FROM history"
     " WHERE channel_id = c.id) DESC NULLS LAST, id DESC LIMIT ?",
 }
@@ -53,9 +53,11 @@ TOTALS = """
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """`messages` that users wrote, raw completions too, and how many users that were.
+    """A channel and its totals.
 
-    `persona` is the one it switched to, or else the one that answered last.
+    messages: written by users, raw completions too.
+    speakers: how many users wrote them.
+    persona: the one it was switched to last, or else the one that answered last.
     """
 
     name: str
@@ -68,16 +70,15 @@ class Channel:
 
 
 def channels(connection: sqlite3.Connection, order: Order, limit: int) -> list[Channel]:
-    """The first `limit` channels in an order: name from A, all others from the greatest.
+    """Return the first `limit` channels in an order: names ascending, all others descending.
 
-    By name or activity only the rows of these channels are read; by anything else all rows are,
-    once.
+    By name or activity, only the rows of these channels are read; otherwise all rows, once.
     """
     only = among = ""
     ids: list[int] = []
     if order in CHEAP:
         ids = [row[0] for row in connection.execute(CHEAP[order], (limit,))]
-        # Numbers of our own, and more of them than a statement may have parameters.
+        # Our own integers, and more of them than a statement may have parameters.
         chosen = f"({', '.join(map(str, ids))})"
         only, among = f"WHERE channel_id IN {chosen}", f"WHERE c.id IN {chosen}"
     sql = TOTALS.format(only=only, among=among, order=SORTED[order])
@@ -85,18 +86,18 @@ def channels(connection: sqlite3.Connection, order: Order, limit: int) -> list[C
 
 
 def find(connection: sqlite3.Connection, name: str) -> int | None:
-    """A channel's id."""
+    """Return a channel's id; None if there is no such channel."""
     row = connection.execute("SELECT id FROM channel WHERE name = ?", (name,)).fetchone()
     return None if row is None else int(row[0])
 
 
 def ids(connection: sqlite3.Connection) -> list[int]:
-    """All channels, by name."""
+    """Return the ids of all channels, ordered by name."""
     return [row[0] for row in connection.execute("SELECT id FROM channel ORDER BY name")]
 
 
 def nearest(connection: sqlite3.Connection, name: str, limit: int = 3) -> list[str]:
-    """Names that may have been meant, the likeliest first."""
+    """Return similar names of channels, the most similar first."""
     bare = name.strip().lstrip("#").lower()
     if not bare:
         return []
@@ -104,7 +105,7 @@ def nearest(connection: sqlite3.Connection, name: str, limit: int = 3) -> list[s
         "SELECT name FROM channel WHERE instr(lower(name), ?) ORDER BY length(name), name LIMIT ?",
         (bare, limit),
     ).fetchall()
-    # Of very many, those that begin and end like it: to compare a name takes a while.
+    # Comparing is slow: if there are very many, prefer names that begin and end alike.
     alike = connection.execute(
         "SELECT name FROM channel WHERE abs(length(name) - ?) <= 3 ORDER BY"
         " (substr(name, 1, 2) = ?) + (substr(name, -3) = ?) DESC, id DESC LIMIT ?",

@@ -1,4 +1,4 @@
-"""Rows of the history, whole, as they are shown and exported."""
+"""Reads whole rows of the history, as they are shown and exported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (
     "h.id, c.name AS channel, h.seq, h.ts_ms, h.kind, h.request_id, h.username, h.content,"
     " h.persona, h.provider, h.model, h.finish_reason, h.prompt_tokens, h.completion_tokens,"
     " h.latency_ms, h.code, h.details, h.salt, h.digest, h.private, h.erased_ms,"
-    # While the outbox has the outcome, it knows when that was published.
+    # As long as the outbox has the outcome, the time of publication is there.
     " coalesce(h.published_ms, (SELECT o.published_ms FROM {schema}outbox o WHERE"
     " o.channel_id = h.channel_id AND o.request_id = h.request_id AND o.history_id = h.id))"
     " AS published_ms"
@@ -29,7 +29,7 @@ SELECT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One row; `storage/history.py` and `storage/hash_chain.py` say what is in it."""
+    """A row of the history; see `storage/history.py` and `storage/hash_chain.py`."""
 
     id: int
     channel: str
@@ -60,7 +60,7 @@ class HistoryEntry:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For JSON: bytes in hexadecimal digits."""
+        """The row for JSON, with bytes as hexadecimal digits."""
         return {
             name: value.hex() if isinstance(value, bytes) else value
             for name, value in asdict(self).items()
@@ -68,7 +68,7 @@ class HistoryEntry:
 
 
 def newest(connection: sqlite3.Connection, selection: Selection, limit: int) -> list[HistoryEntry]:
-    """The newest `limit` rows of a selection, oldest first."""
+    """Return the newest `limit` rows of a selection, oldest first."""
     where, values = selection.where
     rows = connection.execute(
         f"{SELECT} WHERE {where} ORDER BY h.id DESC LIMIT ?", (*values, limit)
@@ -79,7 +79,7 @@ def newest(connection: sqlite3.Connection, selection: Selection, limit: int) -> 
 def after(
     connection: sqlite3.Connection, selection: Selection, after_id: int, limit: int = CHUNK
 ) -> list[HistoryEntry]:
-    """The first `limit` rows of a selection whose id is greater, oldest first."""
+    """Return the first `limit` rows of a selection with a greater id, oldest first."""
     where, values = selection.where
     rows = connection.execute(
         f"{SELECT} WHERE {where} AND h.id > ? ORDER BY h.id LIMIT ?", (*values, after_id, limit)
@@ -88,9 +88,9 @@ def after(
 
 
 def in_order(connection: sqlite3.Connection, selection: Selection) -> Iterator[HistoryEntry]:
-    """A whole selection, oldest first, up to the row that is the newest now.
+    """Yield a whole selection, oldest first, up to the row that is the newest now.
 
-    Read in pieces: a reader that stays keeps the write-ahead log from being emptied.
+    Reads in pieces: one long read would let the WAL grow.
     """
     last_id = newest_id(connection)
     reached = 0
@@ -107,14 +107,14 @@ def newest_id(connection: sqlite3.Connection) -> int:
 
 
 def count(connection: sqlite3.Connection, selection: Selection) -> int:
-    """How many rows there are: for a progress bar."""
+    """Return the number of rows, for a progress bar."""
     where, values = selection.where
     found = connection.execute(f"SELECT count(*) FROM history h WHERE {where}", values)  # noqa: S608
     return int(found.fetchone()[0])
 
 
 def entry(row: Iterable[Any]) -> HistoryEntry:
-    """A row with the columns of COLUMNS."""
+    """Return the entry for a row with the columns of COLUMNS."""
     values = dict(zip(HistoryEntry.__dataclass_fields__, row, strict=True))
     if values["details"] is not None:
         values["details"] = orjson.loads(values["details"])

@@ -1,4 +1,4 @@
-"""A connection that only reads, for operators' queries, while the service writes."""
+"""Read-only connections for operators' queries, while the service writes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 
 
 def open_reader(path: Path) -> Reader:
-    """The database at `path`, or a copy of one, for reading. CannotOpen says what to do.
+    """Open the database at `path`, or a copy of one, for reading. Raises CannotOpen.
 
-    Rows are `sqlite3.Row`. A file in a folder that cannot be written is read as it is, without
-    what a -wal file beside it may hold.
+    Rows are `sqlite3.Row`. In a folder that cannot be written, the file is read as it is, without
+    the content of its WAL.
     """
     try:
         is_there = path.is_file()
-    except PermissionError as exc:  # before Python 3.14, where its folder may not be entered
+    except PermissionError as exc:  # before Python 3.14, if its folder may not be entered
         raise CannotOpen(_forbidden(path)) from exc
     except OSError as exc:
-        raise CannotOpen(f"{path} cannot be read: {exc.strerror}.") from exc
+        raise CannotOpen(f"Cannot read {path}: {exc.strerror}.") from exc
     if not is_there:
         raise CannotOpen(
-            f"There is no database at {path}. Start the service once, or name another with "
+            f"There is no database at {path}. Start the service once, or set another path with "
             "--database or [storage] path."
         )
-    # Not opened to see: to close it again would free the locks that this process may have on it.
+    # Opening it is no test: closing it would free the locks that this process may have on it.
     if not os.access(path, os.R_OK):
         raise CannotOpen(_forbidden(path))
     problem: sqlite3.Error | None = None
@@ -52,7 +52,7 @@ def open_reader(path: Path) -> Reader:
             connection.close()
             problem = exc
             if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                break  # somebody writes: read as it is, the file may make no sense
+                break  # it is being written: read as it is, the file may make no sense
         except (sqlite3.DatabaseError, CannotOpen) as exc:
             connection.close()
             raise CannotOpen(_reason(path, exc)) from exc
@@ -64,18 +64,18 @@ def open_reader(path: Path) -> Reader:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Reader]:
-    """A connection that reads the database at `path`. Raises CannotOpen, also within."""
+    """Yield a connection that reads the database at `path`. Errors in the block are CannotOpen."""
     with closing(open_reader(path)) as connection:
         try:
             yield connection
         except sqlite3.Error as exc:
-            raise CannotOpen(f"{path} cannot be read: {exc}") from exc
+            raise CannotOpen(f"Cannot read {path}: {exc}") from exc
 
 
 def open_for_browsing(path: Path) -> Reader:
-    """`open_reader` for questions of a stranger's: no other file, no value of a gigabyte.
+    """Open a reader for SQL of strangers: it opens no other file, and makes no huge values.
 
-    Raises CannotOpen with what to do.
+    Raises CannotOpen.
     """
     connection = open_reader(path)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_LIMIT_BYTES)
@@ -88,18 +88,21 @@ def _authorize(action: int, *_: str | None) -> int:
 
 
 def _forbidden(path: Path) -> str:
-    return f"{path} cannot be read: {os.strerror(errno.EACCES)}. Be the service's user."
+    reason = os.strerror(errno.EACCES)
+    return f"Cannot read {path}: {reason}. Run this command as the service's user."
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(history)")}
     if not columns:
-        raise CannotOpen(f"{path} is not a database of rosey-llm.")
+        raise CannotOpen(
+            f"{path} is not a database of rosey-llm. Set another path with --database."
+        )
     if "digest" not in columns:
         raise CannotOpen(
-            f"{path} was written by an older rosey-llm. Start the service with it once."
+            f"{path} was written by an older rosey-llm. Start the service once to migrate it."
         )
 
 
 def _reason(path: Path, problem: Exception | None) -> str:
-    return str(problem) if isinstance(problem, CannotOpen) else f"{path} cannot be read: {problem}"
+    return str(problem) if isinstance(problem, CannotOpen) else f"Cannot read {path}: {problem}"

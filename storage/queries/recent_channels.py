@@ -1,4 +1,4 @@
-"""Channels by their last activity, a page at a time, also where there are a million of them."""
+"""Pages of channels, the most recently active first; fast also for a million channels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from storage.queries import entries
 MANY = 50_000
 SCANNED_ROWS = 300_000
 NAMES = 2_000
-LOOKED_AT_ROWS = 1_000
+READ_ROWS = 1_000
 DEFAULT_PERSONA = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class RecentChannel:
-    """A channel as its newest LOOKED_AT_ROWS rows show it; `rows` are all, `newest_id` the last.
+    """A channel, with totals of its newest READ_ROWS rows.
 
-    `partly` where there are more rows than those: then messages, speakers and tokens are of the
-    newest only.
+    newest_id: the id of its newest row.
+    rows: how many rows it has in all.
+    partly: whether it has more rows than were read for messages, speakers and tokens.
     """
 
     id: int
@@ -36,7 +37,7 @@ class RecentChannel:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPage:
-    """`next_before` is the `before` of the page after this one; None where this is the last."""
+    """A page. `next_before` is the `before` of the next page; None if this is the last."""
 
     channels: list[RecentChannel]
     next_before: int | None
@@ -45,20 +46,20 @@ class ChannelPage:
 def recent_channels(
     connection: sqlite3.Connection, *, before: int | None, limit: int, name: str = ""
 ) -> ChannelPage:
-    """The channels whose newest row is older than row `before`, the most recent first.
+    """Return the channels whose newest row is older than row `before`, the most recent first.
 
-    With `name`, only channels whose name has it, of any case; at most NAMES of those.
+    name: only channels whose name contains it, in any case; at most NAMES of those are read.
     """
     bound = before if before is not None else entries.newest_id(connection) + 1
     if name:
-        found = _by_name(connection, name, bound, limit + 1)
+        found = _find_by_name(connection, name, bound, limit + 1)
     elif _count(connection) <= MANY:
-        found = _sorted(connection, bound, limit + 1)
+        found = _find_by_sorting(connection, bound, limit + 1)
     else:
-        found, scanned_to = _scanned(connection, bound, limit + 1)
+        found, scanned_to = _find_by_scanning(connection, bound, limit + 1)
         if len(found) <= limit:
-            return ChannelPage([_look(connection, *each) for each in found], scanned_to)
-    channels = [_look(connection, *each) for each in found[:limit]]
+            return ChannelPage([_summarize(connection, *each) for each in found], scanned_to)
+    channels = [_summarize(connection, *each) for each in found[:limit]]
     return ChannelPage(channels, channels[-1].newest_id if len(found) > limit else None)
 
 
@@ -69,7 +70,9 @@ def _count(connection: sqlite3.Connection) -> int:
 NEWEST = "(SELECT id FROM history WHERE channel_id = c.id ORDER BY id DESC LIMIT 1)"
 
 
-def _sorted(connection: sqlite3.Connection, bound: int, limit: int) -> list[tuple[int, int]]:
+def _find_by_sorting(
+    connection: sqlite3.Connection, bound: int, limit: int
+) -> list[tuple[int, int]]:
     return [
         (channel_id, newest_id)
         for channel_id, newest_id in connection.execute(
@@ -80,7 +83,7 @@ def _sorted(connection: sqlite3.Connection, bound: int, limit: int) -> list[tupl
     ]
 
 
-def _by_name(
+def _find_by_name(
     connection: sqlite3.Connection, name: str, bound: int, limit: int
 ) -> list[tuple[int, int]]:
     return [
@@ -94,10 +97,10 @@ def _by_name(
     ]
 
 
-def _scanned(
+def _find_by_scanning(
     connection: sqlite3.Connection, bound: int, limit: int
 ) -> tuple[list[tuple[int, int]], int | None]:
-    """Reads back from `bound`; says up to where, None where that was the beginning."""
+    """Read back from `bound`; also return the last id that was read, None for the first row."""
     found: list[tuple[int, int]] = []
     seen: set[int] = set()
     last_id = None
@@ -124,7 +127,7 @@ def _has_newer(connection: sqlite3.Connection, channel_id: int, bound: int) -> b
     return found is not None
 
 
-def _look(connection: sqlite3.Connection, channel_id: int, newest_id: int) -> RecentChannel:
+def _summarize(connection: sqlite3.Connection, channel_id: int, newest_id: int) -> RecentChannel:
     (name,) = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
     newest_ms, rows = connection.execute(
         "SELECT ts_ms, seq FROM history WHERE id = ?", (newest_id,)
@@ -134,7 +137,7 @@ def _look(connection: sqlite3.Connection, channel_id: int, newest_id: int) -> Re
         " coalesce(sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)), 0)"
         " FROM (SELECT kind, username, prompt_tokens, completion_tokens FROM history"
         " WHERE channel_id = ? ORDER BY id DESC LIMIT ?)",
-        (channel_id, LOOKED_AT_ROWS),
+        (channel_id, READ_ROWS),
     ).fetchone()
     return RecentChannel(
         channel_id,
@@ -146,12 +149,12 @@ def _look(connection: sqlite3.Connection, channel_id: int, newest_id: int) -> Re
         speakers,
         tokens,
         persona_of(connection, channel_id),
-        rows > LOOKED_AT_ROWS,
+        rows > READ_ROWS,
     )
 
 
 def persona_of(connection: sqlite3.Connection, channel_id: int) -> str:
-    """The channel's persona as it was last chosen."""
+    """Return the persona that the channel was switched to last."""
     found = connection.execute(
         "SELECT persona FROM history WHERE channel_id = ? AND kind = 'persona'"
         " ORDER BY id DESC LIMIT 1",

@@ -1,4 +1,4 @@
-"""Turns of all channels, newest first, with facets; never more than a window of rows is read."""
+"""Turns of all channels, newest first, with facets; reads a limited window of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.queries import entries
 
 WINDOW_ROWS = 50_000
 FACET_SIZE = 12
-# What can be asked for, and its column.
+# The facets to filter by, and their columns.
 FACETS = {
     "kind": "kind",
     "code": "code",
@@ -25,7 +25,7 @@ FACETS = {
 
 @dataclass(frozen=True, slots=True)
 class RecentTurn:
-    """What a turn came to; `question` is what was asked, None where nothing was or it is erased."""
+    """The outcome of a turn. `question` is the message or prompt; None without one or if erased."""
 
     id: int
     channel_id: int
@@ -46,7 +46,7 @@ class RecentTurn:
 
 @dataclass(frozen=True, slots=True)
 class FacetValue:
-    """One value of a facet: `key` chooses it, `label` is for people."""
+    """A value of a facet: `key` selects it, `label` is shown."""
 
     key: str
     label: str
@@ -55,7 +55,11 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True)
 class RecentTurns:
-    """`scanned_to`: the oldest row that was looked at; None where it was the first of all."""
+    """A page of turns, and the facets of its window.
+
+    next_before: the `before` of the next page; None if this is the last.
+    scanned_to: the oldest row that was read; None if it was the first of all.
+    """
 
     outcomes: list[RecentTurn]
     facets: dict[str, list[FacetValue]]
@@ -66,9 +70,9 @@ class RecentTurns:
 def find(
     connection: sqlite3.Connection, chosen: Mapping[str, str], *, before: int | None, limit: int
 ) -> RecentTurns:
-    """The turns that have these values, among the WINDOW_ROWS rows before row `before`.
+    """Return the turns that have these values, among the WINDOW_ROWS rows before row `before`.
 
-    `chosen` has keys of FACETS; a channel is named by its id.
+    chosen: values by keys of FACETS; a channel is given by its id.
     """
     where, values = _where(chosen)
     high = before if before is not None else entries.newest_id(connection) + 1
@@ -101,7 +105,7 @@ def _where(chosen: Mapping[str, str]) -> tuple[str, list[str]]:
 
 
 def _low(connection: sqlite3.Connection, channel_id: str | None, high: int) -> int:
-    """The oldest row to look at: a channel's rows may lie far apart."""
+    """Return the oldest row to read: a channel's rows may be far apart."""
     if channel_id is None:
         return max(1, high - WINDOW_ROWS)
     found = connection.execute(
@@ -170,7 +174,7 @@ def _outcome(connection: sqlite3.Connection, row_id: int) -> RecentTurn:
 def _question(
     connection: sqlite3.Connection, channel_id: int, row_id: int, request_id: str
 ) -> str | None:
-    """The rows of a turn stand next to each other."""
+    """Return what was asked: it is in the row before, as the rows of a turn are adjacent."""
     before = connection.execute(
         "SELECT kind, request_id, content, erased_ms FROM history"
         " WHERE channel_id = ? AND id < ? ORDER BY id DESC LIMIT 1",

@@ -1,4 +1,4 @@
-"""A channel's history as people read it: a page at a time, back and forth from any row."""
+"""Pages of a channel's history, as people read it: back and forth from any row."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ WINDOW_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Oldest first. `older` is the `before` of the page before it, `newer` the `after` of the next.
+    """A page of entries, oldest first.
 
-    They are None where there is nothing more that way.
+    older: the `before` of the previous page; None if there is none.
+    newer: the `after` of the next page; None if there is none.
     """
 
     entries: list[HistoryEntry]
@@ -36,12 +37,12 @@ def back(
     user: str = "",
     limit: int,
 ) -> HistoryPage:
-    """The newest rows, or those before row `before`; of `user` alone where one is named.
+    """Return the newest rows, or those before row `before`; if `user` is given, only theirs.
 
-    With `user`, at most WINDOW_ROWS rows are looked through for one page.
+    With `user`, at most WINDOW_ROWS rows are read for one page.
     """
     bound = before if before is not None else 2**62
-    window = _ids(connection, channel_id, "<", bound)
+    window = _window_end(connection, channel_id, "<", bound)
     found = _entries(connection, channel_id, "<", bound, window, user, limit)
     found.reverse()
     return _page(connection, channel_id, found, window, bound - 1)
@@ -50,22 +51,22 @@ def back(
 def forth(
     connection: sqlite3.Connection, channel_id: int, *, after: int, user: str = "", limit: int
 ) -> HistoryPage:
-    """The rows that come next after row `after`."""
-    window = _ids(connection, channel_id, ">", after)
+    """Return the next rows after row `after`."""
+    window = _window_end(connection, channel_id, ">", after)
     found = _entries(connection, channel_id, ">", after, window, user, limit)
     return _page(connection, channel_id, found, after + 1, window)
 
 
 def around(connection: sqlite3.Connection, channel_id: int, *, at: int, limit: int) -> HistoryPage:
-    """Row `at` in the middle of its neighbours."""
+    """Return row `at` in the middle of its neighbours."""
     half = limit // 2
     before = back(connection, channel_id, before=at + 1, limit=half)
     after = forth(connection, channel_id, after=at, limit=half)
     return _page(connection, channel_id, before.entries + after.entries, at + 1, at)
 
 
-def _ids(connection: sqlite3.Connection, channel_id: int, side: str, bound: int) -> int:
-    """How far the window of rows on this side of `bound` reaches."""
+def _window_end(connection: sqlite3.Connection, channel_id: int, side: str, bound: int) -> int:
+    """Return the last id of the window of rows on this side of `bound`."""
     order, end = ("DESC", 0) if side == "<" else ("ASC", 2**62)
     found = connection.execute(
         f"SELECT id FROM history WHERE channel_id = ? AND id {side} ?"  # noqa: S608
@@ -97,7 +98,7 @@ def _entries(
 def _page(
     connection: sqlite3.Connection, channel_id: int, found: list[HistoryEntry], low: int, high: int
 ) -> HistoryPage:
-    """With the ways on from it; from `low` and `high` where nothing was found between."""
+    """Return a page with its neighbours' ids: `low` and `high` if nothing was found."""
     first = found[0].id if found else low
     last = found[-1].id if found else high
     return HistoryPage(

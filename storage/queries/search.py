@@ -1,4 +1,4 @@
-"""Rows whose text has the words that somebody looks for."""
+"""Searches the history for rows whose text has some words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Piece = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row, and the part of its text with the most words: pieces, and whether each is a hit."""
+    """A row, and the excerpt of its text with the most matches: (piece, is it a match)."""
 
     entry: HistoryEntry
     excerpt: tuple[Piece, ...]
@@ -27,11 +27,11 @@ class Hit:
 def search(
     index: SearchIndex, match: str, selection: Selection, limit: int, *, best: bool
 ) -> list[Hit]:
-    """The newest hits first; `best`: those that the words are most typical of first.
+    """Return up to `limit` hits, newest first; with `best`, the best matches first.
 
-    Newest first stops after `limit` rows. `best`, and words that are hardly ever within the
-    selection, are looked for in all rows that have them. `match` is as `words.to_match` makes it.
-    Raises StorageUnavailable.
+    Newest first stops after `limit` rows. With `best`, or if few rows with the words are in the
+    selection, all rows with the words are read. `match` is from `search_terms.to_match`. Raises
+    StorageUnavailable.
     """
     where, values = selection.where
     order = "words.rank, words.rowid DESC" if best else "words.rowid DESC"
@@ -51,7 +51,7 @@ def search(
 def _excerpts(
     connection: sqlite3.Connection, match: str, found: list[HistoryEntry]
 ) -> dict[int, tuple[Piece, ...]]:
-    """The index has no text to show; a small one over the hits alone marks them all the same."""
+    """Mark the matches by a small index of the hits: the large one has no text to show."""
     connection.execute(f"CREATE VIRTUAL TABLE temp.hit USING fts5(content, tokenize='{TOKENIZER}')")
     try:
         connection.executemany(

@@ -1,4 +1,4 @@
-"""Words that somebody looks for, in the language of FTS5."""
+"""Translates the words of a search into the query language of FTS5."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ PART = re.compile(r'"([^"]*)("?\*?)|([^\s"]+)')
 
 
 def to_match(words: str) -> str:
-    """All of the words, in any order; "a phrase" as it stands, a prefix* with any ending.
+    """Return a query for all of the words, in any order.
 
-    Nothing else means anything: hyphens, colons and such only part words. ValueError where there is
-    no word among it.
+    "A phrase" must occur as it is written, a prefix* may have any ending. Other characters, such as
+    hyphens and colons, only separate words. Raises ValueError if there is no word.
     """
     parts = []
     for phrase, end, word in PART.findall(words.replace("\0", " ")):

@@ -1,4 +1,4 @@
-"""Which rows of the history are asked for."""
+"""A selection of history rows: by channel, user and time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """None is no limit. `since_ms` is the first moment, `until_ms` the first one after the last.
+    """A filter for rows of the history; a field that is None matches everything.
 
-    `username`, in whatever case, is who wrote, and whom an outcome answered.
+    username: who wrote the message, or whom an outcome answers; in any case.
+    since_ms, until_ms: the first moment, and the first one after the last.
     """
 
     channel_id: int | None = None
@@ -19,7 +20,7 @@ class Selection:
 
     @property
     def where(self) -> tuple[str, tuple[int | str, ...]]:
-        """A condition on `history h`, and its parameters."""
+        """An SQL condition on `history h`, and its parameters."""
         conditions: dict[str, int | str | None] = {
             "h.channel_id = ?": self.channel_id,
             "h.username = ? COLLATE NOCASE": self.username,

@@ -1,4 +1,4 @@
-"""A limit on how long a question may take: whoever asks too much gets an answer, too."""
+"""A time limit for queries: one that takes too long is interrupted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ INSTRUCTIONS_BETWEEN_CHECKS = 1000
 
 
 class TookTooLong(Exception):
-    """The question was given up."""
+    """The query was interrupted."""
 
 
 @contextmanager
 def time_limit(connection: sqlite3.Connection, limit_s: float) -> Iterator[None]:
-    """Raises TookTooLong where the statements within take longer, all together."""
+    """Raise TookTooLong if the statements in the block take longer, all together."""
     deadline = time.monotonic() + limit_s
     connection.set_progress_handler(
         lambda: time.monotonic() > deadline, INSTRUCTIONS_BETWEEN_CHECKS

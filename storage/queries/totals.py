@@ -1,4 +1,4 @@
-"""Turns counted: outcomes, tokens, how long answers took."""
+"""Counts turns by channel, user, model, day and so on: outcomes, tokens, latencies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEYS: dict[By | None, str] = {
 
 @dataclass(slots=True)
 class TurnTotals:
-    """Of the turns of one key; `errors` by code, percentiles of how long answers took."""
+    """The totals of one key's turns: errors by code, percentiles of the answers' latency."""
 
     key: str | None
     answers: int = 0
@@ -47,10 +47,10 @@ class TurnTotals:
 def totals(
     connection: sqlite3.Connection, selection: Selection, by: By | None, limit: int
 ) -> list[TurnTotals]:
-    """The `limit` keys with the most turns; of days and hours the newest, in their order.
+    """Return the `limit` keys with the most turns; for days and hours the newest, in order.
 
-    Without `by` there is one, of all turns. Reads all rows of the selection once and sorts their
-    outcomes.
+    Without `by`, return one total of all turns. Reads all rows of the selection once and sorts
+    their outcomes.
     """
     found = (_total(key, rows) for key, rows in _by_key(connection, selection, by))
     if by in ("day", "hour"):
@@ -97,7 +97,7 @@ def _total(key: Any, rows: Iterator[sqlite3.Row]) -> TurnTotals:
 
 
 def _percentile(latencies: list[tuple[int, int]], percent: int) -> int | None:
-    """The least value that so many percent do not exceed; `latencies` are sorted."""
+    """Return a percentile of sorted (latency, count) pairs; None without pairs."""
     wanted = sum(count for _, count in latencies) * percent
     seen = 0
     for latency_ms, count in latencies:
@@ -113,7 +113,7 @@ def _channel_name(connection: sqlite3.Connection, channel_id: Any) -> str:
 
 
 def span_ms(connection: sqlite3.Connection, selection: Selection) -> int:
-    """From the first to the last row of a selection."""
+    """Return the time from the first to the last row of a selection."""
     where, values = selection.where
     row = connection.execute(
         f"SELECT max(ts_ms) - min(ts_ms) FROM history h WHERE {where}",  # noqa: S608

@@ -1,4 +1,4 @@
-"""The turn that a row of history belongs to, and the turns beside it."""
+"""Finds the turn that a history row belongs to, and the turns next to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASKED = ("message", "prompt")
 
 @dataclass(frozen=True, slots=True)
 class LocatedTurn:
-    """A turn; `before` and `after` are rows of the turns next to it in its channel."""
+    """A turn; `before` and `after` are row ids of the turns next to it in its channel."""
 
     turn: RecordedTurn
     before: int | None
@@ -27,15 +27,15 @@ class LocatedTurn:
 
 
 def turn_by_id(connection: sqlite3.Connection, row_id: int) -> LocatedTurn | None:
-    """None where there is no such row. The rows of a turn stand next to each other."""
+    """Return the turn of a row; None if there is no such row. A turn's rows are adjacent."""
     found = connection.execute("SELECT channel_id FROM history WHERE id = ?", (row_id,)).fetchone()
     if found is None:
         return None
     (channel_id,) = found
     near = [
-        *reversed(_beside(connection, channel_id, "<", row_id)),
+        *reversed(_neighbours(connection, channel_id, "<", row_id)),
         *_entries(connection, "h.id = ?", "ASC", (row_id,)),
-        *_beside(connection, channel_id, ">", row_id),
+        *_neighbours(connection, channel_id, ">", row_id),
     ]
     place = next(index for index, each in enumerate(near) if each.id == row_id)
     first = last = place
@@ -52,7 +52,7 @@ def turn_by_id(connection: sqlite3.Connection, row_id: int) -> LocatedTurn | Non
 
 
 def _is_turn(near: list[HistoryEntry], first: int) -> bool:
-    """Whether a question stands there, and its outcome behind it."""
+    """Return whether there is a question at `first`, with its outcome after it."""
     if first + 1 >= len(near):
         return False
     asked, outcome = near[first : first + 2]
@@ -61,7 +61,7 @@ def _is_turn(near: list[HistoryEntry], first: int) -> bool:
     )
 
 
-def _beside(
+def _neighbours(
     connection: sqlite3.Connection, channel_id: int, side: str, row_id: int
 ) -> list[HistoryEntry]:
     order = "DESC" if side == "<" else "ASC"

@@ -1,4 +1,4 @@
-"""One turn, found by its request id, and what the model knew of its channel then."""
+"""Finds a turn by its request id, and the conversation that the model was shown."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ MOST_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RecordedTurn:
-    """`asked` is the message or the prompt; None for commands that need no model.
+    """A turn, as the history has it.
 
-    `uses`: how many turns of the channel had this request id; this is the newest of them.
+    asked: the message or the prompt; None for commands that need no model.
+    uses: how many turns of the channel had this request id; this is the newest of them.
     """
 
     channel_id: int
@@ -29,16 +30,16 @@ class RecordedTurn:
 
     @property
     def started_ms(self) -> int:
-        """When it began, as far as that is known."""
+        """When the turn started; the time of the outcome if that is unknown."""
         return int((self.outcome.details or {}).get("started_ms", self.outcome.ts_ms))
 
 
 def find(
     connection: sqlite3.Connection, request_id: str, channel_id: int | None = None
 ) -> list[RecordedTurn]:
-    """The turn of each channel that has this request id.
+    """Return the turn of each channel that has this request id.
 
-    Without a channel every row is looked at: about a third of a second for a million.
+    Without a channel every row is read: about a third of a second for a million.
     """
     only, values = ("", ()) if channel_id is None else (" AND h.channel_id = ?", (channel_id,))
     rows = connection.execute(
@@ -77,9 +78,9 @@ def _entry(connection: sqlite3.Connection, row_id: int) -> HistoryEntry:
 def exchanges_before(
     connection: sqlite3.Connection, turn: RecordedTurn, pairs: int
 ) -> list[tuple[HistoryEntry, HistoryEntry]]:
-    """The newest `pairs` of message and answer that the model was shown, oldest first.
+    """Return the newest `pairs` of message and answer that the model was shown, oldest first.
 
-    What has been erased since is among them; what had been erased by then was not shown.
+    Pairs that were erased later are included; pairs erased by then were not shown.
     """
     if turn.asked is None:
         return []
@@ -90,7 +91,7 @@ def exchanges_before(
             break
         if row.kind == "message" and newer is not None and newer.kind == "answer":
             pair = (row, newer)
-            found += [] if any(_gone(each, turn.started_ms) for each in pair) else [pair]
+            found += [] if any(_is_erased(each, turn.started_ms) for each in pair) else [pair]
         newer = row
     found.reverse()
     return found
@@ -107,12 +108,12 @@ def _backwards(
         yield entries.entry(row)
 
 
-def _gone(row: HistoryEntry, by_ms: int) -> bool:
+def _is_erased(row: HistoryEntry, by_ms: int) -> bool:
     return row.erased_ms is not None and row.erased_ms <= by_ms
 
 
 def nearest(connection: sqlite3.Connection, request_id: str, limit: int = 3) -> list[str]:
-    """Ids that may have been meant: those that begin so, and those of the newest turns alike."""
+    """Return ids that begin with this one, then similar ids of the newest turns."""
     begins = connection.execute(
         "SELECT DISTINCT request_id FROM history WHERE substr(request_id, 1, ?) = ? LIMIT ?",
         (len(request_id), request_id, limit),

@@ -1,1 +1,1 @@
-"""The write-ahead log (-wal): when and by which thread it is copied into the database file."""
+"""The WAL (-wal file): when and by which thread it is copied into the database file."""

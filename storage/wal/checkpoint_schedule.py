@@ -1,18 +1,19 @@
-"""When the journal is brought into the database's file, and by whom.
+"""The schedule of checkpoints: when the WAL is copied into the database file, by which thread.
 
-SQLite would do it within a commit, each time that the journal has 4 MB, and that commit would take
-ten to a hundred times as long. Here the writer's thread goes through these states:
+SQLite would do it within a commit, whenever the WAL has 4 MB, and that commit would take ten to a
+hundred times as long. Here the writer thread goes through these states:
 
-growing   until the journal has 4 MB: nothing
-due       the checkpointer is asked: in a thread of its own it brings most of the journal into the
-          file, beside the commits, and syncs the file; then -> beside
-beside    once the checkpointer rests, the writer does the rest, and the journal begins anew; then
-          -> growing. Where it cannot, since somebody reads what stands in the journal, or the disk
-          is full, nobody waits: -> due, after 4 MB more, or in a moment without work a second later
+growing   until the WAL has 4 MB: nothing is done
+due       the checkpointer is asked to copy most of the WAL into the database file, and to sync the
+          file, in a thread of its own beside the commits; then -> copying
+copying   when the checkpointer is idle, the writer copies the rest, and the WAL restarts at its
+          beginning; then -> growing. If it cannot, since the WAL is being read or the disk is
+          full, nothing waits: -> due, after 4 MB more, or when there is no work a second later
 
-At 64 MB the commits wait for the checkpointer, and the journal is ended in any state.
+At 64 MB, commits wait for the checkpointer, and the WAL is restarted in any state.
 
-The journal's file keeps its size: a commit that overwrites costs less than one that appends.
+The WAL file keeps its size: overwriting costs a commit less than appending. Compared with SQLite's
+own checkpoints in docs/performance.md, `checkpoints`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PAUSE_S = 1.0
 
 
 class CheckpointSchedule:
-    """Of the writer, in whose thread it lives; `connection` is the writer's."""
+    """A schedule of checkpoints, used by the writer thread only; `connection` is the writer's."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, wal: WalFile) -> None:
         self._connection = connection
@@ -42,91 +43,99 @@ class CheckpointSchedule:
         self._wal = wal
         self._checkpointer = Checkpointer(path, wal)
         self._growing = True
-        self._beside = False
+        self._copying = False
         self._due_bytes = DUE_BYTES
         self._not_before_s = 0.0
         self._trouble: str | None = None
 
     def patience_s(self) -> float | None:
-        """How long the writer may be idle before `idle` is to be called; None for any time."""
+        """Return after how long without work to call `idle`; None for never."""
         return None if self._growing else max(IDLE_S, self._not_before_s - time.monotonic())
 
-    def look(self) -> None:
-        """After each commit."""
+    def after_commit(self) -> None:
+        """Call this after each commit."""
         try:
             if not self._wal.reaches(self._due_bytes):
                 return
             full = self._wal.reaches(MOST_BYTES)
         except OSError as exc:
-            self._say(f"cannot be measured: {exc}")
+            self._log_trouble(
+                f"Cannot measure the WAL of {self._path}: {exc}. SQLite makes the checkpoints."
+            )
             # Better within commits than never.
             self._connection.execute("PRAGMA wal_autocheckpoint=1000")
             return
         self._growing = False
         if full:
             self._checkpointer.wait()
-            self._end_journal()
+            self._restart_wal()
         else:
-            self._go_on()
+            self._continue()
 
     def idle(self) -> None:
-        """In a moment without work."""
-        self._go_on()
+        """Call this when there is no work."""
+        self._continue()
 
     def wait(self) -> None:
-        """Until nobody but the writer is at work on the file."""
+        """Wait until only the writer works on the file."""
         self._checkpointer.wait()
 
     def close(self) -> None:
-        """On return, nobody but the writer has the file open."""
+        """End the checkpointer; on return, only the writer has the file open."""
         self._checkpointer.end()
 
-    def _go_on(self) -> None:
-        if not self._beside and self._ask():
+    def _continue(self) -> None:
+        if not self._copying and self._start_copying():
             return
-        if self._checkpointer.resting:
-            self._end_journal()
+        if self._checkpointer.is_idle:
+            self._restart_wal()
 
-    def _ask(self) -> bool:
-        """False where there is no checkpointer: the writer then does all of it."""
+    def _start_copying(self) -> bool:
+        """Return False if there is no checkpointer: the writer then does all the work."""
         try:
-            self._checkpointer.ask()
+            self._checkpointer.request()
         except RuntimeError:  # no more threads
             return False
-        self._beside = True
+        self._copying = True
         return True
 
-    def _end_journal(self) -> None:
-        self._beside = False
+    def _restart_wal(self) -> None:
+        self._copying = False
         problem = self._checkpointer.problem
         try:
-            ended = self._wal.end(self._connection)
+            restarted = self._wal.restart(self._connection)
         except (sqlite3.Error, OSError) as exc:
-            ended, problem = False, exc
-        if ended:
+            restarted, problem = False, exc
+        if restarted:
             self._growing = True
             self._due_bytes = DUE_BYTES
-            self._say_well()
+            self._log_recovery()
             return
-        self._put_off()
+        self._postpone()
         if problem is not None:
-            self._say(f"cannot be brought into it: {problem}")
+            self._log_trouble(
+                f"Cannot copy the WAL of {self._path} into the database: {problem}."
+                " Check the disk; it is tried again."
+            )
         elif self._due_bytes > MOST_BYTES:
-            self._say("grows as long as somebody reads what stands in it.")
+            self._log_trouble(
+                f"The WAL of {self._path} grows as long as it is being read."
+                " End long reads of the database."
+            )
 
-    def _put_off(self) -> None:
-        """Each commit would try it again, otherwise."""
+    def _postpone(self) -> None:
+        """Set when to try again: otherwise each commit would."""
         self._not_before_s = time.monotonic() + PAUSE_S
-        with contextlib.suppress(OSError):  # then `look` says so
+        with contextlib.suppress(OSError):  # then `after_commit` logs it
             while self._wal.reaches(self._due_bytes):
                 self._due_bytes += DUE_BYTES
 
-    def _say(self, trouble: str) -> None:
+    def _log_trouble(self, trouble: str) -> None:
         if self._trouble is None:
-            log.error("The journal (-wal) of %s %s", self._path, trouble)
+            log.error("%s", trouble)
         self._trouble = trouble
 
-    def _say_well(self) -> None:
+    def _log_recovery(self) -> None:
         if self._trouble is not None:
-            log.warning("The journal (-wal) of %s is in order again.", self._path)
+            log.warning("The WAL of %s is in order again.", self._path)
             self._trouble = None

@@ -1,4 +1,4 @@
-"""Checkpoints beside the commits, in a thread and on a connection of their own."""
+"""The checkpointer: a thread that makes checkpoints beside the commits, on its own connection."""
 
 from __future__ import annotations
 
@@ -9,59 +9,61 @@ from pathlib import Path
 
 from storage.wal.wal_file import WalFile, checkpoint
 
-ROUNDS = 2  # the second one does what was committed during the first: little is left to the writer
+ROUNDS = 2  # the second copies what was committed during the first: little is left for the writer
 
 
 class Checkpointer(threading.Thread):
-    """Asked by the writer's thread. `problem` says why the latest checkpoint failed.
+    """A thread that copies the WAL into the database file when the writer thread requests it.
 
-    It also syncs the file: a checkpoint that commits overtake does not, and then the writer's own,
-    which ends the journal, would wait for all of it.
+    It also syncs the file: SQLite does not if commits were made meanwhile, and then the writer's
+    own checkpoint, which restarts the WAL, would wait for all of the sync.
+
+    problem: why the latest checkpoint failed; None if it succeeded.
     """
 
     def __init__(self, path: Path, wal: WalFile) -> None:
         super().__init__(name="rosey-llm-checkpointer", daemon=True)
         self._path = path
         self._wal = wal
-        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._resting = threading.Event()
-        self._resting.set()
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
         self.problem: Exception | None = None
 
     @property
-    def resting(self) -> bool:
-        """Whether all that was asked has been done."""
-        return self._resting.is_set()
+    def is_idle(self) -> bool:
+        """Whether all requested checkpoints were made."""
+        return self._idle.is_set()
 
-    def ask(self) -> None:
-        """Bring most of the journal into the file. Raises RuntimeError where that cannot be."""
+    def request(self) -> None:
+        """Request a checkpoint. Raises RuntimeError if the thread cannot be started."""
         if not self.is_alive():
             self.start()
-        self._resting.clear()
-        self._asked.put(True)
+        self._idle.clear()
+        self._requests.put(True)
 
     def wait(self) -> None:
-        """Until it rests."""
-        self._resting.wait()
+        """Wait until it is idle."""
+        self._idle.wait()
 
     def end(self) -> None:
-        """On return, its connection is closed."""
+        """End the thread; on return, its connection is closed."""
         if self.is_alive():
-            self._asked.put(False)
+            self._requests.put(False)
             self.join()
 
     def run(self) -> None:
         connection: sqlite3.Connection | None = None
-        while self._asked.get():
+        while self._requests.get():
             try:
                 connection = connection or sqlite3.connect(self._path, isolation_level=None)
                 for _ in range(ROUNDS):
                     checkpoint(connection, "PASSIVE")
-                    self._wal.sync_file()
+                    self._wal.sync_database()
                 self.problem = None
             except (sqlite3.Error, OSError) as exc:
                 self.problem = exc
             finally:  # whatever happens, the commits must not wait for ever
-                self._resting.set()
+                self._idle.set()
         if connection is not None:
             connection.close()

@@ -1,1 +1,1 @@
-"""Writing: the one connection, its thread, group commit, and batches of like writes."""
+"""Writing: one connection, one thread, group commit, and batches of writes of one kind."""

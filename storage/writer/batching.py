@@ -1,7 +1,7 @@
-"""Writes of one group that are done in one go.
+"""Batches the writes of a group by their kind, so that a few statements do many writes.
 
-A statement for each of them would give the interpreter's lock away several times for each, and get
-it back late where the event loop is busy.
+With a statement for each write, the writer thread would release the interpreter lock several times
+for each, and get it back late when the event loop is busy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from storage.writer.write_queue import WriteJob
 
 
 class BatchKind(NamedTuple):
-    """`one` writes one `record` of it, whose fields are its arguments; `all` writes several.
+    """A kind of write that can be batched.
 
-    None of these kinds has to be done before another: what a turn asks for next waits for the
-    commit of what it asked for before. A request that is sent again while its outcome is being
-    committed hears of it either way.
+    one: writes a single record, whose fields are its arguments.
+    record: builds a record.
+    all: writes several records, and returns a result for each.
+
+    Kinds may be done in any order: a turn awaits the commit of each write before the next. A
+    request that is sent again while its outcome is being committed gets it either way.
     """
 
     one: Callable[..., Any]
@@ -48,7 +51,7 @@ KINDS = [
 
 
 class WriteBatch(NamedTuple):
-    """Jobs that are done at once: one of any kind, or several of the same."""
+    """Jobs that are done together: one of any kind, or several of the same kind."""
 
     jobs: list[WriteJob[Any]]
     kind: BatchKind | None = None
@@ -66,19 +69,19 @@ class WriteBatch(NamedTuple):
 
 
 def batches(jobs: Sequence[WriteJob[Any]]) -> list[WriteBatch]:
-    """In the order of the jobs, but those of our kinds gather until one comes that is of none."""
+    """Return batches in the order of the jobs; jobs of one kind join until a job without a kind."""
     found: list[WriteBatch] = []
-    open_steps: dict[int, WriteBatch] = {}
+    open_batches: dict[int, WriteBatch] = {}
     for job in jobs:
         kind = _kind(job)
         if kind is None:
-            open_steps.clear()
+            open_batches.clear()
             found.append(WriteBatch([job]))
-        elif (step := open_steps.get(id(kind))) is not None:
-            step.jobs.append(job)
+        elif (batch := open_batches.get(id(kind))) is not None:
+            batch.jobs.append(job)
         else:
-            step = open_steps[id(kind)] = WriteBatch([job], kind)
-            found.append(step)
+            batch = open_batches[id(kind)] = WriteBatch([job], kind)
+            found.append(batch)
     return found
 
 

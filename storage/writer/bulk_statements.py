@@ -1,8 +1,8 @@
-"""Statements about many rows at a time.
+"""Runs one SQL statement for many rows, since each statement costs several waits for Python's lock.
 
-Each statement gives the interpreter's lock away and takes it back several times, which costs more
-than the statement itself where the event loop is busy. Their sizes are powers of two, and what is
-short of one is filled up: they are so few that all of them stay prepared.
+Each statement releases the interpreter lock and takes it again several times, which costs more than
+the statement itself when the event loop is busy. Statements exist for powers of two rows only, and
+the last rows are padding that matches nothing: so there are few, and all stay prepared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Values = tuple[object, ...]
 
 
 def _size(count: int) -> int:
-    """The power of two that has room for so many."""
+    """Return the smallest power of two that is not less than `count`."""
     return 1 << (count - 1).bit_length()
 
 
@@ -36,7 +36,7 @@ def _rows(row: str, count: int) -> str:
 class Insert:
     """An INSERT of any number of rows, whose first value is not NULL.
 
-    `before` and `after` stand around the rows' VALUES.
+    before, after: the SQL around the rows' VALUES.
     """
 
     def __init__(self, before: str, columns: int, after: str = "") -> None:
@@ -47,7 +47,7 @@ class Insert:
         }
 
     def ids(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
-        """The ids that SQLite has given to the rows, in their order."""
+        """Insert the rows; return their ids, in order."""
         last_id = 0
         for _, done in self.portions(connection, rows):
             last_id = int(done.lastrowid or 0)
@@ -56,7 +56,7 @@ class Insert:
     def portions(
         self, connection: sqlite3.Connection, rows: Sequence[Values]
     ) -> Iterator[tuple[range, sqlite3.Cursor]]:
-        """Put them in; which of the rows each statement was about."""
+        """Insert the rows; yield the numbers of each statement's rows, and its cursor."""
         for begin in range(0, len(rows), MOST_ROWS):
             portion = rows[begin : begin + MOST_ROWS]
             size = _size(len(portion))
@@ -67,7 +67,7 @@ class Insert:
 
 
 class ByIds:
-    """A statement about the rows with some ids; `{ids}`, at its end, stands for them."""
+    """A statement for the rows with some ids, which replace `{ids}` at its end."""
 
     def __init__(self, statement: str) -> None:
         self._statements = {
@@ -77,7 +77,7 @@ class ByIds:
     def portions(
         self, connection: sqlite3.Connection, ids: Sequence[int], values: Values = ()
     ) -> Iterator[sqlite3.Cursor]:
-        """What each statement gives; `values` stand before the ids."""
+        """Yield the cursor of each statement; `values` are the parameters before the ids."""
         for begin in range(0, len(ids), MOST_IDS):
             portion = ids[begin : begin + MOST_IDS]
             size = _size(len(portion))

@@ -1,7 +1,7 @@
-"""What the writer knows of the channels without asking: it has read or written it itself.
+"""The writer's connection, with a cache of the channels' ids and newest rows.
 
-It is true of the open transaction, too, and so it must not outlive one that is rolled back. The
-rows behind it are never removed, and never changed in what is known of them.
+The cache includes what the open transaction wrote, so it is cleared if that is rolled back, or if
+another connection has written. Cached values never change otherwise.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ V = TypeVar("V")
 
 
 class Head(NamedTuple):
-    """A channel's newest row in the history: what its next one follows."""
+    """A channel's newest row in the history, which the next one follows."""
 
     seq: int
     digest: bytes
 
 
 class Recent(Generic[K, V]):
-    """The LIMIT entries that were used last."""
+    """A mapping that keeps the LIMIT entries that were used last."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[K, V] = OrderedDict()
@@ -45,7 +45,7 @@ class Recent(Generic[K, V]):
 
 
 class KnownChannels:
-    """Channels' ids by their names, and their heads by their ids."""
+    """A cache: channels' ids by their names, and their heads by their ids."""
 
     def __init__(self) -> None:
         self.ids: Recent[str, int] = Recent()
@@ -57,7 +57,7 @@ class KnownChannels:
 
 
 class WriterConnection(sqlite3.Connection):
-    """The writer's connection. What it knows is forgotten with each transaction that fails."""
+    """The writer's connection; its cache is cleared if a transaction fails."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,17 +67,17 @@ class WriterConnection(sqlite3.Connection):
     def begin(self) -> None:
         self.execute("BEGIN IMMEDIATE")
         (version,) = self.execute("PRAGMA data_version").fetchone()
-        if version != self._version:  # somebody else has written since
+        if version != self._version:  # another connection has written since
             self._version = version
             self.known.forget()
 
     def roll_back(self) -> None:
         self.known.forget()
-        # SQLite has done it already where the disk is full.
+        # If the disk is full, SQLite has rolled back already.
         if self.in_transaction:
             self.execute("ROLLBACK")
 
 
 def known(connection: sqlite3.Connection) -> KnownChannels:
-    """Nothing, where the connection is any other one."""
+    """Return the cache of a writer's connection; an empty one for any other connection."""
     return connection.known if isinstance(connection, WriterConnection) else KnownChannels()

@@ -1,11 +1,11 @@
-"""The one connection, its one thread, and group commit.
+"""The database: one connection, used by one writer thread, with group commit.
 
-Everything that is asked to be written since the last commit goes into the next one. Awaiting a
-write means awaiting that commit: when it returns, the write is on disk.
+All writes that were requested since the last commit go into the next one. Awaiting a write means
+awaiting that commit: when it returns, the write is on disk.
 
-A write is a function of the connection. It may run more than once before its commit succeeds (a
-neighbour in the group failed, say), so it must hold no state of its own. Writes of the same kind
-may be done in one go (`storage/writer/batching.py`).
+A write is a function of the connection. It may run more than once before its commit succeeds (if
+another write of the group failed, say), so it must keep no state of its own. Writes of the same
+kind may be batched (`storage/writer/batching.py`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class Database:
-    """A SQLite file in WAL mode, or a database in memory where `path` is None.
+    """A SQLite file in WAL mode, or a database in memory if `path` is None.
 
-    durability "full" survives a power cut, "normal" a crash of the process. `busy_timeout_s` is
-    how long a commit waits where another process has locked the file. Without `own_checkpoints`
-    SQLite makes them, within commits. `on_commit` is called in the writer's thread with how many
-    writes were tried together, for how many seconds, and whether that failed.
+    durability: "full" survives a power cut, "normal" a crash of the process.
+    busy_timeout_s: how long a commit waits if another process has locked the file.
+    own_checkpoints: if false, SQLite makes the checkpoints, within commits.
+    on_commit: called in the writer thread with the number of writes in the commit, the seconds it
+        took, and whether it failed.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class Database:
 
     @property
     def failing(self) -> str | None:
-        """Why the latest commit failed; None where it did not."""
+        """Why the latest commit failed; None if it succeeded."""
         return self._commits.failing
 
     def reserve(self) -> None:
-        """Take the file for this process, before an `open` that may take long.
+        """Lock the file for this process, before an `open` that may take long.
 
-        Raises CannotOpen with a sentence that says what to do.
+        Raises CannotOpen, which says what to do.
         """
         if self._reserved:
             return
@@ -77,10 +78,10 @@ class Database:
         self._reserved = True
 
     async def open(self) -> None:
-        """Raises CannotOpen with a sentence that says what to do."""
+        """Open the file, or raise CannotOpen, which says what to do."""
         self._loop = asyncio.get_running_loop()
         self.reserve()
-        self._reserved = False  # from here on the writer's thread frees it
+        self._reserved = False  # from here on the writer thread frees it
         ready: asyncio.Future[None] = self._loop.create_future()
         self._thread = WriterThread(
             self._opening(), self._jobs, self._commits, ready, self._free_file
@@ -93,8 +94,8 @@ class Database:
             raise self._cannot_open(exc) from exc
 
     async def close(self) -> None:
-        """Commit what is waiting, then close. May be called twice."""
-        # At once: what was asked to be written behind the end would wait forever.
+        """Commit all waiting writes, then close. May be called twice."""
+        # First of all: a write that is requested after the end would wait for ever.
         thread, self._thread = self._thread, None
         if thread is None:
             if self._reserved:
@@ -106,39 +107,39 @@ class Database:
         await asyncio.to_thread(thread.join)
 
     async def write(self, work: Write[T]) -> T:
-        """Run `work` in the next group commit; returns once that commit is on disk.
+        """Run `work` in the next group commit; return once that commit is on disk.
 
-        Raises StorageUnavailable where the commit failed: then nothing of it is in the database.
+        Raises StorageUnavailable if the commit failed: then nothing of it is in the database.
         """
         return await self.write_soon(work)
 
     def write_soon(self, work: Write[T]) -> asyncio.Future[T]:
-        """`write`, in the order of the calls, without waiting; the future tells of the commit."""
-        return self._ask(work)
+        """Do `write` in the order of the calls, without waiting; the future awaits the commit."""
+        return self._enqueue(work)
 
     def write_at_leisure(self, work: Write[T]) -> asyncio.Future[T]:
-        """`write_soon` for what nobody waits for: it makes no commit of its own, if it can help it.
+        """Do `write_soon` for a write that is not urgent, to save a commit of its own.
 
-        It goes into the next one, or into one that is made a tenth of a second later.
+        It goes into the next commit, or into one that is made a tenth of a second later.
         """
-        return self._ask(work, at_leisure=True)
+        return self._enqueue(work, at_leisure=True)
 
     async def truncate_wal(self) -> bool:
-        """Bring all that is committed into the file itself and cut the journal (-wal) to nothing.
+        """Copy all commits into the database file and truncate the WAL to no bytes.
 
-        False where somebody reads what still stands in it; nothing waits for them.
+        Return False if the WAL is being read; this does not wait for readers.
         """
-        return await self._ask(_empty_journal, alone=True)
+        return await self._enqueue(_truncate_wal, alone=True)
 
     async def compact(self) -> None:
-        """Write the file anew, without the remains of what once stood in its pages.
+        """Rewrite the file without remains of deleted data.
 
-        Commits wait meanwhile, about 14 s for 1 GB; it takes twice the file's size on the disk.
-        Raises StorageUnavailable where there is no room; then all is as before.
+        Commits wait meanwhile, about 14 s for 1 GB; it needs twice the file's size on the disk.
+        Raises StorageUnavailable if there is no room; then nothing has changed.
         """
-        await self._ask(_compact, alone=True)
+        await self._enqueue(_compact, alone=True)
 
-    def _ask(
+    def _enqueue(
         self, work: Write[T], *, alone: bool = False, at_leisure: bool = False
     ) -> asyncio.Future[T]:
         if self._thread is None:
@@ -162,11 +163,11 @@ class Database:
         reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
         todo = "Set [storage] path to another file, in a folder that can be written."
         if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
-            todo = "Move it away, put a copy by `rosey-llm backup` there, or set [storage] path."
-        return CannotOpen(f"{self.path} cannot be used: {reason}. {todo}")
+            todo = "Move it away, restore a copy of `rosey-llm backup`, or set [storage] path."
+        return CannotOpen(f"Cannot use the database {self.path}: {reason}. {todo}")
 
 
-def _empty_journal(connection: sqlite3.Connection) -> bool:
+def _truncate_wal(connection: sqlite3.Connection) -> bool:
     return checkpoint(connection, "TRUNCATE") is not None
 
 

@@ -1,4 +1,4 @@
-"""Group commit: what was asked for together is written in one transaction."""
+"""Group commit: writes that were requested together are committed in one transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.writer.write_queue import WriteJob
 
 log = logging.getLogger("rosey_llm.storage")
 OnCommit = Callable[[int, float, bool], None]
-# Result codes that tell of the file or the machine. All others are a fault of the statement.
+# Result codes for faults of the file or the machine. All others are faults of the statement.
 BREAKDOWNS = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -33,10 +33,10 @@ BREAKDOWNS = {
 
 
 class GroupCommit:
-    """Made in the writer's thread. `failing` says why the latest one failed, None where it did not.
+    """Commits groups of jobs, in the writer thread.
 
-    `on_commit` is called with how many writes were tried together, for how many seconds, and
-    whether that failed.
+    on_commit: called with the number of jobs, the seconds it took, and whether it failed.
+    failing: why the latest commit failed; None if it succeeded.
     """
 
     def __init__(self, path: Path | None, on_commit: OnCommit) -> None:
@@ -45,7 +45,7 @@ class GroupCommit:
         self.failing: str | None = None
 
     def make(self, connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:
-        """Commit all of it; a job with a fault of its own is left out, and only that one."""
+        """Commit all jobs, except those that fail by themselves."""
         done = not jobs or self._attempt(connection, jobs, batching.batches(jobs))
         while not done:
             jobs = [job for job in jobs if job.error is None]
@@ -55,42 +55,46 @@ class GroupCommit:
         self,
         connection: WriterConnection,
         jobs: Sequence[WriteJob[Any]],
-        steps: Sequence[WriteBatch],
+        batches: Sequence[WriteBatch],
     ) -> bool:
-        """False where there was a fault; where it was a single job's, that has it as its error."""
+        """Return False if a job failed; if it was alone in its batch, set its error."""
         changes, began_s = connection.total_changes, time.monotonic()
-        step: WriteBatch | None = None
+        batch: WriteBatch | None = None
         try:
             connection.begin()
-            for step in steps:
-                step.do(connection)
-            step = None
+            for batch in batches:
+                batch.do(connection)
+            batch = None
             connection.execute("COMMIT")
         except Exception as exc:  # noqa: BLE001 - the writer thread's edge: it must outlive any job
-            # Where this fails too, the next BEGIN does, and it is tried again then.
+            # If this fails too, so does the next BEGIN, and it is tried again then.
             with contextlib.suppress(sqlite3.Error):
                 connection.roll_back()
-            if step is not None and not _is_breakdown(exc):
-                if len(step.jobs) == 1:
-                    step.jobs[0].error = exc
+            if batch is not None and not _is_breakdown(exc):
+                if len(batch.jobs) == 1:
+                    batch.jobs[0].error = exc
                 return False
-            self._say_failing(exc)
+            self._log_failure(exc)
             self._on_commit(len(jobs), time.monotonic() - began_s, True)
             for job in jobs:
-                job.error = StorageUnavailable(f"The database cannot be written: {exc}")
+                job.error = StorageUnavailable(f"Cannot write the database: {exc}")
         else:
-            # Reading goes on where a disk is full: that is no sign of its end.
+            # Reading works even if the disk is full, so it does not show that writing works.
             if connection.total_changes > changes:
-                self._say_well()
+                self._log_recovery()
                 self._on_commit(len(jobs), time.monotonic() - began_s, False)
         return True
 
-    def _say_failing(self, exc: Exception) -> None:
+    def _log_failure(self, exc: Exception) -> None:
         if self.failing is None:
-            log.error("The database %s cannot be written: %s", self._path, exc)
+            log.error(
+                "Cannot write the database %s: %s. Check the disk and the file; it is tried again.",
+                self._path,
+                exc,
+            )
         self.failing = str(exc)
 
-    def _say_well(self) -> None:
+    def _log_recovery(self) -> None:
         if self.failing is not None:
             log.warning("The database %s can be written again.", self._path)
             self.failing = None

@@ -1,4 +1,4 @@
-"""Opening the database for its writer."""
+"""Opens the database for its writer: creates the file, sets pragmas, runs migrations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Durability = Literal["full", "normal"]
 def opened(
     path: Path | None, durability: Durability, busy_timeout_s: float, own_checkpoints: bool
 ) -> Iterator[tuple[WriterConnection, CheckpointSchedule | None]]:
-    """The writer's connection, and its checkpoints where it is to make them.
+    """Yield the writer's connection, and the schedule of its own checkpoints, if it makes them.
 
     Raises OSError, sqlite3.Error, CannotOpen.
     """
@@ -44,9 +44,9 @@ def opened(
 
 
 def _create(path: Path) -> None:
-    """For its owner alone; SQLite gives its -wal and -shm files the same mode.
+    """Create the file, for its owner alone; SQLite gives its -wal and -shm files the same mode.
 
-    Only where there is none: to close a file that SQLite has open would free its locks.
+    Do not touch an existing file: closing a file that SQLite has open would free its locks.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -68,7 +68,7 @@ def _connect(name: str, durability: Durability, busy_timeout_s: float) -> Writer
         connection.execute(f"PRAGMA synchronous={durability}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_size_limit=67108864")
-        connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+        connection.execute("PRAGMA secure_delete=ON")  # overwrite deleted data
         if not schema.is_current(connection):
             from storage.migrations import migrate  # see `storage/schema.py`
 

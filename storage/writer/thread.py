@@ -1,4 +1,4 @@
-"""The writer: the one thread that has the connection."""
+"""The writer thread: the only thread that uses the writer's connection."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = logging.getLogger("rosey_llm.storage")
 
 
 class WriterThread(threading.Thread):
-    """Commits what is put in `jobs` until they end; what comes of them is told in the loop.
+    """A thread that commits `jobs` until they end, and resolves their futures in the event loop.
 
-    `opened` gets its result once the store is open, or its error where it cannot be opened.
-    `on_end` is called in the thread, at last.
+    opened: resolved once the database is open; gets the error if it cannot be opened.
+    on_end: called in the thread, last of all.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class WriterThread(threading.Thread):
                 connection, checkpoints = stack.enter_context(self._opening)
             except (sqlite3.Error, OSError, CannotOpen) as exc:
                 stack.close()
-                self._tell(_resolve_opened, self._opened, exc)
+                self._call_in_loop(_resolve_opened, self._opened, exc)
                 return
-            self._tell(_resolve_opened, self._opened, None)
+            self._call_in_loop(_resolve_opened, self._opened, None)
             self._work(connection, checkpoints)
 
     def _work(self, connection: WriterConnection, checkpoints: CheckpointSchedule | None) -> None:
@@ -61,31 +61,31 @@ class WriterThread(threading.Thread):
             if alone := [job for job in group if job.alone]:
                 if checkpoints is not None:
                     checkpoints.wait()
-                _do_alone(connection, alone)
+                _run_alone(connection, alone)
             if group:
-                self._tell(_resolve, group)
+                self._call_in_loop(_resolve, group)
             if checkpoints is not None:
-                checkpoints.look() if group else checkpoints.idle()
+                checkpoints.after_commit() if group else checkpoints.idle()
                 patience_s = checkpoints.patience_s()
 
-    def _tell(self, call: Callable[..., object], *args: object) -> None:
+    def _call_in_loop(self, call: Callable[..., object], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
             log.debug("The event loop has ended before the writer thread.")
 
 
-def _do_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:
-    """What cannot be done within a transaction."""
+def _run_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:
+    """Run jobs that cannot run within a transaction."""
     for job in jobs:
         try:
             job.result = job.work(connection)
         except sqlite3.Error as exc:
-            job.error = StorageUnavailable(f"The database cannot be cleaned up: {exc}")
+            job.error = StorageUnavailable(f"Cannot clean up the database: {exc}")
 
 
 def _resolve_opened(opened: asyncio.Future[None], error: Exception | None) -> None:
-    if opened.done():  # whoever waited was cancelled
+    if opened.done():  # its caller was cancelled
         return
     if error is not None:
         opened.set_exception(error)
@@ -95,7 +95,7 @@ def _resolve_opened(opened: asyncio.Future[None], error: Exception | None) -> No
 
 def _resolve(group: Sequence[WriteJob[Any]]) -> None:
     for job in group:
-        if job.done.done():  # whoever waited was cancelled
+        if job.done.done():  # its caller was cancelled
             continue
         if job.error is not None:
             job.done.set_exception(job.error)

@@ -1,4 +1,4 @@
-"""What is asked to be written, on its way from the event loop to the writer's thread."""
+"""The queue of writes, from the event loop to the writer thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUP_LIMIT = 512
 
 @dataclass(slots=True)
 class WriteJob(Generic[T]):
-    """A write, and who waits for it. One that is `alone` is done outside of any transaction."""
+    """A write and the future of its result. If `alone`, it runs outside of any transaction."""
 
     work: Write[T]
     done: asyncio.Future[T]
@@ -28,60 +28,60 @@ class WriteJob(Generic[T]):
 
 
 class WriteQueue:
-    """What one step of the loop has asked for is handed over at its end, all at once: the writer
-    takes the interpreter's lock away from the loop each time that it is woken.
+    """A queue that hands over all writes of one step of the event loop together, at its end.
 
-    There is no limit here: whoever asks waits for the commit, and of those there are so many.
+    Each time the writer is woken, it takes the interpreter lock from the loop. The queue is
+    unbounded, but each caller awaits its commit, so the number of callers limits it.
     """
 
     def __init__(self) -> None:
-        self._told: list[WriteJob[Any]] = []
-        self._soon = False
-        self._handed: queue.SimpleQueue[list[WriteJob[Any]] | None] = queue.SimpleQueue()
-        self._taken: deque[WriteJob[Any]] = deque()
+        self._pending: list[WriteJob[Any]] = []
+        self._is_scheduled = False
+        self._handed_over: queue.SimpleQueue[list[WriteJob[Any]] | None] = queue.SimpleQueue()
+        self._received: deque[WriteJob[Any]] = deque()
         self._ended = False
 
     # In the loop.
 
     def put(self, job: WriteJob[Any]) -> None:
-        if not self._soon:
-            self._soon = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             job.done.get_loop().call_soon(self._hand_over)
-        self._told.append(job)
+        self._pending.append(job)
 
     def put_at_leisure(self, job: WriteJob[Any]) -> None:
-        """It goes with the next one that is put; where there is none, after a short while."""
-        if not self._told:
+        """Queue a job that goes with the next one, or alone after LEISURE_S."""
+        if not self._pending:
             job.done.get_loop().call_later(LEISURE_S, self._hand_over)
-        self._told.append(job)
+        self._pending.append(job)
 
     def end(self) -> None:
-        """Nothing more will be put."""
+        """End the queue; nothing may be put after this."""
         self._hand_over()
-        self._handed.put(None)
+        self._handed_over.put(None)
 
     def _hand_over(self) -> None:
-        told, self._told, self._soon = self._told, [], False
-        if told:
-            self._handed.put(told)
+        pending, self._pending, self._is_scheduled = self._pending, [], False
+        if pending:
+            self._handed_over.put(pending)
 
     # In the thread.
 
     def next_group(self, timeout_s: float | None = None) -> list[WriteJob[Any]] | None:
-        """All that there is, up to a limit; [] where nothing came in time, None at the end."""
+        """Return all jobs, GROUP_LIMIT at most; [] if there were none in time, None at the end."""
         try:
-            while not (self._taken or self._ended):
-                self._take(self._handed.get(timeout=timeout_s))
+            while not (self._received or self._ended):
+                self._receive(self._handed_over.get(timeout=timeout_s))
             while not self._ended:
-                self._take(self._handed.get_nowait())
+                self._receive(self._handed_over.get_nowait())
         except queue.Empty:
             pass
-        if not self._taken:
+        if not self._received:
             return None if self._ended else []
-        return [self._taken.popleft() for _ in range(min(GROUP_LIMIT, len(self._taken)))]
+        return [self._received.popleft() for _ in range(min(GROUP_LIMIT, len(self._received)))]
 
-    def _take(self, handed: list[WriteJob[Any]] | None) -> None:
+    def _receive(self, handed: list[WriteJob[Any]] | None) -> None:
         if handed is None:
             self._ended = True
         else:
-            self._taken.extend(handed)
+            self._received.extend(handed)

@@ -57,7 +57,7 @@ def test_a_database_that_may_not_be_read_is_said_with_what_to_do(
     assert (done.returncode, done.stdout) == (3, "")
     database = folder / "data" / "rosey-llm.db"
     assert done.stderr.splitlines()[-1].endswith(
-        f": {database} cannot be read: Permission denied. Be the service's user."
+        f": Cannot read {database}: Permission denied. Run this command as the service's user."
     )
     assert "Traceback" not in done.stderr
 

@@ -237,7 +237,7 @@ def test_what_happened_until_now_may_be_asked_for_from_now_on(told: Path) -> Non
 
 def test_a_file_that_cannot_even_be_looked_for_is_an_error(told: Path) -> None:
     done = history(told, "channels", "--database", "x" * 300)
-    assert (done.returncode, "cannot be read: File name too long" in done.stderr) == (3, True)
+    assert (done.returncode, ": File name too long" in done.stderr) == (3, True)
     assert "Traceback" not in done.stderr
 
 
@@ -346,7 +346,7 @@ def test_where_no_index_can_be_written_the_search_works_all_the_same(
 
 def test_a_database_that_cannot_be_read_ends_with_3(told: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes")
-    for name, said in (("none.db", "There is no database"), ("notes.txt", "cannot be read")):
+    for name, said in (("none.db", "There is no database"), ("notes.txt", "Cannot read notes.txt")):
         for command in (["channels"], ["search", "x"]):
             done = history(tmp_path, "--database", name, *command)
             assert done.returncode == 3

@@ -140,7 +140,7 @@ async def test_a_journal_that_a_reader_lets_grow_without_end_is_said_once(
     await until(lambda: len(said(caplog)) > 1)  # the file has it a little before the writer knows
     assert seen_by_others(path) == written
     assert [level for level, _ in said(caplog)] == [logging.ERROR, logging.WARNING]
-    assert "as long as somebody reads" in said(caplog)[0][1]
+    assert "as long as it is being read" in said(caplog)[0][1]
 
 
 async def test_where_the_file_can_take_no_more_commits_go_on_and_it_is_said_once(
@@ -152,7 +152,7 @@ async def test_where_the_file_can_take_no_more_commits_go_on_and_it_is_said_once
     written, failing, logged = json.loads(output)
     assert failing == [None]
     assert [level for level, _ in logged] == ["ERROR", "WARNING"]
-    assert "cannot be brought into it" in logged[0][1]
+    assert "Cannot copy the WAL" in logged[0][1]
     assert not path.with_name(path.name + "-wal").exists()
     assert seen_by_others(path) == written
 
@@ -213,14 +213,14 @@ async def test_what_is_added_to_an_ended_journal_counts_anew(path: Path) -> None
     with closing(database(path)) as connection, closing(WalFile(path)) as measured:
         connection.execute("INSERT INTO channel VALUES (?)", ("a" * PIECE,))
         assert measured.reaches(PIECE)
-        assert measured.end(connection)
+        assert measured.restart(connection)
         assert not measured.reaches(1)
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM channel").fetchone()
             connection.execute("INSERT INTO channel VALUES (?)", ("b" * PIECE,))
             connection.execute("INSERT INTO channel VALUES (?)", ("c" * PIECE,))
-            assert not measured.end(connection)
+            assert not measured.restart(connection)
             assert measured.reaches(2 * PIECE)
             assert not measured.reaches(3 * PIECE)
 
@@ -253,7 +253,7 @@ def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -
         checkpoints = CheckpointSchedule(connection, path, measured)
         for name in "ab":
             connection.execute("INSERT INTO channel VALUES (?)", (name * 2 * DUE_BYTES,))
-            checkpoints.look()
+            checkpoints.after_commit()
             checkpoints.close()  # its thread has ended, and a thread begins only once
             checkpoints.idle()
             assert not measured.reaches(1)
@@ -271,12 +271,12 @@ def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_
             connection.execute("INSERT INTO channel VALUES (?)", ("x" * size,))
             connection.set_progress_handler(lambda: 1, 1)  # whatever is done now fails
             connection.set_trace_callback(statements.append)
-            checkpoints.look()
+            checkpoints.after_commit()
             connection.set_trace_callback(None)
             connection.set_progress_handler(None, 1)
 
         connection.execute("INSERT INTO channel VALUES (?)", ("x" * 2 * DUE_BYTES,))
-        checkpoints.look()
+        checkpoints.after_commit()
         checkpoints.close()  # its thread has ended: from here on the writer does all of it
         checkpoints.idle()
         commit(2 * DUE_BYTES)

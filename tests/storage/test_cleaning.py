@@ -75,7 +75,7 @@ async def test_where_the_file_cannot_be_written_anew_all_stays_as_it_was(
     await on_file.write(add("#lobby"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageUnavailable, match="cannot be cleaned up"):
+        with pytest.raises(StorageUnavailable, match="Cannot clean up"):
             await on_file.compact()
         other.execute("ROLLBACK")
     assert await on_file.write(add("#support")) == "#support"

@@ -197,7 +197,9 @@ async def test_a_file_that_another_program_has_locked_is_said_to_be_locked(path:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(CannotOpen, match=rf"^{re.escape(str(path))} .* is locked"):
+        with pytest.raises(
+            CannotOpen, match=rf"^Cannot use the database {re.escape(str(path))}: .* is locked"
+        ):
             await database.open()
     await database.open()
     await database.close()

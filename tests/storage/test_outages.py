@@ -52,7 +52,7 @@ async def test_a_full_database_refuses_the_whole_group_and_writes_nothing_of_it(
 async def test_a_database_that_has_become_read_only_refuses_writes(database: Database) -> None:
     await database.write(make_read_only)
     for name in "abc":
-        with pytest.raises(StorageUnavailable, match="cannot be written"):
+        with pytest.raises(StorageUnavailable, match="Cannot write the database"):
             await database.write(add(name))
     assert database.failing
 

@@ -86,7 +86,7 @@ def test_a_history_without_rows_is_proven(tmp_path: Path) -> None:
         found = proved(archive)
         assert (found.rows, found.first_ms, found.seal) == (0, None, Seal(0, str(found.seal)[2:]))
         assert proved(archive, found.seal) == found
-        assert "no seal of a history without rows" in broken(archive, Seal(0, "0" * 64)).problem
+        assert "not that of a history without rows" in broken(archive, Seal(0, "0" * 64)).problem
 
 
 COLUMNS = {
@@ -166,7 +166,7 @@ def test_removed_newest_rows_are_missed(archive: Archive, count: int) -> None:
 def test_newest_rows_are_still_missed_once_others_have_been_written(archive: Archive) -> None:
     change(archive, "DELETE FROM history WHERE id >= 8")
     archive.say("three", channel="#b")
-    assert "rows 8 to 9 of the history was removed" in broken(archive).problem
+    assert "rows 8 to 9 of the history were removed" in broken(archive).problem
 
 
 def test_a_removed_channel_is_missed(archive: Archive) -> None:
@@ -193,7 +193,7 @@ def test_a_removed_row_whose_gap_was_closed_is_found(archive: Archive) -> None:
 def test_a_row_that_was_put_in_is_found(archive: Archive) -> None:
     copy_as(archive, 9, 10)
     found = broken(archive)
-    assert (found.row_id, "was put in" in found.problem) == (10, True)
+    assert (found.row_id, "was inserted" in found.problem) == (10, True)
 
 
 def test_a_row_that_was_put_in_with_the_next_number_is_found(archive: Archive) -> None:
@@ -216,7 +216,7 @@ def test_swapped_rows_of_a_channel_are_found(archive: Archive, one: int, other: 
 def test_swapped_rows_of_two_channels_are_found_by_a_seal(archive: Archive) -> None:
     seal = proved(archive).seal
     swap(archive, 2, 3)
-    assert "not those that the seal" in broken(archive, seal).problem
+    assert "do not match the seal" in broken(archive, seal).problem
 
 
 def test_swapped_contents_are_found(archive: Archive) -> None:
@@ -265,7 +265,7 @@ def test_a_changed_text_of_a_persona_is_found(archive: Archive) -> None:
 
 def test_text_that_is_none_is_found(archive: Archive) -> None:
     change(archive, "UPDATE history SET content = CAST(x'ff' AS TEXT) WHERE id = 5")
-    assert "cannot be read" in broken(archive).problem
+    assert "Cannot read the file after row" in broken(archive).problem
 
 
 # Erased rows.
@@ -321,7 +321,7 @@ def test_a_chain_that_was_made_anew_is_found_by_a_seal_alone(archive: Archive) -
     seal = proved(archive).seal
     forge(archive, 5, "I never said that.")
     assert proved(archive).rows == 9
-    assert "not those that the seal was made of" in broken(archive, seal).problem
+    assert "do not match the seal" in broken(archive, seal).problem
 
 
 def forge(archive: Archive, row_id: int, content: str) -> None:
@@ -361,7 +361,7 @@ def test_a_seal_of_any_row_holds_for_all_that_comes(tmp_path: Path, rows: int) -
         archive.connection.execute("COMMIT")
         assert proved(archive, seal).rows == rows + 300
         forged = Seal(rows, "0" * 64)
-        assert "not those that the seal" in broken(archive, forged).problem
+        assert "do not match the seal" in broken(archive, forged).problem
 
 
 @pytest.mark.parametrize("text", ["", "9", "9:abc", ":" + "0" * 64, "x:" + "0" * 64])
