@@ -74,7 +74,7 @@ def answered(
     text: str = "Hi.",
     now_ms: int = 2000,
 ) -> Settled:
-    """A whole turn, from accepted to settled."""
+    """Do a whole turn, from accepted to settled."""
     row_id = accepted(connection, request_id, channel)
     mailboxes.take(connection, row_id)
     settled = settle(connection, row_id, request_id, channel, text=text, now_ms=now_ms)
@@ -83,7 +83,7 @@ def answered(
 
 
 def kept(connection: sqlite3.Connection, channel: str = "#lobby") -> list[tuple[int, str, str]]:
-    """(seq, kind, content) of a channel's history, oldest first."""
+    """Return (seq, kind, content) of a channel's history, oldest first."""
     found = connection.execute(
         "SELECT seq, kind, content FROM history h JOIN channel c ON c.id = h.channel_id"
         " WHERE c.name = ? ORDER BY h.id",
@@ -93,7 +93,7 @@ def kept(connection: sqlite3.Connection, channel: str = "#lobby") -> list[tuple[
 
 
 def chain_holds(connection: sqlite3.Connection) -> bool:
-    """Whether each row is numbered and chained to the one before it in its channel."""
+    """Return whether each row is numbered and chained to the one before it in its channel."""
     facts = ", ".join(hash_chain.FACTS)
     rows = connection.execute(
         "SELECT channel_id, c.name, salt, username, content, private, digest,"  # noqa: S608

@@ -1,4 +1,4 @@
-"""A database in a file for tests of what operators ask."""
+"""A database in a file, for tests of operators' queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.migrations import migrate
 
 
 class Archive:
-    """A writer of its own, on `path`."""
+    """A database file with a writer of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Archive:
         return int(found.fetchone()[0])
 
     def add(self, rows: Iterable[Row], channel: str = "#lobby", ts_ms: int = 0) -> int:
-        """The last row's id."""
+        """Append rows; return the last row's id."""
         return history.append(
             self.connection, [history.TurnRows(self.channel_id(channel), ts_ms, tuple(rows))]
         )[0]
@@ -49,7 +49,7 @@ class Archive:
         ts_ms: int = 0,
         **outcome: Any,
     ) -> int:
-        """A message and its answer; the answer's id."""
+        """Append a message and its answer; return the answer's id."""
         self._requests += 1
         request_id = outcome.pop("request_id", f"request-{self._requests}")
         kind: Kind = outcome.pop("kind", "answer")

@@ -1,9 +1,9 @@
 """A process that writes until it is killed, or until its files may grow no more.
 
-python -m tests.storage.child write PATH      says each number once it is committed
-python -m tests.storage.child full PATH       says what was written, refused, written again
-python -m tests.storage.child crowded PATH    says what was written, and logged, where the journal
-                                              may still grow, but not the file
+python -m tests.storage.child write PATH      prints each number once it is committed
+python -m tests.storage.child full PATH       prints what was written, refused, written again
+python -m tests.storage.child crowded PATH    prints what was written and logged, when the WAL may
+                                              still grow, but not the database file
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE_LIMIT_BYTES = 400_000
 
 
 async def start(what: str, path: Path) -> asyncio.subprocess.Process:
-    """This file as a child process; what it says is read from its `stdout`."""
+    """Start this file as a child process; read its `stdout`."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__, what, str(path)),
         cwd=ROOT,
@@ -71,7 +71,7 @@ async def crowded(database: Database) -> None:
         written.append(await database.write(add(f"small {len(written)}")))
         if logged.said:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        await asyncio.sleep(0.1)  # a moment without work
+        await asyncio.sleep(0.1)  # time without work
     await database.close()
     print(json.dumps([written, failing, logged.said]))  # noqa: T201 - the parent listens
 

@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def on_file(path: Path) -> AsyncIterator[Database]:
-    """A database in a file, which does not wait long for a lock."""
+    """A database in a file that does not wait long for a lock."""
     database = Database(path, busy_timeout_s=BUSY_TIMEOUT_S)
     await database.open()
     yield database
@@ -41,7 +41,7 @@ def database(request: pytest.FixtureRequest) -> Database:
 
 @pytest.fixture(params=["file", "memory"])
 def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """What a write is given: a connection with the schema."""
+    """A connection with the schema, as writes get it."""
     name = str(tmp_path / "rosey-llm.db") if request.param == "file" else ":memory:"
     with closing(sqlite3.connect(name, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys=ON")

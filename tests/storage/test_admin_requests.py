@@ -5,7 +5,9 @@ import pytest
 from storage import admin_requests
 
 
-def test_orders_wait_in_the_order_in_which_they_were_placed(connection: sqlite3.Connection) -> None:
+def test_requests_wait_in_the_order_in_which_they_were_placed(
+    connection: sqlite3.Connection,
+) -> None:
     first = admin_requests.place(connection, "erase", {"user": "alice"}, 1000)
     second = admin_requests.place(connection, "reload", {}, 2000)
     waiting = admin_requests.waiting(connection)
@@ -16,14 +18,14 @@ def test_orders_wait_in_the_order_in_which_they_were_placed(connection: sqlite3.
     assert waiting[0].body == {"user": "alice"}
 
 
-def test_an_order_that_waits_has_no_result(connection: sqlite3.Connection) -> None:
+def test_a_waiting_request_has_no_result(connection: sqlite3.Connection) -> None:
     assert (
         admin_requests.result(connection, admin_requests.place(connection, "reload", {}, 1000))
         is None
     )
 
 
-def test_a_result_ends_the_waiting_and_forgets_what_was_asked(
+def test_a_result_ends_the_waiting_and_clears_the_body(
     connection: sqlite3.Connection,
 ) -> None:
     order = admin_requests.place(connection, "erase", {"user": "alice"}, 1000)
@@ -33,12 +35,12 @@ def test_a_result_ends_the_waiting_and_forgets_what_was_asked(
     assert connection.execute("SELECT body FROM orders").fetchall() == [("{}",)]
 
 
-def test_an_order_that_is_not_there_has_no_result_either(connection: sqlite3.Connection) -> None:
+def test_an_unknown_request_raises_a_key_error(connection: sqlite3.Connection) -> None:
     with pytest.raises(KeyError):
         admin_requests.result(connection, 99)
 
 
-def test_only_old_orders_that_are_done_are_pruned(connection: sqlite3.Connection) -> None:
+def test_only_old_requests_that_are_done_are_pruned(connection: sqlite3.Connection) -> None:
     old = admin_requests.place(connection, "reload", {}, 1000)
     waits = admin_requests.place(connection, "reload", {}, 1000)
     young = admin_requests.place(connection, "reload", {}, 1000)
@@ -49,7 +51,7 @@ def test_only_old_orders_that_are_done_are_pruned(connection: sqlite3.Connection
     assert left == [waits, young]
 
 
-def test_ids_never_come_again(connection: sqlite3.Connection) -> None:
+def test_ids_are_never_reused(connection: sqlite3.Connection) -> None:
     order = admin_requests.place(connection, "reload", {}, 1000)
     admin_requests.finish(connection, order, {}, 1000)
     admin_requests.prune(connection, before_ms=9999)

@@ -1,4 +1,4 @@
-"""Commands and outcomes of one group: written in one go, each as if it were alone."""
+"""Tests of batches: commands and outcomes of one group are written together, as if alone."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_any_number_of_commands_is_accepted_in_the_order_of_the_calls(
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 63, 64, 65, MANY])
-async def test_any_number_of_turns_is_kept_each_with_its_own_outcome(
+async def test_any_number_of_turns_is_stored_each_with_its_own_outcome(
     database: Database, number: int
 ) -> None:
     asked_for = requests(number)
@@ -102,7 +102,7 @@ async def test_any_number_of_turns_is_kept_each_with_its_own_outcome(
 
 async def test_few_statements_are_enough_for_many_turns(database: Database) -> None:
     asked_for = requests(MANY)
-    for _ in range(2):  # the second time the channels are known
+    for _ in range(2):  # the second time the channels are cached
         statements = traced_soon(database)
         ids = await accepted(database, asked_for)
         turns = zip(ids, asked_for, strict=True)
@@ -111,7 +111,7 @@ async def test_few_statements_are_enough_for_many_turns(database: Database) -> N
     assert len(statements) < MANY / 4
 
 
-async def test_a_request_that_comes_twice_at_once_waits_once_and_both_are_told(
+async def test_a_request_sent_twice_at_once_waits_once_and_both_are_answered(
     database: Database,
 ) -> None:
     found = await grouped(
@@ -127,7 +127,7 @@ async def test_a_request_that_comes_twice_at_once_waits_once_and_both_are_told(
     ]
 
 
-async def test_among_new_commands_what_waits_and_what_was_answered_is_known_again(
+async def test_among_new_commands_waiting_and_answered_ones_are_recognized(
     database: Database,
 ) -> None:
     waits, answered = await accepted(database, [("waits", "#lobby"), ("answered", "#lobby")])
@@ -142,7 +142,7 @@ async def test_among_new_commands_what_waits_and_what_was_answered_is_known_agai
     assert waiting[0].replies == ("late",)
 
 
-async def test_a_request_that_comes_again_while_it_is_settled_is_told(database: Database) -> None:
+async def test_a_request_sent_again_while_it_is_settled_is_answered(database: Database) -> None:
     for first_settled in (True, False):
         name = f"settled first: {first_settled}"
         (row_id,) = await accepted(database, [(name, "#lobby")])
@@ -181,9 +181,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
-async def test_one_with_a_fault_of_its_own_fails_alone(
-    database: Database, fault: Write[Any]
-) -> None:
+async def test_a_command_with_a_fault_fails_alone(database: Database, fault: Write[Any]) -> None:
     asked_for = requests(9)
     ids = await accepted(database, asked_for)
     turns = [settle(row_id, *each) for row_id, each in zip(ids, asked_for, strict=True)][1:]
@@ -202,7 +200,7 @@ async def test_one_with_a_fault_of_its_own_fails_alone(
     assert database.failing is None
 
 
-async def test_another_write_between_them_sees_what_stands_before_it_and_no_more(
+async def test_another_write_between_them_sees_the_writes_before_it_and_no_more(
     database: Database,
 ) -> None:
     works = [put("r1"), put("r2"), mailboxes.waiting, put("r3"), mailboxes.waiting]

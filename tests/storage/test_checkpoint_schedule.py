@@ -1,4 +1,4 @@
-"""Checkpoints: the journal stays small, whoever reads it, and nobody waits for readers."""
+"""Tests of checkpoints: the WAL stays small, and commits do not wait for readers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from storage.writer.database import Database
 from tests.storage import child
 from tests.storage.writing import WAIT_S, add, names, seen_by_others, traced_soon
 
-PIECE = 2_000_000  # of the journal: a channel's name stands in the table and in its index
+PIECE = 2_000_000  # in the WAL: a channel's name is in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
 
 
-def journal(path: Path) -> int:
-    """The bytes of its file."""
+def wal_bytes(path: Path) -> int:
+    """Return the size of the WAL file."""
     return path.with_name(path.name + "-wal").stat().st_size
 
 
 async def grow(database: Database, pieces: int, name: str) -> list[str]:
-    """One commit for each of the pieces."""
+    """Make a commit for each of the pieces."""
     return [
         await database.write(add(f"{name}{number} " + "x" * (PIECE // 2)))
         for number in range(pieces)
@@ -41,20 +41,20 @@ async def grow(database: Database, pieces: int, name: str) -> list[str]:
 
 
 async def until_in_file(path: Path, written: list[str]) -> None:
-    """Until the database's file has it all by itself."""
+    """Wait until the database file itself has it all."""
     await until(lambda: _in_file(path) == written)
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
+    """Wait for the work of another thread."""
     async with asyncio.timeout(WAIT_S):
         while not reached():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 def _in_file(path: Path) -> list[str]:
-    # Without the journal; halves of what another thread writes meanwhile may be seen. To close it
-    # frees SQLite's locks of this process, and there is no other one.
+    # Without the WAL; half-written data of another thread may be seen. Closing it frees SQLite's
+    # locks of this process, and there is no other process.
     with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as reader:
         try:
             return names(reader)
@@ -64,14 +64,14 @@ def _in_file(path: Path) -> list[str]:
 
 @asynccontextmanager
 async def read(path: Path) -> AsyncIterator[sqlite3.Connection]:
-    """Somebody reads what stands in the journal now, and keeps on reading."""
+    """Read the WAL, and keep on reading."""
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         names(reader)
         yield reader
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     return [
         (record.levelno, record.getMessage())
         for record in caplog.records
@@ -79,7 +79,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     ]
 
 
-async def test_a_moment_without_work_is_used_to_begin_the_journal_anew_in_its_place(
+async def test_the_wal_is_restarted_in_place_when_there_is_no_work(
     on_file: Database, path: Path
 ) -> None:
     written: list[str] = []
@@ -87,31 +87,31 @@ async def test_a_moment_without_work_is_used_to_begin_the_journal_anew_in_its_pl
     for name in "abc":
         written += await grow(on_file, DUE, name)
         await until_in_file(path, written)
-        await until(lambda: _ended_by_the_writer(statements))  # the file has it a little before
-        assert journal(path) < 2 * DUE_BYTES
+        await until(lambda: _restarted_by_the_writer(statements))  # the file has it a little before
+        assert wal_bytes(path) < 2 * DUE_BYTES
     assert seen_by_others(path) == written
 
 
-def _ended_by_the_writer(statements: list[str]) -> bool:
-    """Since its last commit."""
+def _restarted_by_the_writer(statements: list[str]) -> bool:
+    """Return whether the writer has restarted the WAL since its last commit."""
     ends = [each for each in statements if each in ("COMMIT", "PRAGMA wal_checkpoint(RESTART)")]
     return ends[-1] != "COMMIT"
 
 
-async def test_while_commits_go_on_the_journal_begins_anew_before_it_is_large(
+async def test_while_commits_go_on_the_wal_restarts_before_it_is_large(
     on_file: Database, path: Path
 ) -> None:
     written = await grow(on_file, 2 * MOST_BYTES // PIECE, "a")
-    assert journal(path) < MOST_BYTES + 2 * PIECE
+    assert wal_bytes(path) < MOST_BYTES + 2 * PIECE
     assert seen_by_others(path) == written
 
 
-async def test_a_reader_is_not_waited_for_and_the_journal_begins_anew_when_it_has_ended(
+async def test_commits_do_not_wait_for_a_reader_and_the_wal_restarts_when_it_has_ended(
     on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with read(path) as reader:
         written = await grow(on_file, 2 * DUE, "a")
-        assert journal(path) > 2 * DUE_BYTES
+        assert wal_bytes(path) > 2 * DUE_BYTES
         assert names(reader) == []
         assert not await on_file.truncate_wal()
     await until_in_file(path, written)
@@ -119,31 +119,31 @@ async def test_a_reader_is_not_waited_for_and_the_journal_begins_anew_when_it_ha
     async with asyncio.timeout(WAIT_S):
         while salt(path) == before:
             written.append(await on_file.write(add(f"b{len(written)}")))
-            await asyncio.sleep(2 * IDLE_S)  # a moment without work
+            await asyncio.sleep(2 * IDLE_S)  # time without work
     assert seen_by_others(path) == written
-    assert said(caplog) == []
+    assert logged(caplog) == []
 
 
 def salt(path: Path) -> bytes:
-    """It is another one each time that the journal has begun anew."""
+    """Return the salt of the WAL, which is new each time it restarts."""
     return path.with_name(path.name + "-wal").read_bytes()[16:24]
 
 
-async def test_a_journal_that_a_reader_lets_grow_without_end_is_said_once(
+async def test_a_wal_that_grows_since_it_is_being_read_is_logged_once(
     on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with read(path):
         written = await grow(on_file, MOST_BYTES // PIECE + 20, "a")
-        assert journal(path) > MOST_BYTES
+        assert wal_bytes(path) > MOST_BYTES
         assert on_file.failing is None
     await until_in_file(path, written)
-    await until(lambda: len(said(caplog)) > 1)  # the file has it a little before the writer knows
+    await until(lambda: len(logged(caplog)) > 1)  # the file has it a little before the writer knows
     assert seen_by_others(path) == written
-    assert [level for level, _ in said(caplog)] == [logging.ERROR, logging.WARNING]
-    assert "as long as it is being read" in said(caplog)[0][1]
+    assert [level for level, _ in logged(caplog)] == [logging.ERROR, logging.WARNING]
+    assert "as long as it is being read" in logged(caplog)[0][1]
 
 
-async def test_where_the_file_can_take_no_more_commits_go_on_and_it_is_said_once(
+async def test_if_the_file_cannot_grow_commits_go_on_and_it_is_logged_once(
     path: Path,
 ) -> None:
     process = await child.start("crowded", path)
@@ -157,7 +157,7 @@ async def test_where_the_file_can_take_no_more_commits_go_on_and_it_is_said_once
     assert seen_by_others(path) == written
 
 
-async def test_closing_brings_everything_into_the_file(path: Path) -> None:
+async def test_closing_copies_everything_into_the_file(path: Path) -> None:
     database = Database(path)
     await database.open()
     written = await grow(database, DUE, "a")
@@ -167,7 +167,7 @@ async def test_closing_brings_everything_into_the_file(path: Path) -> None:
 
 
 async def test_a_closed_database_holds_no_file_open(path: Path) -> None:
-    gc.collect()  # or what earlier tests have left would be closed in between
+    gc.collect()  # or files left by earlier tests would be closed meanwhile
     before = len(os.listdir("/dev/fd"))
     for _ in range(3):
         database = Database(path)
@@ -186,21 +186,21 @@ async def test_checkpoints_may_be_left_to_sqlite(path: Path) -> None:
     database = Database(path, own_checkpoints=False)
     await database.open()
     await grow(database, 3 * DUE, "a")
-    assert journal(path) < 2 * DUE_BYTES
+    assert wal_bytes(path) < 2 * DUE_BYTES
     await database.close()
 
 
-async def test_what_is_in_use_of_the_journal_is_not_its_size(path: Path) -> None:
+async def test_the_used_part_of_the_wal_is_not_its_size(path: Path) -> None:
     database = Database(path)
     await database.open()
     with closing(WalFile(path)) as measured:
         await grow(database, 1, "a")
         assert measured.reaches(PIECE)
-        assert not measured.reaches(journal(path))
+        assert not measured.reaches(wal_bytes(path))
         assert await asyncio.to_thread(_restarted, path)
         await database.write(add("b"))
         assert not measured.reaches(PIECE // 10)
-        assert journal(path) > PIECE
+        assert wal_bytes(path) > PIECE
     await database.close()
 
 
@@ -209,7 +209,7 @@ def _restarted(path: Path) -> bool:
         return checkpoint(other, "RESTART") is not None
 
 
-async def test_what_is_added_to_an_ended_journal_counts_anew(path: Path) -> None:
+async def test_data_added_to_a_restarted_wal_counts_from_zero(path: Path) -> None:
     with closing(database(path)) as connection, closing(WalFile(path)) as measured:
         connection.execute("INSERT INTO channel VALUES (?)", ("a" * PIECE,))
         assert measured.reaches(PIECE)
@@ -237,7 +237,7 @@ def database(path: Path) -> sqlite3.Connection:
 async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path: Path) -> None:
     statements = traced_soon(on_file)
     await until_in_file(path, await grow(on_file, DUE, "a"))
-    await until(lambda: _ended_by_the_writer(statements))
+    await until(lambda: _restarted_by_the_writer(statements))
     statements.clear()
     for _ in range(20):
         await on_file.write(names)
@@ -245,7 +245,7 @@ async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path:
     assert [each for each in statements if "checkpoint" in each] == []
 
 
-def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -> None:
+def test_the_writer_does_all_the_work_if_there_is_no_thread_for_it(path: Path) -> None:
     with (
         closing(database(path)) as connection,
         closing(WalFile(path)) as measured,
@@ -254,13 +254,13 @@ def test_the_writer_does_all_of_it_where_there_is_no_thread_for_it(path: Path) -
         for name in "ab":
             connection.execute("INSERT INTO channel VALUES (?)", (name * 2 * DUE_BYTES,))
             checkpoints.after_commit()
-            checkpoints.close()  # its thread has ended, and a thread begins only once
+            checkpoints.close()  # its thread has ended, and a thread starts only once
             checkpoints.idle()
             assert not measured.reaches(1)
             assert checkpoints.patience_s() is None
 
 
-def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_commit(
+def test_a_failure_is_tried_again_after_four_megabytes_more_and_not_after_each_commit(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(database(path)) as connection, closing(WalFile(path)) as measured:
@@ -269,7 +269,7 @@ def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_
 
         def commit(size: int) -> None:
             connection.execute("INSERT INTO channel VALUES (?)", ("x" * size,))
-            connection.set_progress_handler(lambda: 1, 1)  # whatever is done now fails
+            connection.set_progress_handler(lambda: 1, 1)  # everything fails now
             connection.set_trace_callback(statements.append)
             checkpoints.after_commit()
             connection.set_trace_callback(None)
@@ -277,7 +277,7 @@ def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_
 
         connection.execute("INSERT INTO channel VALUES (?)", ("x" * 2 * DUE_BYTES,))
         checkpoints.after_commit()
-        checkpoints.close()  # its thread has ended: from here on the writer does all of it
+        checkpoints.close()  # its thread has ended: from here on the writer does all the work
         checkpoints.idle()
         commit(2 * DUE_BYTES)
         for _ in range(5):
@@ -289,7 +289,7 @@ def test_what_fails_is_tried_again_after_four_megabytes_more_and_not_after_each_
         assert len(statements) == tried
         commit(2 * DUE_BYTES)
         assert len(statements) > tried
-        assert [level for level, _ in said(caplog)] == [logging.ERROR]
+        assert [level for level, _ in logged(caplog)] == [logging.ERROR]
         checkpoints.idle()
         assert not measured.reaches(1)
 

@@ -1,4 +1,4 @@
-"""What the writer does outside of any transaction: cut the journal, write the file anew."""
+"""Tests of the writer's work outside of transactions: truncating the WAL, compacting the file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from storage.writer.database import Database
 from tests.storage.writing import add, held, seen_by_others
 
 
-def journal(path: Path) -> int:
+def wal_bytes(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
-async def test_the_journal_is_cut_to_nothing(on_file: Database, path: Path) -> None:
+async def test_the_wal_is_truncated_to_no_bytes(on_file: Database, path: Path) -> None:
     await on_file.write(add("#lobby"))
-    assert journal(path) > 0
+    assert wal_bytes(path) > 0
     assert await on_file.truncate_wal()
-    assert journal(path) == 0
+    assert wal_bytes(path) == 0
     assert seen_by_others(path) == ["#lobby"]
 
 
-async def test_a_journal_that_is_read_is_left_and_nobody_waits(
+async def test_a_wal_that_is_being_read_is_left_alone_without_waiting(
     on_file: Database, path: Path
 ) -> None:
     await on_file.write(add("#lobby"))
@@ -40,7 +40,7 @@ async def test_a_journal_that_is_read_is_left_and_nobody_waits(
     assert seen_by_others(path) == ["#lobby", "#support", "#garden"]
 
 
-async def test_a_file_written_anew_has_all_that_was_there_and_nothing_else(
+async def test_a_compacted_file_has_all_data_and_nothing_else(
     on_file: Database, path: Path
 ) -> None:
     for number in range(100):
@@ -69,7 +69,7 @@ async def test_writes_around_it_are_committed_in_their_order(database: Database)
     await compacted
 
 
-async def test_where_the_file_cannot_be_written_anew_all_stays_as_it_was(
+async def test_if_the_file_cannot_be_compacted_nothing_changes(
     on_file: Database, path: Path
 ) -> None:
     await on_file.write(add("#lobby"))
@@ -83,7 +83,7 @@ async def test_where_the_file_cannot_be_written_anew_all_stays_as_it_was(
     assert seen_by_others(path) == ["#lobby", "#support"]
 
 
-async def test_what_is_deleted_is_overwritten(on_file: Database, path: Path) -> None:
+async def test_deleted_data_is_overwritten(on_file: Database, path: Path) -> None:
     await on_file.write(add("xylophonic"))
     await on_file.write(lambda connection: connection.execute("DELETE FROM channel").rowcount)
     assert await on_file.truncate_wal()

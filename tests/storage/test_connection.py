@@ -1,4 +1,4 @@
-"""What the writer knows without asking: never more than what is true in the database."""
+"""Tests of the writer's cache: it never differs from the database."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def channels(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM channel ORDER BY id")]
 
 
-def test_what_is_known_is_not_asked_for_again(knowing: WriterConnection) -> None:
+def test_cached_values_are_not_read_again(knowing: WriterConnection) -> None:
     first = statements(knowing, partial(turn, knowing, "r1"))
     second = statements(knowing, partial(turn, knowing, "r2"))
     assert len(second) < len(first)
@@ -59,7 +59,7 @@ def test_what_is_known_is_not_asked_for_again(knowing: WriterConnection) -> None
     assert asked.chain_holds(knowing)
 
 
-def test_what_a_transaction_that_is_rolled_back_has_brought_is_forgotten(
+def test_cached_values_of_a_rolled_back_transaction_are_forgotten(
     knowing: WriterConnection,
 ) -> None:
     turn(knowing, "r1", "#a")
@@ -75,7 +75,7 @@ def test_what_a_transaction_that_is_rolled_back_has_brought_is_forgotten(
     assert asked.chain_holds(knowing)
 
 
-def test_what_an_open_transaction_has_brought_is_known_in_it(knowing: WriterConnection) -> None:
+def test_values_of_an_open_transaction_are_cached_in_it(knowing: WriterConnection) -> None:
     knowing.begin()
     turn(knowing, "r1")
     turn(knowing, "r2")
@@ -102,7 +102,7 @@ def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: WriterConnecti
     assert asked.chain_holds(knowing)
 
 
-def test_only_what_was_used_last_is_known(
+def test_only_the_entries_used_last_are_cached(
     knowing: WriterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LIMIT", 2)
@@ -117,12 +117,12 @@ def test_only_what_was_used_last_is_known(
     assert asked.chain_holds(knowing)
 
 
-def test_any_other_connection_knows_nothing(connection: sqlite3.Connection) -> None:
+def test_any_other_connection_has_no_cache(connection: sqlite3.Connection) -> None:
     turn(connection, "r1")
     assert connections.known(connection).ids.get("#lobby") is None
 
 
-async def test_what_another_process_writes_is_seen(on_file: Database, path: Path) -> None:
+async def test_writes_of_another_process_are_seen(on_file: Database, path: Path) -> None:
     await on_file.write(partial(turn, request_id="r1"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("UPDATE channel SET name = '#hall'")
@@ -152,7 +152,7 @@ async def test_a_group_that_is_tried_again_without_a_fault_leaves_no_gap(
     assert await database.write(asked.chain_holds)
 
 
-async def test_after_a_commit_that_failed_all_goes_on_from_what_is_on_disk(
+async def test_after_a_failed_commit_everything_continues_from_the_disk(
     database: Database,
 ) -> None:
     def fill(connection: sqlite3.Connection) -> None:

@@ -45,7 +45,7 @@ FAULTS = [
 ]
 
 
-async def test_what_is_asked_together_goes_into_one_commit(database: Database) -> None:
+async def test_writes_requested_together_go_into_one_commit(database: Database) -> None:
     async with held(database):
         statements = traced_soon(database)
         writes = [database.write_soon(add(f"c{number}")) for number in range(100)]
@@ -54,7 +54,7 @@ async def test_what_is_asked_together_goes_into_one_commit(database: Database) -
     assert len(await database.write(names)) == 100
 
 
-async def test_a_group_has_a_limit_so_that_nobody_waits_for_an_endless_one(
+async def test_a_group_has_a_limit_so_that_no_caller_waits_for_an_endless_one(
     database: Database,
 ) -> None:
     async with held(database):
@@ -75,7 +75,7 @@ async def test_writes_that_wait_for_each_other_are_committed_one_by_one(
     assert Counter(statements)["COMMIT"] == 5
 
 
-async def test_a_write_gives_what_its_work_returns(database: Database) -> None:
+async def test_a_write_returns_the_result_of_its_work(database: Database) -> None:
     assert await database.write(add("#lobby")) == "#lobby"
     assert await database.write(names) == ["#lobby"]
 
@@ -112,7 +112,7 @@ async def test_writes_take_effect_in_the_order_of_the_calls(database: Database) 
 
 @pytest.mark.parametrize("position", [0, 2, 4], ids=["first", "middle", "last"])
 @pytest.mark.parametrize(("fault", "error"), FAULTS)
-async def test_a_write_with_a_fault_of_its_own_fails_alone(
+async def test_a_write_with_a_fault_fails_alone(
     database: Database, fault: Write[None], error: type[Exception], position: int
 ) -> None:
     wanted = ["a", "b", "c", "d"]
@@ -127,7 +127,7 @@ async def test_a_write_with_a_fault_of_its_own_fails_alone(
     assert database.failing is None
 
 
-async def test_any_number_of_faults_harms_no_neighbour(database: Database) -> None:
+async def test_any_number_of_faults_harms_no_other_write(database: Database) -> None:
     faults = [fault for fault, _ in FAULTS]
     works: list[Write[object]] = [*faults, add("a"), *faults, *faults, add("b"), *faults]
     async with held(database):
@@ -160,7 +160,7 @@ async def test_a_cancelled_waiter_harms_neither_its_write_nor_its_neighbours(
     assert await database.write(names) == ["a", "b", "c"]
 
 
-async def test_what_is_written_at_leisure_goes_with_the_next_write(database: Database) -> None:
+async def test_a_write_at_leisure_goes_with_the_next_write(database: Database) -> None:
     async with held(database):
         statements = traced_soon(database)
         at_leisure = database.write_at_leisure(add("at leisure"))
@@ -170,11 +170,11 @@ async def test_what_is_written_at_leisure_goes_with_the_next_write(database: Dat
     assert await database.write(names) == ["at leisure", "soon"]
 
 
-async def test_what_is_written_at_leisure_needs_no_other_write(database: Database) -> None:
+async def test_a_write_at_leisure_needs_no_other_write(database: Database) -> None:
     assert await database.write_at_leisure(add("alone")) == "alone"
 
 
-async def test_closing_commits_what_was_written_at_leisure(path: Path) -> None:
+async def test_closing_commits_writes_at_leisure(path: Path) -> None:
     database = Database(path)
     await database.open()
     written = database.write_at_leisure(add("at leisure"))
@@ -183,7 +183,7 @@ async def test_closing_commits_what_was_written_at_leisure(path: Path) -> None:
     assert seen_by_others(path) == ["at leisure"]
 
 
-async def test_closing_commits_what_waits(path: Path) -> None:
+async def test_closing_commits_waiting_writes(path: Path) -> None:
     database = Database(path)
     await database.open()
     writes = [database.write_soon(add(f"c{number}")) for number in range(2000)]

@@ -1,4 +1,4 @@
-"""What erasing does to the tables, as single steps."""
+"""Tests of erasing: what each step does to the tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outcome(channel: str, request_id: str) -> bytes:
 
 
 def erase(connection: sqlite3.Connection, scope: Scope, upto: int = ALL) -> int:
-    """Step by step, as the engine does it; how many rows."""
+    """Erase step by step, as the engine does; return how many rows."""
     erased, reached = 0, 0
     for _ in range(1000):
         found = erasure.find(connection, scope, reached, upto)
@@ -59,7 +59,7 @@ def test_a_user_is_erased_whatever_the_case_of_the_name(archive: Archive) -> Non
     assert left(archive) == ["I am mallory2", "Hi.", "I am bob", "Hi."]
 
 
-def test_a_channel_is_erased_by_its_very_name(archive: Archive) -> None:
+def test_a_channel_is_erased_by_its_exact_name(archive: Archive) -> None:
     for channel in ("#a", "#A", "#b"):
         archive.say(f"in {channel}", "", channel=channel)
     assert erase(archive.connection, Scope(channel="#a")) == 2
@@ -112,14 +112,14 @@ def test_a_row_is_erased_once(archive: Archive) -> None:
     )
 
 
-def test_rows_behind_the_end_are_left_alone(archive: Archive) -> None:
+def test_rows_after_the_end_are_left_alone(archive: Archive) -> None:
     last_id = archive.say("before")
     archive.say("after", "")
     assert erase(archive.connection, Scope(channel="#lobby"), last_id) == 2
     assert left(archive) == ["after"]
 
 
-def test_a_long_history_is_gone_through_in_steps(archive: Archive) -> None:
+def test_a_long_history_is_erased_in_steps(archive: Archive) -> None:
     archive.connection.execute("BEGIN")
     for number in range(erasure.SLICE):
         archive.say("x", "y", user="mallory" if number % 10 == 0 else "bob")
@@ -131,7 +131,7 @@ def test_a_long_history_is_gone_through_in_steps(archive: Archive) -> None:
 
 
 def settle(archive: Archive, user: str, request_id: str, text: str, channel: str = "#a") -> int:
-    """A whole turn with its outcome; the outbox row's id."""
+    """Do a whole turn with its outcome; return the outbox row's id."""
     accepted = mailboxes.put(archive.connection, channel, request_id, user, b"x", (), 0)
     assert isinstance(accepted, Accepted)
     rows = (Row("message", request_id, user, text), Row("answer", request_id, user, text))
@@ -142,7 +142,7 @@ def settle(archive: Archive, user: str, request_id: str, text: str, channel: str
     return settled.id
 
 
-def test_a_request_sent_again_hears_that_it_was_erased(archive: Archive) -> None:
+def test_a_request_sent_again_is_told_that_it_was_erased(archive: Archive) -> None:
     settle(archive, "mallory", "r1", "secret")
     settle(archive, "bob", "r2", "hello")
     erase(archive.connection, Scope(user="mallory"))
@@ -154,14 +154,14 @@ def test_a_request_sent_again_hears_that_it_was_erased(archive: Archive) -> None
     assert (kept.kind, kept.body) == ("response", b"hello")
 
 
-def test_an_outcome_of_before_outcomes_named_their_row_is_erased_too(archive: Archive) -> None:
+def test_an_outcome_stored_without_its_row_id_is_erased_too(archive: Archive) -> None:
     settle(archive, "mallory", "r1", "secret")
     archive.connection.execute("UPDATE outbox SET history_id = NULL")
     erase(archive.connection, Scope(user="mallory"))
     assert archive.connection.execute("SELECT body FROM outbox").fetchone()[0] == b"erased #a r1"
 
 
-def test_another_turn_that_took_up_a_forgotten_request_id_is_left_alone(archive: Archive) -> None:
+def test_another_turn_that_reuses_a_pruned_request_id_is_left_alone(archive: Archive) -> None:
     settle(archive, "mallory", "r1", "secret")
     archive.connection.execute("DELETE FROM outbox")
     settle(archive, "bob", "r1", "hello")
@@ -169,7 +169,7 @@ def test_another_turn_that_took_up_a_forgotten_request_id_is_left_alone(archive:
     assert archive.connection.execute("SELECT body FROM outbox").fetchone()[0] == b"hello"
 
 
-def test_snapshots_of_the_channels_go_and_no_others(archive: Archive) -> None:
+def test_snapshots_of_the_channels_are_deleted_and_no_others(archive: Archive) -> None:
     for channel in ("#a", "#b"):
         settle(archive, "mallory" if channel == "#a" else "bob", "r1", "text", channel)
         snapshots.save(archive.connection, channel, 1, 0, b"{}")
@@ -180,7 +180,7 @@ def test_snapshots_of_the_channels_go_and_no_others(archive: Archive) -> None:
     assert names == [("#b",)]
 
 
-def test_commands_that_wait_lose_their_text_and_keep_their_place(archive: Archive) -> None:
+def test_waiting_commands_lose_their_text_and_keep_their_place(archive: Archive) -> None:
     for user, request_id in (("ann", "r1"), ("Mallory", "r2"), ("bob", "r3")):
         mailboxes.put(
             archive.connection, "#a", request_id, user, b"text of " + user.encode(), (), 5
@@ -200,7 +200,7 @@ def test_commands_that_wait_lose_their_text_and_keep_their_place(archive: Archiv
     ]
 
 
-def test_it_is_known_that_remains_are_left_until_they_are_cleaned(archive: Archive) -> None:
+def test_remains_are_noted_until_the_files_are_cleaned(archive: Archive) -> None:
     archive.say("secret")
     archive.say("secret", channel="#b")
     assert erasure.remains(archive.connection) == 0
@@ -213,7 +213,7 @@ def test_it_is_known_that_remains_are_left_until_they_are_cleaned(archive: Archi
     assert erasure.remains(archive.connection) == 0
 
 
-def test_the_users_who_may_be_meant_are_named(archive: Archive) -> None:
+def test_users_with_similar_names_are_found(archive: Archive) -> None:
     archive.say("hello", user="Mallory")
     assert erasure.users_like(archive.connection, "mallroy") == ["Mallory"]
     assert erasure.knows_user(archive.connection, "mallory")
@@ -229,10 +229,8 @@ def test_a_scope_is_the_same_after_a_journey_as_json() -> None:
 
 @bounded
 @given(st.lists(TURNS, max_size=30), st.sampled_from(["alice", "bob"]), st.integers(1, 12))
-def test_what_is_left_of_a_conversation_is_what_the_others_said(
-    turns: list[Turn], user: str, window: int
-) -> None:
-    """As if the erased pairs had never been; resets and personas stay."""
+def test_the_messages_of_other_users_are_left(turns: list[Turn], user: str, window: int) -> None:
+    """The conversation is as if the erased pairs had never been; resets and personas stay."""
     with channels("#a") as connection:
         append(connection, turns)
         erase(connection, Scope(user=user))

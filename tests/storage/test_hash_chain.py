@@ -1,4 +1,4 @@
-"""The chain as `append` writes it; what shows of it when somebody changes a row is tested there."""
+"""Tests of the hash chain as `append` writes it; for changed rows see `test_verification.py`."""
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +16,7 @@ TURN = (Row("message", "r1", "alice", "Hello"), Row("answer", "r1", "alice", "Hi
 
 
 def links(connection: sqlite3.Connection, channel_id: int) -> list[bytes]:
-    """A channel's digests, computed anew from what stands in its rows."""
+    """Return a channel's digests, computed again from its rows."""
     (name,) = connection.execute("SELECT name FROM channel WHERE id = ?", (channel_id,)).fetchone()
     link, found = hash_chain.of_channel(name), []
     for salt, username, content, *facts in connection.execute(

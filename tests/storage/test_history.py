@@ -56,16 +56,14 @@ def test_appending_gives_the_id_of_the_last_row(connection: sqlite3.Connection) 
     assert [history.newest(connection, channel_id) for channel_id in (1, 2, 3)] == [2, 3, 0]
 
 
-def test_rows_of_a_channel_that_is_not_there_are_refused(connection: sqlite3.Connection) -> None:
+def test_rows_of_an_unknown_channel_are_refused(connection: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         history.append(connection, [history.TurnRows(99, 0, RESET)])
 
 
 @bounded
 @given(HISTORIES, WINDOWS)
-def test_the_tail_comes_to_the_same_conversation_as_all_rows(
-    turns: list[Turn], window: int
-) -> None:
+def test_the_tail_gives_the_same_conversation_as_all_rows(turns: list[Turn], window: int) -> None:
     with channels("#a") as connection:
         append(connection, turns)
         tail = history.tail(connection, 1, 0, window)
@@ -89,7 +87,7 @@ def test_another_channel_is_no_part_of_it(
 
 @bounded
 @given(HISTORIES, HISTORIES, WINDOWS)
-def test_the_rows_after_any_point_lead_on_from_there(
+def test_the_rows_after_any_point_continue_from_there(
     before: list[Turn], after: list[Turn], window: int
 ) -> None:
     with channels("#a") as connection:
@@ -103,7 +101,7 @@ def test_the_rows_after_any_point_lead_on_from_there(
 
 
 def _whole(before: list[Turn], after: list[Turn]) -> list[Turn]:
-    """A turn is whole: no answer at the beginning belongs to a message at the end of `before`."""
+    """Turns are whole: no answer at the beginning belongs to a message at the end of `before`."""
     rows = [row for turn in before for row in turn]
     if rows and rows[-1].kind == "message" and after and after[0][0].kind == "answer":
         return [(row("help"),), *after]
@@ -155,7 +153,7 @@ def test_a_channel_without_rows_has_no_tail(connection: sqlite3.Connection) -> N
 
 
 def steps(connection: sqlite3.Connection, window: int, after_id: int = 0) -> int:
-    """How many of its own steps SQLite takes for a tail."""
+    """Return how many of its own steps SQLite takes for a tail."""
     taken = 0
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""The life of commands, any commands in any order, against a model of a few dicts."""
+"""Tests of commands' lives, in any order, against a model of a few dicts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Has:
 
 
 class LifeOfCommands(RuleBasedStateMachine):
-    """`ever` remembers every row id that was given out: late results come with old ones."""
+    """A model. `ever` has every row id that was ever given: late results have old ones."""
 
     @initialize()
     def begin(self) -> None:
@@ -80,7 +80,7 @@ class LifeOfCommands(RuleBasedStateMachine):
 
     @rule(data=st.data(), text=st.sampled_from(["Hi.", "Hello.", ""]))
     def settle(self, data: st.DataObject, text: str) -> None:
-        """Also what was settled long ago, and what never was put."""
+        """Also settle commands that were settled long ago or were never put."""
         if not self.ever:
             return
         row_id, key = data.draw(st.sampled_from(self.ever))

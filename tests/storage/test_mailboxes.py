@@ -22,14 +22,14 @@ def test_a_new_command_is_accepted_and_waits(connection: sqlite3.Connection) -> 
     assert kept(connection) == []
 
 
-def test_put_again_while_it_waits_it_is_not_put_twice(connection: sqlite3.Connection) -> None:
+def test_a_waiting_command_put_again_is_not_stored_twice(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection)
     assert put(connection, now_ms=9000) == AlreadyWaiting()
     (row,) = mailboxes.waiting(connection)
     assert (row.id, row.accepted_ms) == (row_id, 1000)
 
 
-def test_everybody_who_asked_is_told(connection: sqlite3.Connection) -> None:
+def test_all_senders_of_a_request_are_answered(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection, replies=("a", "b"))
     put(connection, replies=("b", "c"))
     put(connection)
@@ -40,14 +40,14 @@ def test_everybody_who_asked_is_told(connection: sqlite3.Connection) -> None:
     assert mailboxes.unpublished(connection)[0].replies == ("a", "b", "c")
 
 
-def test_commands_wait_in_the_order_in_which_they_came(connection: sqlite3.Connection) -> None:
+def test_commands_wait_in_the_order_of_arrival(connection: sqlite3.Connection) -> None:
     asked = [("r1", "#b"), ("r2", "#a"), ("r3", "#b"), ("r1", "#a")]
     for request_id, channel in asked:
         put(connection, request_id, channel, now_ms=5000 - len(mailboxes.waiting(connection)))
     assert [(row.request_id, row.channel) for row in mailboxes.waiting(connection)] == asked
 
 
-def test_the_order_stays_when_ids_come_again(connection: sqlite3.Connection) -> None:
+def test_the_order_stays_when_ids_are_reused(connection: sqlite3.Connection) -> None:
     accepted(connection, "r1")
     settle(connection, accepted(connection, "r2"), "r2")
     accepted(connection, "r3")
@@ -69,14 +69,14 @@ def test_each_command_has_its_own_count(connection: sqlite3.Connection) -> None:
     assert mailboxes.take(connection, second) == 1
 
 
-def test_putting_it_again_does_not_take_attempts_away(connection: sqlite3.Connection) -> None:
+def test_putting_a_command_again_keeps_its_attempts(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection)
     mailboxes.take(connection, row_id)
     put(connection)
     assert mailboxes.take(connection, row_id) == 2
 
 
-def test_what_does_not_wait_has_no_attempts(connection: sqlite3.Connection) -> None:
+def test_a_command_that_does_not_wait_has_no_attempts(connection: sqlite3.Connection) -> None:
     assert mailboxes.take(connection, 1) == 0
     row_id = accepted(connection)
     settle(connection, row_id)
@@ -86,7 +86,7 @@ def test_what_does_not_wait_has_no_attempts(connection: sqlite3.Connection) -> N
 # settled
 
 
-def test_settling_keeps_the_turn_and_ends_the_waiting(connection: sqlite3.Connection) -> None:
+def test_settling_stores_the_turn_and_ends_the_waiting(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection, replies=("reply.1",))
     settled = settle(connection, row_id, text="Hi.")
     assert settled == Settled(1, "#lobby", "r1", "response", b"Hi.", ("reply.1",), upto=2)
@@ -104,7 +104,9 @@ def test_settled_twice_the_second_result_is_void(connection: sqlite3.Connection)
     assert [content for _, _, content in kept(connection)] == ["Hello", "first"]
 
 
-def test_what_was_never_accepted_cannot_be_settled(connection: sqlite3.Connection) -> None:
+def test_a_command_that_was_never_accepted_cannot_be_settled(
+    connection: sqlite3.Connection,
+) -> None:
     assert settle(connection, 1) is None
     assert settle(connection, 1, channel="#nowhere") is None
     assert kept(connection) == []
@@ -122,7 +124,7 @@ def test_a_late_result_never_settles_the_command_that_has_its_id_now(
     assert "late" not in [content for _, _, content in kept(connection, channel)]
 
 
-def test_put_after_it_was_settled_it_gets_the_same_bytes(connection: sqlite3.Connection) -> None:
+def test_a_settled_command_put_again_gets_the_same_bytes(connection: sqlite3.Connection) -> None:
     settled = answered(connection, text="once and for all")
     again = put(connection, replies=("late.reply",))
     assert again == Settled(
@@ -141,7 +143,7 @@ def test_an_error_is_an_outcome_like_any_other(connection: sqlite3.Connection) -
     assert (again.kind, again.body) == ("error", b"No luck.")
 
 
-def test_a_turn_is_kept_with_all_that_is_known_of_it(connection: sqlite3.Connection) -> None:
+def test_a_turn_is_stored_with_all_its_facts(connection: sqlite3.Connection) -> None:
     row = Row(
         *("answer", "r1", "alice", "Hi.", "pirate", "openai", "gpt", "stop", 41, 9, 812, None)
     )
@@ -208,7 +210,7 @@ def test_a_request_that_waits_and_is_settled_at_once_has_one_outcome(
 # published, done
 
 
-def test_what_was_settled_is_unpublished_until_it_is_noted(connection: sqlite3.Connection) -> None:
+def test_an_outcome_is_unpublished_until_it_is_noted(connection: sqlite3.Connection) -> None:
     settled = [answered(connection, f"r{number}", text=f"t{number}") for number in range(4)]
     mailboxes.published(connection, [settled[0].id, settled[2].id], 3000)
     assert [each.body for each in mailboxes.unpublished(connection)] == [b"t1", b"t3"]
@@ -216,7 +218,7 @@ def test_what_was_settled_is_unpublished_until_it_is_noted(connection: sqlite3.C
     assert len(mailboxes.unpublished(connection)) == 2
 
 
-def test_what_is_unpublished_comes_oldest_first_over_all_channels(
+def test_unpublished_outcomes_come_oldest_first_over_all_channels(
     connection: sqlite3.Connection,
 ) -> None:
     asked = [("r1", "#b"), ("r2", "#a"), ("r3", "#b")]
@@ -226,7 +228,7 @@ def test_what_is_unpublished_comes_oldest_first_over_all_channels(
     assert [(each.request_id, each.channel) for each in found] == asked
 
 
-def test_a_published_outcome_is_still_given_to_who_asks_again(
+def test_a_published_outcome_answers_a_request_sent_again(
     connection: sqlite3.Connection,
 ) -> None:
     settled = answered(connection)
@@ -238,7 +240,7 @@ def test_a_published_outcome_is_still_given_to_who_asks_again(
     assert connection.execute("SELECT published_ms FROM outbox").fetchall() == [(3000,)]
 
 
-def test_only_published_and_old_outcomes_are_forgotten(connection: sqlite3.Connection) -> None:
+def test_only_published_and_old_outcomes_are_pruned(connection: sqlite3.Connection) -> None:
     made = {
         "old": answered(connection, "old", now_ms=1000),
         "old, unpublished": answered(connection, "old, unpublished", now_ms=1000),
@@ -252,14 +254,14 @@ def test_only_published_and_old_outcomes_are_forgotten(connection: sqlite3.Conne
     assert isinstance(put(connection, "young"), Settled)
 
 
-def test_what_is_forgotten_stays_in_the_history(connection: sqlite3.Connection) -> None:
+def test_pruned_outcomes_stay_in_the_history(connection: sqlite3.Connection) -> None:
     mailboxes.published(connection, [answered(connection).id], 3000)
     before = kept(connection)
     assert mailboxes.prune(connection, before_ms=9000) == 1
     assert kept(connection) == before
 
 
-def test_forgetting_goes_by_small_steps(connection: sqlite3.Connection) -> None:
+def test_pruning_goes_in_small_steps(connection: sqlite3.Connection) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(25)]
     mailboxes.published(connection, ids, 3000)
     forgotten = [mailboxes.prune(connection, before_ms=9000, limit=10) for _ in range(4)]
@@ -267,7 +269,7 @@ def test_forgetting_goes_by_small_steps(connection: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("stuck", [0, 3, 9])
-def test_an_outcome_that_cannot_be_published_holds_up_no_forgetting(
+def test_an_outcome_that_cannot_be_published_does_not_stop_pruning(
     connection: sqlite3.Connection, stuck: int
 ) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(40)]
@@ -277,7 +279,7 @@ def test_an_outcome_that_cannot_be_published_holds_up_no_forgetting(
     assert [each.request_id for each in mailboxes.unpublished(connection)] == [f"r{stuck}"]
 
 
-def test_nothing_to_forget_is_no_error(connection: sqlite3.Connection) -> None:
+def test_nothing_to_prune_is_no_error(connection: sqlite3.Connection) -> None:
     assert mailboxes.prune(connection, before_ms=9000) == 0
 
 
@@ -329,7 +331,7 @@ def test_names_that_look_alike_are_different_channels(connection: sqlite3.Connec
 # across a restart
 
 
-async def test_a_restart_finds_what_waited_and_what_was_not_published(path: Path) -> None:
+async def test_a_restart_finds_waiting_commands_and_unpublished_outcomes(path: Path) -> None:
     database = Database(path)
     await database.open()
     for request_id in ("r1", "r2", "r3"):

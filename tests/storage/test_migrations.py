@@ -94,7 +94,7 @@ def test_every_step_is_recorded(connection: sqlite3.Connection) -> None:
     assert migrations.pending(db) == []
 
 
-def test_what_others_keep_in_the_same_file_is_left_alone() -> None:
+def test_other_tables_in_the_same_file_are_left_alone() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE notes (text)")
         others = sqlite_utils.Migrations("another-program")
@@ -127,10 +127,10 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Pa
         assert schema(connection) == before
 
 
-async def test_a_step_that_fails_leaves_nothing_of_itself_behind(path: Path) -> None:
+async def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
-        # One of the last tables to be made is there already, and somebody else's.
+        # One of the last tables to be created exists already, and is not ours.
         connection.execute("CREATE TABLE outbox (theirs)")
     database = Database(path)
     with pytest.raises(CannotOpen, match="outbox"):
@@ -143,7 +143,7 @@ async def test_a_step_that_fails_leaves_nothing_of_itself_behind(path: Path) -> 
     await database.close()
 
 
-async def test_sqlite_utils_reads_what_we_keep(path: Path) -> None:
+async def test_sqlite_utils_reads_our_tables(path: Path) -> None:
     await made(path)
     with closing(sqlite_utils.Database(path)) as db:
         assert set(db.table_names()) >= TABLES

@@ -95,7 +95,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("prepare", "reason"), UNUSABLE)
-async def test_what_cannot_be_used_is_said_with_the_path_the_reason_and_what_to_do(
+async def test_an_error_of_opening_names_the_path_the_reason_and_what_to_do(
     tmp_path: Path, prepare: Callable[[Path], None], reason: str
 ) -> None:
     path = tmp_path / "above" / "data" / "rosey-llm.db"
@@ -119,7 +119,7 @@ async def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-async def test_where_opening_failed_it_may_be_tried_again(path: Path) -> None:
+async def test_after_a_failure_opening_may_be_tried_again(path: Path) -> None:
     another_kind_of_file(path)
     database = Database(path)
     with pytest.raises(CannotOpen):
@@ -130,7 +130,9 @@ async def test_where_opening_failed_it_may_be_tried_again(path: Path) -> None:
     await database.close()
 
 
-async def test_a_second_engine_is_told_who_has_the_file(on_file: Database, path: Path) -> None:
+async def test_a_second_engine_is_told_which_process_has_the_file(
+    on_file: Database, path: Path
+) -> None:
     with pytest.raises(DatabaseInUse, match=rf"in use by rosey-llm, process {os.getpid()}\b"):
         await Database(path).open()
     assert await on_file.write(add("a")) == "a"
@@ -190,7 +192,7 @@ async def test_a_start_that_is_cancelled_can_be_closed(path: Path) -> None:
     await database.close()
 
 
-async def test_a_file_that_another_program_has_locked_is_said_to_be_locked(path: Path) -> None:
+async def test_a_file_locked_by_another_program_is_reported_as_locked(path: Path) -> None:
     database = Database(path, busy_timeout_s=BUSY_TIMEOUT_S)
     await database.open()
     await database.close()

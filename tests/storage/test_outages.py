@@ -1,4 +1,4 @@
-"""Outages: what is not written is said, nothing is half written, and work resumes by itself."""
+"""Tests of outages: failed writes are reported, none is half done, work resumes by itself."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def outcomes(database: Database, *works: Write[str]) -> list[str | BaseExc
 
 
 def fill(connection: sqlite3.Connection) -> None:
-    """From here on the database may not grow."""
+    """Forbid the database to grow from here on."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages}")
 
@@ -92,7 +92,7 @@ async def test_a_file_locked_by_another_refuses_all_and_resumes_when_it_is_free(
     assert levels(caplog) == [logging.ERROR, logging.WARNING]
 
 
-async def test_a_reader_holds_nobody_up(on_file: Database, path: Path) -> None:
+async def test_a_reader_delays_no_write(on_file: Database, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN")
         assert names(other) == []
@@ -116,7 +116,7 @@ async def test_a_damaged_page_is_an_outage_and_no_fault_of_a_write(path: Path) -
 
 
 def root_page_of_channels(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Which page the table begins on, and how many bytes a page has."""
+    """Return the first page of the table, and the bytes of a page."""
     (root,) = connection.execute(
         "SELECT rootpage FROM sqlite_master WHERE name = 'channel'"
     ).fetchone()
@@ -124,7 +124,7 @@ def root_page_of_channels(connection: sqlite3.Connection) -> tuple[int, int]:
     return root, size
 
 
-async def test_a_full_disk_refuses_what_does_not_fit_and_takes_it_once_there_is_room(
+async def test_a_full_disk_refuses_writes_and_accepts_them_once_there_is_room(
     path: Path,
 ) -> None:
     process = await child.start("full", path)
@@ -139,7 +139,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_takes_it_once_there_is_
 
 
 @pytest.mark.parametrize("lines", [1, 10, 100, 1000])
-async def test_what_was_reported_as_written_survives_a_kill(path: Path, lines: int) -> None:
+async def test_writes_reported_as_committed_survive_a_kill(path: Path, lines: int) -> None:
     process = await child.start("write", path)
     assert process.stdout is not None
     async with asyncio.timeout(WAIT_S):

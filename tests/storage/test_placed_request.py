@@ -1,4 +1,4 @@
-"""Orders from another process, and who has a database."""
+"""Tests of admin requests from another process, and of a database's owner."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ from storage.writer.database import Database
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
-    """A database that nobody has."""
+    """A database without an owner."""
     database = Database(tmp_path / "a.db")
     await database.open()
     await database.close()
@@ -25,13 +25,13 @@ async def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connection(path: Path) -> sqlite3.Connection:
-    """As the service has it."""
+    """The database as the service uses it."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA busy_timeout=5000")
     return connection
 
 
-def test_who_has_a_database_is_known_and_looking_takes_nothing(tmp_path: Path) -> None:
+def test_the_owner_of_a_database_is_known_and_asking_takes_no_lock(tmp_path: Path) -> None:
     database = tmp_path / "a.db"
     assert lock.owner(database) is None
     service = Lock(database)
@@ -43,9 +43,7 @@ def test_who_has_a_database_is_known_and_looking_takes_nothing(tmp_path: Path) -
     service.free()
 
 
-def test_an_order_comes_back_with_what_came_of_it(
-    path: Path, connection: sqlite3.Connection
-) -> None:
+def test_a_request_returns_with_its_result(path: Path, connection: sqlite3.Connection) -> None:
     service = Lock(path)
     service.take()
 
@@ -63,22 +61,22 @@ def test_an_order_comes_back_with_what_came_of_it(
     connection.close()
 
 
-def test_an_order_that_nobody_carries_out_is_withdrawn(
+def test_a_request_that_no_service_carries_out_is_withdrawn(
     path: Path, connection: sqlite3.Connection
 ) -> None:
     with PlacedRequest.place(path, "reload", {}) as placed:
         assert len(admin_requests.waiting(connection)) == 1
-        assert placed.result(20.0) is None  # at once, since no service is there
+        assert placed.result(20.0) is None  # at once, since no service runs
     service = Lock(path)
     service.take()
     with PlacedRequest.place(path, "reload", {}) as placed:
-        assert placed.result(0.0) is None  # no time to wait for the one that is
+        assert placed.result(0.0) is None  # no time to wait for the service
     service.free()
     assert admin_requests.waiting(connection) == []
     connection.close()
 
 
-def test_what_is_no_database_takes_no_orders(tmp_path: Path) -> None:
+def test_no_request_is_written_to_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("This is not a database, but some text of some length.")
     for name in ("none.db", "text.db"):
         with (

@@ -1,4 +1,4 @@
-"""What operators ask of a history, against a plain Python count of the same rows."""
+"""Tests of operators' queries, against a plain Python count of the same rows."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_channels_are_sorted_as_asked_and_the_first_are_the_same_without_the_res
 
 
 @pytest.mark.parametrize("order", ["name", "messages", "activity"])
-def test_a_channel_comes_to_the_same_in_each_order(
+def test_a_channel_has_the_same_totals_in_each_order(
     archive: Archive, reader: sqlite3.Connection, order: channels.Order
 ) -> None:
     busy(archive)
@@ -79,9 +79,7 @@ def test_a_channel_comes_to_the_same_in_each_order(
     assert found["#d"] == Channel("#d", 0, 0, None, 0, 0, None)
 
 
-def test_a_channel_that_is_not_there_has_near_ones(
-    archive: Archive, reader: sqlite3.Connection
-) -> None:
+def test_an_unknown_channel_has_similar_ones(archive: Archive, reader: sqlite3.Connection) -> None:
     for name in ("#lobby", "#dev", "Rust-Beginners"):
         archive.channel_id(name)
     assert channels.find(reader, "#loby") is None
@@ -118,7 +116,7 @@ def talk(archive: Archive) -> list[tuple[str, str, int, str, int | None]]:
 
 
 @pytest.mark.parametrize(("by", "column"), [("channel", 0), ("user", 1)])
-def test_totals_are_what_a_count_by_hand_comes_to(
+def test_totals_equal_a_count_by_hand(
     archive: Archive, reader: sqlite3.Connection, by: totals.By, column: int
 ) -> None:
     told = talk(archive)
@@ -217,7 +215,7 @@ def shown(connection: sqlite3.Connection, request_id: str, pairs: int) -> list[s
     return [message.content for message, _ in turns.exchanges_before(connection, turn, pairs)]
 
 
-def test_a_turn_is_found_with_what_was_said_before_it(
+def test_a_turn_is_found_with_the_messages_before_it(
     archive: Archive, reader: sqlite3.Connection
 ) -> None:
     archive.say("old")
@@ -252,7 +250,7 @@ def test_of_a_request_that_was_used_again_the_newest_turn_is_found(
     assert [turn.asked.content for turn in only if turn.asked] == ["third"]
 
 
-def test_what_was_erased_before_a_turn_was_not_shown_and_what_was_later_was(
+def test_messages_erased_before_a_turn_were_not_shown_those_erased_later_were(
     archive: Archive, reader: sqlite3.Connection
 ) -> None:
     archive.say("gone by then")
@@ -265,7 +263,7 @@ def test_what_was_erased_before_a_turn_was_not_shown_and_what_was_later_was(
     assert [(message.id, message.erased_ms) for message, _ in pairs] == [(3, 200)]
 
 
-def test_an_unknown_id_has_near_ones(archive: Archive, reader: sqlite3.Connection) -> None:
+def test_an_unknown_id_has_similar_ones(archive: Archive, reader: sqlite3.Connection) -> None:
     for number in range(50):
         archive.say("x", request_id=f"{number:02}-some-long-id")
     assert turns.nearest(reader, "17-some")[0] == "17-some-long-id"

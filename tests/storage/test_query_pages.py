@@ -1,4 +1,4 @@
-"""What the audit page asks of the history: pages that leave nothing out, at a bounded cost."""
+"""Tests of the audit page's queries: they leave nothing out, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.queries.time_limit import TookTooLong, time_limit
 from tests.storage.told import TURNS, Turn, append, channels
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-PAGES = 100  # more than there ever are
+PAGES = 100  # more than any test has
 ROOMS = ("a", "b", "c", "d", "e")
 
 
@@ -39,7 +39,7 @@ def say(
 
 
 def all_rooms(connection: sqlite3.Connection, limit: int) -> list[int]:
-    """The channels as they come, page after page."""
+    """Return the channels, page after page."""
     found: list[int] = []
     before = None
     for _ in range(PAGES):
@@ -56,7 +56,7 @@ def test_pages_of_channels_name_each_once_the_most_recent_first(
     spoken: list[int], limit: int, many: bool
 ) -> None:
     with channels(*ROOMS) as connection, pytest.MonkeyPatch.context() as patch:
-        if many:  # the way that is taken where there are too many channels to sort
+        if many:  # the way for too many channels to sort
             patch.setattr(recent_channels, "MANY", 0)
             patch.setattr(recent_channels, "SCANNED_ROWS", 5)
         for channel_id in spoken:
@@ -73,7 +73,7 @@ def test_a_channel_is_found_by_a_part_of_its_name_in_any_case(rooms: sqlite3.Con
     assert [channel.name for channel in found.channels] == ["#Garden"]
 
 
-def test_a_line_of_a_channel_says_what_went_on_there(rooms: sqlite3.Connection) -> None:
+def test_a_channel_is_summarized(rooms: sqlite3.Connection) -> None:
     say(rooms, 1, 10, prompt_tokens=3, completion_tokens=4)
     say(rooms, 1, 20, "error", "bob", code="busy")
     history.append(rooms, [history.TurnRows(1, 30, [Row("persona", "r", "bob", persona="poet")])])
@@ -126,7 +126,7 @@ def test_the_rows_of_one_user_are_all_found_a_window_at_a_time(
         assert found == [row[0] for row in rows]
 
 
-def test_a_place_is_shown_among_its_neighbours(rooms: sqlite3.Connection) -> None:
+def test_a_row_is_shown_among_its_neighbours(rooms: sqlite3.Connection) -> None:
     for _ in range(20):
         say(rooms, 1)
     page = scrollback.around(rooms, 1, at=21, limit=6)
@@ -135,7 +135,7 @@ def test_a_place_is_shown_among_its_neighbours(rooms: sqlite3.Connection) -> Non
 
 
 @given(st.lists(TURNS, min_size=1, max_size=15))
-def test_every_row_leads_to_its_whole_turn(turns: list[Turn]) -> None:
+def test_the_whole_turn_of_every_row_is_found(turns: list[Turn]) -> None:
     with channels("a", "b") as connection:
         for number, turn in enumerate(turns):
             append(connection, [turn], 2)
@@ -160,7 +160,7 @@ def placed_rows(connection: sqlite3.Connection, channel_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def test_a_row_that_is_not_there_has_no_turn(rooms: sqlite3.Connection) -> None:
+def test_an_unknown_row_has_no_turn(rooms: sqlite3.Connection) -> None:
     assert turn_by_id.turn_by_id(rooms, 1) is None
 
 
@@ -169,7 +169,7 @@ def test_a_row_that_is_not_there_has_no_turn(rooms: sqlite3.Connection) -> None:
     st.integers(1, 5),
     st.sampled_from([{}, {"channel": "2"}, {"kind": "error"}, {"channel": "3", "kind": "answer"}]),
 )
-def test_pages_of_turns_hold_all_that_were_asked_for_and_count_them(
+def test_pages_of_turns_hold_all_selected_turns_and_count_them(
     said: list[tuple[int, Kind]], limit: int, chosen: dict[str, str]
 ) -> None:
     with channels(*ROOMS) as connection, pytest.MonkeyPatch.context() as patch:
@@ -233,7 +233,7 @@ def test_a_slice_with_many_rows_is_estimated_and_says_so(
     assert found.errors == {"busy": 40}
 
 
-def test_what_waits_and_what_was_not_published_is_counted(rooms: sqlite3.Connection) -> None:
+def test_waiting_commands_and_unpublished_outcomes_are_counted(rooms: sqlite3.Connection) -> None:
     assert backlog.backlog(rooms, 0) == backlog.Backlog(0, None, 0, 0)
     assert backlog.totals(rooms) == backlog.StoreTotals(0, 5, None)
     rooms.execute("INSERT INTO mailbox VALUES (1, 1, 'r', 'u', x'', '[]', 0, 7)")
@@ -248,7 +248,7 @@ def test_what_waits_and_what_was_not_published_is_counted(rooms: sqlite3.Connect
     assert backlog.totals(rooms) == backlog.StoreTotals(2, 5, 9)
 
 
-def test_a_question_that_takes_too_long_is_given_up(rooms: sqlite3.Connection) -> None:
+def test_a_query_that_takes_too_long_is_interrupted(rooms: sqlite3.Connection) -> None:
     with pytest.raises(TookTooLong), time_limit(rooms, 0.02):
         rooms.execute(ENDLESS).fetchone()
     assert rooms.execute("SELECT 1").fetchone() == (1,)

@@ -51,7 +51,7 @@ def bytes_of(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in files)
 
 
-def test_what_was_said_is_found_the_newest_first_and_only_once(archive: Archive) -> None:
+def test_messages_are_found_newest_first_and_only_once(archive: Archive) -> None:
     archive.say("green tea", "Tea is green.")
     archive.say("black tea", "Is it?")
     with open_index(archive.path) as index:
@@ -63,7 +63,7 @@ def test_what_was_said_is_found_the_newest_first_and_only_once(archive: Archive)
         assert index.behind == 0
 
 
-def test_the_index_is_kept_and_goes_on_where_it_was(archive: Archive) -> None:
+def test_the_index_is_kept_and_continues_where_it_was(archive: Archive) -> None:
     archive.say("green tea")
     assert found(archive, "tea") == [1]
     archive.say("more tea")
@@ -130,7 +130,7 @@ def test_an_index_that_cannot_be_used_is_built_again(archive: Archive, damage: o
 
 
 def _found_at_last(archive: Archive) -> list[int]:
-    """As everybody does it who searches: what is damaged is removed, and there is a second try."""
+    """Open it as a search does: delete a damaged index and try again."""
     try:
         return found(archive, "tea")
     except IndexDamaged:
@@ -144,7 +144,7 @@ def _run(path: Path, sql: str) -> None:
         connection.execute(sql)
 
 
-def test_where_no_index_can_be_written_it_is_in_memory(archive: Archive, tmp_path: Path) -> None:
+def test_if_no_index_can_be_written_it_is_in_memory(archive: Archive, tmp_path: Path) -> None:
     archive.say("green tea")
     path_of(archive.path).mkdir()
     with pytest.raises(StorageUnavailable):
@@ -154,13 +154,13 @@ def test_where_no_index_can_be_written_it_is_in_memory(archive: Archive, tmp_pat
         assert ids(feed(index), "tea") == [1]
 
 
-def test_a_database_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database\n" * 1000)
     with pytest.raises(StorageUnavailable):
         open_to_search(tmp_path / "notes.txt")
 
 
-def test_nothing_is_found_of_what_was_forgotten_and_all_of_the_rest(archive: Archive) -> None:
+def test_forgotten_rows_are_not_found_and_all_others_are(archive: Archive) -> None:
     archive.say(f"my {SECRET} tea", "Tea.")
     archive.say("more tea", f"No {SECRET}.")
     with open_index(archive.path) as index:
@@ -181,7 +181,7 @@ def test_rows_that_are_forgotten_before_they_are_fed_never_are(archive: Archive)
         assert SECRET.encode() not in bytes_of(path_of(archive.path))
 
 
-def test_an_erased_row_is_not_found_even_by_an_index_that_was_never_told(archive: Archive) -> None:
+def test_an_erased_row_is_not_found_even_if_the_index_has_it(archive: Archive) -> None:
     archive.say(f"my {SECRET}")
     archive.say("other")
     assert found(archive, SECRET) == [1]
@@ -196,7 +196,7 @@ def test_an_erased_row_is_not_found_even_by_an_index_that_was_never_told(archive
 def test_after_a_scrub_no_byte_of_a_forgotten_word_is_left(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], batch: int, keep: int
 ) -> None:
-    """However the rows were spread over batches, and over merges of the index."""
+    """However the rows are spread over batches and over merges of the index."""
     path = tmp_path_factory.mktemp("scrub") / "rosey-llm.db"
     with closing(Archive(path)) as archive, open_index(path) as index:
         for number, size in enumerate(sizes):
@@ -228,7 +228,7 @@ def test_many_rows_leave_no_trace_either(archive: Archive) -> None:
         assert len(ids(index, "well")) == 100
 
 
-def test_an_index_that_was_built_again_in_between_is_thrown_away_by_the_scrub(
+def test_an_index_that_was_built_again_meanwhile_is_deleted_by_the_scrub(
     archive: Archive,
 ) -> None:
     archive.say(f"my {SECRET}")
@@ -243,7 +243,7 @@ def test_an_index_that_was_built_again_in_between_is_thrown_away_by_the_scrub(
     assert found(archive, SECRET) == []
 
 
-def test_the_same_holds_where_it_was_emptied_in_place(archive: Archive) -> None:
+def test_an_index_that_was_built_again_in_place_is_emptied_by_the_scrub(archive: Archive) -> None:
     archive.say(f"my {SECRET}")
     with open_index(archive.path) as index:
         feed(index)

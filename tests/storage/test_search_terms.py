@@ -67,7 +67,7 @@ def test_words_are_plain_words(index: SearchIndex, words: str, text: str) -> Non
 
 
 @pytest.mark.parametrize("words", ['"again never"', "neve", "bar-foo", "jazz tea", "content:foo"])
-def test_and_find_nothing_else(index: SearchIndex, words: str) -> None:
+def test_words_find_nothing_else(index: SearchIndex, words: str) -> None:
     assert found(index, words) == []
 
 
@@ -79,7 +79,7 @@ def test_no_word_at_all_is_refused(words: str) -> None:
 
 @settings(deadline=None, max_examples=500, database=None)
 @given(st.text(alphabet=st.sampled_from("ab\"*:-^(){}+'.,é\0 ORNEAR\n\u0300漢👍"), max_size=20))
-def test_whatever_is_typed_is_no_error_of_syntax(index: SearchIndex, words: str) -> None:
+def test_no_text_is_a_syntax_error(index: SearchIndex, words: str) -> None:
     try:
         match = to_match(words)
     except ValueError:
@@ -119,7 +119,7 @@ def test_filters_and_limits_are_kept(tmp_path: Path) -> None:
         assert asked(since_ms=5, until_ms=8) == [7, 6, 5]
 
 
-def test_the_best_hits_come_first_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_the_best_hits_come_first_if_requested(tmp_path: Path) -> None:
     with closing(Archive(tmp_path / "a.db")) as archive, open_index(archive.path) as index:
         archive.say("tea tea tea", "")
         archive.say("tea and much else that is not about it at all", "")
@@ -130,7 +130,7 @@ def test_the_best_hits_come_first_where_they_are_asked_for(tmp_path: Path) -> No
 
 
 def test_the_newest_hits_of_a_common_word_are_found_without_reading_all(tmp_path: Path) -> None:
-    """SQLite's own steps, so that no clock is asked."""
+    """Return SQLite's own steps, so that no clock is needed."""
     taken = []
     for rows in (200, 2000):
         path = tmp_path / f"{rows}.db"

@@ -83,7 +83,7 @@ def test_a_snapshot_is_given_with_the_rows_after_it(connection: sqlite3.Connecti
     assert [past.kind for past in loaded.rows] == ["message", "answer"]
 
 
-def test_it_reaches_the_newest_row_also_where_that_changes_no_conversation() -> None:
+def test_it_reaches_the_newest_row_even_if_that_changes_no_conversation() -> None:
     with channels("#a") as connection:
         newest = append(connection, [PAIR, (row_of("prompt"), row_of("completion"))])
         loaded = snapshots.load(connection, "#a", 4)
@@ -119,7 +119,7 @@ def test_a_snapshot_of_the_same_row_replaces_a_damaged_one(
 
 
 @pytest.mark.parametrize("body", DAMAGED)
-def test_where_a_snapshot_is_damaged_history_alone_gives_the_state(body: bytes) -> None:
+def test_if_a_snapshot_is_damaged_the_history_alone_gives_the_state(body: bytes) -> None:
     with channels("#a") as connection:
         turns = [PAIR, (row_of("persona", persona="pirate"),), PAIR]
         newest = append(connection, turns)
@@ -131,7 +131,7 @@ def test_where_a_snapshot_is_damaged_history_alone_gives_the_state(body: bytes) 
         assert state(woken(loaded, 4)) == state(from_all(turns, 4))
 
 
-def test_a_channel_that_nobody_knows_is_new(connection: sqlite3.Connection) -> None:
+def test_an_unknown_channel_is_new(connection: sqlite3.Connection) -> None:
     save(connection, 7, b"of nobody", name="#nowhere")
     assert snapshots.load(connection, "#nowhere", 4) == LoadedSnapshot(None, 0, 0, [])
     assert connection.execute("SELECT count(*) FROM channel").fetchone() == (0,)

@@ -22,7 +22,7 @@ def test_suspended_again_the_newest_time_holds(connection: sqlite3.Connection) -
     assert suspensions.load(connection) == {"#a": 500}
 
 
-def test_of_a_channel_that_nobody_knows_nothing_is_kept(connection: sqlite3.Connection) -> None:
+def test_nothing_is_stored_for_an_unknown_channel(connection: sqlite3.Connection) -> None:
     suspensions.save(connection, "#nowhere", 1000)
     suspensions.lift(connection, "#nowhere")
     assert suspensions.load(connection) == {}

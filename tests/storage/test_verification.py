@@ -1,4 +1,4 @@
-"""Every way in which somebody may tamper with the history, and what `proof.verify` says of it."""
+"""Tests of `verify`: it finds every way of tampering with the history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL = Row(
     "answer", "r9", "bob", "Yes.", "default", "ollama", "llama3.2", "stop", 40, 9, 800, "code",
     {"attempts": 1, "persona_version": "0123456789abcdef"},
 )  # fmt: skip
-# Those come later than the row, and stand outside of its digest.
+# These are set later than the row, and are not part of its digest.
 LATER = {"erased_ms", "published_ms"}
 
 
@@ -74,14 +74,14 @@ def copy_as(archive: Archive, row_id: int, new_id: int) -> None:
     )
 
 
-def test_a_history_that_nobody_touched_is_proven(archive: Archive) -> None:
+def test_an_untouched_history_is_verified(archive: Archive) -> None:
     found = proved(archive)
     assert (found.rows, found.channels, found.erased) == (9, 2, 0)
     assert (found.first_ms, found.last_ms) == (1000, 2000)
     assert proved(archive, found.seal) == found
 
 
-def test_a_history_without_rows_is_proven(tmp_path: Path) -> None:
+def test_a_history_without_rows_is_verified(tmp_path: Path) -> None:
     with closing(Archive(tmp_path / "rosey-llm.db")) as archive:
         found = proved(archive)
         assert (found.rows, found.first_ms, found.seal) == (0, None, Seal(0, str(found.seal)[2:]))
@@ -129,7 +129,7 @@ def test_any_changed_column_is_found_with_its_row(archive: Archive, column: str)
 
 
 @pytest.mark.parametrize("column", sorted(COLUMNS.keys() - LATER - {"id", "channel_id", "private"}))
-def test_any_value_that_is_taken_away_is_found(archive: Archive, column: str) -> None:
+def test_any_removed_value_is_found(archive: Archive, column: str) -> None:
     info = archive.connection.execute("PRAGMA table_info(history)").fetchall()
     may_be_null = {row[1]: not row[3] for row in info}
     if may_be_null[column]:
@@ -148,7 +148,7 @@ def test_a_changed_row_is_the_first_that_is_named(archive: Archive, row_id: int)
 
 
 @pytest.mark.parametrize("row_id", range(1, 9))
-def test_a_removed_row_is_missed(archive: Archive, row_id: int) -> None:
+def test_a_removed_row_is_found(archive: Archive, row_id: int) -> None:
     change(archive, "DELETE FROM history WHERE id = ?", row_id)
     found = broken(archive)
     assert found.row_id == row_id + 1
@@ -156,20 +156,20 @@ def test_a_removed_row_is_missed(archive: Archive, row_id: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
-def test_removed_newest_rows_are_missed(archive: Archive, count: int) -> None:
+def test_removed_newest_rows_are_found(archive: Archive, count: int) -> None:
     change(archive, "DELETE FROM history WHERE id > ?", 9 - count)
     found = broken(archive)
     assert found.row_id is None
     assert "At the end, row" in found.problem
 
 
-def test_newest_rows_are_still_missed_once_others_have_been_written(archive: Archive) -> None:
+def test_removed_newest_rows_are_found_even_after_new_ones_were_written(archive: Archive) -> None:
     change(archive, "DELETE FROM history WHERE id >= 8")
     archive.say("three", channel="#b")
     assert "rows 8 to 9 of the history were removed" in broken(archive).problem
 
 
-def test_a_removed_channel_is_missed(archive: Archive) -> None:
+def test_a_removed_channel_is_found(archive: Archive) -> None:
     change(archive, "DELETE FROM history WHERE channel_id = 2")
     change(archive, "DELETE FROM channel WHERE id = 2")
     assert broken(archive).row_id == 5
@@ -190,13 +190,13 @@ def test_a_removed_row_whose_gap_was_closed_is_found(archive: Archive) -> None:
     assert "row 3 of its channel was removed" in found.problem
 
 
-def test_a_row_that_was_put_in_is_found(archive: Archive) -> None:
+def test_an_inserted_row_is_found(archive: Archive) -> None:
     copy_as(archive, 9, 10)
     found = broken(archive)
     assert (found.row_id, "was inserted" in found.problem) == (10, True)
 
 
-def test_a_row_that_was_put_in_with_the_next_number_is_found(archive: Archive) -> None:
+def test_an_inserted_row_with_the_next_number_is_found(archive: Archive) -> None:
     copy_as(archive, 9, 10)
     change(archive, "UPDATE history SET seq = seq + 1 WHERE id = 10")
     assert broken(archive).row_id == 10
@@ -263,7 +263,7 @@ def test_a_changed_text_of_a_persona_is_found(archive: Archive) -> None:
     assert 'persona "pirate"' in broken(archive).problem
 
 
-def test_text_that_is_none_is_found(archive: Archive) -> None:
+def test_invalid_text_is_found(archive: Archive) -> None:
     change(archive, "UPDATE history SET content = CAST(x'ff' AS TEXT) WHERE id = 5")
     assert "Cannot read the file after row" in broken(archive).problem
 
@@ -317,7 +317,7 @@ def test_a_row_that_only_looks_erased_is_found(archive: Archive, tampering: str)
 # Seals.
 
 
-def test_a_chain_that_was_made_anew_is_found_by_a_seal_alone(archive: Archive) -> None:
+def test_a_recomputed_chain_is_found_by_a_seal_alone(archive: Archive) -> None:
     seal = proved(archive).seal
     forge(archive, 5, "I never said that.")
     assert proved(archive).rows == 9
@@ -325,7 +325,7 @@ def test_a_chain_that_was_made_anew_is_found_by_a_seal_alone(archive: Archive) -
 
 
 def forge(archive: Archive, row_id: int, content: str) -> None:
-    """As somebody does it who can write the file and has read the source."""
+    """Tamper like an attacker who can write the file and has read the source."""
     change(archive, "UPDATE history SET content = ? WHERE id = ?", content, row_id)
     heads = {
         each: hash_chain.of_channel(name)
@@ -350,7 +350,7 @@ def test_an_older_copy_is_found_by_a_seal(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 255, 256, 257, 300])
-def test_a_seal_of_any_row_holds_for_all_that_comes(tmp_path: Path, rows: int) -> None:
+def test_a_seal_of_any_row_holds_after_new_rows(tmp_path: Path, rows: int) -> None:
     with closing(Archive(tmp_path / "rosey-llm.db")) as archive:
         archive.connection.execute("BEGIN")
         archive.add([Row("help", "r1")] * rows)
@@ -365,7 +365,7 @@ def test_a_seal_of_any_row_holds_for_all_that_comes(tmp_path: Path, rows: int) -
 
 
 @pytest.mark.parametrize("text", ["", "9", "9:abc", ":" + "0" * 64, "x:" + "0" * 64])
-def test_what_is_no_seal_is_refused(text: str) -> None:
+def test_a_text_that_is_no_seal_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal"):
         Seal.parse(text)
 
@@ -378,7 +378,7 @@ def test_a_seal_is_read_as_it_is_printed(archive: Archive) -> None:
 # One channel.
 
 
-def test_one_channel_is_proven_whatever_the_others_are(archive: Archive) -> None:
+def test_one_channel_is_verified_whatever_the_others_are(archive: Archive) -> None:
     change(archive, "DELETE FROM history WHERE id = 1")
     with closing(open_reader(archive.path)) as connection:
         found = verification.verify_channel(connection, "#b")
@@ -389,12 +389,12 @@ def test_one_channel_is_proven_whatever_the_others_are(archive: Archive) -> None
             verification.verify_channel(connection, "#c")
 
 
-# Whatever the history is.
+# Any history.
 
 
 @bounded
 @given(st.lists(st.tuples(st.integers(1, 3), HISTORIES), max_size=5), st.data())
-def test_any_history_is_proven_and_any_change_to_it_found(
+def test_any_history_is_verified_and_any_change_to_it_is_found(
     told: list[tuple[int, list[Turn]]], data: st.DataObject
 ) -> None:
     with channels("#a", "#b", "#c") as connection:

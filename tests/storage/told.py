@@ -1,4 +1,4 @@
-"""Histories of a channel for property tests, and the conversation that they come to."""
+"""Histories of a channel for property tests, and the conversation that they give."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TURNS: st.SearchStrategy[Turn] = st.one_of(
     _one("help"),
     _one("stop"),
 )
-# As no engine would: the reader must agree with the replay all the same.
+# As no engine would; the reader must still agree with the replay.
 ROWS: st.SearchStrategy[Turn] = st.builds(
     lambda kind, text, persona, user: (row(kind, text, persona, user),),
     st.sampled_from(["message", "message", "answer", "answer", "error", "reset", "persona"]),
@@ -71,7 +71,7 @@ HISTORIES = st.one_of(
 
 @contextmanager
 def channels(*names: str) -> Iterator[sqlite3.Connection]:
-    """A database in memory with these channels, whose ids count from 1."""
+    """Yield a database in memory with these channels, whose ids count from 1."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, ":memory:")
         for name in names:
@@ -80,9 +80,9 @@ def channels(*names: str) -> Iterator[sqlite3.Connection]:
 
 
 def append(connection: sqlite3.Connection, turns: Iterable[Turn], channel_id: int = 1) -> int:
-    """The last row's id."""
-    told = [history.TurnRows(channel_id, 0, rows) for rows in turns]
-    return max(history.append(connection, told), default=0)
+    """Append turns; return the last row's id."""
+    rows_of_turns = [history.TurnRows(channel_id, 0, rows) for rows in turns]
+    return max(history.append(connection, rows_of_turns), default=0)
 
 
 def replayed(conversation: Conversation, rows: Iterable[PastRow | Row]) -> Conversation:
@@ -91,7 +91,7 @@ def replayed(conversation: Conversation, rows: Iterable[PastRow | Row]) -> Conve
 
 
 def from_all(turns: Sequence[Turn], window: int) -> Conversation:
-    """What the whole history comes to."""
+    """Return the conversation of the whole history."""
     return replayed(Conversation(window), [row for turn in turns for row in turn])
 
 

@@ -1,4 +1,4 @@
-"""Writes for tests: each adds a channel. And a look at them from outside."""
+"""Writes for tests, each adds a channel; and readers that see them from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT_S = 20.0
 
 
 def add(name: str) -> Write[str]:
-    """A write that adds a channel and returns its name."""
+    """Return a write that adds a channel and returns its name."""
     return partial(_add, name=name)
 
 
@@ -26,19 +26,19 @@ def _add(connection: sqlite3.Connection, name: str) -> str:
 
 
 def names(connection: sqlite3.Connection) -> list[str]:
-    """The channels, in the order in which they were added."""
+    """Return the channels in the order in which they were added."""
     return [name for (name,) in connection.execute("SELECT name FROM channel ORDER BY id")]
 
 
 def seen_by_others(path: Path) -> list[str]:
-    """What is committed: read as an operator would, by a connection of one's own."""
+    """Return the committed channels, read by another connection, as an operator would."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return names(connection)
 
 
 @asynccontextmanager
 async def held(database: Database) -> AsyncIterator[None]:
-    """The writer stands inside a write, so that what is asked meanwhile is asked together."""
+    """Hold the writer in a write, so that all writes of the block are one group."""
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(connection: sqlite3.Connection) -> None:
@@ -55,7 +55,7 @@ async def held(database: Database) -> AsyncIterator[None]:
 
 
 def traced_soon(database: Database) -> list[str]:
-    """The statements that the writer gives to SQLite from its next write on."""
+    """Return a list that gets the writer's statements from its next write on."""
     statements: list[str] = []
     database.write_soon(lambda connection: connection.set_trace_callback(statements.append))
     return statements
