@@ -245,7 +245,7 @@ def note_remains(connection: sqlite3.Connection) -> None:
 
 
 def remains(connection: sqlite3.Connection) -> int:
-    """Return 0 if the files were cleaned since the last erasure, also across restarts."""
+    """Count erasing commits since the files were cleaned, also before a restart."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 

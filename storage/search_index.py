@@ -77,7 +77,7 @@ class SearchIndex:
 
     @property
     def behind(self) -> int:
-        """How many rows of the history are not in the index yet, about."""
+        """About how many rows of the history are not in the index yet."""
         with self.reading():
             row = self.connection.execute(
                 "SELECT (SELECT ifnull(max(id), 0) FROM live.history) - upto FROM main.state"
