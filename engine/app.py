@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
+from engine.actors.local_ledger import LocalLedger
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -37,89 +37,117 @@ from engine.traffic.publisher import Publisher
 from providers import registry
 from providers.base import LLMProvider
 from storage.errors import DatabaseInUse, StorageError
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.app")
 CLIENTS_READ_S = 0.05
 
 
-class App:
-    """The engine with NATS, monitoring pages and reloads. Call `start`, then `drain`.
+def build_app(settings: Settings, config: Path | None = None) -> App:
+    """Build the service from its settings; nothing starts yet.
 
-    config: the file that `settings` come from; None if there was none.
+    config: the file that the settings come from; None if there was none.
+    """
+    subjects = settings.nats.subjects
+    counts, turn_log = Counts(), TurnLog(shows_content=settings.log.content)
+    observers = Observers([counts, turn_log])
+    database = Database(
+        Path(settings.storage.path), settings.storage.durability, on_commit=observers.committed
+    )
+    ledger = LocalLedger(database)
+    embedded = _embedded_nats(settings) if settings.nats.url == "embedded" else None
+    user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
+    connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
+    publisher = Publisher(connection, subjects, ledger)
+    endpoint_stats = EndpointStats(publisher, subjects)
+    reloader = Reloader(config, Path(DEFAULT_FILE))
+    handlers = {reload.REQUEST_KIND: reloader.carry_out}
+    engine = Engine(
+        database, ledger, _providers(settings), settings, endpoint_stats, observers, handlers
+    )
+    listener = Listener(
+        engine.supervisor, endpoint_stats, observers, subjects, settings.conversation
+    )
+    connection.add_intake(listener.subjects, listener.on_msg)
+    service = MicroService(
+        connection,
+        endpoint_stats,
+        subjects,
+        settings.name,
+        lambda: micro_stats(engine.supervisor.statistics(), counts),
+    )
+    connection.add_intake(service.subjects, service.on_msg)
+    monitoring = MonitoringPages(
+        settings,
+        engine,
+        counts,
+        lambda: _nats_health(connection),
+        lambda: TrafficStatistics(
+            connection.statistics(), publisher.statistics(), listener.received
+        ),
+    )
+    return App(
+        settings,
+        engine,
+        connection,
+        publisher,
+        listener,
+        monitoring,
+        reloader,
+        observers,
+        turn_log,
+        embedded,
+    )
+
+
+def _embedded_nats(settings: Settings) -> EmbeddedNats:
+    nats, subjects = settings.nats, settings.nats.subjects
+    return EmbeddedNats(
+        Path(nats.store_dir),
+        nats.port,
+        bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
+        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+    )
+
+
+def _nats_health(connection: NatsConnection) -> HealthPart:
+    url = without_login(connection.url)
+    if connection.connected.is_set():
+        return HealthPart(True, url)
+    return HealthPart(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
+
+
+class App:
+    """The engine with NATS, monitoring pages and reloads: call `start`, then `drain`.
+
+    `build_app` makes one from settings. reloader: applies a changed configuration to it.
     """
 
-    def __init__(self, settings: Settings, config: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        connection: NatsConnection,
+        publisher: Publisher,
+        listener: Listener,
+        monitoring: MonitoringPages,
+        reloader: Reloader,
+        observers: Observers,
+        turn_log: TurnLog,
+        embedded: EmbeddedNats | None,
+    ) -> None:
+        self.reloader = reloader
+        reloader.apply = self.apply
         self._settings = settings
-        self.reloader = Reloader(config, Path(DEFAULT_FILE), self.apply)
-        nats, subjects = settings.nats, settings.nats.subjects
-        self._embedded: EmbeddedNats | None = None
-        user = password = ""
-        if nats.url == "embedded":
-            self._embedded = EmbeddedNats(
-                Path(nats.store_dir),
-                nats.port,
-                bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-                bot_subscribe=[subjects.response, subjects.error, subjects.stream],
-            )
-            user, password = self._embedded.engine_user, self._embedded.engine_password
-        self._connection = NatsConnection(
-            nats,
-            nats.url,
-            [subjects.chat, subjects.request],
-            lambda msg: self._receiver(msg.subject).on_msg(msg),
-            user=user,
-            password=password,
-        )
-        self._publisher = Publisher(self._connection, subjects)
-        self._endpoint_stats = EndpointStats(self._publisher, subjects)
-        self._counts = Counts()
-        self._turn_log = TurnLog(shows_content=settings.log.content)
-        self._observers = Observers([self._counts, self._turn_log])
-        self._engine = Engine(
-            _providers(settings),
-            settings,
-            Path(settings.storage.path),
-            self._endpoint_stats,
-            self._observers,
-            {reload.REQUEST_KIND: self.reloader.carry_out},
-        )
-        self._publisher.connect(self._engine.database)
-        self._listener = Listener(
-            self._engine.supervisor,
-            self._endpoint_stats,
-            self._observers,
-            subjects,
-            settings.conversation,
-        )
-        self._micro_service = MicroService(
-            self._connection, self._endpoint_stats, subjects, settings.name, self._micro_stats
-        )
-        self._connection.add_intake(self._micro_service.subjects)
-        self._monitoring = MonitoringPages(
-            settings, self._engine, self._counts, self._nats_part, self._traffic
-        )
+        self._engine = engine
+        self._connection = connection
+        self._publisher = publisher
+        self._listener = listener
+        self._monitoring = monitoring
+        self._observers = observers
+        self._turn_log = turn_log
+        self._embedded = embedded
         self._background = BackgroundTasks()
-
-    def _nats_part(self) -> HealthPart:
-        url = without_login(self._connection.url)
-        if self._connection.connected.is_set():
-            return HealthPart(True, url)
-        return HealthPart(
-            False, f"NATS at {url} is not there. Start the server, or set [nats] url."
-        )
-
-    def _traffic(self) -> TrafficStatistics:
-        return TrafficStatistics(
-            self._connection.statistics(),
-            self._publisher.statistics(),
-            self._listener.received,
-        )
-
-    def _micro_stats(self) -> dict[str, Any]:
-        return micro_stats(self._engine.supervisor.statistics(), self._counts)
-
-    def _receiver(self, subject: str) -> Listener | MicroService:
-        return self._micro_service if subject.startswith(micro_service.PREFIX) else self._listener
 
     @property
     def url(self) -> str:

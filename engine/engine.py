@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
+from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
 from engine.config.personas import Personas
@@ -24,7 +24,7 @@ from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
-from storage import mailboxes, persona_versions
+from storage import outbox, persona_versions
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 
@@ -36,39 +36,38 @@ DAY_MS = 24 * 60 * 60 * 1000
 class Engine:
     """The engine without its transport: actors, providers, store and background tasks.
 
-    database: the SQLite file; None keeps all data in memory.
+    ledger: over the same database.
     sink: where outcomes go.
     handlers: for admin requests of other processes, by kind; erasing is always included.
     """
 
     def __init__(
         self,
+        database: Database,
+        ledger: Ledger,
         providers: Sequence[LLMProvider],
         settings: Settings,
-        database: Path | None,
         sink: OutcomeSink,
         observer: TurnObserver | None = None,
         handlers: Mapping[str, Handler] | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
-        self.database = Database(
-            database, settings.storage.durability, on_commit=observer.committed
-        )
+        self.database = database
         turn_settings = _turn_settings(ProviderChain(providers), settings)
-        self._context = ActorContext(self.database, sink, observer, turn_settings)
+        self._context = ActorContext(database, ledger, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
-        self.eraser = Eraser(self.database, self.supervisor)
+        self.eraser = Eraser(database, self.supervisor)
         self._retention = Retention(self.eraser, lambda: self._settings.storage)
         handlers = {**(handlers or {}), erasure.REQUEST_KIND: self.eraser.carry_out}
-        self._admin_requests = (
-            AdminRequests(self.database, handlers) if database is not None else None
-        )
+        self._admin_requests: AdminRequests | None = None
         self._search_indexer: SearchIndexer | None = None
-        if database is not None and settings.storage.search_index:
-            self._search_indexer = SearchIndexer(database)
+        if database.path is not None:  # other processes can see it
+            self._admin_requests = AdminRequests(database, handlers)
+            if settings.storage.search_index:
+                self._search_indexer = SearchIndexer(database.path)
 
     @property
     def chain(self) -> ProviderChain:
@@ -149,7 +148,7 @@ class Engine:
         while True:
             keep_ms = self._settings.storage.dedupe_days * DAY_MS
             try:
-                prune = partial(mailboxes.prune, before_ms=now_ms() - keep_ms)
+                prune = partial(outbox.prune, before_ms=now_ms() - keep_ms)
                 pruned = await self.database.write(prune)
             except StorageUnavailable:
                 pruned = 0

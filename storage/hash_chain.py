@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 
 import orjson
 
@@ -39,10 +38,10 @@ def new_salt() -> bytes:
     return os.urandom(SALT_BYTES)
 
 
-def new_salts(count: int) -> Iterator[bytes]:
+def new_salts(count: int) -> list[bytes]:
     """Return `count` salts, from a single system call."""
     salts = os.urandom(SALT_BYTES * count)
-    return (salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES))
+    return [salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES)]
 
 
 def of_channel(name: str) -> bytes:

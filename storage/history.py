@@ -84,12 +84,14 @@ class TurnRows(NamedTuple):
     """The rows of one turn, appended together; the last one is the outcome.
 
     accepted_ms: added to the outcome's details.
+    salts: one for each row; new ones if there are none.
     """
 
     channel_id: int
     ts_ms: int
     rows: Sequence[Row]
     accepted_ms: int | None = None
+    salts: Sequence[bytes] = ()
 
 
 class PastRow(NamedTuple):
@@ -111,12 +113,12 @@ def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[in
     ahead: dict[int, Head] = {}
     rows: list[Values] = []
     ends: list[int] = []
-    salts = hash_chain.new_salts(sum(len(turn.rows) for turn in turns))
     for turn in turns:
         channel_id = turn.channel_id
         head = ahead.get(channel_id) or heads.get(channel_id) or _load_head(connection, channel_id)
-        for row in turn.rows:
-            values, head = _chain_row(turn, row, head, next(salts))
+        salts = turn.salts or hash_chain.new_salts(len(turn.rows))
+        for row, salt in zip(turn.rows, salts, strict=True):
+            values, head = _chain_row(turn, row, head, salt)
             rows.append(values)
         ahead[channel_id] = head
         ends.append(len(rows))

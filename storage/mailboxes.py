@@ -17,34 +17,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from storage import channels, outbox
-from storage.outbox import OutcomeKind, Settled, find_settled, prune, published, unpublished
-from storage.settlement import settle, settle_all, settle_at_once
+from storage.outbox import Settled
 from storage.writer.bulk_statements import Insert, Values
 
-__all__ = [
-    "Acceptance",
-    "Accepted",
-    "AcceptedCommand",
-    "AlreadyWaiting",
-    "OutcomeKind",
-    "Settled",
-    "Waiting",
-    "find_settled",
-    "join",
-    "prune",
-    "published",
-    "put",
-    "put_all",
-    "settle",
-    "settle_all",
-    "settle_at_once",
-    "take",
-    "unpublished",
-    "waiting",
-]
+if TYPE_CHECKING:
+    from storage.commands import Accept
 
 # Skips commands that are waiting already or have an outcome.
 INSERT = Insert(
@@ -56,21 +36,6 @@ INSERT = Insert(
     " WHERE outbox.channel_id = command.channel_id AND outbox.request_id = command.request_id)"
     " ON CONFLICT DO NOTHING",
 )
-
-
-class AcceptedCommand(NamedTuple):
-    """A command to accept.
-
-    attempts: 1 if its turn starts at once, which saves the commit of `take`; else 0.
-    """
-
-    channel: str
-    request_id: str
-    username: str
-    body: bytes
-    replies: Sequence[str]
-    now_ms: int
-    attempts: int = 0
 
 
 class Accepted(NamedTuple):
@@ -100,24 +65,7 @@ class Waiting:
 Acceptance = Accepted | AlreadyWaiting | Settled
 
 
-def put(
-    connection: sqlite3.Connection,
-    channel: str,
-    request_id: str,
-    username: str,
-    body: bytes,
-    replies: Sequence[str],
-    now_ms: int,
-    attempts: int = 0,
-) -> Acceptance:
-    """Accept one command; see `put_all`."""
-    command = AcceptedCommand(channel, request_id, username, body, replies, now_ms, attempts)
-    return put_all(connection, (command,))[0]
-
-
-def put_all(
-    connection: sqlite3.Connection, commands: Sequence[AcceptedCommand]
-) -> list[Acceptance]:
+def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[Acceptance]:
     """Accept commands, except those whose request waits already or has an outcome."""
     acceptances: list[Acceptance] = []
     rows: list[Values] = [
@@ -152,7 +100,7 @@ def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
     return {(channel_id, request_id): row_id for channel_id, request_id, row_id in found}
 
 
-def _join(connection: sqlite3.Connection, command: AcceptedCommand) -> AlreadyWaiting | Settled:
+def _join(connection: sqlite3.Connection, command: Accept) -> AlreadyWaiting | Settled:
     known = join(connection, command.channel, command.request_id, command.replies)
     if known is None:
         raise sqlite3.IntegrityError("the command was neither accepted nor known")
@@ -166,7 +114,7 @@ def join(
 
     Return None if the request is not stored; it is not accepted then.
     """
-    if settled := find_settled(connection, channel, request_id, replies):
+    if settled := outbox.find_settled(connection, channel, request_id, replies):
         return settled
     waiting = connection.execute(
         "SELECT m.id, m.replies FROM mailbox m JOIN channel c ON c.id = m.channel_id"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import orjson
 
 from storage.writer.bulk_statements import ByIds, Insert, Values
+
+if TYPE_CHECKING:
+    from storage.commands import MarkPublished
 
 OutcomeKind = Literal["response", "error"]
 INSERT = Insert(
@@ -35,13 +38,6 @@ class Settled(NamedTuple):
     upto: int = 0
 
 
-class Publication(NamedTuple):
-    """Outcomes that were published at that time."""
-
-    outbox_ids: Sequence[int]
-    now_ms: int
-
-
 def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
     """Store outcomes; return their ids.
 
@@ -65,15 +61,10 @@ def find_settled(
     return Settled(row_id, channel, request_id, kind, body, tuple(replies))
 
 
-def published(connection: sqlite3.Connection, outbox_ids: Sequence[int], now_ms: int) -> None:
-    """Note that these outcomes were published."""
-    published_all(connection, (Publication(outbox_ids, now_ms),))
-
-
-def published_all(connection: sqlite3.Connection, publications: Sequence[Publication]) -> None:
+def mark_published(connection: sqlite3.Connection, marks: Sequence[MarkPublished]) -> None:
     by_time: dict[int, list[int]] = {}
-    for publication in publications:
-        by_time.setdefault(publication.now_ms, []).extend(publication.outbox_ids)
+    for mark in marks:
+        by_time.setdefault(mark.now_ms, []).extend(mark.outbox_ids)
     for now_ms, outbox_ids in by_time.items():
         PUBLISH.execute(connection, outbox_ids, (now_ms,))
 

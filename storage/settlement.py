@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from storage import channels, history, outbox
-from storage.history import Row, TurnRows
-from storage.outbox import OutcomeKind, Settled, find_settled
+from storage.history import TurnRows
+from storage.outbox import Settled, find_settled
 from storage.writer.bulk_statements import ByIds, Values
+
+if TYPE_CHECKING:
+    from storage.commands import Settle, SettleAtOnce
 
 # As one row: each row that is fetched releases and takes the interpreter lock.
 SELECT = ByIds(
@@ -19,18 +22,6 @@ SELECT = ByIds(
     " FROM mailbox WHERE id IN {ids}"
 )
 DELETE = ByIds("DELETE FROM mailbox WHERE id IN {ids}")
-
-
-class Settlement(NamedTuple):
-    """How the command in mailbox row `row_id` ends."""
-
-    row_id: int
-    channel: str
-    request_id: str
-    rows: Sequence[Row]
-    kind: OutcomeKind
-    body: bytes
-    now_ms: int
 
 
 class _WaitingCommand(NamedTuple):
@@ -42,30 +33,13 @@ class _WaitingCommand(NamedTuple):
     accepted_ms: int
 
 
-def settle(
-    connection: sqlite3.Connection,
-    row_id: int,
-    channel: str,
-    request_id: str,
-    rows: Sequence[Row],
-    kind: OutcomeKind,
-    body: bytes,
-    now_ms: int,
-) -> Settled | None:
-    """Settle one command; see `settle_all`."""
-    outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
-    return settle_all(connection, (outcome,))[0]
-
-
-def settle_all(
-    connection: sqlite3.Connection, outcomes: Sequence[Settlement]
-) -> list[Settled | None]:
+def settle_all(connection: sqlite3.Connection, outcomes: Sequence[Settle]) -> list[Settled | None]:
     """Store turns and their outcomes, and delete their commands, all in one commit.
 
     The result is None for a command that no longer waits: it has another outcome already.
     """
     waits = _load_waiting(connection, [outcome.row_id for outcome in outcomes])
-    valid: dict[int, tuple[Settlement, _WaitingCommand]] = {}
+    valid: dict[int, tuple[Settle, _WaitingCommand]] = {}
     for number, outcome in enumerate(outcomes):
         wait = waits.get(outcome.row_id)
         # Ids are reused once the table is empty; an id with its channel and request is not, as long
@@ -80,35 +54,23 @@ def settle_all(
     return [kept.get(number) for number in range(len(outcomes))]
 
 
-def settle_at_once(
-    connection: sqlite3.Connection,
-    channel: str,
-    request_id: str,
-    rows: Sequence[Row],
-    kind: OutcomeKind,
-    body: bytes,
-    replies: Sequence[str],
-    now_ms: int,
-) -> Settled:
+def settle_at_once(connection: sqlite3.Connection, outcome: SettleAtOnce) -> Settled:
     """Settle a command that never waited; sent again, it gets the first outcome.
 
     A request has one outcome: if another command waits under the same request id, this is its
     outcome too, and also goes to its reply subjects.
     """
+    channel, request_id, replies = outcome.channel, outcome.request_id, outcome.replies
     if settled := find_settled(connection, channel, request_id, replies):
         return settled
-    channel_id = channels.find_or_make(connection, channel, now_ms)
+    channel_id = channels.find_or_make(connection, channel, outcome.now_ms)
     gone = connection.execute(
-        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ? RETURNING id, replies",
+        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ? RETURNING replies",
         (channel_id, request_id),
     ).fetchone()
-    row_id, merged = (
-        (gone[0], outbox.merged(gone[1], replies)) if gone else (0, outbox.encoded(replies))
-    )
-    outcome = Settlement(row_id, channel, request_id, rows, kind, body, now_ms)
-    return _store(connection, [(outcome, _WaitingCommand(channel_id, request_id, merged, now_ms))])[
-        0
-    ]
+    merged = outbox.merged(gone[0], replies) if gone else outbox.encoded(replies)
+    command = _WaitingCommand(channel_id, request_id, merged, outcome.now_ms)
+    return _store(connection, [(outcome, command)])[0]
 
 
 def _load_waiting(
@@ -122,10 +84,11 @@ def _load_waiting(
 
 
 def _store(
-    connection: sqlite3.Connection, outcomes: Sequence[tuple[Settlement, _WaitingCommand]]
+    connection: sqlite3.Connection,
+    outcomes: Sequence[tuple[Settle | SettleAtOnce, _WaitingCommand]],
 ) -> list[Settled]:
     turns = [
-        TurnRows(wait.channel_id, outcome.now_ms, outcome.rows, wait.accepted_ms)
+        TurnRows(wait.channel_id, outcome.now_ms, outcome.rows, wait.accepted_ms, outcome.salts)
         for outcome, wait in outcomes
     ]
     uptos = history.append(connection, turns)

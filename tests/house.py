@@ -17,7 +17,7 @@ import tomlkit
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.app import App
+from engine.app import App, build_app
 from engine.config.changes import Changes
 from engine.config.loading import parse
 from engine.config.settings import Settings
@@ -172,7 +172,7 @@ class House:
         return self.app.url
 
     async def open(self) -> Self:
-        self.app = App(self.settings, self.file)
+        self.app = build_app(self.settings, self.file)
         await self.app.start()
         await self.new_bot()
         return self

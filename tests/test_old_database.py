@@ -30,7 +30,7 @@ import pytest
 import tomlkit
 from nats.aio.msg import Msg
 
-from engine.app import App
+from engine.app import build_app
 from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
@@ -77,7 +77,7 @@ class OldDatabase:
         house = self.house
         house.config["nats"] = {"url": server.url}
         house.file.write_text(tomlkit.dumps(house.config))
-        app = house.app = App(house.settings, house.file)
+        app = house.app = build_app(house.settings, house.file)
         bot = await house.new_bot()
         await bot.client.subscribe("_INBOX.old.*", cb=self._note_reply)
         await bot.flush()

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 
 from engine.actors.context import ActorContext
 from engine.actors.conversation_cache import ConversationCache
@@ -21,13 +20,15 @@ from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands import outcomes
+from engine.commands.ledger import Undecided, Void
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Answer, Failure
 from engine.errors import Internal, Suspended
-from storage import mailboxes
 from storage.errors import StorageUnavailable
+from storage.hash_chain import new_salts
 from storage.history import Row
-from storage.mailboxes import Accepted, Settled
+from storage.mailboxes import Accepted
+from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.channel")
 MAX_ATTEMPTS = 2
@@ -202,7 +203,7 @@ class ChannelActor:
         if wait_s := self._restarts.suspended_for_s():
             await self._pause(wait_s)
         while self._turn is not None:
-            await self._carry_through(self._turn)
+            await self.handle(self._turn)
             self._turns += 1
             self._on_done(self, self._turn.envelope)
             self._turn = None
@@ -211,14 +212,25 @@ class ChannelActor:
         self._task = None
 
     def _take(self) -> None:
-        """Take the next command from the mailbox as the running turn."""
+        """Take the next command out of the mailbox."""
         self._turn = RunningTurn(self._mailbox.take(), self._context, self._cache)
 
-    async def _carry_through(self, turn: RunningTurn) -> None:
-        """Repeat a turn until it succeeds; after MAX_ATTEMPTS its outcome is a failure."""
+    async def handle(self, turn: RunningTurn) -> None:
+        """Carry out one command; again after a crash, until it succeeds.
+
+        A turn waits for acceptance, counts its attempt, runs, settles and is published. Its
+        attempts are counted on disk, so they end.
+        """
         while True:
             try:
-                await self.handle(turn)
+                row_id = await self._accepted(turn.envelope)
+                if row_id is not None:
+                    attempts = await self._count_attempt(row_id, turn)
+                    if attempts:
+                        result = self._unasked(turn, attempts) or await turn.run()
+                        await self._settle(row_id, turn, result)
+                    else:
+                        await self._publish_again(turn)
             except StorageUnavailable:
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
@@ -234,47 +246,6 @@ class ChannelActor:
         self._pausing = True
         await asyncio.sleep(pause_s)
         self._pausing = False
-
-    async def handle(self, turn: RunningTurn) -> None:
-        """Carry out one turn: wait for acceptance, count the attempt, run, settle, publish."""
-        row_id = await self._accepted(turn.envelope)
-        if row_id is None:
-            return
-        attempts = await self._count_attempt(row_id, turn)
-        if not attempts:
-            await self._publish_again(turn)
-            return
-        turn.begin()
-        result = await self._result(turn, attempts)
-        turn.settling = True
-        try:
-            settled = await self._settle(row_id, turn, result)
-        finally:
-            turn.settling = False
-        result = turn.unless_erased(result)
-        if settled is not None:
-            self._cache.apply(result.rows, settled.upto)
-            self._context.sink.publish(settled)
-        self._note_settled(turn, result.outcome, result.rows if settled is not None else ())
-
-    async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
-        """Count this attempt on disk, before the provider is called; return its number.
-
-        0 means that the command is settled already. For a command that did not have to wait, the
-        first attempt was counted when it was accepted.
-        """
-        if turn.attempted:
-            turn.attempted = False
-            return 1
-        return await self._context.database.write(partial(mailboxes.take, row_id=row_id))
-
-    async def _result(self, turn: RunningTurn, attempts: int) -> TurnResult:
-        request = turn.envelope.request
-        if attempts > MAX_ATTEMPTS:
-            return turn_result.failed(request, Internal("This message could not be handled."))
-        if turn.erased:
-            return turn_result.erased(request)
-        return await turn.run()
 
     async def _accepted(self, envelope: Envelope) -> int | None:
         """Wait until the command is stored; return its mailbox row id, None if no turn follows."""
@@ -293,16 +264,56 @@ class ChannelActor:
             self._context.sink.publish(acceptance)
         return None
 
+    async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
+        """Count this attempt on disk, before the provider is called; return its number.
+
+        0 means that the command is settled already. For a command that did not have to wait, the
+        first attempt was counted when it was accepted.
+        """
+        if turn.attempted:
+            turn.attempted = False
+            return 1
+        return await self._context.ledger.attempt(row_id)
+
+    def _unasked(self, turn: RunningTurn, attempts: int) -> TurnResult | None:
+        """Begin the turn; return its result if the command is not to be carried out."""
+        turn.begin()
+        request = turn.envelope.request
+        if attempts > MAX_ATTEMPTS:
+            return turn_result.failed(request, Internal("This message could not be handled."))
+        return turn_result.erased(request) if turn.erased else None
+
+    async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> None:
+        """Commit the turn, then publish its outcome."""
+        turn.settling = True
+        try:
+            settled = await self._commit(row_id, turn, result)
+        finally:
+            turn.settling = False
+        result = turn.unless_erased(result)
+        if isinstance(settled, Settled):
+            self._cache.apply(result.rows, settled.upto)
+            self._context.sink.publish(settled)
+            self._note_settled(turn, result.outcome, result.rows)
+        else:
+            self._note_settled(turn, result.outcome, ())
+
+    async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
+        """Settle until it is decided: an answer has cost time and money, so it is kept."""
+        request = turn.envelope.request
+        while True:
+            result = turn.unless_erased(result)
+            salts = new_salts(len(result.rows))
+            try:
+                return await self._context.ledger.settle(
+                    row_id, request, result.rows, result.outcome, now_ms=now_ms(), salts=salts
+                )
+            except Undecided:
+                await asyncio.sleep(STORAGE_PAUSE_S)
+
     async def _publish_again(self, turn: RunningTurn) -> None:
         """Publish the outcome of a command that was settled before a crash."""
-        request = turn.envelope.request
-        find = partial(
-            mailboxes.find_settled,
-            channel=request.channel_id,
-            request_id=request.request_id,
-            replies=request.replies,
-        )
-        if settled := await self._context.database.write(find):
+        if settled := await self._context.ledger.find(turn.envelope.request):
             self._context.sink.publish(settled)
             self._note_settled(turn, outcomes.decode(settled.body), ())
 
@@ -316,27 +327,3 @@ class ChannelActor:
                 envelope.request, outcome, rows, envelope.accepted_ms, turn.started_ms or now, now
             )
         )
-
-    async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | None:
-        """Commit the turn; return None if the command has got another outcome meanwhile.
-
-        An answer has cost time and money, so this tries again until the disk takes it. Repeating a
-        commit that may have succeeded is safe: it has an effect only while the mailbox row exists.
-        """
-        request = turn.envelope.request
-        while True:
-            result = turn.unless_erased(result)
-            settle = partial(
-                mailboxes.settle,
-                row_id=row_id,
-                channel=request.channel_id,
-                request_id=request.request_id,
-                rows=result.rows,
-                kind=result.outcome.kind,
-                body=result.outcome.encode(),
-                now_ms=now_ms(),
-            )
-            try:
-                return await self._context.database.write(settle)
-            except StorageUnavailable:
-                await asyncio.sleep(STORAGE_PAUSE_S)

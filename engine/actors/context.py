@@ -1,10 +1,11 @@
-"""The parts that all actors share: database, sink, observer, and the settings of turns."""
+"""The parts that all actors share: database, ledger, sink, observer, and the settings of turns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from engine.answering.turn_settings import TurnSettings
+from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
 from storage.writer.database import Database
@@ -19,6 +20,7 @@ class ActorContext:
     """
 
     database: Database
+    ledger: Ledger
     sink: OutcomeSink
     observer: TurnObserver
     turn_settings: TurnSettings

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from functools import partial
 
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
-from storage import mailboxes
 from storage.errors import StorageUnavailable
+from storage.hash_chain import new_salts
 from storage.history import Row
-from storage.mailboxes import Settled
+from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
 LaneAction = Callable[[Request], Coroutine[None, None, None]]
@@ -67,13 +66,7 @@ class ControlLane:
         self._context.sink.refuse(failure, request.replies)
 
     async def _join(self, request: Request) -> None:
-        join = partial(
-            mailboxes.join,
-            channel=request.channel_id,
-            request_id=request.request_id,
-            replies=request.replies,
-        )
-        known = await self._context.database.write(join)
+        known = await self._context.ledger.join(request)
         if known is None:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
@@ -83,13 +76,7 @@ class ControlLane:
     async def _stop(self, request: Request) -> None:
         actor = self._find_actor(request.channel_id)
         target = actor.current if actor else None
-        find = partial(
-            mailboxes.find_settled,
-            channel=request.channel_id,
-            request_id=request.request_id,
-            replies=request.replies,
-        )
-        settled = await self._context.database.write(find)
+        settled = await self._context.ledger.find(request)
         if settled is None:
             # Stop only the turn that ran when the stop came: another may have begun since.
             stopped = bool(actor and actor.current is target and actor.stop())
@@ -101,14 +88,7 @@ class ControlLane:
         channel, request_id = request.channel_id, request.request_id
         text = "Stopped." if stopped else "There is nothing to stop."
         answer = Answer(channel, request_id, "stop", text, request.username)
-        settle = partial(
-            mailboxes.settle_at_once,
-            channel=channel,
-            request_id=request_id,
-            rows=(Row("stop", request_id, request.username),),
-            kind=answer.kind,
-            body=answer.encode(),
-            replies=request.replies,
-            now_ms=now_ms(),
+        rows = (Row("stop", request_id, request.username),)
+        return await self._context.ledger.settle_at_once(
+            request, rows, answer, now_ms=now_ms(), salts=new_salts(len(rows))
         )
-        return await self._context.database.write(settle)

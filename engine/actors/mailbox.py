@@ -10,7 +10,8 @@ from typing import NamedTuple
 from engine.commands.records import Erased
 from engine.commands.request import Request
 from engine.errors import Busy
-from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+from storage.mailboxes import Accepted, AlreadyWaiting
+from storage.outbox import Settled
 
 Acceptance = Accepted | AlreadyWaiting | Settled
 

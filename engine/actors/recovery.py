@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 
 from engine.actors.context import ActorContext
 from engine.actors.mailbox import Acceptance, Envelope
@@ -13,16 +12,17 @@ from engine.commands import records
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
-from storage import mailboxes
+from storage.hash_chain import new_salts
 from storage.history import Row
 from storage.mailboxes import Accepted, Waiting
+from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
 
 
 async def publish_committed(context: ActorContext) -> None:
     """Publish the outcomes that were committed but may not have been published."""
-    for outcome in await context.database.write(mailboxes.unpublished):
+    for outcome in await context.ledger.unpublished():
         context.sink.publish(outcome)
 
 
@@ -47,17 +47,10 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
 async def _fail(context: ActorContext, row: Waiting) -> None:
     text = "This message was accepted by another version of rosey-llm; this one cannot read it."
     failure = Failure(row.channel, row.request_id, "internal", text)
-    now = now_ms()
-    settle = partial(
-        mailboxes.settle,
-        row_id=row.id,
-        channel=row.channel,
-        request_id=row.request_id,
-        rows=(Row("error", row.request_id, row.username, text, code="internal"),),
-        kind=failure.kind,
-        body=failure.encode(),
-        now_ms=now,
-    )
-    if settled := await context.database.write(settle):
+    rows = (Row("error", row.request_id, row.username, text, code="internal"),)
+    request = Request(row.channel, row.request_id, row.username, records.Erased(), row.replies)
+    now, salts = now_ms(), new_salts(len(rows))
+    settled = await context.ledger.settle(row.id, request, rows, failure, now_ms=now, salts=salts)
+    if isinstance(settled, Settled):
         context.sink.publish(settled)
     context.observer.settled(SettledTurn(None, failure, (), row.accepted_ms, now, now))

@@ -20,10 +20,9 @@ from engine.commands.records import Complete, Stop
 from engine.commands.request import Request
 from engine.config.settings import ChannelSettings
 from engine.errors import Busy, EngineError
-from storage import mailboxes, suspensions
+from storage import suspensions
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
-from storage.writer.database import Write
 
 log = logging.getLogger("rosey_llm.supervisor")
 
@@ -112,8 +111,9 @@ class Supervisor:
         actor = self._actor(request)
         actor.check_room(size_bytes)
         accepted_ms, at_once = now_ms(), actor.idle
-        put = self._put(request, body, accepted_ms, attempts=int(at_once))
-        accepted = self._context.database.write_soon(put)
+        accepted = self._context.ledger.accept(
+            request, body, accepted_ms=accepted_ms, attempts=int(at_once)
+        )
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, request))
         self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
@@ -127,19 +127,6 @@ class Supervisor:
             observer.accepted(request)
         else:
             observer.repeated(request)
-
-    @staticmethod
-    def _put(request: Request, body: bytes, accepted_ms: int, attempts: int) -> Write[Acceptance]:
-        return partial(
-            mailboxes.put,
-            channel=request.channel_id,
-            request_id=request.request_id,
-            username=request.username,
-            body=body,
-            replies=request.replies,
-            now_ms=accepted_ms,
-            attempts=attempts,
-        )
 
     def _check_room(self, size_bytes: int) -> None:
         limits = self._limits
@@ -190,7 +177,7 @@ class Supervisor:
         context = self._context
         self._suspended = await context.database.write(suspensions.load)
         await recovery.publish_committed(context)
-        waiting = await context.database.write(mailboxes.waiting)
+        waiting = await context.ledger.waiting()
         # Count all of them before the next await, so that the numbers are always consistent.
         self._waiting = len(waiting)
         self._recovered = True

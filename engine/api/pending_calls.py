@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from engine.clock import now_ms
+from engine.commands.ledger import Ledger
 from engine.commands.outcomes import Answer, Failure, decode
 from engine.commands.request import Request
 from engine.errors import LLMError
-from storage import mailboxes
 from storage.errors import StorageError
-from storage.mailboxes import Settled
-from storage.writer.database import Database
+from storage.outbox import Settled
 
 
 class PendingCalls:
     """The calls that wait for an outcome. Several may wait for the same request."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._waiting: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
-        self._database: Database | None = None
-
-    def connect(self, database: Database) -> None:
-        """Set the database in which outcomes are marked as published."""
-        self._database = database
+        self._ledger = ledger
 
     def expect(self, request: Request) -> asyncio.Future[Answer]:
         outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -48,10 +42,9 @@ class PendingCalls:
 
     def publish(self, outcome: Settled) -> None:
         self._resolve(decode(outcome.body))
-        if self._database is not None:
-            mark = partial(mailboxes.published, outbox_ids=[outcome.id], now_ms=now_ms())
-            # Not awaited: if it fails, the outcome is published again after a restart.
-            self._database.write_at_leisure(mark).add_done_callback(_ignore_storage_errors)
+        # Not awaited: if it fails, the outcome is published again after a restart.
+        published = self._ledger.published([outcome.id], now_ms=now_ms())
+        published.add_done_callback(_ignore_storage_errors)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._resolve(failure)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import SupervisorStatistics
 from engine.api.pending_calls import PendingCalls
 from engine.commands.observer import Observers
@@ -32,6 +33,7 @@ from engine.monitoring.counts import Counts
 from engine.monitoring.turn_log import TurnLog
 from providers.base import LLMProvider
 from storage.errors import StorageError
+from storage.writer.database import Database
 
 
 class LLMService:
@@ -55,7 +57,6 @@ class LLMService:
         database: Path | str | None = None,
     ) -> None:
         settings = settings or parse({}, Path.cwd())
-        self._pending_calls = PendingCalls()
         self._counts = Counts()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
         self._database = Path(database) if database and str(database) != ":memory:" else None
@@ -171,11 +172,21 @@ class LLMService:
 
     def _new_engine(self) -> Engine:
         self._observers = Observers([self._counts, TurnLog()])
-        engine = Engine(
-            self._providers, self._settings, self._database, self._pending_calls, self._observers
+        database = Database(
+            self._database,
+            self._settings.storage.durability,
+            on_commit=self._observers.committed,
         )
-        self._pending_calls.connect(engine.database)
-        return engine
+        ledger = LocalLedger(database)
+        self._pending_calls = PendingCalls(ledger)
+        return Engine(
+            database,
+            ledger,
+            self._providers,
+            self._settings,
+            self._pending_calls,
+            self._observers,
+        )
 
     async def _start(self) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import orjson
 
 from providers.base import Usage
-from storage.mailboxes import OutcomeKind, Settled
+from storage.outbox import OutcomeKind, Settled
 
 Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.app import App
+from engine.app import App, build_app
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
 from engine.operations.reload import Reloader
@@ -30,7 +30,7 @@ async def run(settings: Settings, say: Callable[[str], None], config: Path | Non
     """
     systemd = Systemd.from_environment()
     systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
-    app = App(settings, config)
+    app = build_app(settings, config)
     app.reloader.announced = systemd.reloading
     stopping = asyncio.Event()
     _on_signals(stopping, app.reloader)

@@ -49,15 +49,14 @@ class Reloader:
 
     file: the configuration file; None if the service was started without one. Then `default` is
         read, if it exists by now.
-    apply: puts all settings into effect, or raises ValidationError and changes nothing.
+    apply: set by the service that is reloaded; puts all settings into effect, or raises
+        ValidationError and changes nothing.
     """
 
-    def __init__(
-        self, file: Path | None, default: Path, apply: Callable[[Settings], Changes]
-    ) -> None:
+    def __init__(self, file: Path | None, default: Path) -> None:
         self._file = file.absolute() if file else None
         self._default = default.absolute()
-        self._apply = apply
+        self.apply: Callable[[Settings], Changes]
         self._one_at_a_time = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._closed = False
@@ -107,7 +106,7 @@ class Reloader:
             read = await asyncio.to_thread(loading.load, self._source())
             if self._closed:
                 raise CannotReload(STOPPING)
-            return self._apply(read)
+            return self.apply(read)
         except CannotStart as exc:
             raise CannotReload(str(exc)) from exc
         except ValidationError as exc:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,6 @@ class NatsConnection:
         self,
         settings: NatsSettings,
         url: str,
-        subjects: Sequence[str],
-        handler: Handler,
         *,
         user: str = "",
         password: str = "",
@@ -72,8 +70,7 @@ class NatsConnection:
         self._user = user
         self._password = password
         self._ping_interval_s = ping_interval_s
-        self._subjects = subjects
-        self._handler = handler
+        self._handlers: dict[str, Handler] = {}
         self._client: IntakeClient | None = None
         self._subscriptions: list[Subscription] = []
         self._keeper: asyncio.Task[None] | None = None
@@ -86,9 +83,12 @@ class NatsConnection:
         reconnects = max(0, self._connects - 1)
         return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)
 
-    def add_intake(self, subjects: Sequence[str]) -> None:
-        """Add subjects for the handler. Call it before `start_intake`."""
-        self._subjects = [*self._subjects, *subjects]
+    def add_intake(self, subjects: Iterable[str], handler: Handler) -> None:
+        """Hand the messages on these subjects to the handler; call before `start_intake`.
+
+        The handler runs inside the read loop: it returns at once and never raises.
+        """
+        self._handlers.update(dict.fromkeys(subjects, handler))
 
     def start(self) -> None:
         """Begin to connect, and return at once. The server may start later."""
@@ -183,7 +183,7 @@ class NatsConnection:
         except LoginError as exc:
             self._log_missing(exc)
             return None
-        client = IntakeClient(self._handler)
+        client = IntakeClient(lambda msg: self._handlers[msg.subject](msg))
         try:
             # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -230,7 +230,7 @@ class NatsConnection:
 
     async def _subscribe(self, client: IntakeClient) -> None:
         try:
-            self._subscriptions = [await client.start_intake(subject) for subject in self._subjects]
+            self._subscriptions = [await client.start_intake(subject) for subject in self._handlers]
             await self.flush()
         except (nats.errors.Error, NotConnected) as exc:
             # nats-py keeps the subscriptions and sends them again after it has reconnected.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.commands.outcomes import Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.publisher import Publisher
-from storage.mailboxes import Settled
+from storage.outbox import Settled
 
 
 @dataclass(slots=True)

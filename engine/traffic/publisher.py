@@ -6,20 +6,18 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import nats.errors
 import orjson
 
 from engine.clock import now_ms
+from engine.commands.ledger import Ledger
 from engine.commands.outcomes import Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
-from storage import mailboxes
 from storage.errors import StorageError
-from storage.mailboxes import Settled
-from storage.writer.database import Database
+from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256
@@ -52,9 +50,11 @@ class Publisher:
     the same bytes are sent again, so a second copy does no harm.
     """
 
-    def __init__(self, connection: NatsConnection, subjects: SubjectSettings) -> None:
+    def __init__(
+        self, connection: NatsConnection, subjects: SubjectSettings, ledger: Ledger
+    ) -> None:
         self._connection = connection
-        self._database: Database | None = None
+        self._ledger = ledger
         self._subjects = subjects
         self._parcels: deque[Parcel] = deque()
         self._waiting = asyncio.Event()
@@ -70,10 +70,6 @@ class Publisher:
             self._deltas_dropped,
             len(self._parcels),
         )
-
-    def connect(self, database: Database) -> None:
-        """Set the store in which outcomes are marked as published."""
-        self._database = database
 
     def publish(self, outcome: Settled) -> None:
         """Send a committed outcome: only the store makes `Settled`, and only after the commit."""
@@ -177,10 +173,10 @@ class Publisher:
             self._count(self._parcels.popleft())
         self._update_events()
         outbox_ids = [parcel.outbox_id for parcel in batch if parcel.outbox_id is not None]
-        if outbox_ids and self._database is not None:
-            mark = partial(mailboxes.published, outbox_ids=outbox_ids, now_ms=now_ms())
+        if outbox_ids:
             try:
-                self._database.write_at_leisure(mark).add_done_callback(_log_failure)
+                published = self._ledger.published(outbox_ids, now_ms=now_ms())
+                published.add_done_callback(_log_failure)
             except StorageError:
                 log.debug("The database closed before an outcome was marked as published.")
 

@@ -22,7 +22,7 @@ from storage.wal.wal_file import checkpoint
 from storage.writer.group_commit import GroupCommit, OnCommit
 from storage.writer.opening import Durability, opened
 from storage.writer.thread import WriterThread
-from storage.writer.write_queue import GROUP_LIMIT, Write, WriteJob, WriteQueue
+from storage.writer.write_queue import GROUP_LIMIT, Writable, Write, WriteJob, WriteQueue
 
 __all__ = ["GROUP_LIMIT", "Database", "Durability", "Write"]
 
@@ -106,18 +106,18 @@ class Database:
         jobs.end()
         await asyncio.to_thread(thread.join)
 
-    async def write(self, work: Write[T]) -> T:
+    async def write(self, work: Writable[T]) -> T:
         """Run `work` in the next group commit; return once that commit is on disk.
 
         Raises StorageUnavailable if the commit failed: then nothing of it is in the database.
         """
         return await self.write_soon(work)
 
-    def write_soon(self, work: Write[T]) -> asyncio.Future[T]:
+    def write_soon(self, work: Writable[T]) -> asyncio.Future[T]:
         """Do `write` in the order of the calls, without waiting; the future awaits the commit."""
         return self._enqueue(work)
 
-    def write_at_leisure(self, work: Write[T]) -> asyncio.Future[T]:
+    def write_at_leisure(self, work: Writable[T]) -> asyncio.Future[T]:
         """Do `write_soon` for a write that is not urgent, to save a commit of its own.
 
         It goes into the next commit, or into one that is made a tenth of a second later.
@@ -140,7 +140,7 @@ class Database:
         await self._enqueue(_compact, alone=True)
 
     def _enqueue(
-        self, work: Write[T], *, alone: bool = False, at_leisure: bool = False
+        self, work: Writable[T], *, alone: bool = False, at_leisure: bool = False
     ) -> asyncio.Future[T]:
         if self._thread is None:
             raise StorageUnavailable("The database is closed.")

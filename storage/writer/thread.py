@@ -8,13 +8,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import Any, cast
 
 from storage.errors import CannotOpen, StorageUnavailable
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.writer.connection import WriterConnection
 from storage.writer.group_commit import GroupCommit
-from storage.writer.write_queue import WriteJob, WriteQueue
+from storage.writer.write_queue import Write, WriteJob, WriteQueue
 
 log = logging.getLogger("rosey_llm.storage")
 
@@ -79,7 +79,7 @@ def _run_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> N
     """Run jobs that cannot run within a transaction."""
     for job in jobs:
         try:
-            job.result = job.work(connection)
+            job.result = cast(Write[Any], job.work)(connection)
         except sqlite3.Error as exc:
             job.error = StorageUnavailable(f"Cannot clean up the database: {exc}")
 

@@ -6,12 +6,25 @@ import asyncio
 import queue
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Record(Protocol[R_co]):
+    """A write as a record: all records of one type in a group are applied together."""
+
+    def apply_all(
+        self, connection: sqlite3.Connection, records: Sequence[Any], /
+    ) -> Sequence[R_co]:
+        """Apply records of this type in their order; return a result for each."""
+
+
 Write = Callable[[sqlite3.Connection], T]
+Writable: TypeAlias = Write[T] | Record[T]
 LEISURE_S = 0.1
 GROUP_LIMIT = 512
 
@@ -20,7 +33,7 @@ GROUP_LIMIT = 512
 class WriteJob(Generic[T]):
     """A write and the future of its result. If `alone`, it runs outside of any transaction."""
 
-    work: Write[T]
+    work: Writable[T]
     done: asyncio.Future[T]
     result: T | None = None
     error: Exception | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
@@ -11,20 +11,23 @@ from engine.actors.channel import ChannelActor
 from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.running_turn import RunningTurn
 from engine.answering.turn_result import TurnResult
-from storage import mailboxes, snapshots
+from engine.commands.ledger import Void
+from storage import mailboxes, outbox, snapshots
+from storage.commands import Accept
 from storage.history import PastRow
-from storage.mailboxes import Acceptance, Settled
+from storage.mailboxes import Acceptance
+from storage.outbox import Settled
 from storage.snapshots import LoadedSnapshot
 from tests.chaos.kill_points import replace_attribute
 
 
 def publish_before_commit() -> None:
     """Publish an answer before it is stored."""
-    settle = ChannelActor._settle
+    commit = ChannelActor._commit
 
     async def publish_first(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
-    ) -> Settled | None:
+    ) -> Settled | Void:
         request, outcome = turn.envelope.request, result.outcome
         self._context.sink.publish(
             Settled(
@@ -36,27 +39,28 @@ def publish_before_commit() -> None:
                 request.replies,
             )
         )
-        return await settle(self, row_id, turn, result)
+        return await commit(self, row_id, turn, result)
 
-    replace_attribute(ChannelActor, "_settle", publish_first)
+    replace_attribute(ChannelActor, "_commit", publish_first)
 
 
 def no_dedupe() -> None:
     """Treat a request that is sent again as a new one."""
-    put = mailboxes.put
+    accept_all = Accept.apply_all
 
-    def forget_and_put(
-        connection: sqlite3.Connection, channel: str, request_id: str, **more: Any
-    ) -> Acceptance:
-        connection.execute(
-            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
-            " (SELECT id FROM channel WHERE name = ?)",
-            (request_id, channel),
-        )
-        return put(connection, channel, request_id, **more)
+    def forget_and_accept(
+        connection: sqlite3.Connection, records: Sequence[Accept]
+    ) -> Sequence[Acceptance]:
+        for record in records:
+            connection.execute(
+                "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+                " (SELECT id FROM channel WHERE name = ?)",
+                (record.request_id, record.channel),
+            )
+        return accept_all(connection, records)
 
-    replace_attribute(mailboxes, "put", forget_and_put)
-    replace_attribute(mailboxes, "find_settled", lambda *_, **__: None)
+    replace_attribute(Accept, "apply_all", staticmethod(forget_and_accept))
+    replace_attribute(outbox, "find_settled", lambda *_, **__: None)
 
 
 def reset_lost_on_waking() -> None:
@@ -121,7 +125,7 @@ def mailbox_forgotten() -> None:
 
 def outbox_forgotten() -> None:
     """Ignore the outcomes that were committed but perhaps not published."""
-    replace_attribute(mailboxes, "unpublished", lambda _: [])
+    replace_attribute(outbox, "unpublished", lambda _: [])
 
 
 BREAKAGES: dict[str, Callable[[], None]] = {

@@ -17,21 +17,19 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 from engine.traffic.publisher import Parcel, Publisher
-from storage import mailboxes, snapshots
-from storage.mailboxes import Settled
-from storage.writer import batching
-from storage.writer.batching import BatchKind
+from storage import snapshots
+from storage.commands import Accept, Attempt, MarkPublished, Settle
+from storage.outbox import Settled
 
 VARIABLE = "ROSEY_LLM_CHAOS_KILL_AT"
-_WRITES: dict[str, tuple[ModuleType, str]] = {
-    "accepted": (mailboxes, "put"),
-    "attempted": (mailboxes, "take"),
-    "settled": (mailboxes, "settle"),
-    "marked": (mailboxes, "published"),
+_WRITES: dict[str, tuple[object, str]] = {
+    "accepted": (Accept, "apply_all"),
+    "attempted": (Attempt, "apply_all"),
+    "settled": (Settle, "apply_all"),
+    "marked": (MarkPublished, "apply_all"),
     "snapshot": (snapshots, "save"),
 }
 COMMITS = [f"{when}_{write}" for write in _WRITES for when in ("before", "after")]
@@ -76,9 +74,9 @@ def replace_attribute(owner: object, name: str, new: object) -> Any:
 
 
 def _install(point: KillPoint) -> None:
-    for write, (module, name) in _WRITES.items():
-        replace_attribute(module, name, _recording(point, write, getattr(module, name)))
-    batching.KINDS[:] = [_recording_kind(point, kind) for kind in batching.KINDS]
+    for write, (owner, name) in _WRITES.items():
+        recording = _recording(point, write, getattr(owner, name))
+        replace_attribute(owner, name, staticmethod(recording))
     replace_attribute(sqlite3, "connect", partial(_connect, sqlite3.connect, point))
     _install_in_publisher(point)
 
@@ -89,13 +87,6 @@ def _recording(point: KillPoint, write: str, work: Callable[..., Any]) -> Callab
         return work(*args, **more)
 
     return noted
-
-
-def _recording_kind(point: KillPoint, kind: BatchKind) -> BatchKind:
-    """Return the batched form of the same write, recorded too."""
-    name = kind.one.__name__
-    write = next(write for write, place in _WRITES.items() if place == (mailboxes, name))
-    return kind._replace(one=getattr(mailboxes, name), all=_recording(point, write, kind.all))
 
 
 def _connect(

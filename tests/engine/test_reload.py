@@ -344,10 +344,10 @@ async def test_a_reload_reports_changes_and_what_needs_a_restart(house: House) -
 async def test_a_service_without_a_file_reads_one_that_was_created_since(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.app import App
+    from engine.app import build_app
 
     monkeypatch.chdir(house.folder)
-    house.app = App(house.settings)
+    house.app = build_app(house.settings)
     await house.app.start()
     with pytest.raises(CannotReload, match="started without a configuration file"):
         await house.app.reloader.reload()

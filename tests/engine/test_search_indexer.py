@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.operations.search_indexer import SearchIndexer
-from storage import mailboxes, search_index
+from storage import search_index
 from storage.history import Row
 from storage.search_index import open_index, path_of
 from storage.writer.database import Database
 from tests.house import House
+from tests.storage import records
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -31,7 +32,7 @@ async def say(database: Database, number: int) -> None:
         Row("answer", f"r{number}", "alice", "Yes"),
     )
     write = partial(
-        mailboxes.settle_at_once,
+        records.settle_at_once,
         channel="#lobby",
         request_id=f"r{number}",
         rows=rows,

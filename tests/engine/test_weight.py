@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.actors.local_ledger import LocalLedger
 from engine.commands.outcomes import Failure
 from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.config.loading import parse
 from engine.engine import Engine
 from providers.base import Completion, LLMProvider, Message, Options
-from storage.mailboxes import Settled
+from storage.outbox import Settled
+from storage.writer.database import Database
 
 CHANNELS = 300
 GROUP = 20
@@ -74,7 +76,8 @@ async def engine(sink: Awaited, tmp_path: Path) -> AsyncIterator[Engine]:
         "channels": {"resident_limit": 1, "snapshot_interval_s": 3600.0},
     }
     settings = parse(tables, tmp_path)
-    engine = Engine([Echo()], settings, None, sink)
+    database = Database(None)
+    engine = Engine(database, LocalLedger(database), [Echo()], settings, sink)
     await engine.start()
     yield engine
     await engine.drain()

@@ -21,6 +21,7 @@ from engine.operations import admin_requests, erasure
 from storage import mailboxes, search_index, snapshots
 from storage.erasure import Scope
 from storage.history import Row
+from tests.storage import records as writes
 from tests.storage.audited import Archive
 
 SECRET = "xylophonic"
@@ -44,7 +45,7 @@ def write_database(path: Path) -> None:
             snapshots.save(archive.connection, channel, 1, 0, _text(USER).encode())
             for user in (USER, "bob"):
                 body = records.encode(Chat(_text(user)))
-                mailboxes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
+                writes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
         archive.connection.execute("COMMIT")
         leave_deleted_text(archive.connection, _text(USER))
     with search_index.open_index(path) as index:
@@ -61,12 +62,10 @@ def leave_deleted_text(connection: sqlite3.Connection, text: str) -> None:
 
 def _add_turn(archive: Archive, channel: str, user: str, request_id: str) -> None:
     text = _text(user)
-    accepted = mailboxes.put(
-        archive.connection, channel, request_id, user, text.encode(), (), TOLD_MS
-    )
+    accepted = writes.put(archive.connection, channel, request_id, user, text.encode(), (), TOLD_MS)
     assert isinstance(accepted, mailboxes.Accepted)
     rows = (Row("message", request_id, user, text), Row("answer", request_id, user, text))
-    mailboxes.settle(
+    writes.settle(
         archive.connection,
         accepted.id,
         channel,

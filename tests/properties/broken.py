@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -22,45 +22,53 @@ from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
+from engine.commands.ledger import Void
 from engine.commands.request import Request
 from engine.errors import Busy
 from providers.chain.chain import Answered, ProviderChain
-from storage import mailboxes, snapshots
+from storage import mailboxes, outbox, snapshots
+from storage.commands import Accept, Attempt, Settle, SettleAtOnce
 from storage.history import Kind
-from storage.mailboxes import Acceptance, Settled
+from storage.mailboxes import Acceptance
+from storage.outbox import Settled
 from storage.snapshots import LoadedSnapshot
+from tests.storage import records
 
 patch = mock.patch.object
 
 
 def publish_before_commit() -> AbstractContextManager[object]:
-    settle = ChannelActor._settle
+    commit = ChannelActor._commit
 
     async def publish_first(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
-    ) -> Settled | None:
+    ) -> Settled | Void:
         request, outcome = turn.envelope.request, result.outcome
         self._context.sink.publish(
             Settled(0, request.channel_id, request.request_id, outcome.kind, outcome.encode(), ())
         )
-        return await settle(self, row_id, turn, result)
+        return await commit(self, row_id, turn, result)
 
-    return patch(ChannelActor, "_settle", publish_first)
+    return patch(ChannelActor, "_commit", publish_first)
 
 
 def no_fence_in_the_store() -> AbstractContextManager[object]:
     """Store a turn even if its command has another outcome already."""
 
-    def settle(connection: Any, row_id: int, now_ms: int, **result: Any) -> Settled:
-        connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
-        connection.execute(
-            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
-            " (SELECT id FROM channel WHERE name = ?)",
-            (result["request_id"], result["channel"]),
-        )
-        return mailboxes.settle_at_once(connection, replies=(), now_ms=now_ms, **result)
+    def settle_all(connection: Any, records: Sequence[Settle]) -> list[Settled]:
+        settled: list[Settled] = []
+        for row_id, channel, request_id, rows, kind, body, settled_ms, salts in records:
+            connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
+            connection.execute(
+                "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+                " (SELECT id FROM channel WHERE name = ?)",
+                (request_id, channel),
+            )
+            record = SettleAtOnce(channel, request_id, rows, kind, body, (), settled_ms, salts)
+            settled += SettleAtOnce.apply_all(connection, [record])
+        return settled
 
-    return patch(mailboxes, "settle", settle)
+    return patch(Settle, "apply_all", staticmethod(settle_all))
 
 
 def no_fence_around_the_turn() -> AbstractContextManager[object]:
@@ -83,34 +91,35 @@ def silent_drop() -> AbstractContextManager[object]:
 
 
 def dedupe_forgotten() -> AbstractContextManager[object]:
-    put = mailboxes.put
+    accept_all = Accept.apply_all
 
-    def forget_and_put(connection: Any, channel: str, request_id: str, **more: Any) -> Acceptance:
-        connection.execute(
-            "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
-            " (SELECT id FROM channel WHERE name = ?)",
-            (request_id, channel),
-        )
-        return put(connection, channel, request_id, **more)
+    def forget_and_accept(connection: Any, records: Sequence[Accept]) -> Sequence[Acceptance]:
+        for record in records:
+            connection.execute(
+                "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
+                " (SELECT id FROM channel WHERE name = ?)",
+                (record.request_id, record.channel),
+            )
+        return accept_all(connection, records)
 
-    return patch(mailboxes, "put", forget_and_put)
+    return patch(Accept, "apply_all", staticmethod(forget_and_accept))
 
 
 def snapshot_ahead_of_history() -> AbstractContextManager[object]:
     """Change the conversation first, and write history later."""
-    settle = ChannelActor._settle
+    commit = ChannelActor._commit
 
     async def apply_first(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
-    ) -> Settled | None:
+    ) -> Settled | Void:
         cache = self._cache
         if cache._conversation is not None:
             cache.apply(result.rows, cache._conversation.upto + 1)
             await asyncio.sleep(1)
             cache.drop()  # so that it is not applied twice
-        return await settle(self, row_id, turn, result)
+        return await commit(self, row_id, turn, result)
 
-    return patch(ChannelActor, "_settle", apply_first)
+    return patch(ChannelActor, "_commit", apply_first)
 
 
 def passivation_race() -> AbstractContextManager[object]:
@@ -151,7 +160,7 @@ def two_turns_at_once() -> AbstractContextManager[object]:
     tell = ChannelActor.tell
 
     async def carry_out(actor: ChannelActor, envelope: Envelope) -> None:
-        await actor._carry_through(RunningTurn(envelope, actor._context, actor._cache))
+        await actor.handle(RunningTurn(envelope, actor._context, actor._cache))
         actor._on_done(actor, envelope)
 
     def tell_in_parallel(self: ChannelActor, envelope: Envelope) -> None:
@@ -165,12 +174,12 @@ def two_turns_at_once() -> AbstractContextManager[object]:
 
 def outcome_twice_with_other_bytes() -> AbstractContextManager[object]:
     """Publish other bytes after a restart."""
-    unpublished = mailboxes.unpublished
+    unpublished = outbox.unpublished
 
     def with_other_bytes(connection: Any) -> list[Settled]:
         return [each._replace(body=each.body + b" ") for each in unpublished(connection)]
 
-    return patch(mailboxes, "unpublished", with_other_bytes)
+    return patch(outbox, "unpublished", with_other_bytes)
 
 
 def failed_message_stays_in_window() -> AbstractContextManager[object]:
@@ -185,7 +194,7 @@ def failed_message_stays_in_window() -> AbstractContextManager[object]:
 
 
 def unpublished_forgotten() -> AbstractContextManager[object]:
-    return patch(mailboxes, "unpublished", lambda _: [])
+    return patch(outbox, "unpublished", lambda _: [])
 
 
 def waiting_forgotten() -> AbstractContextManager[object]:
@@ -193,7 +202,7 @@ def waiting_forgotten() -> AbstractContextManager[object]:
 
 
 def attempts_not_counted() -> AbstractContextManager[object]:
-    return patch(mailboxes, "take", lambda connection, row_id: 1)
+    return patch(Attempt, "apply_all", staticmethod(lambda connection, records: [1] * len(records)))
 
 
 def persona_shared_by_all_channels() -> AbstractContextManager[object]:
@@ -224,7 +233,7 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
 
     async def settle_in_two_commits(
         self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
-    ) -> Settled | None:
+    ) -> Settled | Void:
         database = self._context.database
         settled = await database.write(
             partial(_settle_and_keep_row, request=turn.envelope.request, result=result)
@@ -233,14 +242,14 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
         await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
         return settled
 
-    return patch(ChannelActor, "_settle", settle_in_two_commits)
+    return patch(ChannelActor, "_commit", settle_in_two_commits)
 
 
 def _settle_and_keep_row(
     connection: sqlite3.Connection, request: Request, result: TurnResult
 ) -> Settled:
     rows = connection.execute("SELECT * FROM mailbox").fetchall()
-    settled = mailboxes.settle_at_once(
+    settled = records.settle_at_once(
         connection,
         channel=request.channel_id,
         request_id=request.request_id,

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import engine.engine
+from engine.actors.local_ledger import LocalLedger
 from engine.config.loading import parse
 from engine.engine import Engine
 from providers import ScriptedProvider
@@ -21,6 +22,7 @@ from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.retry import Retry
 from providers.scripted import Action
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 from tests.properties.asked import ScriptedModel
 from tests.properties.bus import CheckingSink
 from tests.properties.clock import Clock, VirtualLoop
@@ -87,7 +89,8 @@ class EngineRun:
         provider = self._new_provider(0)
         with mock.patch.object(engine.engine, "ProviderChain", partial(_new_chain, clock)):
             settings = parse(SETTINGS, path.parent)
-            self.engine = Engine([provider], settings, path, self._sink)
+            database = Database(path, settings.storage.durability)
+            self.engine = Engine(database, LocalLedger(database), [provider], settings, self._sink)
         self._settings = settings
         self.engine.database._jobs = self.disk  # type: ignore[assignment]
         self._sink.database = self.engine.database

@@ -6,7 +6,9 @@ import sqlite3
 
 from storage import hash_chain, mailboxes
 from storage.history import Row
-from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+from storage.mailboxes import Accepted, AlreadyWaiting
+from storage.outbox import Settled
+from tests.storage import records
 
 
 def put(
@@ -18,7 +20,7 @@ def put(
     now_ms: int = 1000,
 ) -> Accepted | AlreadyWaiting | Settled:
     body = f"{channel} {request_id}".encode()
-    return mailboxes.put(connection, channel, request_id, "alice", body, replies, now_ms)
+    return records.put(connection, channel, request_id, "alice", body, replies, now_ms)
 
 
 def accepted(
@@ -46,7 +48,7 @@ def settle(
         Row("message", request_id, "alice", "Hello"),
         Row("answer", request_id, "alice", text, provider="fake"),
     )
-    return mailboxes.settle(
+    return records.settle(
         connection, row_id, channel, request_id, rows, "response", text.encode(), now_ms
     )
 
@@ -61,7 +63,7 @@ def settle_at_once(
     now_ms: int = 2000,
 ) -> Settled:
     rows = (Row("stop", request_id, "alice"),)
-    return mailboxes.settle_at_once(
+    return records.settle_at_once(
         connection, channel, request_id, rows, "response", text.encode(), replies, now_ms
     )
 

@@ -5,53 +5,36 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pytest
 
-from storage import mailboxes
+from storage import mailboxes, outbox
+from storage.commands import Accept, Attempt, MarkPublished, Settle
 from storage.history import Row
-from storage.mailboxes import Acceptance, Accepted, AlreadyWaiting, Settled
-from storage.writer.database import Database, Write
+from storage.mailboxes import Accepted, AlreadyWaiting
+from storage.outbox import Settled
+from storage.writer.database import Database
+from storage.writer.write_queue import Writable
 from tests.storage import asked
 from tests.storage.writing import held, traced_soon
 
 MANY = 150
 
 
-def put(
-    request_id: str, channel: str = "#lobby", replies: tuple[str, ...] = ()
-) -> Write[Acceptance]:
-    return partial(
-        mailboxes.put,
-        channel=channel,
-        request_id=request_id,
-        username="alice",
-        body=request_id.encode(),
-        replies=replies,
-        now_ms=1000,
-    )
+def put(request_id: str, channel: str = "#lobby", replies: tuple[str, ...] = ()) -> Accept:
+    return Accept(channel, request_id, "alice", request_id.encode(), replies, 1000)
 
 
-def settle(row_id: int, request_id: str, channel: str = "#lobby") -> Write[Settled | None]:
+def settle(row_id: int, request_id: str, channel: str = "#lobby") -> Settle:
     rows = (
         Row("message", request_id, "alice", f"{request_id}?"),
         Row("answer", request_id, "alice", f"{request_id}!"),
     )
-    return partial(
-        mailboxes.settle,
-        row_id=row_id,
-        channel=channel,
-        request_id=request_id,
-        rows=rows,
-        kind="response",
-        body=request_id.encode(),
-        now_ms=2000,
-    )
+    return Settle(row_id, channel, request_id, rows, "response", request_id.encode(), 2000)
 
 
-async def grouped(database: Database, works: Sequence[Write[Any]]) -> list[Any]:
+async def grouped(database: Database, works: Sequence[Writable[Any]]) -> list[Any]:
     async with held(database):
         writes = [database.write_soon(work) for work in works]
     return await asyncio.gather(*writes, return_exceptions=True)
@@ -90,7 +73,7 @@ async def test_any_number_of_turns_is_stored_each_with_its_own_outcome(
         (request_id, channel, request_id) for request_id, channel in asked_for
     ]
     assert await database.write(mailboxes.waiting) == []
-    unpublished = await database.write(mailboxes.unpublished)
+    unpublished = await database.write(outbox.unpublished)
     assert [(each.id, each.request_id) for each in unpublished] == [
         (each.id, each.request_id) for each in settled
     ]
@@ -146,7 +129,7 @@ async def test_a_request_sent_again_while_it_is_settled_is_answered(database: Da
     for first_settled in (True, False):
         name = f"settled first: {first_settled}"
         (row_id,) = await accepted(database, [(name, "#lobby")])
-        works: list[Write[Any]] = [settle(row_id, name), put(name, replies=("late",))]
+        works: list[Writable[Any]] = [settle(row_id, name), put(name, replies=("late",))]
         if not first_settled:
             works.reverse()
         settled, again = await grouped(database, works)
@@ -164,24 +147,23 @@ async def test_settled_twice_at_once_the_second_result_is_void(database: Databas
     assert await database.write(_contents) == ["r1?", "r1!", "r2?", "r2!"]
 
 
-def wrong(work: Any, **values: object) -> Write[Any]:
-    found: Write[Any] = partial(work, **values)
-    return found
+def fails(connection: sqlite3.Connection) -> None:
+    raise TypeError("a write with a fault of its own")
 
 
-FAULTS = [
-    wrong(put("fault"), username=None),
-    wrong(put("fault"), request_id="\udc80"),
-    wrong(put("fault"), body=object()),
-    wrong(put("fault"), surprise=1),
-    wrong(settle(1, "r0", "#0"), rows=(Row("answer", b"r0"),)),  # type: ignore[arg-type]
-    wrong(settle(1, "r0", "#0"), kind=None),
-    wrong(settle(1, "r0", "#0"), body="a text"),
+FAULTS: list[Writable[Any]] = [
+    put("fault")._replace(username=None),  # type: ignore[arg-type]
+    put("fault")._replace(request_id="\udc80"),
+    put("fault")._replace(body=object()),  # type: ignore[arg-type]
+    fails,
+    settle(1, "r0", "#0")._replace(rows=(Row("answer", b"r0"),)),  # type: ignore[arg-type]
+    settle(1, "r0", "#0")._replace(kind=None),  # type: ignore[arg-type]
+    settle(1, "r0", "#0")._replace(body="a text"),  # type: ignore[arg-type]
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
-async def test_a_command_with_a_fault_fails_alone(database: Database, fault: Write[Any]) -> None:
+async def test_a_command_with_a_fault_fails_alone(database: Database, fault: Writable[Any]) -> None:
     asked_for = requests(9)
     ids = await accepted(database, asked_for)
     turns = [settle(row_id, *each) for row_id, each in zip(ids, asked_for, strict=True)][1:]
@@ -203,7 +185,8 @@ async def test_a_command_with_a_fault_fails_alone(database: Database, fault: Wri
 async def test_another_write_between_them_sees_the_writes_before_it_and_no_more(
     database: Database,
 ) -> None:
-    works = [put("r1"), put("r2"), mailboxes.waiting, put("r3"), mailboxes.waiting]
+    works: list[Writable[Any]] = [put("r1"), put("r2"), mailboxes.waiting, put("r3")]
+    works.append(mailboxes.waiting)
     *_, before, _, after = await grouped(database, works)
     assert [row.request_id for row in before] == ["r1", "r2"]
     assert [row.request_id for row in after] == ["r1", "r2", "r3"]
@@ -211,15 +194,15 @@ async def test_another_write_between_them_sees_the_writes_before_it_and_no_more(
 
 async def test_attempts_and_publications_are_noted_among_them(database: Database) -> None:
     first, second = await accepted(database, [("r1", "#a"), ("r2", "#b")])
-    works: list[Write[Any]] = [
-        partial(mailboxes.take, row_id=second),
+    works: list[Writable[Any]] = [
+        Attempt(second),
         settle(first, "r1", "#a"),
         put("r3"),
-        partial(mailboxes.take, row_id=second),
+        Attempt(second),
     ]
     once, settled, new, twice = await grouped(database, works)
     assert (once, twice, new) == (1, 2, Accepted(second + 1))
-    marks = [partial(mailboxes.published, outbox_ids=[each], now_ms=each) for each in (99, 1)]
+    marks = [MarkPublished([each], each) for each in (99, 1)]
     assert await grouped(database, marks) == [None, None]
     assert settled.id == 1
     assert await database.write(_published_ms) == [1]

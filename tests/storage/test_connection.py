@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from storage import erasure, mailboxes
+from storage import erasure, outbox
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
 from storage.migrations import migrate
 from storage.writer import connection as connections
 from storage.writer.connection import WriterConnection
 from storage.writer.database import Database
-from tests.storage import asked
+from tests.storage import asked, records
 from tests.storage.writing import held
 
 GROWTH = "x" * 1_000_000
@@ -94,8 +94,8 @@ def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: WriterConnection) -
 
 def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
-    mailboxes.published(knowing, [1], 3000)
-    assert mailboxes.prune(knowing, before_ms=9000) == 1
+    records.published(knowing, [1], 3000)
+    assert outbox.prune(knowing, before_ms=9000) == 1
     assert isinstance(asked.put(knowing, "r1"), Accepted)
     asked.settle(knowing, 1, "r1")
     assert [seq for seq, _, _ in asked.kept(knowing)] == [1, 2, 3, 4]

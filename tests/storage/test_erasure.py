@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
-from storage import erasure, history, mailboxes, snapshots, verification
+from storage import erasure, history, mailboxes, outbox, snapshots, verification
 from storage.erasure import Amount, Scope
 from storage.history import Row
 from storage.mailboxes import Accepted
+from tests.storage import records
 from tests.storage.audited import Archive
 from tests.storage.told import TURNS, Turn, append, channels, replayed, row, state
 
@@ -132,10 +133,10 @@ def test_a_long_history_is_erased_in_steps(archive: Archive) -> None:
 
 def settle(archive: Archive, user: str, request_id: str, text: str, channel: str = "#a") -> int:
     """Do a whole turn with its outcome; return the outbox row's id."""
-    accepted = mailboxes.put(archive.connection, channel, request_id, user, b"x", (), 0)
+    accepted = records.put(archive.connection, channel, request_id, user, b"x", (), 0)
     assert isinstance(accepted, Accepted)
     rows = (Row("message", request_id, user, text), Row("answer", request_id, user, text))
-    settled = mailboxes.settle(
+    settled = records.settle(
         archive.connection, accepted.id, channel, request_id, rows, "response", text.encode(), 0
     )
     assert settled is not None
@@ -146,8 +147,8 @@ def test_a_request_sent_again_is_told_that_it_was_erased(archive: Archive) -> No
     settle(archive, "mallory", "r1", "secret")
     settle(archive, "bob", "r2", "hello")
     erase(archive.connection, Scope(user="mallory"))
-    erased = mailboxes.find_settled(archive.connection, "#a", "r1", ())
-    kept = mailboxes.find_settled(archive.connection, "#a", "r2", ())
+    erased = outbox.find_settled(archive.connection, "#a", "r1", ())
+    kept = outbox.find_settled(archive.connection, "#a", "r2", ())
     assert erased is not None
     assert kept is not None
     assert (erased.kind, erased.body) == ("error", b"erased #a r1")
@@ -182,10 +183,8 @@ def test_snapshots_of_the_channels_are_deleted_and_no_others(archive: Archive) -
 
 def test_waiting_commands_lose_their_text_and_keep_their_place(archive: Archive) -> None:
     for user, request_id in (("ann", "r1"), ("Mallory", "r2"), ("bob", "r3")):
-        mailboxes.put(
-            archive.connection, "#a", request_id, user, b"text of " + user.encode(), (), 5
-        )
-    mailboxes.put(archive.connection, "#a", "r4", "mallory", b"a later text", (), 10)
+        records.put(archive.connection, "#a", request_id, user, b"text of " + user.encode(), (), 5)
+    records.put(archive.connection, "#a", "r4", "mallory", b"a later text", (), 10)
     assert erasure.amount(archive.connection, Scope(user="mallory")) == Amount(0, 0, 2)
     voided = erasure.erase_waiting(archive.connection, Scope(user="mallory", before_ms=10), b"gone")
     assert voided == [("#a", "r2")]

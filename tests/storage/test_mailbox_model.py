@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from storage import mailboxes
-from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+from storage import mailboxes, outbox
+from storage.mailboxes import Accepted, AlreadyWaiting
 from storage.migrations import migrate
-from tests.storage import asked
+from storage.outbox import Settled
+from tests.storage import asked, records
 
 CHANNELS = st.sampled_from(["#a", "#b"])
 REQUESTS = st.sampled_from(["r1", "r2", "r3"])
@@ -118,7 +119,7 @@ class LifeOfCommands(RuleBasedStateMachine):
     def publish(self, data: st.DataObject) -> None:
         if self.outcomes:
             outcome = data.draw(st.sampled_from(list(self.outcomes.values())))
-            mailboxes.published(self.connection, [outcome.id], self.now_ms)
+            records.published(self.connection, [outcome.id], self.now_ms)
             outcome.published = True
 
     @rule(age_ms=st.integers(-1, 5))
@@ -129,7 +130,7 @@ class LifeOfCommands(RuleBasedStateMachine):
             for key, outcome in self.outcomes.items()
             if outcome.published and outcome.at_ms < before_ms
         ]
-        assert mailboxes.prune(self.connection, before_ms) == len(forgotten)
+        assert outbox.prune(self.connection, before_ms) == len(forgotten)
         for key in forgotten:
             del self.outcomes[key]
 
@@ -139,7 +140,7 @@ class LifeOfCommands(RuleBasedStateMachine):
         assert [((row.channel, row.request_id), row.id, row.replies) for row in waiting] == [
             (key, waits.row_id, tuple(waits.replies)) for key, waits in self.waiting.items()
         ]
-        unpublished = mailboxes.unpublished(self.connection)
+        unpublished = outbox.unpublished(self.connection)
         assert [((each.channel, each.request_id), each.body) for each in unpublished] == [
             (key, outcome.body) for key, outcome in self.outcomes.items() if not outcome.published
         ]

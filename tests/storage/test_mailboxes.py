@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import mailboxes
+from storage import mailboxes, outbox
 from storage.history import Row
-from storage.mailboxes import Accepted, AlreadyWaiting, Settled, Waiting
+from storage.mailboxes import Accepted, AlreadyWaiting, Waiting
+from storage.outbox import Settled
 from storage.writer.database import Database
+from tests.storage import records
 from tests.storage.asked import accepted, answered, kept, put, settle, settle_at_once
 
 # accepted
@@ -18,7 +20,7 @@ def test_a_new_command_is_accepted_and_waits(connection: sqlite3.Connection) -> 
     assert mailboxes.waiting(connection) == [
         Waiting(row_id, "#lobby", "r1", "alice", b"#lobby r1", ("reply.1",), 1000)
     ]
-    assert mailboxes.unpublished(connection) == []
+    assert outbox.unpublished(connection) == []
     assert kept(connection) == []
 
 
@@ -37,7 +39,7 @@ def test_all_senders_of_a_request_are_answered(connection: sqlite3.Connection) -
     settled = settle(connection, row_id)
     assert settled is not None
     assert settled.replies == ("a", "b", "c")
-    assert mailboxes.unpublished(connection)[0].replies == ("a", "b", "c")
+    assert outbox.unpublished(connection)[0].replies == ("a", "b", "c")
 
 
 def test_commands_wait_in_the_order_of_arrival(connection: sqlite3.Connection) -> None:
@@ -92,7 +94,7 @@ def test_settling_stores_the_turn_and_ends_the_waiting(connection: sqlite3.Conne
     assert settled == Settled(1, "#lobby", "r1", "response", b"Hi.", ("reply.1",), upto=2)
     assert mailboxes.waiting(connection) == []
     assert kept(connection) == [(1, "message", "Hello"), (2, "answer", "Hi.")]
-    assert [each.body for each in mailboxes.unpublished(connection)] == [b"Hi."]
+    assert [each.body for each in outbox.unpublished(connection)] == [b"Hi."]
 
 
 def test_settled_twice_the_second_result_is_void(connection: sqlite3.Connection) -> None:
@@ -131,13 +133,13 @@ def test_a_settled_command_put_again_gets_the_same_bytes(connection: sqlite3.Con
         settled.id, "#lobby", "r1", "response", b"once and for all", ("late.reply",)
     )
     assert mailboxes.waiting(connection) == []
-    assert len(mailboxes.unpublished(connection)) == 1
+    assert len(outbox.unpublished(connection)) == 1
 
 
 def test_an_error_is_an_outcome_like_any_other(connection: sqlite3.Connection) -> None:
     row = Row("error", "r1", "alice", "No luck.", code="provider_error")
     row_id = accepted(connection)
-    mailboxes.settle(connection, row_id, "#lobby", "r1", (row,), "error", b"No luck.", 2000)
+    records.settle(connection, row_id, "#lobby", "r1", (row,), "error", b"No luck.", 2000)
     again = put(connection)
     assert isinstance(again, Settled)
     assert (again.kind, again.body) == ("error", b"No luck.")
@@ -148,7 +150,7 @@ def test_a_turn_is_stored_with_all_its_facts(connection: sqlite3.Connection) -> 
         *("answer", "r1", "alice", "Hi.", "pirate", "openai", "gpt", "stop", 41, 9, 812, None)
     )
     row_id = accepted(connection)
-    mailboxes.settle(connection, row_id, "#lobby", "r1", (row,), "response", b"{}", 2000)
+    records.settle(connection, row_id, "#lobby", "r1", (row,), "response", b"{}", 2000)
     columns = (
         "ts_ms, kind, request_id, username, content, persona, provider, model, finish_reason,"
         " prompt_tokens, completion_tokens, latency_ms, code"
@@ -178,7 +180,7 @@ def test_a_command_may_be_settled_without_having_waited(connection: sqlite3.Conn
     settled = settle_at_once(connection, replies=("reply.1",))
     assert settled == Settled(1, "#lobby", "r1", "response", b"Stopped.", ("reply.1",), upto=1)
     assert kept(connection) == [(1, "stop", "")]
-    assert mailboxes.find_settled(connection, "#lobby", "r1", ()) is not None
+    assert outbox.find_settled(connection, "#lobby", "r1", ()) is not None
 
 
 def test_settled_at_once_again_it_gets_the_first_bytes(connection: sqlite3.Connection) -> None:
@@ -212,10 +214,10 @@ def test_a_request_that_waits_and_is_settled_at_once_has_one_outcome(
 
 def test_an_outcome_is_unpublished_until_it_is_noted(connection: sqlite3.Connection) -> None:
     settled = [answered(connection, f"r{number}", text=f"t{number}") for number in range(4)]
-    mailboxes.published(connection, [settled[0].id, settled[2].id], 3000)
-    assert [each.body for each in mailboxes.unpublished(connection)] == [b"t1", b"t3"]
-    mailboxes.published(connection, [], 3000)
-    assert len(mailboxes.unpublished(connection)) == 2
+    records.published(connection, [settled[0].id, settled[2].id], 3000)
+    assert [each.body for each in outbox.unpublished(connection)] == [b"t1", b"t3"]
+    records.published(connection, [], 3000)
+    assert len(outbox.unpublished(connection)) == 2
 
 
 def test_unpublished_outcomes_come_oldest_first_over_all_channels(
@@ -224,7 +226,7 @@ def test_unpublished_outcomes_come_oldest_first_over_all_channels(
     asked = [("r1", "#b"), ("r2", "#a"), ("r3", "#b")]
     for request_id, channel in asked:
         answered(connection, request_id, channel)
-    found = mailboxes.unpublished(connection)
+    found = outbox.unpublished(connection)
     assert [(each.request_id, each.channel) for each in found] == asked
 
 
@@ -232,8 +234,8 @@ def test_a_published_outcome_answers_a_request_sent_again(
     connection: sqlite3.Connection,
 ) -> None:
     settled = answered(connection)
-    mailboxes.published(connection, [settled.id], 3000)
-    mailboxes.published(connection, [settled.id, 99], 4000)
+    records.published(connection, [settled.id], 3000)
+    records.published(connection, [settled.id, 99], 4000)
     again = put(connection)
     assert isinstance(again, Settled)
     assert again.body == settled.body
@@ -246,25 +248,25 @@ def test_only_published_and_old_outcomes_are_pruned(connection: sqlite3.Connecti
         "old, unpublished": answered(connection, "old, unpublished", now_ms=1000),
         "young": answered(connection, "young", now_ms=5000),
     }
-    mailboxes.published(connection, [made["old"].id, made["young"].id], 5000)
-    assert mailboxes.prune(connection, before_ms=5000) == 1
-    assert mailboxes.prune(connection, before_ms=5000) == 0
+    records.published(connection, [made["old"].id, made["young"].id], 5000)
+    assert outbox.prune(connection, before_ms=5000) == 1
+    assert outbox.prune(connection, before_ms=5000) == 0
     assert isinstance(put(connection, "old"), Accepted)
     assert isinstance(put(connection, "old, unpublished"), Settled)
     assert isinstance(put(connection, "young"), Settled)
 
 
 def test_pruned_outcomes_stay_in_the_history(connection: sqlite3.Connection) -> None:
-    mailboxes.published(connection, [answered(connection).id], 3000)
+    records.published(connection, [answered(connection).id], 3000)
     before = kept(connection)
-    assert mailboxes.prune(connection, before_ms=9000) == 1
+    assert outbox.prune(connection, before_ms=9000) == 1
     assert kept(connection) == before
 
 
 def test_pruning_goes_in_small_steps(connection: sqlite3.Connection) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(25)]
-    mailboxes.published(connection, ids, 3000)
-    forgotten = [mailboxes.prune(connection, before_ms=9000, limit=10) for _ in range(4)]
+    records.published(connection, ids, 3000)
+    forgotten = [outbox.prune(connection, before_ms=9000, limit=10) for _ in range(4)]
     assert forgotten == [10, 10, 5, 0]
 
 
@@ -273,14 +275,14 @@ def test_an_outcome_that_cannot_be_published_does_not_stop_pruning(
     connection: sqlite3.Connection, stuck: int
 ) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(40)]
-    mailboxes.published(connection, ids[:stuck] + ids[stuck + 1 :], 3000)
-    forgotten = sum(mailboxes.prune(connection, before_ms=9000, limit=5) for _ in range(40))
+    records.published(connection, ids[:stuck] + ids[stuck + 1 :], 3000)
+    forgotten = sum(outbox.prune(connection, before_ms=9000, limit=5) for _ in range(40))
     assert forgotten == 39
-    assert [each.request_id for each in mailboxes.unpublished(connection)] == [f"r{stuck}"]
+    assert [each.request_id for each in outbox.unpublished(connection)] == [f"r{stuck}"]
 
 
 def test_nothing_to_prune_is_no_error(connection: sqlite3.Connection) -> None:
-    assert mailboxes.prune(connection, before_ms=9000) == 0
+    assert outbox.prune(connection, before_ms=9000) == 0
 
 
 # names
@@ -312,7 +314,7 @@ def test_any_name_goes_through_the_whole_life_of_a_command(
     settled = settle(connection, row_id, name, name, text=name)
     assert settled is not None
     assert (settled.channel, settled.replies) == (name, (name,))
-    assert put(connection, name, name, replies=(name,)) == mailboxes.find_settled(
+    assert put(connection, name, name, replies=(name,)) == outbox.find_settled(
         connection, name, name, (name,)
     )
     assert kept(connection, name)[-1] == (2, "answer", name)
@@ -336,16 +338,16 @@ async def test_a_restart_finds_waiting_commands_and_unpublished_outcomes(path: P
     await database.open()
     for request_id in ("r1", "r2", "r3"):
         await database.write(partial(answered, request_id=request_id, text=request_id))
-    await database.write(partial(mailboxes.published, outbox_ids=[1, 3], now_ms=3000))
+    await database.write(partial(records.published, outbox_ids=[1, 3], now_ms=3000))
     for request_id in ("r4", "r5"):
         row_id = await database.write(partial(accepted, request_id=request_id))
     await database.write(partial(mailboxes.take, row_id=row_id))
     waiting = await database.write(mailboxes.waiting)
-    unpublished = await database.write(mailboxes.unpublished)
+    unpublished = await database.write(outbox.unpublished)
     await database.close()
     await database.open()
     assert await database.write(mailboxes.waiting) == waiting
-    assert await database.write(mailboxes.unpublished) == unpublished
+    assert await database.write(outbox.unpublished) == unpublished
     assert [row.request_id for row in waiting] == ["r4", "r5"]
     assert [row.request_id for row in unpublished] == ["r2"]
     assert await database.write(partial(mailboxes.take, row_id=row_id)) == 2

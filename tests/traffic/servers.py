@@ -16,7 +16,7 @@ from typing import Any, Self
 import orjson
 import pytest
 
-from engine.app import App
+from engine.app import App, build_app
 from engine.traffic.embedded.process import (
     LaunchPlan,
     NatsProcess,
@@ -173,7 +173,7 @@ class RawClient:
 async def service(house: House, server: Server, **nats: Any) -> AsyncIterator[App]:
     """Run the engine on a test's own server; yield once it receives messages."""
     house.config["nats"] = {"url": server.url} | nats
-    app = house.app = App(house.settings)
+    app = house.app = build_app(house.settings)
     await app.start()
     try:
         yield app
@@ -185,7 +185,7 @@ async def service(house: House, server: Server, **nats: Any) -> AsyncIterator[Ap
 async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[asyncio.Task[None]]:
     """Start the engine on a test's own server; yield the task that starts it."""
     house.config["nats"] = {"url": server.url} | nats
-    house.app = App(house.settings)
+    house.app = build_app(house.settings)
     task = asyncio.create_task(house.app.start())
     try:
         yield task

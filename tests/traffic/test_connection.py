@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.app import App
+from engine.app import build_app
 from engine.config.loading import parse
 from engine.traffic import connection
 from engine.traffic.connection import NatsConnection, NotConnected
@@ -35,7 +35,7 @@ async def test_the_engine_waits_for_a_server_that_is_down_at_start(
         "user": nats.engine_user,
         "password": nats.engine_password,
     }
-    app = App(house.settings)
+    app = build_app(house.settings)
     starting = asyncio.create_task(app.start())
     async with asyncio.timeout(20):
         while "No connection to NATS" not in caplog.text:
@@ -106,7 +106,7 @@ async def test_a_wrong_login_is_logged_and_retried(
 ) -> None:
     async with nats_of(tmp_path) as nats:
         config = {"nats": {"url": nats.url, "user": "engine", "password": "wrong"}}
-        app = App(parse(config | {"default_provider": "scripted"}, tmp_path))
+        app = build_app(parse(config | {"default_provider": "scripted"}, tmp_path))
         starting = asyncio.create_task(app.start())
         async with asyncio.timeout(20):
             while "No connection to NATS" not in caplog.text:

@@ -93,7 +93,8 @@ async def test_a_server_that_falls_silent_is_given_up_and_found_again(
 
     server = Server(tmp_path, "")
     async with server:
-        connection = NatsConnection(NatsSettings(), server.url, ["in"], on_msg, ping_interval_s=1.0)
+        connection = NatsConnection(NatsSettings(), server.url, ping_interval_s=1.0)
+        connection.add_intake(["in"], on_msg)
         connection.start()
         await connection.start_intake()
         server.signal(signal.SIGSTOP)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.app import App
+from engine.app import build_app
 from engine.config.settings import NatsSettings
 from engine.errors import CannotStart
 from engine.traffic.chat_client import ChatClient
@@ -150,7 +150,7 @@ async def test_a_service_does_not_start_with_an_unusable_ca_file(
         file.write_text("no certificate")
     house.config["nats"] = {"url": "tls://127.0.0.1:9", "tls_ca": str(file)}
     with pytest.raises(CannotStart) as refused:
-        await App(house.settings).start()
+        await build_app(house.settings).start()
     why = "NO_CERTIFICATE_OR_CRL_FOUND" if made else "No such file or directory"
     assert str(refused.value) == (
         f"TLS cannot be set up with {file}: {why}. Correct [nats] tls_ca, tls_cert and tls_key."
@@ -163,7 +163,7 @@ async def test_the_end_of_a_tls_connection_logs_no_warning(
 ) -> None:
     server = tls_server(tmp_path, authority.certificate("server", "IP:127.0.0.1"), first=first)
     settings = NatsSettings(**engine(authority, tls_first=first, password=Secret("open-sesame")))
-    connection = NatsConnection(settings, "", [], lambda msg: None)
+    connection = NatsConnection(settings, "")
     async with server:
         connection.url = server.url
         connection.start()
@@ -222,7 +222,7 @@ class Eavesdropper:
 
 
 async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
-    connection = NatsConnection(settings, url, [], lambda msg: None)
+    connection = NatsConnection(settings, url)
     connection.start()
     await until(lambda: bool(server.received))
     # Longer than one attempt takes, so that all bytes of it have been sent.
@@ -262,9 +262,7 @@ async def test_if_tls_is_not_required_the_eavesdropper_gets_the_login() -> None:
     """Shows that the tests above can find a login."""
     settings = NatsSettings(user="engine", password=Secret("open-sesame"))
     async with Eavesdropper.listening(INFO % b"") as server:
-        connection = NatsConnection(
-            settings, f"nats://127.0.0.1:{server.port}", [], lambda msg: None
-        )
+        connection = NatsConnection(settings, f"nats://127.0.0.1:{server.port}")
         connection.start()
         await until(lambda: any(b"open-sesame" in heard for heard in server.received))
         await connection.close()
@@ -282,7 +280,8 @@ async def test_a_server_that_comes_back_without_tls_gets_no_login(
         tls_ca=str(authority.file),
         tls_first=first,
     )
-    connection = NatsConnection(settings, server.url, ["llm.request"], lambda msg: None)
+    connection = NatsConnection(settings, server.url)
+    connection.add_intake(["llm.request"], lambda msg: None)
     connection.start()
     await connection.start_intake()
     await server.stop()

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from functools import partial
 from pathlib import Path
 
-from engine.app import App, url_file
+from engine.app import App, build_app, url_file
 from engine.config.settings import Settings
 from engine.errors import AlreadyRunning, CannotStart
 from engine.interfaces.terminal import line_input
@@ -118,7 +118,7 @@ async def _running(
 
 
 async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitStack) -> App:
-    app = App(settings, config)
+    app = build_app(settings, config)
     await app.start()
     stack.push_async_callback(app.drain)
     return app

@@ -22,7 +22,8 @@ from typing import Any
 import uvloop
 
 from engine.actors.conversation_cache import ConversationCache
-from storage.mailboxes import Accepted, Settled
+from storage.mailboxes import Accepted
+from storage.outbox import Settled
 from storage.writer.database import Database
 from tests.bench.children import questions, write_line
 from tests.bench.store import grown

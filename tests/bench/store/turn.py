@@ -8,11 +8,12 @@ from functools import partial
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer
 from providers.base import Usage
-from storage import mailboxes
 from storage.history import Row
-from storage.mailboxes import Accepted, AlreadyWaiting, Settled
+from storage.mailboxes import Accepted, AlreadyWaiting
+from storage.outbox import Settled
 from storage.writer.database import Write
 from tests.bench.store.texts import text
+from tests.storage import records
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Turn:
 
     def put(self) -> Write[Accepted | AlreadyWaiting | Settled]:
         return partial(
-            mailboxes.put,
+            records.put,
             channel=self.channel,
             request_id=self.request_id,
             username=self.username,
@@ -40,7 +41,7 @@ class Turn:
     def settle(self, row_id: int) -> Write[Settled | None]:
         now = now_ms()
         return partial(
-            mailboxes.settle,
+            records.settle,
             row_id=row_id,
             channel=self.channel,
             request_id=self.request_id,
@@ -100,4 +101,4 @@ def new_turn(channel: str, username: str, number: int) -> Turn:
 
 def published(settled: list[Settled]) -> Write[None]:
     ids = [each.id for each in settled]
-    return partial(mailboxes.published, outbox_ids=ids, now_ms=now_ms())
+    return partial(records.published, outbox_ids=ids, now_ms=now_ms())

@@ -1,0 +1,110 @@
+"""The ledger of one engine: its own SQLite database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from engine.commands.ledger import Undecided, Void
+from engine.commands.outcomes import Answer, Failure
+from engine.commands.request import Request
+from storage import mailboxes, outbox
+from storage.commands import Accept, Attempt, MarkPublished, Settle, SettleAtOnce
+from storage.errors import StorageUnavailable
+from storage.history import Row
+from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
+from storage.outbox import Settled
+from storage.writer.database import Database
+
+
+class LocalLedger:
+    """A `Ledger` over a database that belongs to this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(
+        self, request: Request, body: bytes, *, accepted_ms: int, attempts: int
+    ) -> asyncio.Future[Acceptance]:
+        return self._database.write_soon(
+            Accept(
+                request.channel_id,
+                request.request_id,
+                request.username,
+                body,
+                request.replies,
+                accepted_ms,
+                attempts,
+            )
+        )
+
+    async def attempt(self, row_id: int) -> int:
+        return await self._database.write(Attempt(row_id))
+
+    async def settle(
+        self,
+        row_id: int,
+        request: Request,
+        rows: Sequence[Row],
+        outcome: Answer | Failure,
+        *,
+        now_ms: int,
+        salts: Sequence[bytes],
+    ) -> Settled | Void:
+        record = Settle(
+            row_id,
+            request.channel_id,
+            request.request_id,
+            rows,
+            outcome.kind,
+            outcome.encode(),
+            now_ms,
+            salts,
+        )
+        try:
+            return await self._database.write(record) or Void()
+        except StorageUnavailable as exc:
+            raise Undecided(str(exc)) from exc
+
+    async def settle_at_once(
+        self,
+        request: Request,
+        rows: Sequence[Row],
+        outcome: Answer | Failure,
+        *,
+        now_ms: int,
+        salts: Sequence[bytes],
+    ) -> Settled:
+        return await self._database.write(
+            SettleAtOnce(
+                request.channel_id,
+                request.request_id,
+                rows,
+                outcome.kind,
+                outcome.encode(),
+                request.replies,
+                now_ms,
+                salts,
+            )
+        )
+
+    async def find(self, request: Request) -> Settled | None:
+        channel, request_id, replies = request.channel_id, request.request_id, request.replies
+        return await self._database.write(
+            lambda connection: outbox.find_settled(connection, channel, request_id, replies)
+        )
+
+    async def join(self, request: Request) -> AlreadyWaiting | Settled | None:
+        channel, request_id, replies = request.channel_id, request.request_id, request.replies
+        return await self._database.write(
+            lambda connection: mailboxes.join(connection, channel, request_id, replies)
+        )
+
+    def published(self, outbox_ids: Sequence[int], *, now_ms: int) -> asyncio.Future[None]:
+        return self._database.write_at_leisure(MarkPublished(outbox_ids, now_ms))
+
+    async def waiting(self) -> list[Waiting]:
+        return await self._database.write(mailboxes.waiting)
+
+    async def unpublished(self) -> list[Settled]:
+        return await self._database.write(outbox.unpublished)

@@ -1,0 +1,85 @@
+"""The durable life of a command, as the actors see it: accepted, attempted, settled, published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.commands.outcomes import Answer, Failure
+from engine.commands.request import Request
+from storage.errors import StorageUnavailable
+from storage.history import Row
+from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
+from storage.outbox import Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """The result of settling a command that no longer waits: another outcome has ended it."""
+
+
+class Undecided(StorageUnavailable):
+    """It is not known whether an outcome was committed; settling again is safe."""
+
+
+class Ledger(Protocol):
+    """Keeps commands and their outcomes; what it returns is durable.
+
+    Times are wall-clock milliseconds, salts are those of the history's rows; both come from the
+    caller, so that a ledger adds nothing of its own. Methods raise StorageUnavailable if nothing
+    was kept.
+    """
+
+    def accept(
+        self, request: Request, body: bytes, *, accepted_ms: int, attempts: int
+    ) -> asyncio.Future[Acceptance]:
+        """Put a command into its channel's mailbox, in the order of the calls, without waiting.
+
+        body: the encoded command. attempts: 1 if its turn starts as soon as it is accepted.
+        """
+
+    async def attempt(self, row_id: int) -> int:
+        """Count one more attempt; return their number, 0 if the command is settled."""
+
+    async def settle(
+        self,
+        row_id: int,
+        request: Request,
+        rows: Sequence[Row],
+        outcome: Answer | Failure,
+        *,
+        now_ms: int,
+        salts: Sequence[bytes],
+    ) -> Settled | Void:
+        """End a command that waits: its rows, its outcome and its place, in one commit.
+
+        Raises Undecided.
+        """
+
+    async def settle_at_once(
+        self,
+        request: Request,
+        rows: Sequence[Row],
+        outcome: Answer | Failure,
+        *,
+        now_ms: int,
+        salts: Sequence[bytes],
+    ) -> Settled:
+        """End a command that never waits; sent again, it gets the first outcome."""
+
+    async def find(self, request: Request) -> Settled | None:
+        """Return the outcome of a request that is settled, addressed to this sender."""
+
+    async def join(self, request: Request) -> AlreadyWaiting | Settled | None:
+        """Send the outcome of a known request to this sender, too; None if it is not known."""
+
+    def published(self, outbox_ids: Sequence[int], *, now_ms: int) -> asyncio.Future[None]:
+        """Note that outcomes were published; not urgent, and safe to lose."""
+
+    async def waiting(self) -> list[Waiting]:
+        """Return the commands that wait, oldest first."""
+
+    async def unpublished(self) -> list[Settled]:
+        """Return the outcomes that may not have been published, oldest first."""
