@@ -1,4 +1,4 @@
-"""Language model providers behind one interface: `LLMProvider`. They know nothing of the engine."""
+"""Providers of language models behind one interface, `LLMProvider`. Independent of the engine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HOMES = {
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for Any
 
     def __getattr__(name: str) -> Any:
-        # Loaded when asked for: a program with one provider needs no HTTP client of another.
+        # Imported on first use, so that one provider does not load the HTTP client of another.
         if name not in __all__:
             raise AttributeError(f"module 'providers' has no attribute {name!r}")
         return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'base')}"), name)

@@ -1,6 +1,6 @@
-"""What every provider is: the seam between the engine and whoever runs the model.
+"""The base class of all providers, `LLMProvider`, and the records of its calls.
 
-A new provider subclasses `LLMProvider`, writes `chat` and `is_available`, and has the rest.
+A new provider subclasses `LLMProvider` and writes `chat` and `is_available`; the rest has defaults.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one call asks for; None leaves it to the provider's configuration."""
+    """The settings of one call. None means: as the provider is configured."""
 
     model: str | None = None
     temperature: float | None = None
@@ -36,7 +36,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counted them."""
+    """The tokens of a call, as the provider counted them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -55,9 +55,17 @@ class Completion(NamedTuple):
     usage: Usage | None = None
 
 
+class CallSettings(NamedTuple):
+    """The values that a call is made with; `max_tokens` None means no limit of ours."""
+
+    model: str
+    temperature: float
+    max_tokens: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Whether a provider could answer now, and a sentence on what to do where it could not."""
+    """Whether a provider could answer a call now; if not, `detail` says why and what to do."""
 
     available: bool
     detail: str = ""
@@ -65,13 +73,13 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderConfig:
-    """What every `[providers.<name>]` may say. Times in seconds.
+    """The settings that every `[providers.<name>]` can have. Times in seconds.
 
     timeout: longest wait between two pieces of an answer.
     first_content_timeout: longest wait for the first piece; None means `timeout`.
-    total_timeout: longest a whole call may take, retries included.
-    max_concurrency: calls at once; further ones wait, first come, first served by channel.
-    context_tokens: the prompt's budget; `model_context_tokens` says it for single models.
+    total_timeout: longest time for a whole call, with its retries.
+    max_concurrency: calls at once; further calls wait, and the waiting channels take turns.
+    context_tokens: tokens of a prompt and its answer; `model_context_tokens` sets them per model.
     """
 
     timeout: Seconds = 60.0
@@ -88,13 +96,14 @@ class ProviderConfig:
 
 
 class LLMProvider(ABC):
-    """One provider of language models.
+    """A provider of language models.
 
-    `config` is the provider's table in the configuration; a wrong one raises `ValidationError`.
-    `name` is the table's name ("vllm"); `label` is how error texts call it ("OpenAI").
-    All calls raise `ProviderError` and nothing else for what the provider does. They keep no state
-    between calls, may run side by side, and stop at once when their task is cancelled.
-    Retries, timeouts, concurrency and fallback are not a provider's business: the chain does them.
+    config: the provider's table in the configuration; ValidationError if it is wrong.
+    name: the table's name ("vllm"). label: the name in error texts ("OpenAI").
+
+    If the provider fails, a call raises `ProviderError` and nothing else. Calls share no state, can
+    run at the same time, and stop at once when their task is cancelled. Retries, timeouts, limits
+    on concurrency and fallback are the work of the chain, not of a provider.
     """
 
     kind: ClassVar[str] = "provider"
@@ -110,22 +119,22 @@ class LLMProvider(ABC):
 
     @abstractmethod
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        """The whole answer to a prompt."""
+        """Return the whole answer to a prompt."""
 
     @abstractmethod
     async def is_available(self) -> bool:
-        """Whether a call made now could be answered. Never raises; answers within seconds."""
+        """Return whether the provider could answer now. Never raises; answers within seconds."""
 
     def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        """The answer in pieces: non-empty texts, then one `Completion` that holds them joined.
+        """Yield the answer in pieces: non-empty texts, then one `Completion` with all the text.
 
-        A stream that ends without its Completion was cut off. Close it (`aclosing`) to stop it.
+        If no Completion comes, the answer is incomplete. To stop early, close it (`aclosing`).
         """
-        return self._whole(messages, options)
+        return self._in_one_piece(messages, options)
 
-    async def _whole(
+    async def _in_one_piece(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
         completion = await self.chat(messages, options)
@@ -134,22 +143,22 @@ class LLMProvider(ABC):
         yield completion
 
     async def complete(self, prompt: str, options: Options) -> Completion:
-        """One raw completion: the prompt alone, without a system prompt or a conversation."""
+        """Return a raw completion: of the prompt alone, without system prompt or conversation."""
         return await self.chat([Message("user", prompt)], options)
 
     async def status(self) -> Status:
-        """`is_available` with a reason. Never raises; answers within seconds."""
+        """Return `is_available` with a reason. Never raises; answers within seconds."""
         return Status(await self.is_available())
 
     async def models(self) -> list[str]:
-        """The names of the models on offer; empty where the provider cannot tell."""
+        """Return the names of the provider's models; an empty list if it cannot list them."""
         return []
 
     async def start(self) -> None:
-        """Called once before the first call. A provider may also start on demand."""
+        """Prepare for calls; called before the first one. A provider can also start on demand."""
 
     async def aclose(self) -> None:
-        """Called once after the last call; frees connections and child processes."""
+        """Free connections and child processes; called after the last call."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -163,18 +172,21 @@ class LLMProvider(ABC):
     ) -> None:
         await self.aclose()
 
-    def settled(self, options: Options) -> tuple[str, float, int | None]:
-        """Model, temperature (0.7 unless somebody said otherwise) and token cap of a call."""
+    def settled(self, options: Options) -> CallSettings:
+        """Return the settings of a call: those of `options`, else of the configuration.
+
+        The temperature is 0.7 if neither sets it.
+        """
         temperature = options.temperature
         if temperature is None:
             temperature = self.config.temperature
-        return (
+        return CallSettings(
             options.model or self.config.default_model,
             0.7 if temperature is None else temperature,
             options.max_tokens or self.config.max_tokens,
         )
 
     def context_tokens(self, model: str | None = None) -> int:
-        """How many tokens a prompt and its answer may hold together."""
+        """Return how many tokens a prompt and its answer may have together."""
         model = model or self.config.default_model
         return self.config.model_context_tokens.get(model, self.config.context_tokens)

@@ -1,4 +1,4 @@
-"""A prompt: the messages that a provider is sent, as the JSON in which it is sent them."""
+"""A prompt whose messages are already encoded as JSON, the form in which providers get them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from providers.base import Message
 
 
 class EncodedPrompt(Sequence[Message]):
-    """Messages that are JSON already; they are read only where somebody looks at them.
+    """A sequence of messages that is stored as JSON and decoded only when it is read.
 
-    `encoded` is an array of `count` objects with `role` and `content`, without white space.
+    encoded: an array of `count` objects with `role` and `content`, without white space.
     """
 
     __slots__ = ("_count", "_messages", "encoded")
@@ -31,14 +31,14 @@ class EncodedPrompt(Sequence[Message]):
 
     @property
     def fragment(self) -> orjson.Fragment:
-        """For a body that orjson writes: it goes in as it is."""
+        """The JSON, for use inside an object that orjson encodes."""
         return orjson.Fragment(self.encoded)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Message]:
-        return iter(self._read())
+        return iter(self._decoded())
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -47,9 +47,9 @@ class EncodedPrompt(Sequence[Message]):
     def __getitem__(self, index: slice) -> list[Message]: ...
 
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        return self._read()[index]
+        return self._decoded()[index]
 
-    def _read(self) -> list[Message]:
+    def _decoded(self) -> list[Message]:
         if self._messages is None:
             self._messages = [Message(**message) for message in orjson.loads(self.encoded)]
         return self._messages

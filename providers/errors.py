@@ -1,19 +1,20 @@
-"""What can go wrong with a provider.
+"""The errors of a provider: their classes, their codes, and whether to try again.
 
-ProviderError                 code                  retry  falls over to the next provider
+ProviderError                 code                  retry  next provider
 ├─ ProviderUnavailable        provider_unavailable  yes    yes   refused, DNS, 5xx
 │  └─ ConnectionLost          provider_unavailable  no     yes   lost after the request was sent
 ├─ ProviderTimeout            provider_timeout      no     yes   no content in time
 ├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ RateLimited                rate_limited          yes    yes   429
-│  └─ QuotaExhausted          rate_limited          no     yes   429 or 402 that no waiting cures
-├─ ModelNotFound              model_not_found       no     yes   (not when the request named it)
-├─ ContextTooLong             context_too_long      no     no    the prompt must be cut
+│  └─ QuotaExhausted          rate_limited          no     yes   429 or 402; waiting does not help
+├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
+├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
 └─ BadAnswer                  provider_error        no     yes   empty, garbled, refused
-   └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` is what came
+   └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` has its start
 
-The codes are those of `llm.error`. A message is one sentence for people; it names the provider and,
-where there is one, the status ("OpenAI API error: 401 Unauthorized"), and never holds a key.
+retry: the same provider is asked again. next provider: the chain asks the next one.
+The codes are those of `llm.error`. A message is one sentence for people. It names the provider and
+the HTTP status, if any ("OpenAI API error: 401 Unauthorized"), and never contains a key.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from typing import ClassVar
 
 
 class ProviderError(Exception):
-    """Base of all failures of a provider. `status` is the HTTP status, where there was one."""
+    """The base of all errors of a provider.
+
+    status: the HTTP status, if there was one.
+    retry_after_s: seconds to wait before another call, if the provider said so.
+    """
 
     code: ClassVar[str] = "provider_error"
     retryable: ClassVar[bool] = False
@@ -39,7 +44,7 @@ class ProviderError(Exception):
 class ProviderUnavailable(ProviderError):
     """The provider cannot be reached or cannot serve.
 
-    `refused` says that the request provably never reached it.
+    refused: whether it is certain that the request did not reach the provider.
     """
 
     code = "provider_unavailable"
@@ -58,14 +63,16 @@ class ProviderUnavailable(ProviderError):
 
 
 class ConnectionLost(ProviderUnavailable):
-    """The connection broke after the request was sent, so the provider may have answered (and
-    charged for) it: sending it again is not ours to decide."""
+    """The connection broke after the request was sent.
+
+    Not retried: the provider may have answered the request, and charged for it.
+    """
 
     retryable = False
 
 
 class ProviderTimeout(ProviderError):
-    """No answer, or no next piece of it, came in time."""
+    """The provider sent no answer, or no next piece of it, in time."""
 
     code = "provider_timeout"
 
@@ -93,11 +100,11 @@ class ContextTooLong(ProviderError):
 
 
 class BadAnswer(ProviderError):
-    """The provider answered, but not with a usable answer."""
+    """The provider's answer is not usable."""
 
 
 class IncompleteAnswer(BadAnswer):
-    """The answer ended before the provider said that it was done. `partial` is what had come."""
+    """The answer ended too early. `partial` is the text that came before."""
 
     falls_over = False
 

@@ -1,4 +1,4 @@
-"""Ollama's own protocol: newline-delimited JSON, models loaded on demand."""
+"""The Ollama provider, over Ollama's own protocol of newline-delimited JSON."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ SHOW_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class OllamaConfig(HttpConfig):
-    """keep_alive: how long a model stays loaded ("10m", seconds as "300", "-1" for ever).
+    """The settings of an Ollama provider.
 
-    first_content_timeout covers the loading of a model, which a shorter one would abort each time.
-    max_tokens always goes out, since without it an answer has no end; context_tokens does too,
-    since the server's own default depends on its graphics memory and it drops what is over it.
+    keep_alive: how long a model stays loaded ("10m", seconds as "300", "-1" for ever).
+    first_content_timeout: long, since it includes loading the model.
+    max_tokens: always sent, since without it an answer may never end.
+    context_tokens: always sent, since the server's default depends on its graphics memory, and the
+        server drops what exceeds it.
     """
 
     base_url: str = "http://localhost:11434"
@@ -43,7 +45,7 @@ class OllamaConfig(HttpConfig):
 
 
 class OllamaProvider(HttpProvider):
-    """Chat over /api/chat, raw completions over /api/generate."""
+    """A provider for Ollama: chat over /api/chat, raw completions over /api/generate."""
 
     kind = "ollama"
     Config = OllamaConfig
@@ -77,16 +79,16 @@ class OllamaProvider(HttpProvider):
                 lines = JsonLines()
                 async for block in reply.blocks():
                     try:
-                        self._take_all(lines.feed(block), draft)
-                    finally:  # what came before an error comes out before it
-                        if piece := draft.news():
+                        self._read_lines(lines.feed(block), draft)
+                    finally:  # the text before an error is yielded before it is raised
+                        if piece := draft.new_text():
                             yield piece
                     if draft.done:
                         break
                 else:
-                    with suppress(JSONDecodeError):  # it was cut within a line
-                        self._take_all(lines.finish(), draft)
-                if rest := draft.rest():
+                    with suppress(JSONDecodeError):  # it was cut off within a line
+                        self._read_lines(lines.finish(), draft)
+                if rest := draft.last_text():
                     yield rest
                 yield draft.completion()
                 await reply.drain()
@@ -94,34 +96,34 @@ class OllamaProvider(HttpProvider):
             raise draft.cut_off(exc) from exc
 
     async def models(self) -> list[str]:
-        said = as_dict(await self.session.get_json(f"{self.base_url}/api/tags"))
-        models = said.get("models")
+        listing = as_dict(await self.session.get_json(f"{self.base_url}/api/tags"))
+        models = listing.get("models")
         names = [as_dict(m).get("name") for m in (models if isinstance(models, list) else [])]
         return [name for name in names if isinstance(name, str)]
 
     async def _probe(self) -> Status:
         await self.session.get_json(f"{self.base_url}/api/version")
         model = self.config.default_model
-        if _tagged(model) in map(_tagged, await self.models()):
+        if _with_tag(model) in map(_with_tag, await self.models()):
             return Status(True)
-        return Status(False, f"model {model} is not there; run: ollama pull {model}")
+        return Status(False, f"model {model} is not installed; run: ollama pull {model}")
 
     async def _whole_answer(
-        self, method: str, asked: Mapping[str, Any], options: Options
+        self, method: str, fields: Mapping[str, Any], options: Options
     ) -> Completion:
-        body = await self._body({**asked, "stream": False}, options)
+        body = await self._body({**fields, "stream": False}, options)
         draft = Draft(self.label, body["model"])
-        self._take(
+        self._read(
             as_dict(await self.session.post_json(f"{self.base_url}/api/{method}", body)), draft
         )
-        draft.rest()
+        draft.last_text()
         return draft.completion()
 
-    async def _body(self, asked: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    async def _body(self, fields: Mapping[str, Any], options: Options) -> dict[str, Any]:
         model, temperature, max_tokens = self.settled(options)
         body: dict[str, Any] = {
             "model": model,
-            **asked,
+            **fields,
             "options": {
                 "temperature": temperature,
                 "num_predict": max_tokens or OllamaConfig.max_tokens,
@@ -130,56 +132,59 @@ class OllamaProvider(HttpProvider):
         }
         if keep_alive := self.config.keep_alive:
             body["keep_alive"] = _duration(keep_alive)
-        if await self._is_thinking(model):
+        if await self._can_think(model):
             body["think"] = False
         return body
 
-    async def _is_thinking(self, model: str) -> bool:
-        """Whether the model thinks unless it is told not to. To tell another one is an error."""
+    async def _can_think(self, model: str) -> bool:
+        """Return whether the model thinks by default. For other models, `think` is an error."""
         if model not in self._thinks:
             try:
                 async with asyncio.timeout(SHOW_S):
-                    shown = await self.session.post_json(
+                    details = await self.session.post_json(
                         f"{self.base_url}/api/show", {"model": model}
                     )
             except (ProviderError, TimeoutError) as exc:
-                logger.debug("cannot tell whether %s thinks: %r", model, exc)
+                logger.debug("cannot find out whether %s thinks: %r", model, exc)
                 return False
-            capabilities = as_dict(shown).get("capabilities")
+            capabilities = as_dict(details).get("capabilities")
             self._thinks[model] = isinstance(capabilities, list) and "thinking" in capabilities
         return self._thinks[model]
 
-    def _take_all(self, lines: Iterable[bytes], draft: Draft) -> None:
+    def _read_lines(self, lines: Iterable[bytes], draft: Draft) -> None:
         for line in lines:
-            self._take(as_dict(parsed(line)), draft)
+            self._read(as_dict(parsed(line)), draft)
             if draft.done:
                 return
 
-    def _take(self, said: dict[str, Any], draft: Draft) -> None:
-        """One object of an answer."""
-        if error := said.get("error"):
+    def _read(self, part: dict[str, Any], draft: Draft) -> None:
+        """Add one object of an answer to the draft."""
+        if error := part.get("error"):
             raise self.session.failure({"error": error})
-        if isinstance(model := said.get("model"), str) and model:
+        if isinstance(model := part.get("model"), str) and model:
             draft.model = model
-        if said.get("done") is True:
+        if part.get("done") is True:
             draft.done = True
-            reason = said.get("done_reason")
+            reason = part.get("done_reason")
             draft.finish_reason = reason if isinstance(reason, str) else None
-            # Counts of zero are left out.
-            draft.usage = usage_of(said.get("prompt_eval_count", 0), said.get("eval_count", 0))
-        text = as_dict(said.get("message")).get("content", said.get("response"))
+            # Ollama leaves out counts of zero.
+            draft.usage = usage_of(part.get("prompt_eval_count", 0), part.get("eval_count", 0))
+        text = as_dict(part.get("message")).get("content", part.get("response"))
         if isinstance(text, str):
             draft.add(text)
 
 
 def _duration(text: str) -> int | str:
-    """Ollama takes "10m", but a bare number only as a number."""
+    """Return the text as Ollama reads it: "10m" as a string, but "300" as a number."""
     try:
         return int(text)
     except ValueError:
         return text
 
 
-def _tagged(model: str) -> str:
-    """A name without a tag means the tag "latest"; a colon before a slash belongs to a host."""
+def _with_tag(model: str) -> str:
+    """Return the model's name with its tag, "latest" by default.
+
+    A colon before a slash belongs to a host.
+    """
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"

@@ -1,4 +1,4 @@
-"""OpenAI, and every server that speaks its chat completions (vLLM, llama.cpp, LM Studio, ...)."""
+"""The provider for OpenAI and servers with its chat completions (vLLM, llama.cpp, LM Studio)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.reasoning import Draft, usage_of
 from providers.http.stream_parser import Events, ServerSentEvent, parsed
 
-Said = TypeVar("Said")
-Send = Callable[[str, Mapping[str, Any]], Awaitable[Said]]
+Sent = TypeVar("Sent")
+Send = Callable[[str, Mapping[str, Any]], Awaitable[Sent]]
 
-# The parameters that some models refuse, and what to send in place of them.
-_INSTEAD = {
+# The parameters that some models refuse, and the ones to send instead; None: leave it out.
+_REPLACEMENTS = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
     "temperature": None,
@@ -38,7 +38,10 @@ _INSTEAD = {
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAIConfig(HttpConfig):
-    """max_tokens_field: how the token cap is called; "auto" finds it out."""
+    """The settings of a provider with OpenAI's protocol.
+
+    max_tokens_field: the parameter that limits the tokens; "auto" finds it out.
+    """
 
     base_url: str = "https://api.openai.com/v1"
     organization: str = ""
@@ -47,13 +50,13 @@ class OpenAIConfig(HttpConfig):
 
 
 class OpenAIProvider(HttpProvider):
-    """Chat completions over HTTP. Remembers for each model which parameters it refuses."""
+    """A provider with OpenAI's protocol. It remembers which parameters each model refuses."""
 
     kind = "openai"
     Config = OpenAIConfig
     config: OpenAIConfig
 
-    # A server of one's own may go without a key; on this host a call without one is pointless.
+    # Other servers may work without a key; a call to this host without a key cannot succeed.
     key_host: ClassVar[str] = "api.openai.com"
     key_variable: ClassVar[str] = "OPENAI_API_KEY"
 
@@ -64,13 +67,13 @@ class OpenAIProvider(HttpProvider):
 
     @property
     def label(self) -> str:
-        return "OpenAI" if self.name == "openai" or self._is_at_home else self.name
+        return "OpenAI" if self.name == "openai" or self._is_key_host else self.name
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         draft = self._draft(options)
-        said = await self._asked(self.session.post_json, messages, options, stream=False)
-        self._take_whole(said, draft)
-        draft.rest()
+        answer = await self._request(self.session.post_json, messages, options, stream=False)
+        self._read_whole(answer, draft)
+        draft.last_text()
         return draft.completion()
 
     async def stream(
@@ -79,23 +82,23 @@ class OpenAIProvider(HttpProvider):
         draft = self._draft(options)
         send = self.session.post_stream
         try:
-            with await self._asked(send, messages, options, stream=True) as reply:
-                if reply.is_json:  # an error, or a server that knows no token streams
-                    self._take_whole(await reply.json(), draft)
+            with await self._request(send, messages, options, stream=True) as reply:
+                if reply.is_json:  # an error, or a server without token streams
+                    self._read_whole(await reply.json(), draft)
                 else:
                     events = Events()
                     async for block in reply.blocks():
                         try:
-                            self._take_all(events.feed(block), draft)
-                        finally:  # what came before an error comes out before it
-                            if piece := draft.news():
+                            self._read_events(events.feed(block), draft)
+                        finally:  # the text before an error is yielded before it is raised
+                            if piece := draft.new_text():
                                 yield piece
                         if draft.done:
                             break
                     else:
-                        with suppress(JSONDecodeError):  # it was cut within an event
-                            self._take_all(events.finish(), draft)
-                if rest := draft.rest():
+                        with suppress(JSONDecodeError):  # it was cut off within an event
+                            self._read_events(events.finish(), draft)
+                if rest := draft.last_text():
                     yield rest
                 yield draft.completion()
                 await reply.drain()
@@ -105,22 +108,22 @@ class OpenAIProvider(HttpProvider):
     async def models(self) -> list[str]:
         self._check_key()
         try:
-            said = as_dict(await self.session.get_json(f"{self.base_url}/models"))
-        except ModelNotFound:  # a 404: the server keeps no list
+            listing = as_dict(await self.session.get_json(f"{self.base_url}/models"))
+        except ModelNotFound:  # a 404: the server has no list
             return []
-        names = [as_dict(model).get("id") for model in _list(said.get("data"))]
+        names = [as_dict(model).get("id") for model in _list(listing.get("data"))]
         return [name for name in names if isinstance(name, str)]
 
     async def _probe(self) -> Status:
         try:
-            await self._touch()
+            await self._check_access()
         except AuthenticationFailed as exc:
             hint = f"; check providers.{self.name}.api_key" if exc.status else ""
             return Status(False, f"{exc}{hint}")
         return Status(True)
 
-    async def _touch(self) -> None:
-        """A call that costs nothing and proves that server and key work."""
+    async def _check_access(self) -> None:
+        """Make a free call that succeeds only if the server and the key work."""
         await self.models()
 
     def extra_headers(self) -> dict[str, str]:
@@ -128,12 +131,12 @@ class OpenAIProvider(HttpProvider):
         return {"OpenAI-Organization": organization} if organization else {}
 
     @cached_property
-    def _is_at_home(self) -> bool:
+    def _is_key_host(self) -> bool:
         return urlsplit(self.config.base_url.strip()).hostname == self.key_host
 
     def _check_key(self) -> None:
-        if self._is_at_home and not self.config.api_key.strip():
-            # The settings give the variable's value to no other address than the default one.
+        if self._is_key_host and not self.config.api_key.strip():
+            # The settings use the variable only for the default address.
             default = self.base_url == self.Config().base_url
             hint = f" (or {self.key_variable} in the service's environment)" if default else ""
             raise AuthenticationFailed(
@@ -143,17 +146,17 @@ class OpenAIProvider(HttpProvider):
     def _draft(self, options: Options) -> Draft:
         return Draft(self.label, options.model or self.config.default_model)
 
-    async def _asked(
-        self, send: Send[Said], messages: Sequence[Message], options: Options, *, stream: bool
-    ) -> Said:
-        """What `send` gets; a request is repeated once for each parameter that is refused."""
+    async def _request(
+        self, send: Send[Sent], messages: Sequence[Message], options: Options, *, stream: bool
+    ) -> Sent:
+        """Return what `send` returns; repeat the request once for each refused parameter."""
         self._check_key()
         model = options.model or self.config.default_model
         refused = self._refused.get(model, frozenset())
         while True:
             body = self._body(messages, options, refused, stream=stream)
             try:
-                said = await send(self._chat_url, body)
+                reply = await send(self._chat_url, body)
             except BadAnswer as exc:
                 parameter = self._refused_parameter(exc, body, refused)
                 if parameter is None:
@@ -162,7 +165,7 @@ class OpenAIProvider(HttpProvider):
             else:
                 if refused:
                     self._refused[model] = refused
-                return said
+                return reply
 
     def _body(
         self,
@@ -189,71 +192,71 @@ class OpenAIProvider(HttpProvider):
     def _cap_field(self, refused: frozenset[str]) -> str:
         if self.config.max_tokens_field != "auto":
             return self.config.max_tokens_field
-        first = "max_completion_tokens" if self._is_at_home else "max_tokens"
-        return _INSTEAD[first] or first if first in refused else first
+        first = "max_completion_tokens" if self._is_key_host else "max_tokens"
+        return _REPLACEMENTS[first] or first if first in refused else first
 
     def _refused_parameter(
         self, exc: BadAnswer, body: Mapping[str, Any], refused: frozenset[str]
     ) -> str | None:
-        """The parameter of `body` that the error names, if another request can do without it."""
+        """Return the parameter of `body` that the error names, if a request can do without it."""
         if exc.status not in (400, 422):
             return None
-        for parameter, instead in _INSTEAD.items():
-            fixed = instead is not None and self.config.max_tokens_field != "auto"
-            if parameter not in body or fixed or instead in refused:
+        for parameter, replacement in _REPLACEMENTS.items():
+            fixed = replacement is not None and self.config.max_tokens_field != "auto"
+            if parameter not in body or fixed or replacement in refused:
                 continue
             if re.search(rf"\b{parameter}\b", str(exc)):
                 return parameter
         return None
 
-    def _take_whole(self, said: object, draft: Draft) -> None:
-        """A body that came in one piece is whole, also where its finish reason is missing."""
+    def _read_whole(self, answer: object, draft: Draft) -> None:
+        """Add a whole answer to the draft. It is complete even without a finish reason."""
         draft.done = True
-        self._take(said, draft)
+        self._read(answer, draft)
 
-    def _take_all(self, events: Sequence[bytes | ServerSentEvent], draft: Draft) -> None:
+    def _read_events(self, events: Sequence[bytes | ServerSentEvent], draft: Draft) -> None:
         for event in events:
             if draft.done:
                 return
             if isinstance(event, ServerSentEvent):
-                self._take(_of_its_kind(event), draft)
+                self._read(_object_of(event), draft)
             elif event.strip() == b"[DONE]":
                 draft.done = True
             else:
-                self._take(parsed(event), draft)
+                self._read(parsed(event), draft)
 
-    def _take(self, said: object, draft: Draft) -> None:
-        """A chunk, or a whole answer."""
-        if not isinstance(said, dict):
+    def _read(self, answer: object, draft: Draft) -> None:
+        """Add a chunk, or a whole answer, to the draft."""
+        if not isinstance(answer, dict):
             return
-        choices = said.get("choices")
+        choices = answer.get("choices")
         choice = as_dict(choices[0]) if choices and isinstance(choices, list) else {}
-        if error := said.get("error") or choice.get("error"):
+        if error := answer.get("error") or choice.get("error"):
             raise self.session.failure({"error": error})
         if reason := choice.get("finish_reason"):
-            self._take_reason(reason, draft)
-        if (model := said.get("model")) and isinstance(model, str):
+            self._read_reason(reason, draft)
+        if (model := answer.get("model")) and isinstance(model, str):
             draft.model = model
-        if (usage := said.get("usage")) and isinstance(usage, dict):
+        if (usage := answer.get("usage")) and isinstance(usage, dict):
             draft.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
         part = choice.get("delta") or choice.get("message")
         if isinstance(part, dict) and (content := part.get("content")):
             draft.add(content if isinstance(content, str) else _text(content))
 
-    def _take_reason(self, reason: object, draft: Draft) -> None:
+    def _read_reason(self, reason: object, draft: Draft) -> None:
         if reason == "error":
-            raise BadAnswer(f"{self.label} met an error while it answered")
+            raise BadAnswer(f"{self.label} reported an error in the middle of its answer")
         if isinstance(reason, str):
             draft.finish_reason = reason
 
 
-def _of_its_kind(event: ServerSentEvent) -> dict[str, Any]:
-    said = as_dict(parsed(event.data))
-    return {"error": said} if event.kind == "error" and "error" not in said else said
+def _object_of(event: ServerSentEvent) -> dict[str, Any]:
+    data = as_dict(parsed(event.data))
+    return {"error": data} if event.kind == "error" and "error" not in data else data
 
 
 def _text(content: object) -> str:
-    """The text of a content that is a list of parts, of which some are text."""
+    """Return the text in a content that is a list of parts of several types."""
     parts = [as_dict(part) for part in _list(content)]
     texts = [
         part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")

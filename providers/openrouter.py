@@ -1,4 +1,4 @@
-"""OpenRouter: many companies' models behind one key, spoken to as OpenAI is."""
+"""The OpenRouter provider: models of many companies behind one key, over OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from providers.openai import OpenAIConfig, OpenAIProvider
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRouterConfig(OpenAIConfig):
-    """site_url, site_name: how OpenRouter lists the requests' origin on its pages."""
+    """The settings of an OpenRouter provider.
+
+    site_url, site_name: the origin of the requests, as OpenRouter shows it on its pages.
+    """
 
     base_url: str = "https://openrouter.ai/api/v1"
     default_model: str = "anthropic/claude-3-sonnet"
@@ -18,7 +21,7 @@ class OpenRouterConfig(OpenAIConfig):
 
 
 class OpenRouterProvider(OpenAIProvider):
-    """Errors of the companies behind it come as status 200 with an `error` in the body."""
+    """A provider for OpenRouter. Errors of the companies behind it come with status 200."""
 
     kind = "openrouter"
     Config = OpenRouterConfig
@@ -35,11 +38,11 @@ class OpenRouterProvider(OpenAIProvider):
         headers = {
             "HTTP-Referer": self.header_value("site_url", self.config.site_url),
             "X-OpenRouter-Title": name,
-            "X-Title": name,  # what the title was called before
+            "X-Title": name,  # the header's former name
         }
         return {**super().extra_headers(), **{k: v for k, v in headers.items() if v}}
 
-    async def _touch(self) -> None:
-        # Its list of models is public, so it would prove nothing about the key.
+    async def _check_access(self) -> None:
+        # The list of models is public, so it would prove nothing about the key.
         self._check_key()
         await self.session.get_json(f"{self.base_url}/key")

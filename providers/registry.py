@@ -1,8 +1,8 @@
-"""Which class answers for a `[providers.<name>]`.
+"""Finds the class of a provider by its kind and builds the provider from its settings.
 
-Looked up in this order: `KINDS`; the entry points of the group `rosey_llm.providers`; and a kind
-that is written "package.module:Class" is that class, so that a new provider is one file and one
-line of configuration. The file may stand beside the configuration.
+A kind is one of `KINDS`, an entry point of the group `rosey_llm.providers`, or a class written as
+"package.module:Class". So a new provider is one file and one line of configuration. The file can
+be in the folder of the configuration.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ KINDS = {
 
 
 def find(kind: str, folder: Path | None = None) -> type[LLMProvider]:
-    """The provider's class; RecordError where there is none or it cannot be imported.
+    """Return the provider's class; ValidationError if there is none or it cannot be imported.
 
-    What is not installed is looked for in `folder`, from then on for the whole process.
+    A module that is not installed is searched for in `folder`, which stays on `sys.path`.
     """
     if ":" in kind:
         return _load(kind, folder)
@@ -42,19 +42,19 @@ def find(kind: str, folder: Path | None = None) -> type[LLMProvider]:
     if kind in plugins:
         return _load(plugins[kind])
     names = known()
-    hint = suggestion(kind, names) or f'; known are {", ".join(names)} and "package.module:Class"'
+    hint = suggestion(kind, names) or f'; use {", ".join(names)} or "package.module:Class"'
     raise ValidationError("", f"unknown kind {shown(kind)}{hint}")
 
 
 def known() -> list[str]:
-    """The kinds that have a name: ours, and those that packages bring."""
+    """Return the names of all kinds: our own, and those of installed packages."""
     return sorted({*KINDS, *_plugins()})
 
 
 def build(name: str, table: Mapping[str, Any], folder: Path | None = None) -> LLMProvider:
-    """The provider that a `[providers.<name>]` describes; its kind is its name unless it says one.
+    """Return the provider that `[providers.<name>]` describes; its kind is `name` by default.
 
-    `folder` as for `find`. RecordError names the setting that is wrong, for example
+    `folder` is as for `find`. A ValidationError names the wrong setting, for example
     `providers.<name>.kind`.
     """
     path = f"providers.{name}.kind"
@@ -76,13 +76,13 @@ def _plugins() -> dict[str, str]:
 def _load(address: str, folder: Path | None = None) -> type[LLMProvider]:
     module_name, _, class_name = address.partition(":")
     try:
-        module = _imported(module_name, folder)
+        module = _import(module_name, folder)
     except ModuleNotFoundError as exc:
-        problem = _not_found(exc, module_name, folder)
+        problem = _explain_missing(exc, module_name, folder)
         raise ValidationError("", f"cannot import {shown(address)}: {problem}") from exc
     except (ImportError, SyntaxError, ValueError) as exc:
         raise ValidationError("", f"cannot import {shown(address)}: {exc}") from exc
-    except (Exception, SystemExit) as exc:  # an edge: a stranger's module may raise anything
+    except (Exception, SystemExit) as exc:  # another author's module may raise anything
         problem = f"{type(exc).__name__}: {exc}"
         raise ValidationError("", f"cannot import {shown(address)}: {problem}") from exc
     cls = getattr(module, class_name, None)
@@ -92,23 +92,23 @@ def _load(address: str, folder: Path | None = None) -> type[LLMProvider]:
         raise ValidationError("", f"{shown(address)} is not an LLMProvider")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise ValidationError("", f"{shown(address)} lacks {missing}")
+        raise ValidationError("", f"{shown(address)} does not define {missing}")
     return cls
 
 
-def _imported(name: str, folder: Path | None) -> ModuleType:
+def _import(name: str, folder: Path | None) -> ModuleType:
     if folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))  # as the last: no file there hides a module of anybody's
-    importlib.invalidate_caches()  # the file may have been written for the reload that goes on
+        sys.path.append(str(folder))  # last, so that a file there hides no installed module
+    importlib.invalidate_caches()  # the file may be new: written just before this reload
     return importlib.import_module(name)
 
 
-def _not_found(exc: ModuleNotFoundError, name: str, folder: Path | None) -> str:
+def _explain_missing(exc: ModuleNotFoundError, name: str, folder: Path | None) -> str:
     if not f"{name}.".startswith(f"{exc.name}."):
-        return str(exc)  # it is there, and misses another
+        return str(exc)  # the module exists, but imports one that does not
     if folder is None:
         return f"no module {shown(exc.name)} is installed"
     return (
-        f"no module {shown(exc.name)} is installed or stands in {folder}; "
+        f"no module {shown(exc.name)} is installed or in {folder}; "
         f"put {name.replace('.', '/')}.py there"
     )

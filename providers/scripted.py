@@ -1,4 +1,4 @@
-"""A provider that answers by script: for tests, demos and bots without a model. No network."""
+"""A provider that answers from a script, without a model or a network, for tests and demos."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ FAILURES: dict[str, type[errors.ProviderError]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedConfig(ProviderConfig):
-    """Times in seconds.
+    """The settings of a scripted provider. Times in seconds.
 
-    reply: the answer; `{message}` stands for the newest user message.
+    reply: the answer; `{message}` is replaced by the newest user message.
     chunk_words: words in a streamed piece.
-    delay: the wait before the first piece; chunk_delay: the wait before each later one.
-    fail: an error code; every call then fails with it.
+    delay: the wait before the first piece. chunk_delay: the wait before each later piece.
+    fail: an error code; if set, every call fails with it.
     """
 
     default_model: str = "scripted"
@@ -68,7 +68,7 @@ class ScriptedConfig(ProviderConfig):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as the provider saw it."""
+    """A call, as the provider received it."""
 
     messages: tuple[Message, ...]
     options: Options
@@ -76,9 +76,9 @@ class Call:
 
 
 class ScriptedProvider(LLMProvider):
-    """Answers at once with `reply`, or with the pieces that `script` writes.
+    """A provider that answers with `reply`, or with the pieces that `script` yields.
 
-    A script may raise any ProviderError and wait on events. A word counts as a token.
+    A script may raise any ProviderError and wait for events. Each word counts as a token.
     `calls` holds the newest 10,000 calls.
     """
 
@@ -95,7 +95,7 @@ class ScriptedProvider(LLMProvider):
     ) -> None:
         super().__init__(config, name=name)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
-        self._script = script or self._reply
+        self._script = script or self._reply_pieces
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         return await self._answer("chat", messages, options)
@@ -106,41 +106,41 @@ class ScriptedProvider(LLMProvider):
     def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        self._note("stream", messages, options)
-        return self._written(messages, options)
+        self._record("stream", messages, options)
+        return self._run(messages, options)
 
     async def is_available(self) -> bool:
         return not self.config.fail
 
     async def status(self) -> Status:
-        return Status(not self.config.fail, self._excuse() if self.config.fail else "")
+        return Status(not self.config.fail, self._failure_text() if self.config.fail else "")
 
     async def models(self) -> list[str]:
         return [self.config.default_model]
 
-    def _note(self, action: Action, messages: Sequence[Message], options: Options) -> None:
+    def _record(self, action: Action, messages: Sequence[Message], options: Options) -> None:
         self.calls.append(Call(tuple(messages), options, action))
 
-    def _excuse(self) -> str:
-        return f"{self.label} fails as told ({self.config.fail})"
+    def _failure_text(self) -> str:
+        return f"{self.label} fails as configured ({self.config.fail})"
 
     async def _answer(
         self, action: Action, messages: Sequence[Message], options: Options
     ) -> Completion:
-        self._note(action, messages, options)
+        self._record(action, messages, options)
         completion: str | Completion = ""
-        async for item in self._written(messages, options):
+        async for item in self._run(messages, options):
             completion = item
-        assert isinstance(completion, Completion)  # noqa: S101 -- `_written` always ends with it
+        assert isinstance(completion, Completion)  # noqa: S101 -- `_run` always ends with it
         return completion
 
-    async def _written(
+    async def _run(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
         if self.config.fail:
-            raise FAILURES[self.config.fail](self._excuse())
+            raise FAILURES[self.config.fail](self._failure_text())
         model, _, most = self.settled(options)
-        said: list[str] = []
+        texts: list[str] = []
         words = 0
         finish_reason = "stop"
         async with aclosing(_closable(self._script(messages, options))) as pieces:
@@ -148,17 +148,19 @@ class ScriptedProvider(LLMProvider):
                 kept, count = _cut(piece, None if most is None else most - words)
                 words += count
                 if kept:
-                    said.append(kept)
+                    texts.append(kept)
                     yield kept
                 if kept != piece:
                     finish_reason = "length"
                     break
         usage = Usage(sum(len(message.content.split()) for message in messages), words)
-        yield Completion("".join(said), model, finish_reason, usage)
+        yield Completion("".join(texts), model, finish_reason, usage)
 
-    async def _reply(self, messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
-        asked = [message.content for message in messages if message.role == "user"]
-        text = self.config.reply.replace("{message}", asked[-1] if asked else "")
+    async def _reply_pieces(
+        self, messages: Sequence[Message], options: Options
+    ) -> AsyncIterator[str]:
+        questions = [message.content for message in messages if message.role == "user"]
+        text = self.config.reply.replace("{message}", questions[-1] if questions else "")
         words = re.findall(r"\s*\S+\s*", text)
         wait_s = self.config.delay
         for start in range(0, len(words), self.config.chunk_words):
@@ -169,7 +171,7 @@ class ScriptedProvider(LLMProvider):
 
 
 def _cut(piece: str, most: int | None) -> tuple[str, int]:
-    """The piece up to its `most`th word, and how many words that is."""
+    """Return the piece, cut after `most` words, and its number of words."""
     words = list(re.finditer(r"\S+", piece))
     if most is None or len(words) <= most:
         return piece, len(words)
@@ -181,6 +183,6 @@ async def _closable(pieces: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         async for piece in pieces:
             yield piece
     finally:
-        # A generator that is left half-way would run its clean-up only when it is collected.
+        # Otherwise an unfinished generator would clean up only when it is garbage-collected.
         if hasattr(pieces, "aclose"):
             await pieces.aclose()

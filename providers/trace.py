@@ -1,6 +1,6 @@
-"""W3C trace context: which trace of somebody else's a call belongs to.
+"""W3C trace context: reads it from a message's headers and holds it for the current task.
 
-`current` holds it for the work that is going on; each HTTP request to a provider carries it.
+Each HTTP request to a provider carries the context of `current`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRACESTATE = re.compile(rf"{_MEMBER}(?:[ \t]*,[ \t]*{_MEMBER}){{0,31}}")
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """The two headers; `tracestate` is "" where there is none."""
+    """The two headers of a trace context; `tracestate` is "" if there is none."""
 
     traceparent: str
     tracestate: str = ""
@@ -46,9 +46,10 @@ class TraceContext:
 
 
 def read(headers: Mapping[str, str]) -> TraceContext | None:
-    """The context in a message's headers, whose names may be in any case; None for garbage.
+    """Return the context in a message's headers; None if there is none, or an invalid one.
 
-    What a later version than ours says more is left out, as its rules ask.
+    Header names can be in any case. From a later version than 00, only the fields of version 00
+    are used, as the specification asks.
     """
     named = {name.lower(): value for name, value in headers.items()}
     found = _TRACEPARENT.fullmatch(named.get("traceparent", "").strip(" \t"))

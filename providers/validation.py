@@ -1,6 +1,6 @@
-"""A mapping becomes a frozen record, or an error that names the path and the expectation.
+"""Turns a mapping into a record of a class, or raises an error that says where it is wrong.
 
-cattrs coerces by default ("false" becomes True, 3 becomes "3"); every value here is taken strictly.
+cattrs converts types by default ("false" becomes True, 3 becomes "3"); here no value is converted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ MakeHook = Callable[[Any, Converter], Hook]
 
 
 class ValidationError(ValueError):
-    """`path` is dotted ("providers.openai.timeout"); `problem` says what was expected."""
+    """A value is missing, unknown or wrong.
+
+    path: where, with dots ("providers.openai.timeout"). problem: what was expected.
+    """
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}" if path else problem)
@@ -38,7 +41,7 @@ class ValidationError(ValueError):
 
 
 class Secret(str):
-    """A string that no log, repr or traceback shows; the value is the string itself."""
+    """A string whose repr hides its value, so that logs and tracebacks do not show it."""
 
     __slots__ = ()
 
@@ -48,7 +51,7 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers that make sense, for use in `Annotated`."""
+    """The bounds of a number, for use in `Annotated`: `least` and `most` are allowed values."""
 
     least: float | None = None
     most: float | None = None
@@ -77,12 +80,11 @@ Temperature = Annotated[float, Range(least=0, most=2)]
 
 
 def read(value: object, cls: type[T], path: str = "") -> T:
-    """Structure `value` as the record class `cls`; RecordError tells the first thing wrong."""
+    """Return `value` as a record of class `cls`; ValidationError names the first problem."""
     try:
         return _converter.structure(value, cls)
     except BaseValidationError as exc:
-        where, problem = next(_problems(exc, path))
-        raise ValidationError(where, problem) from None
+        raise ValidationError(*next(_problems(exc, path))) from None
     except ValidationError as exc:
         raise ValidationError(_join(path, exc.path), exc.problem) from None
     except _Unexpected as exc:
@@ -90,10 +92,13 @@ def read(value: object, cls: type[T], path: str = "") -> T:
 
 
 def read_known(value: Mapping[str, Any], cls: type[T]) -> T:
-    """`read` for what others send: keys that the class does not know are passed over."""
+    """Return `value` as a record of class `cls`; ignore keys that the class does not have.
+
+    For messages of other programs: faster than `read`, which is used only to explain an error.
+    """
     try:
-        return _brief_converter.structure(value, cls)
-    except (KeyError, TypeError, ValueError):  # the other converter tells what is wrong, and where
+        return _fast_converter.structure(value, cls)
+    except (KeyError, TypeError, ValueError):
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         return read({key: value[key] for key in known & value.keys()}, cls)
 
@@ -104,7 +109,7 @@ class _Unexpected(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value as a person would write it, cut to a length that fits a line."""
+    """Return a value as a person would write it, in at most 60 characters."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -118,14 +123,14 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    """'; did you mean "timeout"?', or nothing where no known name is near."""
+    """Return '; did you mean "timeout"?', or "" if no known name is similar."""
     near = difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _problems(exc: BaseException, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(exc, BaseValidationError):
-        # What is written wrong before what is not written: it may be the same.
+        # Unknown keys first: a misspelt key is unknown, and its right name is missing.
         unknown = (each for each in exc.exceptions if isinstance(each, ForbiddenExtraKeysError))
         others = (each for each in exc.exceptions if not isinstance(each, ForbiddenExtraKeysError))
         for inner in (*unknown, *others):
@@ -155,7 +160,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}".strip(".")
 
 
-def _strictly(expected: str, *types: type) -> Hook:
+def _exactly(expected: str, *types: type) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if type(value) not in types:
             raise _Unexpected(expected, value)
@@ -202,26 +207,26 @@ def _is_optional(annotation: Any) -> bool:
 
 
 def _optional(annotation: Any, converter: Converter) -> Hook:
-    # cattrs has one of its own, which finds out each time what is optional.
+    # The hook of cattrs examines the annotation again for each value.
     inner = get_args(annotation)[0]
     structure = converter.get_structure_hook(inner)
     return lambda value, _: None if value is None else structure(value, inner)
 
 
-def _known(cls: Any, converter: Converter) -> Hook:
+def _lenient_record(cls: Any, converter: Converter) -> Hook:
     _resolve(cls)
     return make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False)
 
 
 def _resolve(cls: Any) -> dict[str, Any]:
-    # cattrs resolves postponed annotations without their `Annotated` part, which holds our ranges.
+    # cattrs drops `Annotated`, which holds our ranges, when it resolves postponed annotations.
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):
         field.type = hints[field.name]
     return hints
 
 
-def _record(cls: Any, converter: Converter) -> Hook:
+def _strict_record(cls: Any, converter: Converter) -> Hook:
     hints = _resolve(cls)
     structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
     containers = {name: kind for name, hint in hints.items() if (kind := _container(hint))}
@@ -242,7 +247,7 @@ def _is(form: Any) -> Callable[[Any], bool]:
 
 
 def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
-    # cattrs would take "abc" for a list of letters.
+    # cattrs would accept "abc" as a list of letters.
     match get_origin(hint):
         case builtins.tuple:
             return (list, tuple), "a list"
@@ -254,16 +259,16 @@ def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
 def _new_converter(make_record: MakeHook, *, detailed: bool) -> Converter:
     converter = Converter(detailed_validation=detailed)
     converter.register_structure_hook_factory(is_dataclass, lambda cls: make_record(cls, converter))
-    converter.register_structure_hook(str, _strictly("a string", str))
-    converter.register_structure_hook(int, _strictly("a whole number", int))
-    converter.register_structure_hook(bool, _strictly("true or false", bool))
+    converter.register_structure_hook(str, _exactly("a string", str))
+    converter.register_structure_hook(int, _exactly("a whole number", int))
+    converter.register_structure_hook(bool, _exactly("true or false", bool))
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(Secret, _secret)
     converter.register_structure_hook_factory(_is(Literal), _choice)
-    converter.register_structure_hook_factory(_is_optional, lambda it: _optional(it, converter))
+    converter.register_structure_hook_factory(_is_optional, lambda hint: _optional(hint, converter))
     converter.register_structure_hook_func(_is(Annotated), _ranged)
     return converter
 
 
-_converter = _new_converter(_record, detailed=True)
-_brief_converter = _new_converter(_known, detailed=False)
+_converter = _new_converter(_strict_record, detailed=True)
+_fast_converter = _new_converter(_lenient_record, detailed=False)

@@ -1,1 +1,1 @@
-"""Providers in their order of preference, with retries, circuit breakers and fair shares."""
+"""The chain of providers: fallback, retries, circuit breakers, time limits and fair shares."""

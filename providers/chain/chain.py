@@ -1,4 +1,4 @@
-"""The providers in their order: the first answers, and where it cannot, the next one does."""
+"""The chain of providers: the first one answers; if it cannot, the next one does."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ log = logging.getLogger("rosey_llm.providers")
 
 
 class Answered(NamedTuple):
-    """A completion, and what it took.
+    """A completion, with the provider that gave it and what the answer cost.
 
-    provider: the name of the one that answered; attempts: calls made, over all providers;
-    waited_s: seconds spent waiting for a free slot; temperature and max_tokens: what the provider
-    was asked for.
+    provider: the provider's name.
+    attempts: calls made, to all providers.
+    waited_s: seconds spent waiting for a free slot.
+    temperature, max_tokens: the settings that were sent to the provider.
     """
 
     completion: Completion
@@ -40,14 +41,15 @@ class Answered(NamedTuple):
 
 
 class ProviderChain:
-    """What the engine calls. Every call raises ProviderError and nothing else.
+    """A chain of providers, through which the engine makes all its calls.
 
-    The first provider answers with the model that was asked for; a later one with its own default.
-    Another provider takes over only before the first piece of an answer was given out, and only
-    where it could do better. `channel` is who waits for a slot, for fairness among channels.
+    Every call raises ProviderError and nothing else. The first provider uses the requested model;
+    later ones use their own default. The next provider is asked only before the first piece of an
+    answer was yielded, and only if the error allows it. `channel` is the channel of the call: the
+    channels that wait for a slot take turns.
 
-    A running service changes its providers by a `successor`; whoever may still call this chain then
-    `hold`s it.
+    To change the providers of a running service, make a `successor` and `retire` this chain.
+    Callers that may still call it `hold` it.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class ProviderChain:
         *,
         circuit: Callable[[], CircuitBreaker] = CircuitBreaker,
         retry: Retry | None = None,
-        before: ProviderChain | None = None,
+        predecessor: ProviderChain | None = None,
     ) -> None:
         if not providers:
             raise ValueError("a chain needs a provider")
@@ -64,17 +66,18 @@ class ProviderChain:
             raise ValueError("the providers of a chain need different names")
         self._breaker = circuit
         self._retry = retry = retry or Retry()
-        self._counters: CountersByProvider = before._counters if before else CountersByProvider()
+        old = predecessor
+        self._counters: CountersByProvider = old._counters if old else CountersByProvider()
         self._links = [
-            (before and before._carried(provider))
+            (old and old._link_like(provider))
             or Link(provider, circuit(), retry, self._counters.of(provider.name))
             for provider in providers
         ]
-        self._passed_over: set[str] = set(before._passed_over) if before else set()
-        self._lifetimes: Lifetimes = before._lifetimes if before else Lifetimes()
-        self._lifetimes.taken(self._links)
+        self._passed_over: set[str] = set(old._passed_over) if old else set()
+        self._lifetimes: Lifetimes = old._lifetimes if old else Lifetimes()
+        self._lifetimes.retain(self._links)
         self._holders = 0
-        self._retired = self._left = False
+        self._retired = self._released = False
 
     @property
     def primary(self) -> LLMProvider:
@@ -86,40 +89,40 @@ class ProviderChain:
         return [link.provider for link in self._links]
 
     def successor(self, providers: Sequence[LLMProvider]) -> ProviderChain:
-        """A chain of these providers for the calls to come; then `retire` this one.
+        """Return a chain of these providers for new calls; then `retire` this one.
 
-        A provider of the same name, kind and configuration as one of ours goes on as it is, with
-        its connections, its slots and what is known of its health; the new one is not used.
+        A provider with the same name, kind and configuration as one of this chain is not used: the
+        old one stays, with its connections, slots and circuit breaker.
         """
-        return ProviderChain(providers, circuit=self._breaker, retry=self._retry, before=self)
+        return ProviderChain(providers, circuit=self._breaker, retry=self._retry, predecessor=self)
 
     def hold(self) -> None:
-        """Somebody may call from now on, until as many calls of `release`; never waits."""
+        """Keep the providers open until `release` is called as often as `hold`."""
         self._holders += 1
 
     def release(self) -> None:
         self._holders -= 1
         if self._retired:
-            self._leave()
+            self._release_links()
 
     def retire(self) -> None:
-        """Once nobody holds it any more, close the providers that no successor has."""
+        """Close the providers that no successor has, as soon as no caller holds this chain."""
         self._retired = True
-        self._leave()
+        self._release_links()
 
     def context_tokens(self, model: str | None = None) -> int:
-        """The budget of the first provider; a later one may say ContextTooLong."""
+        """Return the limit of the first provider; a later one may raise ContextTooLong."""
         return self.primary.context_tokens(model)
 
     async def chat(
         self, messages: Sequence[Message], options: Options, *, channel: str
     ) -> Answered:
-        return await self._whole(
+        return await self._answer(
             lambda provider, options: provider.chat(messages, options), options, channel
         )
 
     async def complete(self, prompt: str, options: Options, *, channel: str) -> Answered:
-        return await self._whole(
+        return await self._answer(
             lambda provider, options: provider.complete(prompt, options), options, channel
         )
 
@@ -131,17 +134,17 @@ class ProviderChain:
         channel: str,
         began: Began | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
-        """Non-empty pieces, then one Answered that holds them joined. Close it to stop it.
+        """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
 
-        `began` is called before the first piece, with the provider's name and the model: whoever
-        stops before the end knows from whom the text is.
+        `began` is called before the first piece with the provider's name and the model. So the
+        origin of the text is known even if the answer is stopped.
         """
         cost = CallCost(channel)
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
-            alternative = self._another_after(position)
-            pieces = link.pieces(messages, options, cost, alternative=alternative)
+            alternative = self._has_alternative(position)
+            pieces = link.stream(messages, options, cost, alternative=alternative)
             try:
                 async with aclosing(pieces):
                     async for item in pieces:
@@ -149,7 +152,7 @@ class ProviderChain:
                             begun = True
                             self._note_answer(link, failures)
                             if began is not None:
-                                began(link.name, link.provider.settled(options)[0])
+                                began(link.name, link.provider.settled(options).model)
                         if isinstance(item, str):
                             yield item
                         else:
@@ -158,18 +161,18 @@ class ProviderChain:
                 if begun:
                     raise
                 failures.append((link, error))
-                if not _falls_over(error, options):
+                if not _may_fall_over(error, options):
                     break
                 options = replace(options, model=None)
             else:
-                yield _answered(completion, link, options, cost)
+                yield _as_answered(completion, link, options, cost)
                 return
-        raise _telling(failures)
+        raise _error_for_caller(failures)
 
     async def start(self) -> None:
-        """Start the first provider; the others start when they are needed, if ever.
+        """Start the first provider; the others start with their first call.
 
-        One that is not there yet is only logged: it may come up later.
+        A failure is only logged: the next call tries to start the provider again.
         """
         try:
             await self._links[0].start()
@@ -177,62 +180,61 @@ class ProviderChain:
             log.warning("Provider %s: %s", self._links[0].name, error)
 
     async def aclose(self) -> None:
-        """Close all providers, also those of the chains before that are still held."""
+        """Close all providers, also those of earlier chains that are still held."""
         await self._lifetimes.aclose()
 
     async def statuses(self) -> dict[str, Status]:
-        """Each provider's status by its name, all started at need and asked at once.
+        """Return each provider's status by its name; start providers that have not started.
 
-        A provider has 60 s to start, and then 5 s to answer.
+        All are asked at the same time. A provider has 60 s to start and then 5 s to answer.
         """
         self.hold()
         try:
             async with asyncio.TaskGroup() as group:
-                asked = {link.name: group.create_task(link.status()) for link in self._links}
+                tasks = {link.name: group.create_task(link.status()) for link in self._links}
         finally:
             self.release()
-        return {name: task.result() for name, task in asked.items()}
+        return {name: task.result() for name, task in tasks.items()}
 
     def statistics(self) -> dict[str, LinkStatistics]:
         return {link.name: link.statistics() for link in self._links}
 
     def totals(self) -> dict[str, CallCounters]:
-        """By name, also of providers that only chains before this one had."""
+        """Return the counters by provider's name, also those of earlier chains."""
         return self._counters.all()
 
-    def _leave(self) -> None:
-        if not self._holders and not self._left:
-            self._left = True
-            self._lifetimes.left(self._links)
+    def _release_links(self) -> None:
+        if not self._holders and not self._released:
+            self._released = True
+            self._lifetimes.release(self._links)
 
-    def _carried(self, provider: LLMProvider) -> Link | None:
-        """Our link to a provider like this one."""
-        return next((link for link in self._links if _alike(link.provider, provider)), None)
+    def _link_like(self, provider: LLMProvider) -> Link | None:
+        return next((link for link in self._links if _is_same(link.provider, provider)), None)
 
-    async def _whole(self, ask: Ask, options: Options, channel: str) -> Answered:
+    async def _answer(self, ask: Ask, options: Options, channel: str) -> Answered:
         cost = CallCost(channel)
         failures: Failures = []
         for position, link in enumerate(self._links):
-            alternative = self._another_after(position)
+            alternative = self._has_alternative(position)
             try:
-                completion = await link.whole(ask, options, cost, alternative=alternative)
+                completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
-                if not _falls_over(error, options):
+                if not _may_fall_over(error, options):
                     break
                 options = replace(options, model=None)
             else:
                 self._note_answer(link, failures)
-                return _answered(completion, link, options, cost)
-        raise _telling(failures)
+                return _as_answered(completion, link, options, cost)
+        raise _error_for_caller(failures)
 
-    def _another_after(self, position: int) -> bool:
-        """Whether a later link could answer in the place of this one."""
+    def _has_alternative(self, position: int) -> bool:
+        """Return whether a later link could answer instead of the one at `position`."""
         later = self._links[position + 1 :]
         return bool(later) and any(link.ready for link in later)
 
     def _note_answer(self, link: Link, failures: Failures) -> None:
-        """Log once when a provider is passed over, and once when it answers again."""
+        """Log once that a provider is passed over, and once that it answers again."""
         if not failures and not self._passed_over:
             return
         if failures:
@@ -251,24 +253,26 @@ class ProviderChain:
                 )
 
 
-def _alike(one: LLMProvider, other: LLMProvider) -> bool:
+def _is_same(one: LLMProvider, other: LLMProvider) -> bool:
     return type(one) is type(other) and one.name == other.name and one.config == other.config
 
 
-def _answered(completion: Completion, link: Link, options: Options, cost: CallCost) -> Answered:
-    _, temperature, max_tokens = link.provider.settled(options)
-    return Answered(completion, link.name, cost.attempts, cost.waited_s, temperature, max_tokens)
+def _as_answered(completion: Completion, link: Link, options: Options, cost: CallCost) -> Answered:
+    asked = link.provider.settled(options)
+    return Answered(
+        completion, link.name, cost.attempts, cost.waited_s, asked.temperature, asked.max_tokens
+    )
 
 
-def _falls_over(error: ProviderError, options: Options) -> bool:
+def _may_fall_over(error: ProviderError, options: Options) -> bool:
     named = isinstance(error, ModelNotFound) and options.model is not None
     return error.falls_over and not named
 
 
-def _telling(failures: Failures) -> ProviderError:
-    """The error that the caller hears of: the first one, unless it can cure a later one.
+def _error_for_caller(failures: Failures) -> ProviderError:
+    """Return the first error, or the last one if it is ContextTooLong.
 
-    A prompt too long for a later provider can be cut, and then that provider answers.
+    The caller can shorten the prompt, and then that last provider answers.
     """
     for link, error in failures[1:]:
         log.warning("Provider %s failed as well: %s", link.name, error)

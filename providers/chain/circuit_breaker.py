@@ -1,4 +1,4 @@
-"""Leaves a provider alone for a while that has failed several times in a row."""
+"""The circuit breaker: after several failures in a row, stops calls to a provider for a while."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ State = Literal["closed", "open", "half_open"]
 
 @dataclass(frozen=True, slots=True)
 class CircuitStatistics:
-    """`failures` in a row so far; `opened` how often in all; `wait_s` until the next trial."""
+    """The state of a circuit breaker.
+
+    failures: failed calls in a row. opened: how often it opened in all.
+    wait_s: seconds until the next call is let through.
+    """
 
     state: State
     failures: int
@@ -24,11 +28,15 @@ class CircuitStatistics:
 
 
 class CircuitBreaker:
-    """Closed: calls go. Open: they do not, for `cooldown_s`. Half-open: one call goes, as a probe.
+    """A circuit breaker for one provider.
 
-    A probe that fails doubles the cool-down, up to `longest_cooldown_s`. Only a provider that is
-    not there or says nothing in time counts as failing; a refusal (key, model, quota, length) shows
-    that it lives, and a cancelled call shows nothing.
+    closed: all calls go through.
+    open: no call goes through for `cooldown_s`.
+    half_open: one call goes through, as a probe; if it fails, the cool-down doubles, up to
+        `longest_cooldown_s`.
+
+    Only ProviderUnavailable and ProviderTimeout count as failures. A refusal (key, model, quota,
+    length) shows that the provider works; a cancelled call shows nothing.
     """
 
     def __init__(
@@ -49,11 +57,14 @@ class CircuitBreaker:
         self._open_until: float | None = None
         self._probing = False
         self.on_open: Callable[[], None] | None = None
-        self._call = _Call(self, probe=False)
-        self._probe = _Call(self, probe=True)
+        self._call_guard = _CallGuard(self, probe=False)
+        self._probe_guard = _CallGuard(self, probe=True)
 
     def wait_s(self) -> float | None:
-        """None where a call may go now; else seconds until one may (0.0 while a probe is out)."""
+        """Return seconds until a call may go through; None if it may now.
+
+        It is 0.0 while a probe is running.
+        """
         if self._open_until is None:
             return None
         if self._probing:
@@ -61,23 +72,25 @@ class CircuitBreaker:
         left_s = self._open_until - self._clock()
         return left_s if left_s > 0 else None
 
-    def call(self) -> _Call:
-        """Around one call; enter it right after `wait_s` gave None, with no await between."""
+    def guard(self) -> _CallGuard:
+        """Return the context manager for one call. It records how the call ended.
+
+        Enter it after `wait_s` returned None, with no await between.
+        """
         if self._open_until is None or self._probing:
-            return self._call
+            return self._call_guard
         self._probing = True
-        return self._probe
+        return self._probe_guard
 
     def statistics(self) -> CircuitStatistics:
         return CircuitStatistics(self._state(), self._failures, self._opened, self.wait_s() or 0.0)
 
-    def ended(self, error: BaseException | None, *, probe: bool) -> None:
-        if error is None:
-            self._alive()
-        elif isinstance(error, (ProviderUnavailable, ProviderTimeout)):
-            self._fault(probe)
-        elif isinstance(error, ProviderError):
-            self._alive()
+    def record(self, error: BaseException | None, *, probe: bool) -> None:
+        """Record the end of a call; `error` is None if it succeeded."""
+        if isinstance(error, (ProviderUnavailable, ProviderTimeout)):
+            self._record_failure(probe)
+        elif error is None or isinstance(error, ProviderError):
+            self._close()
         if probe:
             self._probing = False
 
@@ -86,18 +99,18 @@ class CircuitBreaker:
             return "closed"
         return "half_open" if self._probing or self.wait_s() is None else "open"
 
-    def _alive(self) -> None:
+    def _close(self) -> None:
         self._failures = 0
         self._open_until = None
         self._cooldown_s = self._first_cooldown_s
 
-    def _fault(self, probe: bool) -> None:
+    def _record_failure(self, probe: bool) -> None:
         self._failures += 1
         if self._open_until is None:
             if self._failures >= self._limit:
                 self._open()
         elif probe:
-            # Calls that began before it opened say nothing new when they fail.
+            # A failure of a call that began before the circuit opened is no news: ignored.
             self._cooldown_s = min(self._cooldown_s * 2, self._longest_cooldown_s)
             self._open()
 
@@ -108,8 +121,8 @@ class CircuitBreaker:
             self.on_open()
 
 
-class _Call:
-    """Any call through a circuit."""
+class _CallGuard:
+    """A context manager around a call. One object serves all calls, since it has no state."""
 
     __slots__ = ("_breaker", "_is_probe")
 
@@ -125,4 +138,4 @@ class _Call:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._breaker.ended(exc, probe=self._is_probe)
+        self._breaker.record(exc, probe=self._is_probe)

@@ -1,4 +1,4 @@
-"""What became of the calls to a provider since this process began."""
+"""Counters of the calls to each provider and their results, since the process started."""
 
 from __future__ import annotations
 
@@ -9,24 +9,59 @@ from providers.errors import ProviderError
 
 
 class CallCounters:
-    """Kept by the provider's name: links come and go with the configuration, these numbers stay.
+    """The counters of one provider name. They outlive changes of the configuration.
 
-    `calls` is by result: "ok", an error's code, or "cut" where we ended the call. `retries` are
-    calls made again, `fallbacks` answers given in the place of an earlier provider, `skipped`
-    questions that were not put because the circuit was open, `opened` how often it did open.
+    calls: by result: "ok", an error's code, or "cut" if we ended the call.
+    retries: calls made again after an error.
+    fallbacks: answers given instead of an earlier provider.
+    skipped: calls not made because the circuit was open.
+    opened: how often the circuit opened.
     """
 
-    __slots__ = ("calls", "fallbacks", "opened", "retries", "skipped")
+    __slots__ = ("_counting", "calls", "fallbacks", "opened", "retries", "skipped")
 
     def __init__(self) -> None:
+        self._counting = _Counting(self)
         self.calls: dict[str, int] = {}
         self.retries = 0
         self.fallbacks = 0
         self.skipped = 0
         self.opened = 0
 
-    def __enter__(self) -> None:
-        """Around a call, with all its attempts."""
+    def counting(self) -> _Counting:
+        """Return the context manager for a call with all its retries. It counts the result."""
+        return self._counting
+
+    def note_result(self, error: BaseException | None) -> None:
+        """Count the end of a call; `error` is None if it succeeded."""
+        if error is None:
+            self._count("ok")
+        elif isinstance(error, ProviderError):
+            self._count(error.code)
+        elif isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            self._count("cut")
+
+    def note_retry(self, error: ProviderError) -> None:
+        """Count a failed attempt and the retry after it."""
+        self._count(error.code)
+        self.retries += 1
+
+    def note_opened(self) -> None:
+        self.opened += 1
+
+    def _count(self, result: str) -> None:
+        self.calls[result] = self.calls.get(result, 0) + 1
+
+
+class _Counting:
+    """A context manager around a call. One object serves all calls, since it has no state."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, counters: CallCounters) -> None:
+        self._counters = counters
+
+    def __enter__(self) -> None: ...
 
     def __exit__(
         self,
@@ -34,27 +69,11 @@ class CallCounters:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc is None:
-            self._note("ok")
-        elif isinstance(exc, ProviderError):
-            self._note(exc.code)
-        elif isinstance(exc, (asyncio.CancelledError, GeneratorExit)):
-            self._note("cut")
-
-    def note_retry(self, error: ProviderError) -> None:
-        """A call that failed is made again."""
-        self._note(error.code)
-        self.retries += 1
-
-    def note_opened(self) -> None:
-        self.opened += 1
-
-    def _note(self, result: str) -> None:
-        self.calls[result] = self.calls.get(result, 0) + 1
+        self._counters.note_result(exc)
 
 
 class CountersByProvider:
-    """The tallies of a chain and of all its successors, by provider's name."""
+    """The counters of a chain and all its successors, by provider's name."""
 
     def __init__(self) -> None:
         self._counters: dict[str, CallCounters] = {}

@@ -1,4 +1,4 @@
-"""How many calls a provider gets at once, and who is next."""
+"""A semaphore that limits the calls to a provider at once and lets waiting channels take turns."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class FairSemaphoreStatistics:
 
 
 class FairSemaphore:
-    """`limit` places, first come, first served by channel; who takes one frees it again.
+    """A semaphore with `limit` places. Each caller that takes a place must free it.
 
-    Places that come free go round the waiting channels, one each, so that a channel with a hundred
-    waiting calls does not hold up another. The count of waiting calls is bounded by the caller.
+    The waiting channels get free places in turn, one each, so a channel with a hundred waiting
+    calls does not hold up another one. The caller must limit the number of waiting calls.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._running = 0
-        # While anybody waits, every place is taken: a freed place is handed on, never put back.
+        # While calls wait, every place is taken: `free` passes the place to one of them.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def take_free(self) -> bool:
-        """Take a place where one is free."""
+        """Take a place if one is free, and return whether it was."""
         if self._running == self._limit:
             return False
         self._running += 1
         return True
 
     async def take(self, channel: str) -> None:
-        """Wait for a place; one that is cancelled has none."""
+        """Take a place; wait until one is free. A caller that is cancelled has no place."""
         if self.take_free():
             return
         granted = asyncio.get_running_loop().create_future()
@@ -46,11 +46,12 @@ class FairSemaphore:
             if granted.cancelled():
                 self._forget(channel, granted)
             else:
-                # Granted and cancelled in the same breath: the place is ours to hand on.
+                # The place was granted just before the cancellation: pass it on.
                 self.free()
             raise
 
     def free(self) -> None:
+        """Pass the place to the next waiting call, if there is one."""
         while self._waiting:
             channel, calls = self._waiting.popitem(last=False)
             granted = calls.popleft()

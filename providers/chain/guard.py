@@ -1,6 +1,6 @@
-"""Holds any provider, ours or a stranger's, to what the seam promises.
+"""Enforces the rules of `LLMProvider` on a provider, whether ours or another author's.
 
-Whatever it does, a call ends in time, with an answer that is not empty, or in a ProviderError.
+Whatever the provider does, a call ends in time, with a non-empty answer or a ProviderError.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ T = TypeVar("T")
 
 CLOSE_LIMIT_S = 10.0
 END_LIMIT_S = 2.0
-NO_TEXT = "failed: what it said is no text that can be written"
+NO_TEXT = "failed: its answer is not valid Unicode text"
 
 log = logging.getLogger("rosey_llm.providers")
 
 
 class Guard:
-    """A provider behind its deadlines (`ProviderConfig`). A call's `deadline_s` is by `clock`."""
+    """A wrapper that enforces a provider's time limits and checks its answers.
+
+    `deadline_s` of a call is the time, by `clock`, at which the whole call must be over.
+    """
 
     def __init__(self, provider: LLMProvider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
@@ -38,46 +41,46 @@ class Guard:
         self._gap_s = config.timeout
         self._first_s = config.first_content_timeout or config.timeout
         self._whole_s = max(self._gap_s, self._first_s)
-        self._no_whole = f"gave no answer within {self._whole_s:g} s"
-        self._no_first = f"gave no answer within {self._first_s:g} s"
-        self._no_more = f"stopped in the middle of its answer (no text for {self._gap_s:g} s)"
-        self._no_end = f"did not finish its answer within {config.total_timeout:g} s"
+        self._whole_late = f"gave no answer within {self._whole_s:g} s"
+        self._first_late = f"gave no answer within {self._first_s:g} s"
+        self._next_late = f"stopped in the middle of its answer (no text for {self._gap_s:g} s)"
+        self._end_late = f"did not finish its answer within {config.total_timeout:g} s"
 
-    async def whole(
+    async def answer(
         self,
         ask: Callable[[LLMProvider, Options], Awaitable[Completion]],
         options: Options,
         deadline_s: float,
     ) -> Completion:
-        """What `ask` gets from the provider in one go."""
+        """Return the completion that `ask` gets from the provider."""
         completion: object = await self.step(
-            partial(ask, self._provider, options), self._whole_s, self._no_whole, deadline_s
+            partial(ask, self._provider, options), self._whole_s, self._whole_late, deadline_s
         )
         if not isinstance(completion, Completion):
-            raise self.bad(f"failed: it answered with {type(completion).__name__}")
+            raise self.bad_answer(f"failed: it returned {type(completion).__name__}")
         if not _is_text(completion):
-            raise self.bad(NO_TEXT)
+            raise self.bad_answer(NO_TEXT)
         if not completion.content.strip():
-            raise self.bad("gave an empty answer")
+            raise self.bad_answer("gave an empty answer")
         return completion
 
-    async def begun(
+    async def open_stream(
         self, messages: Sequence[Message], options: Options, deadline_s: float
     ) -> TokenStream:
-        """A token stream whose first piece is there; the caller closes it."""
+        """Return a token stream after its first piece has arrived. The caller must close it."""
         stream = TokenStream(self, partial(self._provider.stream, messages, options), deadline_s)
         try:
-            await self.step(stream.begin, self._first_s, self._no_first, deadline_s)
+            await self.step(stream.begin, self._first_s, self._first_late, deadline_s)
         except BaseException:
             await stream.aclose()
             raise
         return stream
 
-    def following(
+    def next_step(
         self, ask: Callable[[], Awaitable[T]], deadline_s: float
     ) -> Coroutine[Any, Any, T]:
-        """Wait for what comes after the first piece."""
-        return self.step(ask, self._gap_s, self._no_more, deadline_s)
+        """Wait for `ask` with the time limit of every piece after the first."""
+        return self.step(ask, self._gap_s, self._next_late, deadline_s)
 
     async def step(
         self,
@@ -86,15 +89,15 @@ class Guard:
         problem: str,
         deadline_s: float = math.inf,
     ) -> T:
-        """Wait for one thing of the provider's; `problem` says what is wrong when it is late."""
+        """Return what `ask` returns; ProviderTimeout with `problem` if it takes too long."""
         left_s = deadline_s - self._clock()
         if left_s < limit_s:
-            limit_s, problem = left_s, self._no_end
+            limit_s, problem = left_s, self._end_late
         wait = self._shared_timeout.within(limit_s)
         try:
             with wait:
                 return await ask()
-        except (Exception, asyncio.CancelledError) as exc:  # a stranger's may raise anything
+        except (Exception, asyncio.CancelledError) as exc:  # a provider may raise anything
             if wait.cancelled and isinstance(exc, asyncio.CancelledError):
                 raise
             if wait.expired:
@@ -102,20 +105,21 @@ class Guard:
             if isinstance(exc, ProviderError):
                 raise
             log.exception("Provider %s failed.", self._provider.name)
-            raise self.bad(f"failed: {type(exc).__name__}") from exc
+            raise self.bad_answer(f"failed: {type(exc).__name__}") from exc
 
-    def bad(self, problem: str) -> BadAnswer:
+    def bad_answer(self, problem: str) -> BadAnswer:
         return BadAnswer(f"{self._provider.label} {problem}")
 
-    def incomplete(self, said: str) -> IncompleteAnswer:
+    def incomplete_answer(self, partial: str) -> IncompleteAnswer:
         text = f"{self._provider.label} broke off in the middle of its answer"
-        return IncompleteAnswer(text, partial=said)
+        return IncompleteAnswer(text, partial=partial)
 
 
 class TokenStream:
-    """A provider's stream, checked. `text` is what it has said so far.
+    """A provider's token stream with checks. `text` is the answer so far.
 
-    Blank pieces are held back until one shows something: up to then another provider can answer.
+    Blank pieces at the start are held back until there is visible text: until then another provider
+    can answer instead.
     """
 
     def __init__(
@@ -126,59 +130,59 @@ class TokenStream:
         self._deadline_s = deadline_s
         self._source: AsyncIterator[str | Completion] | None = None
         self._completion: Completion | None = None
-        self._said: list[str] = []
+        self._texts: list[str] = []
 
     @property
     def text(self) -> str:
-        return "".join(self._said)
+        return "".join(self._texts)
 
     async def begin(self) -> None:
-        """Wait until `text` shows something."""
+        """Wait until `text` is not blank."""
         self._source = aiter(self._start())
         while True:
-            match await self._item():
+            match await self._next_item():
                 case str(piece):
-                    self._said.append(piece)
+                    self._texts.append(piece)
                     if piece.strip():
                         return
                 case Completion(content) as completion if content.strip():
-                    self._said = [content]
+                    self._texts = [content]
                     self._completion = completion
                     return
                 case _:
-                    raise self._guard.bad("gave an empty answer")
+                    raise self._guard.bad_answer("gave an empty answer")
 
-    async def following(self) -> str | Completion:
-        """The next piece; at last the completion, whose content is the pieces joined."""
+    async def next(self) -> str | Completion:
+        """Return the next piece; at the end, the completion with all the text."""
         item: str | Completion | None = self._completion
         if item is None:
-            item = await self._guard.following(self._piece, self._deadline_s)
+            item = await self._guard.next_step(self._next_piece, self._deadline_s)
         if isinstance(item, str):
             return item
-        # The provider runs to its end: it may free its connection.
+        # Let the provider's generator finish, so that it can free its connection.
         with suppress(ProviderError):
-            await self._guard.step(self._item, END_LIMIT_S, "does not end its answer")
+            await self._guard.step(self._next_item, END_LIMIT_S, "did not end its answer")
         return item._replace(content=self.text)
 
     async def aclose(self) -> None:
-        """Stop the provider's work on it. Its failure to stop is logged, never raised."""
+        """Stop the provider's work on the answer. Never raises."""
         close = getattr(self._source, "aclose", None)
         if close is not None:
             with suppress(ProviderError):
-                await self._guard.step(close, CLOSE_LIMIT_S, "does not close its answer")
+                await self._guard.step(close, CLOSE_LIMIT_S, "did not close its answer")
 
-    async def _piece(self) -> str | Completion:
+    async def _next_piece(self) -> str | Completion:
         while True:
-            item = await self._item()
+            item = await self._next_item()
             if item is None:
-                raise self._guard.incomplete(self.text)
+                raise self._guard.incomplete_answer(self.text)
             if isinstance(item, Completion):
                 return item
             if item:
-                self._said.append(item)
+                self._texts.append(item)
                 return item
 
-    async def _item(self) -> str | Completion | None:
+    async def _next_item(self) -> str | Completion | None:
         assert self._source is not None  # noqa: S101 -- `begin` comes first
         try:
             item: object = await anext(self._source)
@@ -186,14 +190,14 @@ class TokenStream:
             self._source = None
             return None
         if not isinstance(item, (str, Completion)):
-            raise self._guard.bad(f"failed: its token stream gave {type(item).__name__}")
+            raise self._guard.bad_answer(f"failed: its token stream gave {type(item).__name__}")
         if not _is_text(item):
-            raise self._guard.bad(NO_TEXT)
+            raise self._guard.bad_answer(NO_TEXT)
         return item
 
 
 def _is_text(item: str | Completion) -> bool:
-    """Whether what is said can be written: half a surrogate pair cannot."""
+    """Return whether the text can be encoded as UTF-8: half a surrogate pair cannot."""
     try:
         "".join((item,) if isinstance(item, str) else item[:3]).encode()
     except (TypeError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""How long the links of a chain and of its successors stay open."""
+"""Closes each link of a chain when neither the chain nor a successor uses it any more."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from providers.chain.link import Link
 
 
 class Lifetimes:
-    """Each link is closed once no chain has it any more: not while a turn may still call it."""
+    """A reference count of links over a chain and its successors.
+
+    A link is closed when the last chain releases it, so never while a turn may still call it.
+    """
 
     def __init__(self) -> None:
         self._chains: dict[Link, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def taken(self, links: Iterable[Link]) -> None:
-        """A chain is made of these links."""
+    def retain(self, links: Iterable[Link]) -> None:
+        """Count a new chain that has these links."""
         for link in links:
             self._chains[link] = self._chains.get(link, 0) + 1
 
-    def left(self, links: Iterable[Link]) -> None:
-        """A chain has ended; what only it had is closed, in tasks of its own."""
+    def release(self, links: Iterable[Link]) -> None:
+        """Remove a chain with these links; close, in tasks, the links that no other chain has."""
         for link in links:
             self._chains[link] -= 1
             if not self._chains[link]:
@@ -31,7 +34,7 @@ class Lifetimes:
                 task.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
-        """Close all that is open, whoever has it."""
+        """Close all open links, even if a chain still has them."""
         async with asyncio.TaskGroup() as group:
             for link in self._chains:
                 group.create_task(link.aclose())

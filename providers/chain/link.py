@@ -1,4 +1,4 @@
-"""One provider of the chain, with its circuit, its slots and its retries."""
+"""A provider of the chain with its circuit breaker, its slots, its time limits and its retries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from providers.errors import ProviderError, ProviderUnavailable
 T = TypeVar("T")
 Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
 
-START_LIMIT_S = 60.0  # where only the status is asked for
+START_LIMIT_S = 60.0  # used only for `status`
 STATUS_LIMIT_S = 5.0
 
 log = logging.getLogger("rosey_llm.providers")
@@ -30,7 +30,7 @@ log = logging.getLogger("rosey_llm.providers")
 
 @dataclass(slots=True)
 class CallCost:
-    """What an answer has cost so far: calls made, and seconds spent waiting for a slot."""
+    """The cost of an answer so far: calls made, and seconds spent waiting for a slot."""
 
     channel: str
     attempts: int = 0
@@ -44,9 +44,9 @@ class LinkStatistics:
 
 
 class Link:
-    """Its calls raise ProviderError and nothing else, whatever the provider does.
+    """A provider of the chain, whose calls raise ProviderError and nothing else.
 
-    `alternative` says whether another provider could answer instead.
+    `alternative` of a call: whether another provider could answer instead.
     """
 
     def __init__(
@@ -69,48 +69,48 @@ class Link:
 
     @property
     def ready(self) -> bool:
-        """Whether a call made now would reach the provider."""
+        """Whether the circuit lets a call through now."""
         return self._breaker.wait_s() is None
 
     def statistics(self) -> LinkStatistics:
         return LinkStatistics(self._breaker.statistics(), self._semaphore.statistics())
 
     async def start(self) -> None:
-        """Start the provider, once; where that fails, the next call tries again."""
+        """Start the provider, once; if it fails, the next call tries again."""
         await self._start_within(self.provider.config.total_timeout)
 
-    async def whole(
+    async def answer(
         self, ask: Ask, options: Options, cost: CallCost, *, alternative: bool
     ) -> Completion:
-        """What `ask` gets from the provider."""
-        limits = await self._let_in(cost, alternative)
+        """Return the completion that `ask` gets from the provider."""
+        limits = await self._admit(cost, alternative)
         try:
-            with self._counters, self._breaker.call():
-                attempt = partial(self._guard.whole, ask, options, limits.deadline_s)
-                return await self._tried(attempt, limits, cost)
+            with self._counters.counting(), self._breaker.guard():
+                attempt = partial(self._guard.answer, ask, options, limits.deadline_s)
+                return await self._with_retries(attempt, limits, cost)
         finally:
             self._semaphore.free()
 
-    async def pieces(
+    async def stream(
         self, messages: Sequence[Message], options: Options, cost: CallCost, *, alternative: bool
     ) -> AsyncGenerator[str | Completion, None]:
-        """The answer as it grows, then its completion; tried again only before the first piece."""
-        limits = await self._let_in(cost, alternative)
+        """Yield the answer in pieces, then its completion. Retry only before the first piece."""
+        limits = await self._admit(cost, alternative)
         try:
-            with self._counters, self._breaker.call():
-                attempt = partial(self._guard.begun, messages, options, limits.deadline_s)
-                async with aclosing(await self._tried(attempt, limits, cost)) as stream:
+            with self._counters.counting(), self._breaker.guard():
+                attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
+                async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
                     item: str | Completion = stream.text
                     while isinstance(item, str):
                         yield item
-                        item = await stream.following()
+                        item = await stream.next()
         finally:
             self._semaphore.free()
         yield item
 
     async def status(self) -> Status:
-        """Of the provider once it is started, which it is for this if need be."""
-        problem = f"says nothing for {STATUS_LIMIT_S:g} s"
+        """Return the provider's status; start the provider first if necessary."""
+        problem = f"did not answer within {STATUS_LIMIT_S:g} s"
         try:
             await self._start_within(min(START_LIMIT_S, self.provider.config.total_timeout))
             return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
@@ -119,64 +119,66 @@ class Link:
 
     async def aclose(self) -> None:
         try:
-            await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, "does not close")
+            problem = f"did not close within {CLOSE_LIMIT_S:g} s"
+            await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, problem)
         except ProviderError as error:
             log.warning("%s", error)
 
     async def _start_within(self, limit_s: float) -> None:
         async with self._starting:
             if not self._started:
-                problem = f"does not start within {limit_s:g} s"
+                problem = f"did not start within {limit_s:g} s"
                 await self._guard.step(self.provider.start, limit_s, problem)
                 self._started = True
 
-    async def _let_in(self, cost: CallCost, alternative: bool) -> RetryLimits:
-        """Wait for a place; gives what bounds the call that has it now."""
-        self._refuse_while_open()
+    async def _admit(self, cost: CallCost, alternative: bool) -> RetryLimits:
+        """Wait for a slot; return the call's limits. ProviderUnavailable if the circuit is open."""
+        self._check_circuit()
         if not self._semaphore.take_free():
-            await self._wait_for_place(cost)
+            await self._wait_for_slot(cost)
         cost.attempts += 1
         config = self.provider.config
         deadline_s = self._retry.clock() + config.total_timeout
         return RetryLimits(config.max_retries, deadline_s, alternative)
 
-    async def _wait_for_place(self, cost: CallCost) -> None:
-        came_s = self._retry.clock()
+    async def _wait_for_slot(self, cost: CallCost) -> None:
+        started_s = self._retry.clock()
         await self._semaphore.take(cost.channel)
-        cost.waited_s += self._retry.clock() - came_s
+        cost.waited_s += self._retry.clock() - started_s
         try:
-            # While this call waited, others may have found the provider dead.
-            self._refuse_while_open()
+            # The circuit may have opened while this call waited.
+            self._check_circuit()
         except ProviderError:
             self._semaphore.free()
             raise
 
-    def _tried(
+    def _with_retries(
         self, attempt: Callable[[], Awaitable[T]], limits: RetryLimits, cost: CallCost
     ) -> Awaitable[T]:
-        """What `attempt` gives, made again where that may help."""
+        """Return what `attempt` returns; repeat it if that may help."""
 
-        def again(error: ProviderError) -> None:
+        def on_retry(error: ProviderError) -> None:
             cost.attempts += 1
             self._counters.note_retry(error)
 
         if not self._started:
             attempt = partial(self._after_start, attempt)
-        return self._retry.run(attempt, limits, again)
+        return self._retry.run(attempt, limits, on_retry)
 
     async def _after_start(self, attempt: Callable[[], Awaitable[T]]) -> T:
         await self.start()
         return await attempt()
 
-    def _refuse_while_open(self) -> None:
+    def _check_circuit(self) -> None:
+        """Raise ProviderUnavailable if the circuit is open."""
         wait_s = self._breaker.wait_s()
         if wait_s is None:
             return
         self._counters.skipped += 1
         seconds = math.ceil(wait_s)
-        again = f"in {seconds} s" if seconds else "now"
+        when = f"in {seconds} s" if seconds else "now"
         raise ProviderUnavailable(
-            f"{self.provider.label} is not available; trying again {again}",
+            f"{self.provider.label} is not available; trying again {when}",
             retry_after_s=float(seconds),
             refused=True,
         )

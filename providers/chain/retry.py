@@ -1,4 +1,4 @@
-"""Which failed call is made again, and when."""
+"""The retry rule: decides which failed calls are repeated, and after what delay."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ JITTER = 0.25
 
 
 class RetryLimits(NamedTuple):
-    """What bounds the attempts of one call.
+    """The limits on the attempts of one call.
 
-    deadline_s: by the clock, when the whole call must be over.
+    deadline_s: the time, by `Retry.clock`, at which the whole call must be over.
     alternative: whether another provider could answer instead.
     """
 
@@ -34,10 +34,13 @@ class RetryLimits(NamedTuple):
 def delay_s(
     error: ProviderError, *, attempt: int, now_s: float, limits: RetryLimits, chance: float
 ) -> float | None:
-    """Seconds to wait after the `attempt`th attempt (from 1) failed; None: the error stands.
+    """Return the seconds to wait before a retry; None if the call is not repeated.
 
-    `chance` (0 to 1) spreads the calls that failed together. A provider's own Retry-After is kept
-    to; one over 60 s is not waited for, and the error tells it to the caller.
+    attempt: number of the failed attempt, from 1.
+    chance: 0 to 1, random; spreads the retries of calls that failed together.
+
+    A provider's own Retry-After is respected. If it is over 60 s, there is no retry; the caller
+    finds it in the error.
     """
     if not error.retryable or attempt > limits.max_retries:
         return None
@@ -54,7 +57,7 @@ def delay_s(
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Makes a call again by the rule of `delay_s`. Its time and chance can be replaced."""
+    """A runner that repeats failed calls by the rule of `delay_s`. Tests replace its fields."""
 
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
@@ -64,11 +67,11 @@ class Retry:
         self,
         attempt: Callable[[], Awaitable[T]],
         limits: RetryLimits,
-        again: Callable[[ProviderError], None] = lambda error: None,
+        on_retry: Callable[[ProviderError], None] = lambda error: None,
     ) -> T:
-        """What `attempt` gives in the end; it must fail only while nothing was shown to anybody.
+        """Return what `attempt` returns; it must not fail after any text was shown to the user.
 
-        `again` is told of each error that another attempt follows.
+        `on_retry` is called with each error after which the call is repeated.
         """
         made = 0
         while True:
@@ -83,4 +86,4 @@ class Retry:
                 if wait_s is None:
                     raise
             await self.sleep(wait_s)
-            again(error)
+            on_retry(error)

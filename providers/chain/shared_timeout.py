@@ -1,8 +1,8 @@
-"""Time limits for all that is waited for of one provider, at the price of one timer.
+"""Time limits for all waits for a provider, with a single timer.
 
-`asyncio.timeout` makes and cancels a timer for each wait, which costs more than it does to read a
-piece of a token stream. Nearly every wait ends in time, so here one timer is set for the nearest
-limit, and only when it rings it looks who still waits.
+`asyncio.timeout` creates and cancels a timer for each wait, which costs more than reading a piece
+of a token stream. Nearly every wait ends in time. So here one timer is set for the earliest limit,
+and the waits are checked only when it fires.
 """
 
 from __future__ import annotations
@@ -14,53 +14,58 @@ from typing import Any, Self
 
 
 class SharedTimeout:
-    """`with patience.within(5.0): await ...` raises TimeoutError where that takes longer."""
+    """A timer that many waits share.
+
+    `with shared_timeout.within(5.0): await ...` raises TimeoutError if it takes longer.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waits: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_s = math.inf
+        self._fires_at_s = math.inf
 
     def within(self, limit_s: float) -> Wait:
         loop = self._loop
-        # Before Python 3.12 it takes a call into the kernel to learn which loop is running.
+        # Cached: before Python 3.12, `get_running_loop` makes a system call.
         if loop is None or loop.is_closed():
             loop = self._loop = asyncio.get_running_loop()
-            # The timer of a loop that has ended never rings.
-            self._timer, self._rings_s, self._waits = None, math.inf, set()
+            # The timer of a closed loop never fires.
+            self._timer, self._fires_at_s, self._waits = None, math.inf, set()
         return Wait(self, loop, limit_s)
 
     def begin(self, wait: Wait) -> None:
         self._waits.add(wait)
-        if wait.until_s < self._rings_s:
+        if wait.until_s < self._fires_at_s:
             if self._timer is not None:
                 self._timer.cancel()
-            self._set(wait.until_s)
+            self._set_timer(wait.until_s)
 
     def end(self, wait: Wait) -> None:
         self._waits.discard(wait)
 
-    def _set(self, when_s: float) -> None:
+    def _set_timer(self, when_s: float) -> None:
         assert self._loop is not None  # noqa: S101 -- `within` comes first
-        self._rings_s = when_s
-        self._timer = self._loop.call_at(when_s, self._ring)
+        self._fires_at_s = when_s
+        self._timer = self._loop.call_at(when_s, self._expire_due)
 
-    def _ring(self) -> None:
-        rang_s, self._rings_s, self._timer = self._rings_s, math.inf, None
-        for wait in [wait for wait in self._waits if wait.until_s <= rang_s]:
+    def _expire_due(self) -> None:
+        fired_at_s, self._fires_at_s, self._timer = self._fires_at_s, math.inf, None
+        for wait in [wait for wait in self._waits if wait.until_s <= fired_at_s]:
             self._waits.discard(wait)
             wait.expire()
         if self._waits:
-            self._set(min(wait.until_s for wait in self._waits))
+            self._set_timer(min(wait.until_s for wait in self._waits))
 
 
 class Wait:
-    """One wait of the task that enters it. `expired` tells whether it took too long, `cancelled`,
-    once it is over, whether somebody has cancelled the task.
+    """A context manager that limits the time of one wait.
 
-    Stricter than `asyncio.timeout` in one thing: a cancellation of the task by somebody else comes
-    out of it, whatever became of it within.
+    expired: whether the wait took too long.
+    cancelled: after the wait, whether the task was cancelled from outside.
+
+    Stricter than `asyncio.timeout`: a cancellation from outside is always raised, even if the code
+    within suppressed it.
     """
 
     __slots__ = (
@@ -84,13 +89,13 @@ class Wait:
         self._cancels = 0
 
     def expire(self) -> None:
-        assert self._task is not None  # noqa: S101 -- only who has entered waits
+        assert self._task is not None  # noqa: S101 -- `__enter__` comes first
         self.expired = True
         self._task.cancel()
 
     def __enter__(self) -> Self:
         task = self._task = asyncio.current_task(self._loop)
-        assert task is not None  # noqa: S101 -- only a task can be told to stop waiting
+        assert task is not None  # noqa: S101 -- only a task can be cancelled
         self._cancels = task.cancelling()
         self._shared_timeout.begin(self)
         return self

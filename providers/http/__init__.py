@@ -1,1 +1,1 @@
-"""Providers over HTTP: session, stream parsing, error mapping."""
+"""The common parts of providers over HTTP: session, stream parsing, error mapping."""

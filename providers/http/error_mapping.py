@@ -1,4 +1,4 @@
-"""What a refusal means: the error for whatever a provider said, told without its secrets."""
+"""Maps a provider's HTTP errors to our error classes, with texts that contain no secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from providers.errors import (
     RateLimited,
 )
 
-_BY_WORD: dict[str, type[ProviderError]] = {
+_BY_NAME: dict[str, type[ProviderError]] = {
     "insufficient_quota": QuotaExhausted,
     "credit_balance_exhausted": QuotaExhausted,
     "billing_hard_limit_reached": QuotaExhausted,
@@ -81,55 +81,57 @@ _TEXT_CHARACTERS = 200
 
 def read_failure(
     label: str,
-    said: object,
+    body: object,
     *,
     status: int | None = None,
     headers: Mapping[str, str],
     secrets: Sequence[str] = (),
 ) -> ProviderError:
-    """The error for what a provider said: its class, its sentence, when to come again.
+    """Return the error for a provider's error body: its class, message and `retry_after_s`.
 
-    `said` is an error body's JSON in whatever shape, or its text. `status` is that of the reply,
-    None where the error came within a reply of status 200.
+    body: the JSON of an error, in any shape, or its text.
+    status: that of the reply; None if the error came in a reply with status 200.
+    secrets: strings that must not be in the message.
     """
-    problem = _problem(said)
+    problem = _problem(body)
     status = status or _status_of(problem)
     text = _text_of(problem)
-    cls = _class_of(status, _words(problem), text)
+    cls = _class_of(status, _names_of(problem), text)
     sentence = " ".join(filter(None, [f"{label} API error:", _phrase(status)]))
-    if told := _tidy(text, secrets):
-        sentence += f": {told}" if status else f" {told}"
+    if cleaned := _cleaned(text, secrets):
+        sentence += f": {cleaned}" if status else f" {cleaned}"
     parameter = problem.get("param")
     if isinstance(parameter, str) and parameter not in sentence:
-        sentence += f" (parameter {_tidy(parameter, secrets)[:60]})"
+        sentence += f" (parameter {_cleaned(parameter, secrets)[:60]})"
     if cls is ProviderUnavailable and "loading model" in text.lower():
         sentence += " (it is starting; try again in a moment)"
     return cls(sentence, status=status, retry_after_s=_retry_after_s(headers, problem))
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """`value` where it is a JSON object, else an empty one."""
+    """Return `value` if it is a JSON object, else {}."""
     return value if isinstance(value, dict) else {}
 
 
-def said_in(body: bytes) -> object:
+def decode_body(body: bytes) -> object:
+    """Return a body's JSON, or its text if it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return body.decode("utf-8", "replace")
 
 
-def _problem(said: object) -> dict[str, Any]:
-    """The object that describes the error, wherever the provider put it."""
-    if isinstance(said, dict):
-        error = said.get("error") or said.get("detail") or said
-        return error if isinstance(error, dict) else {**said, "message": error}
-    return {"message": said}
+def _problem(body: object) -> dict[str, Any]:
+    """Return the object that describes the error; providers put it in different places."""
+    if isinstance(body, dict):
+        error = body.get("error") or body.get("detail") or body
+        return error if isinstance(error, dict) else {**body, "message": error}
+    return {"message": body}
 
 
 def _text_of(problem: Mapping[str, Any]) -> str:
     message = problem.get("message") or problem.get("detail")
-    if isinstance(message, list):  # FastAPI: one object for each field that is wrong
+    if isinstance(message, list):  # FastAPI: one object for each wrong field
         parts = [as_dict(part) for part in message]
         return "; ".join(f"{part.get('msg', '')} {part.get('loc', '')}" for part in parts)
     raw = as_dict(problem.get("metadata")).get("raw")
@@ -137,8 +139,8 @@ def _text_of(problem: Mapping[str, Any]) -> str:
     return ": ".join(texts)
 
 
-def _words(problem: Mapping[str, Any]) -> list[str]:
-    """The error's names, the most telling first."""
+def _names_of(problem: Mapping[str, Any]) -> list[str]:
+    """Return the error's names, the most specific first."""
     metadata = as_dict(problem.get("metadata"))
     names = [metadata.get("error_type"), *(problem.get(k) for k in ("error_type", "code", "type"))]
     return [name.lower() for name in names if isinstance(name, str)]
@@ -152,10 +154,10 @@ def _status_of(problem: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _class_of(status: int | None, words: list[str], text: str) -> type[ProviderError]:
-    for word in words:
-        if word in _BY_WORD:
-            return _BY_WORD[word]
+def _class_of(status: int | None, names: list[str], text: str) -> type[ProviderError]:
+    for name in names:
+        if name in _BY_NAME:
+            return _BY_NAME[name]
     if status in (None, 400, 413, 422, 500) and _CONTEXT.search(text):
         return ContextTooLong
     if status in (None, 400, 422) and _NO_MODEL.search(text):
@@ -173,13 +175,13 @@ def _phrase(status: int | None) -> str:
     return f"{status} {_PHRASES.get(status, '')}".rstrip()
 
 
-def _tidy(text: str, secrets: Sequence[str]) -> str:
-    """A provider's text as one short line without markup, keys and local paths."""
+def _cleaned(text: str, secrets: Sequence[str]) -> str:
+    """Return a provider's text as one short line without keys and local paths; "" for HTML."""
     if _MARKUP.match(text):
         return ""
     text = text[: 100 * _TEXT_CHARACTERS]
     for secret in secrets:
-        # Shorter ones are placeholders ("x"), which would make holes in every word.
+        # Shorter ones are placeholders ("x"); to replace them would spoil ordinary words.
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     text = _BEARER.sub("Bearer ***", _KEYS.sub("***", text))
@@ -189,10 +191,10 @@ def _tidy(text: str, secrets: Sequence[str]) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str], problem: Mapping[str, Any]) -> float | None:
-    """How long the provider asks to wait; None where it says nothing sensible."""
+    """Return the seconds that the provider asks to wait; None if it gives no valid time."""
     metadata = as_dict(problem.get("metadata"))
     milliseconds = _number(headers.get("retry-after-ms"))
-    said = [
+    candidates = [
         None if milliseconds is None else milliseconds / 1000,
         _number(headers.get("retry-after")),
         _seconds_until(headers.get("retry-after")),
@@ -201,7 +203,7 @@ def _retry_after_s(headers: Mapping[str, str], problem: Mapping[str, Any]) -> fl
         _number(metadata.get("retry_after")),
         _number(metadata.get("retry_after_seconds")),
     ]
-    return next((seconds for seconds in said if seconds is not None), None)
+    return next((seconds for seconds in candidates if seconds is not None), None)
 
 
 def _number(value: object) -> float | None:

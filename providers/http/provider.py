@@ -1,4 +1,4 @@
-"""A provider behind a URL: its address, its key, its session."""
+"""The base class of providers over HTTP, with their address, their key and their session."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from providers.base import LLMProvider, ProviderConfig, Status
-from providers.errors import (
-    ProviderError,
-)
+from providers.errors import ProviderError
 from providers.http.session import Session
 from providers.validation import Secret, ValidationError
 
@@ -22,14 +20,14 @@ NO_KEY = Secret("")
 
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig(ProviderConfig):
-    """What every provider that speaks HTTP may say."""
+    """The settings of a provider over HTTP."""
 
     base_url: str = ""
     api_key: Secret = NO_KEY
 
 
 class HttpProvider(LLMProvider):
-    """A provider behind a URL. A subclass writes `_probe` instead of `is_available`."""
+    """A provider over HTTP. A subclass writes `_probe` instead of `is_available`."""
 
     Config = HttpConfig
     config: HttpConfig
@@ -38,23 +36,23 @@ class HttpProvider(LLMProvider):
         super().__init__(config, name=name)
         self.base_url = _checked_url(self.config.base_url, f"providers.{self.name}.base_url")
         key = self.header_value("api_key", self.config.api_key)
-        far = self.base_url.startswith("https:")
+        remote = self.base_url.startswith("https:")
         self.session = Session(
             label=self.label,
             connect_timeout_s=self.config.connect_timeout,
-            # llama.cpp drops idle connections after 5 s, and a POST on a dropped one is lost.
-            keepalive_s=60.0 if far else 4.0,
-            keeps_after_stream=far or None,
+            # llama.cpp closes idle connections after 5 s, and a POST on a closed one is lost.
+            keepalive_s=60.0 if remote else 4.0,
+            keeps_after_stream=remote or None,
             headers={**self.extra_headers(), **({"Authorization": f"Bearer {key}"} if key else {})},
             secrets=[key] if key else [],
         )
 
     def extra_headers(self) -> dict[str, str]:
-        """Headers of every request, besides the key."""
+        """Return the headers of every request, except the key."""
         return {}
 
     def header_value(self, field: str, value: str) -> str:
-        """`value` as a header can carry it; RecordError, without the value, where it cannot."""
+        """Return `value` stripped; ValidationError, without the value, if no header can hold it."""
         value = value.strip()
         if not (value.isascii() and value.isprintable()):
             raise ValidationError(
@@ -64,7 +62,7 @@ class HttpProvider(LLMProvider):
 
     @abstractmethod
     async def _probe(self) -> Status:
-        """The status, or a ProviderError that says why there is none."""
+        """Ask the provider for its status; ProviderError if that fails."""
 
     async def status(self) -> Status:
         try:
@@ -83,7 +81,7 @@ class HttpProvider(LLMProvider):
 
 
 def _checked_url(url: str, path: str) -> str:
-    """`url` without its trailing slash; RecordError, without the value, where it is no address."""
+    """Return `url` without trailing slash; ValidationError, without the value, if it is wrong."""
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

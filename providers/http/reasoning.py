@@ -1,4 +1,4 @@
-"""What of an answer is for the reader: the text, without the thinking in front of it."""
+"""Removes a model's thinking from the start of its answer and builds the completion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from providers.base import Completion, Usage
 from providers.errors import BadAnswer, ConnectionLost, IncompleteAnswer, ProviderError
 
 _TAGS = ("think", "thinking", "reasoning")
-# White space in front of a block is held back; more than this is no prelude to one.
+# White space before a thinking block is held back; after more than this, no block is expected.
 _PRELUDE = 256
 _SPACE = " \t\n\r\f\v"
 
@@ -30,10 +30,10 @@ FINISH_REASONS = {
 
 
 class ReasoningFilter:
-    """Takes an answer in pieces and gives back what may be shown of it.
+    """A filter that gets an answer in pieces and returns the text to show.
 
-    Only a block that the answer begins with is thinking; a tag further on is text. A block that is
-    never closed is thinking to its end.
+    Only a block at the start of the answer is thinking; a later tag is text. A block that is never
+    closed is thinking to the end of the answer.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class ReasoningFilter:
         return text
 
     def finish(self) -> str:
-        """What was held back and turned out to be text."""
+        """Return the text that was held back, if it is not thinking."""
         held, self._held = self._held, ""
         return held if self._part == "start" else ""
 
@@ -90,10 +90,12 @@ def _begins_a_tag(text: str) -> bool:
 
 
 class Draft:
-    """An answer while it grows. The texts of `news` and `rest` joined are the completion's content.
+    """An answer that is still growing.
 
-    `finish_reason` is the provider's own word, None until it said one; `done` is True once it
-    said in any other way that the answer is whole.
+    The texts of `new_text` and `last_text`, joined, are the content of `completion`.
+
+    finish_reason: the provider's own word; None until it sends one.
+    done: whether the provider marked the end of the answer in any other way.
     """
 
     def __init__(self, label: str, model: str) -> None:
@@ -107,21 +109,21 @@ class Draft:
         self._shown: list[str] = []
 
     def add(self, text: str) -> None:
-        """Take the next text of the model."""
+        """Add the next text of the model."""
         self._added.append(text)
 
-    def news(self) -> str:
-        """What may be shown of the texts that were added since the last time; may be empty."""
+    def new_text(self) -> str:
+        """Return the text to show of what was added since the last call; may be empty."""
         text = "".join(self._added)
         self._added.clear()
         return self._show(self._filter.feed(text)) if text else ""
 
-    def rest(self) -> str:
-        """The last news, and what was held back, once no more text comes."""
-        return self.news() + self._show(self._filter.finish())
+    def last_text(self) -> str:
+        """Return the new text and any text that was held back. Call it once, at the end."""
+        return self.new_text() + self._show(self._filter.finish())
 
     def completion(self) -> Completion:
-        """The answer; IncompleteAnswer or BadAnswer where it is not whole, or is empty."""
+        """Return the answer; IncompleteAnswer or BadAnswer if it is incomplete or empty."""
         content = "".join(self._shown)
         if not (self.done or self.finish_reason):
             raise self.cut_off()
@@ -132,14 +134,15 @@ class Draft:
         return Completion(content, self.model, finish_reason, self.usage)
 
     def cut_off(self, lost: ConnectionLost | None = None) -> ProviderError:
-        """The error of an answer that ended too early.
+        """Return the error for an answer that ended too early.
 
-        Where nothing was shown of it yet, the error is one that another provider can make good.
+        If no text was shown yet, the error lets the next provider answer.
         """
         partial = "".join(self._shown)
         if partial:
-            return IncompleteAnswer(f"{self.label} ended its answer half-way", partial=partial)
-        return lost or BadAnswer(f"{self.label} ended its answer before it began")
+            problem = "broke off in the middle of its answer"
+            return IncompleteAnswer(f"{self.label} {problem}", partial=partial)
+        return lost or BadAnswer(f"{self.label} broke off before its answer began")
 
     def _show(self, text: str) -> str:
         if text:
@@ -148,7 +151,7 @@ class Draft:
 
 
 def usage_of(prompt_tokens: object, completion_tokens: object) -> Usage | None:
-    """Usage from two numbers of which one may be missing; None where both are."""
+    """Return the usage; a count that is not a number is 0. None if both are not."""
     if type(prompt_tokens) is not int and type(completion_tokens) is not int:
         return None
     return Usage(_count(prompt_tokens), _count(completion_tokens))

@@ -1,7 +1,7 @@
-"""HTTP to a provider: one session, and every failure told as one of our own errors.
+"""The HTTP session of a provider, which turns every failure into a ProviderError.
 
-Nothing else in the providers imports aiohttp, so its errors and its traps end here: a total timeout
-of 300 s by default, a limit on lines that raises no ClientError, POSTs that follow redirects.
+No other module of the providers imports aiohttp, so its errors and its surprising defaults end
+here: a total timeout of 300 s, a limit on lines that raises no ClientError, redirected POSTs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from providers.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from providers.http.error_mapping import read_failure, said_in
+from providers.http.error_mapping import decode_body, read_failure
 from providers.http.stream_parser import TooLong
 
 logger = logging.getLogger("rosey_llm.providers")
@@ -49,9 +49,10 @@ FOREIGN = (
 
 
 class Reply:
-    """A 200 answer whose body is still to be read; leaving its block before the end closes it.
+    """A reply with status 200 whose body is not read yet; a context manager.
 
-    Within the block, too, every failure is told as one of our own errors.
+    Within its block, too, every failure becomes a ProviderError. If the block is left before the
+    end of the body, the connection is closed.
     """
 
     def __init__(self, session: Session, response: aiohttp.ClientResponse) -> None:
@@ -67,17 +68,17 @@ class Reply:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._response.closed:  # its body was not read to its end
+        if not self._response.closed:  # the body was not read to its end
             self._response.close()
         if isinstance(exc, FOREIGN):
-            raise self._session.translated(exc, str(self._response.url)) from exc
+            raise self._session.translate(exc, str(self._response.url)) from exc
 
     @property
     def is_json(self) -> bool:
         return self._response.content_type == "application/json"
 
     def blocks(self) -> AsyncIterator[bytes]:
-        """The body as it comes in."""
+        """Yield the body in blocks as they arrive."""
         return self._response.content.iter_any()
 
     async def json(self) -> Any:
@@ -92,7 +93,7 @@ class Reply:
         return orjson.loads(b"".join(blocks))
 
     async def drain(self) -> None:
-        """Read past the answer's end, so that the connection can be used again."""
+        """Read what follows the answer, so that the connection can be used again."""
         content = self._response.content
         if content.at_eof():
             return
@@ -103,10 +104,13 @@ class Reply:
 
 
 class Session:
-    """The connections to one provider, opened on first use. All calls raise ProviderError.
+    """The connections to one provider, opened on first use. Failed calls raise ProviderError.
 
-    `keeps_after_stream`: whether the server takes the next call on the connection of a token
-    stream; None: its first reply tells.
+    label: the provider's name in error texts.
+    keepalive_s: how long an idle connection is kept.
+    secrets: strings that must not be in error texts.
+    keeps_after_stream: whether the server keeps a connection open after a token stream; None means
+        that its first reply shows it.
     """
 
     def __init__(
@@ -122,7 +126,7 @@ class Session:
         self.label = label
         self._connect_timeout_s = connect_timeout_s
         self._keepalive_s = keepalive_s
-        # A compressed token stream would wait in the compressor's buffer.
+        # With compression, pieces of a token stream would wait in the compressor's buffer.
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._secrets = tuple(secrets)
         self._clients: dict[bool, aiohttp.ClientSession] = {}
@@ -138,7 +142,7 @@ class Session:
             return await reply.json()
 
     async def post_stream(self, url: str, body: Mapping[str, Any]) -> Reply:
-        """The reply, once its status is known: `with await session.post_stream(...)`."""
+        """Return the reply before its body is read: `with await session.post_stream(...)`."""
         return await self._reply("POST", url, orjson.dumps(body), stream=True)
 
     async def aclose(self) -> None:
@@ -148,22 +152,22 @@ class Session:
             await client.close()
 
     def failure(
-        self, said: object, *, status: int | None = None, headers: Mapping[str, str] | None = None
+        self, body: object, *, status: int | None = None, headers: Mapping[str, str] | None = None
     ) -> ProviderError:
-        """The error for what the provider said: parsed JSON of any shape, or text."""
+        """Return the error for a provider's error body: decoded JSON of any shape, or text."""
         return read_failure(
-            self.label, said, status=status, headers=headers or {}, secrets=self._secrets
+            self.label, body, status=status, headers=headers or {}, secrets=self._secrets
         )
 
-    def translated(self, exc: Exception, url: str) -> ProviderError:
-        """Our own error for one of `FOREIGN`."""
+    def translate(self, exc: Exception, url: str) -> ProviderError:
+        """Return our own error for one of `FOREIGN`."""
         match exc:
             case (
                 aiohttp.ClientConnectorError()
                 | aiohttp.ConnectionTimeoutError()
                 | aiohttp.InvalidURL()
             ):
-                problem = f"cannot be reached at {urlsplit(url).netloc}: {_why(exc)}"
+                problem = f"cannot be reached at {urlsplit(url).netloc}: {_connect_problem(exc)}"
                 return ProviderUnavailable(f"{self.label} {problem}", refused=True)
             case TimeoutError():
                 return ProviderTimeout(f"{self.label} did not answer in time")
@@ -176,7 +180,7 @@ class Session:
     async def _reply(
         self, method: str, url: str, body: bytes | None, *, stream: bool = False
     ) -> Reply:
-        client = self._opened(keep=not stream or bool(self._keeps_after_stream))
+        client = self._client(keep=not stream or bool(self._keeps_after_stream))
         context = trace.current.get()
         try:
             response = await client.request(
@@ -187,15 +191,15 @@ class Session:
                 allow_redirects=False,
             )
         except FOREIGN as exc:
-            raise self.translated(exc, url) from exc
+            raise self.translate(exc, url) from exc
         if response.status != HTTPStatus.OK:
-            raise await self._refused(response)
+            raise await self._refusal(response)
         if stream or self._keeps_after_stream is None:
             self._note_keeping(response.headers)
         return Reply(self, response)
 
-    def _opened(self, *, keep: bool) -> aiohttp.ClientSession:
-        """The client whose connections are kept for the next call, or the one that keeps none."""
+    def _client(self, *, keep: bool) -> aiohttp.ClientSession:
+        """Return the client that keeps its connections for later calls, or the one without."""
         if self._closed:
             raise ProviderUnavailable(f"{self.label} was closed", refused=True)
         client = self._clients.get(keep)
@@ -206,22 +210,22 @@ class Session:
                 else aiohttp.TCPConnector(limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # Asked to close, a server would not show what it does otherwise.
+                # With "Connection: close", the reply would not show whether the server keeps it.
                 headers=self._headers if keep else {"Connection": "keep-alive", **self._headers},
             )
         return client
 
     def _note_keeping(self, headers: Mapping[str, str]) -> None:
-        """Learn from a reply whether the server keeps a connection after a token stream.
+        """Find out from a reply whether the server keeps a connection after a token stream.
 
-        llama.cpp closes it without a word, and a call sent on it would be lost. Other servers of
-        its HTTP library may do so, too: they count the calls that a connection is good for.
+        llama.cpp closes it without notice, and a call sent on it would be lost. Other servers with
+        the same HTTP library may do so too; they send a limit of calls per connection.
         """
         if headers.get("Connection", "").lower() != "close":
             counts = "max=" in headers.get("Keep-Alive", "")
             self._keeps_after_stream = not counts and headers.get("Server") != "llama.cpp"
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> ProviderError:
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
         body = bytearray()
         try:
             with suppress(TimeoutError, aiohttp.ClientError, OSError):
@@ -232,14 +236,16 @@ class Session:
                         body += block
         finally:
             response.close()
-        error = self.failure(said_in(bytes(body)), status=response.status, headers=response.headers)
+        error = self.failure(
+            decode_body(bytes(body)), status=response.status, headers=response.headers
+        )
         request_id = response.headers.get("x-request-id", "unknown")
-        # Not the error itself: it may quote what was asked.
+        # The error's text is not logged, since it may quote the prompt.
         logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
         return error
 
 
-def _why(exc: Exception) -> str:
+def _connect_problem(exc: Exception) -> str:
     match exc:
         case aiohttp.ConnectionTimeoutError():
             return "no connection in time"

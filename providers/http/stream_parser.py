@@ -1,8 +1,8 @@
-"""Bytes in, lines or events out: server-sent events and newline-delimited JSON, without any I/O.
+"""Parsers for server-sent events and newline-delimited JSON: bytes in, lines or events out.
 
-Bytes are searched once, so a long line costs no more in many blocks than in one. Lines end at CR,
-LF or CRLF and nowhere else (`str.splitlines` would also cut at U+2028 inside an answer), and text
-is decoded only when it is whole, so a character may be split over two blocks.
+They do no I/O. Each byte is searched once, so a long line costs the same in one block or in many.
+Lines end only at CR, LF or CRLF (`str.splitlines` would also split at U+2028 inside an answer).
+Only whole lines are decoded, so a character can be split over two blocks.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class TooLong(ValueError):
-    """A line, an event or a body passed its limit of bytes."""
+    """A line, an event or a body is longer than its limit in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """A server-sent event that says its `kind`."""
+    """A server-sent event that has a `kind` (its `event` field)."""
 
     data: bytes
     kind: str
 
 
 class Lines:
-    """Complete lines, without their ends and without a byte order mark."""
+    """A parser that splits bytes into lines, without line ends and byte order mark."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
@@ -50,7 +50,7 @@ class Lines:
         lines = _LINE_END.split(block) if b"\r" in block else block.split(b"\n")
         rest = lines.pop()
         if lines:
-            lines[0] = self._ended(lines[0])
+            lines[0] = self._complete(lines[0])
             if len(block) > self._limit_bytes:
                 self._check(max(map(len, lines)))
         self._tail += rest
@@ -58,16 +58,16 @@ class Lines:
         return lines
 
     @property
-    def between(self) -> bool:
-        """Whether the next block begins a line."""
+    def at_line_start(self) -> bool:
+        """Whether the next block begins a new line."""
         return not self._tail and not self._after_cr
 
     def finish(self) -> list[bytes]:
-        """The last line, where nothing ended it."""
-        return [self._ended(b"")] if self._tail else []
+        """Return the last line if it had no line end."""
+        return [self._complete(b"")] if self._tail else []
 
-    def _ended(self, part: bytes) -> bytes:
-        """The line that ends with this part."""
+    def _complete(self, part: bytes) -> bytes:
+        """Return the whole line that ends with this part."""
         if self._tail:
             part = bytes(self._tail) + part
             self._tail.clear()
@@ -83,22 +83,22 @@ class Lines:
 
 
 class JsonLines:
-    """The lines of newline-delimited JSON; blank ones are passed over."""
+    """A parser that splits newline-delimited JSON into lines and skips blank ones."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self._lines = Lines(limit_bytes)
 
     def feed(self, block: bytes) -> list[bytes]:
-        return _filled(self._lines.feed(block))
+        return _without_blank(self._lines.feed(block))
 
     def finish(self) -> list[bytes]:
-        return _filled(self._lines.finish())
+        return _without_blank(self._lines.finish())
 
 
 class Events:
-    """Server-sent events: the data alone of one that says no kind.
+    """A parser for server-sent events. It returns only the data of an event without a kind.
 
-    The last one counts even where no blank line ends it.
+    The last event counts even without the blank line after it.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -109,7 +109,7 @@ class Events:
         self._kind = b""
 
     def feed(self, block: bytes) -> Sequence[bytes | ServerSentEvent]:
-        if self._between and (events := _plain(block, self._limit_bytes)):
+        if self._at_event_start and (events := _simple_events(block, self._limit_bytes)):
             return events
         return self._events(self._lines.feed(block))
 
@@ -117,9 +117,9 @@ class Events:
         return self._events([*self._lines.finish(), b""])
 
     @property
-    def _between(self) -> bool:
-        """Whether the next block begins an event."""
-        return self._lines.between and not self._data and not self._kind
+    def _at_event_start(self) -> bool:
+        """Whether the next block begins a new event."""
+        return self._lines.at_line_start and not self._data and not self._kind
 
     def _events(self, lines: list[bytes]) -> list[bytes | ServerSentEvent]:
         events: list[bytes | ServerSentEvent] = []
@@ -153,26 +153,29 @@ class Events:
 
 
 def parsed(data: bytes) -> Any:
-    """The JSON of a line or an event; a broken character spoils no other. JSONDecodeError."""
+    """Return the JSON of a line or an event; JSONDecodeError if it is invalid.
+
+    Bytes that are not UTF-8 are replaced and do not affect the rest.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return orjson.loads(_text(data))
 
 
-def _plain(block: bytes, limit_bytes: int) -> list[bytes]:
-    """The data of a block's events, where each is one line and the last one is whole; else none.
+def _simple_events(block: bytes, limit_bytes: int) -> list[bytes]:
+    """Return the data of a block of complete events of one line each; [] for any other block.
 
-    That is how nearly all blocks are, and a quarter of the work.
+    Nearly all blocks are like this, and it takes a quarter of the time.
     """
     if not (block.startswith(b"data: ") and block.endswith(b"\n\n") and len(block) <= limit_bytes):
         return []
     events = block[6:-2].split(b"\n\ndata: ")
-    alone = block.count(b"\n") == 2 * len(events) and b"\r" not in block
-    return events if alone and all(events) else []
+    one_line_each = block.count(b"\n") == 2 * len(events) and b"\r" not in block
+    return events if one_line_each and all(events) else []
 
 
-def _filled(lines: list[bytes]) -> list[bytes]:
+def _without_blank(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.strip()]
 
 

@@ -1,1 +1,1 @@
-"""An embedded model: llama.cpp in a child process."""
+"""The provider of the embedded model: llama.cpp in a child process."""

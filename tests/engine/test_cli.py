@@ -424,7 +424,7 @@ def test_check_says_of_a_provider_that_it_does_not_start(folder: Path) -> None:
     )
     done = rosey(folder, "check")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "does not start within 0.2 s" in done.stdout
+    assert "did not start within 0.2 s" in done.stdout
 
 
 def test_a_providers_module_that_is_not_there_is_said_with_where_it_was_looked_for(
@@ -437,7 +437,7 @@ def test_a_providers_module_that_is_not_there_is_said_with_where_it_was_looked_f
     assert done.returncode == 3
     assert done.stderr == (
         "rosey-llm cannot start: rosey-llm.toml: providers.mine.kind: cannot import "
-        f'"my.shout:Shout": no module "my" is installed or stands in {folder}; '
+        f'"my.shout:Shout": no module "my" is installed or in {folder}; '
         "put my/shout.py there\n"
     )
 

@@ -221,11 +221,11 @@ def providers_closed_under_their_turns() -> AbstractContextManager[object]:
     """Let a reload close replaced providers at once, although turns still use them."""
 
     def close_at_once(self: ProviderChain) -> None:
-        if not self._left:
-            self._left = True
-            self._lifetimes.left(self._links)
+        if not self._released:
+            self._released = True
+            self._lifetimes.release(self._links)
 
-    return patch(ProviderChain, "_leave", close_at_once)
+    return patch(ProviderChain, "_release_links", close_at_once)
 
 
 def row_kept_after_its_outcome() -> AbstractContextManager[object]:

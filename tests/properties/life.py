@@ -64,10 +64,10 @@ class WatchedProvider(ScriptedProvider):
     async def aclose(self) -> None:
         self._closed, self.used = True, False
 
-    def _note(self, action: Action, messages: Sequence[Message], options: Options) -> None:
+    def _record(self, action: Action, messages: Sequence[Message], options: Options) -> None:
         if self._closed:
             self._model.violate("a provider is called that was closed", messages[-1].content)
-        super()._note(action, messages, options)
+        super()._record(action, messages, options)
 
 
 class EngineRun:

@@ -243,7 +243,7 @@ async def test_statuses_are_asked_of_all_and_never_raise(time: MadeUpTime) -> No
     )
     assert await chain.statuses() == {
         "fine": Status(True),
-        "sick": Status(False, "sick fails as told (provider_auth)"),
+        "sick": Status(False, "sick fails as configured (provider_auth)"),
         "stranger": Status(False, "stranger failed: OSError"),
     }
 

@@ -39,7 +39,7 @@ def circuit(clock: Clock) -> CircuitBreaker:
 
 def fail(circuit: CircuitBreaker, error: BaseException | None = None) -> None:
     error = error or ProviderUnavailable("gone")
-    with pytest.raises(type(error)), circuit.call():
+    with pytest.raises(type(error)), circuit.guard():
         raise error
 
 
@@ -61,7 +61,7 @@ def test_a_success_between_starts_the_count_afresh(circuit: CircuitBreaker) -> N
     for _ in range(5):
         fail(circuit)
         fail(circuit)
-        with circuit.call():
+        with circuit.guard():
             pass
     assert circuit.statistics() == CircuitStatistics("closed", 0, 0, 0)
 
@@ -110,7 +110,7 @@ def test_after_the_cooldown_one_probe_goes_and_closes_it(
     clock.now_s += 1
     assert circuit.wait_s() is None
     assert circuit.statistics().state == "half_open"
-    with circuit.call():
+    with circuit.guard():
         assert circuit.wait_s() == 0
         assert circuit.statistics().state == "half_open"
     assert circuit.statistics() == CircuitStatistics("closed", 0, 1, 0)
@@ -128,7 +128,7 @@ def test_each_failed_probe_doubles_the_cooldown_up_to_the_longest(
         clock.now_s += wait_s
         fail(circuit)
     assert waits == [30, 60, 100, 100, 100]
-    with circuit.call():
+    with circuit.guard():
         pass
     opened(circuit)
     assert circuit.wait_s() == 30
@@ -159,7 +159,7 @@ def test_a_probe_that_is_refused_shows_that_the_provider_lives(
 def test_late_failures_of_calls_from_before_do_not_prolong_the_cooldown(
     circuit: CircuitBreaker, clock: Clock
 ) -> None:
-    calls: list[Any] = [circuit.call() for _ in range(6)]
+    calls: list[Any] = [circuit.guard() for _ in range(6)]
     for call in calls:
         call.__enter__()
     error = ProviderUnavailable("gone")

@@ -77,6 +77,6 @@ def test_a_defect_of_ours_is_no_result_of_a_call(
     error: BaseException, calls: dict[str, int]
 ) -> None:
     counters = CallCounters()
-    with pytest.raises(type(error)), counters:
+    with pytest.raises(type(error)), counters.counting():
         raise error
     assert counters.calls == calls

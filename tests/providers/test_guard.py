@@ -41,7 +41,7 @@ def time() -> MadeUpTime:
     return MadeUpTime()
 
 
-NO_TEXT = "stranger failed: what it said is no text that can be written"
+NO_TEXT = "stranger failed: its answer is not valid Unicode text"
 
 # Strangers
 

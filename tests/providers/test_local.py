@@ -308,7 +308,7 @@ async def test_a_missing_file_is_named_with_what_to_set(tmp_path: Path) -> None:
     status = await provider.status()
     await provider.aclose()
 
-    assert "no file tiny.gguf: set providers.small.model_path" in str(refused.value)
+    assert "cannot find tiny.gguf; set providers.small.model_path" in str(refused.value)
     assert str(tmp_path) not in str(refused.value)
     assert (status.available, status.detail) == (False, str(refused.value))
 

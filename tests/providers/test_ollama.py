@@ -225,5 +225,5 @@ async def test_a_model_without_a_tag_is_the_latest(
     async with at(server, default_model=model) as provider:
         status = await provider.status()
         assert await provider.is_available() is there
-    missing = f"model {model} is not there; run: ollama pull {model}"
+    missing = f"model {model} is not installed; run: ollama pull {model}"
     assert status.detail == ("" if there else missing)

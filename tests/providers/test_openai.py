@@ -385,7 +385,7 @@ async def test_an_event_of_kind_error_is_an_error(server: LLMServer) -> None:
 async def test_a_finish_reason_that_is_an_error_is_an_error(server: LLMServer) -> None:
     server.plan(whole("half", "error"))
     async with at(server) as provider:
-        with pytest.raises(BadAnswer, match="met an error"):
+        with pytest.raises(BadAnswer, match="reported an error"):
             await provider.chat(HELLO, Options())
 
 

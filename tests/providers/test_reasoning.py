@@ -55,9 +55,9 @@ def test_a_draft_shows_what_its_completion_holds() -> None:
     pieces = []
     for text in ("<thi", "nk>x</th", "ink> Hel", "lo"):
         draft.add(text)
-        pieces.append(draft.news())
+        pieces.append(draft.new_text())
     draft.done = True
-    assert draft.rest() == draft.news() == ""
+    assert draft.last_text() == draft.new_text() == ""
     assert draft.completion().content == "".join(pieces) == "Hello"
 
 
@@ -65,9 +65,9 @@ def test_news_are_told_once_however_many_texts_they_come_from() -> None:
     draft = Draft("Nobody", "m")
     for text in ("<thi", "nk>x</th", "ink> Hel", "lo"):
         draft.add(text)
-    assert [draft.news(), draft.news()] == ["Hello", ""]
+    assert [draft.new_text(), draft.new_text()] == ["Hello", ""]
     draft.add("<")
-    assert draft.rest() == "<"
+    assert draft.last_text() == "<"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_news_are_told_once_however_many_texts_they_come_from() -> None:
 def test_finish_reasons_become_those_that_are_documented(said: str, reason: str) -> None:
     draft = Draft("Nobody", "m")
     draft.add("text")
-    draft.rest()
+    draft.last_text()
     draft.finish_reason = said
     assert draft.completion().finish_reason == reason
 
@@ -93,7 +93,7 @@ def test_finish_reasons_become_those_that_are_documented(said: str, reason: str)
 def test_a_draft_that_nothing_ended_is_incomplete() -> None:
     draft = Draft("Nobody", "m")
     draft.add("half")
-    draft.rest()
+    draft.last_text()
     with pytest.raises(IncompleteAnswer) as caught:
         draft.completion()
     assert caught.value.partial == "half"
@@ -102,7 +102,7 @@ def test_a_draft_that_nothing_ended_is_incomplete() -> None:
 def test_a_draft_without_text_is_no_answer() -> None:
     draft = Draft("Nobody", "m")
     draft.add("<think>hm</think> \n")
-    draft.rest()
+    draft.last_text()
     draft.finish_reason = "length"
     with pytest.raises(BadAnswer, match=r"^Nobody gave an empty answer \(finish reason: length\)$"):
         draft.completion()

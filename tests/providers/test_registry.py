@@ -76,8 +76,8 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
         ("parot", 'unknown kind "parot"; did you mean "parrot"?'),
         (
             "xyz",
-            'unknown kind "xyz"; known are local, ollama, openai, openrouter, parrot, scripted '
-            'and "package.module:Class"',
+            'unknown kind "xyz"; use local, ollama, openai, openrouter, parrot, scripted '
+            'or "package.module:Class"',
         ),
         (
             "no_such_module:A",
@@ -97,8 +97,11 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
         (":Parrot", 'cannot import ":Parrot": Empty module name'),
         ("parrots:not_a_class", '"parrots:not_a_class" is not an LLMProvider'),
         ("parrots:dataclass", '"parrots:dataclass" is not an LLMProvider'),
-        ("parrots:Egg", '"parrots:Egg" lacks is_available'),
-        ("providers.base:LLMProvider", '"providers.base:LLMProvider" lacks chat, is_available'),
+        ("parrots:Egg", '"parrots:Egg" does not define is_available'),
+        (
+            "providers.base:LLMProvider",
+            '"providers.base:LLMProvider" does not define chat, is_available',
+        ),
     ],
 )
 def test_a_wrong_kind_is_told_in_a_sentence(elsewhere: Path, kind: str, problem: str) -> None:

@@ -66,9 +66,9 @@ async def test_max_tokens_cuts_words(most: int, content: str, reason: str, words
 
 
 @pytest.mark.parametrize("code", FAILURES)
-async def test_it_fails_as_told(code: str) -> None:
+async def test_it_fails_as_configured(code: str) -> None:
     provider = ScriptedProvider({"fail": code}, name="flaky")
-    with pytest.raises(FAILURES[code], match=rf"flaky fails as told \({code}\)") as caught:
+    with pytest.raises(FAILURES[code], match=rf"flaky fails as configured \({code}\)") as caught:
         await provider.chat(HELLO, Options())
     assert caught.value.code == code
     with pytest.raises(FAILURES[code]):
