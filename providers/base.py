@@ -65,7 +65,7 @@ class CallSettings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Whether a provider could answer a call now; if not, `detail` says why and what to do."""
+    """The availability of a provider; if it cannot answer, `detail` says why and what to do."""
 
     available: bool
     detail: str = ""

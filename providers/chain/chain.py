@@ -85,7 +85,7 @@ class ProviderChain:
 
     @property
     def providers(self) -> list[LLMProvider]:
-        """In the order in which they are asked."""
+        """The providers in the order in which they are asked."""
         return [link.provider for link in self._links]
 
     def successor(self, providers: Sequence[LLMProvider]) -> ProviderChain:

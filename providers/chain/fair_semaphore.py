@@ -15,27 +15,27 @@ class FairSemaphoreStatistics:
 
 
 class FairSemaphore:
-    """A semaphore with `limit` places. Each caller that takes a place must free it.
+    """A semaphore with `limit` slots. Each caller that takes a slot must free it.
 
-    The waiting channels get free places in turn, one each, so a channel with a hundred waiting
+    The waiting channels get free slots in turn, one each, so a channel with a hundred waiting
     calls does not hold up another one. The caller must limit the number of waiting calls.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._running = 0
-        # While calls wait, every place is taken: `free` passes the place to one of them.
+        # While calls wait, every slot is taken: `free` passes the slot to one of them.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def take_free(self) -> bool:
-        """Take a place if one is free, and return whether it was."""
+        """Take a slot if one is free, and return whether it was."""
         if self._running == self._limit:
             return False
         self._running += 1
         return True
 
     async def take(self, channel: str) -> None:
-        """Take a place; wait until one is free. A caller that is cancelled has no place."""
+        """Take a slot; wait until one is free. A caller that is cancelled has no slot."""
         if self.take_free():
             return
         granted = asyncio.get_running_loop().create_future()
@@ -46,12 +46,12 @@ class FairSemaphore:
             if granted.cancelled():
                 self._forget(channel, granted)
             else:
-                # The place was granted just before the cancellation: pass it on.
+                # The slot was granted just before the cancellation: pass it on.
                 self.free()
             raise
 
     def free(self) -> None:
-        """Pass the place to the next waiting call, if there is one."""
+        """Pass the slot to the next waiting call, if there is one."""
         while self._waiting:
             channel, calls = self._waiting.popitem(last=False)
             granted = calls.popleft()

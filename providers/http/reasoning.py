@@ -151,7 +151,7 @@ class Draft:
 
 
 def usage_of(prompt_tokens: object, completion_tokens: object) -> Usage | None:
-    """Return the usage; a count that is not a number is 0. None if both are not."""
+    """Return the usage; None if neither value is a whole number. A missing one counts as 0."""
     if type(prompt_tokens) is not int and type(completion_tokens) is not int:
         return None
     return Usage(_count(prompt_tokens), _count(completion_tokens))

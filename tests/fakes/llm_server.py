@@ -1,11 +1,11 @@
-"""A server that speaks like Ollama, OpenAI and OpenRouter, and misbehaves as it is told.
+"""A fake HTTP server for Ollama, OpenAI and OpenRouter that can also misbehave.
 
     async with LLMServer() as server:
         server.plan(Behaviour(status=503), Behaviour(text="Hi", hang_after=1))
 
 `server.url` is the base_url of Ollama, `server.url + "/v1"` of OpenAI, `server.url + "/api/v1"` of
 OpenRouter.
-It writes HTTP by hand, since a good library would not let it break the rules.
+It writes HTTP without a library, since a good library would not let it break the rules.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHAT_PATHS = ("/api/chat", "/api/generate", "/v1/chat/completions", "/api/v1/cha
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """`headers` have lower-case names; `body` is {} where there was none."""
+    """A request that the server received. Header names are lower-case; no body is {}."""
 
     path: str
     headers: dict[str, str]
@@ -45,16 +45,17 @@ class RecordedRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """How one call is answered. By default: at once, with the server's reply, word by word.
+    """The way the server answers one call. By default: at once, with its reply, word by word.
 
-    status, headers, body: another status than 200 has `body` (JSON, text, bytes, or a list of
-        bytes written one by one); with status 200 a `body` stands in place of the answer.
-    text, pieces: the answer, or the pieces that it comes in.
+    status, headers, body: of a status other than 200, `body` is JSON, text, bytes, or a list of
+        bytes that are written one by one; with status 200, `body` replaces the answer.
+    text, pieces: the answer, or its pieces.
     hold: wait for this event before the first byte, or before piece number `hold_after`.
     delay_s, gap_s: pauses before the first byte and between pieces.
-    cut_after: after so many pieces the connection ends, by default in a way that HTTP shows
-        (chunks without an end, a body shorter than its length); `cut_cleanly` without a sign.
-    hang_after: after so many pieces nothing more comes.
+    cut_after: close the connection after this many pieces, by default so that HTTP shows it (chunks
+        without an end, a body shorter than its length).
+    cut_cleanly: close the connection so that HTTP does not show it.
+    hang_after: after this many pieces, send nothing more.
     """
 
     status: int = 200
@@ -78,7 +79,7 @@ class _Cut(Exception):
 
 
 class _Reader(asyncio.StreamReader):
-    """Tells when its client has gone, also while nobody reads."""
+    """A stream reader whose event `gone` is set when the client leaves, even without a read."""
 
     def __init__(self) -> None:
         super().__init__(limit=2**24)
@@ -94,11 +95,14 @@ class _Reader(asyncio.StreamReader):
 
 
 class LLMServer:
-    """See the module. `requests` has every request, `prompts` the messages of each chat call.
+    """The fake server, as the module describes it.
 
-    `routes` sets the behaviour of a path that is not a chat call; with `api_key` set, a request
-    without it gets 401; `disconnects` counts the clients that left before their answer's end,
-    `connections` all that ever came.
+    requests: all requests.
+    prompts: the messages of each chat call.
+    routes: behaviours of paths that are not chat calls.
+    api_key: if set, requests without it get 401.
+    connections: all connections so far.
+    disconnects: clients that left before the end of their answer.
     """
 
     def __init__(self, reply: Callable[[dict[str, Any]], str] | str | None = None) -> None:
@@ -119,28 +123,28 @@ class LLMServer:
         self._server: asyncio.Server | None = None
 
     def plan(self, *behaviours: Behaviour) -> None:
-        """Answer the next chat calls so, one each; those after them as usual."""
+        """Answer the next chat calls with these behaviours, one each; later calls as usual."""
         self._plans.extend(behaviours)
 
     async def wait_for_requests(self, count: int) -> None:
-        """Until `count` chat calls have arrived since the start."""
+        """Wait until `count` chat calls have arrived since the start."""
         await self._wait(lambda: len(self.prompts) >= count)
 
     async def wait_for_disconnects(self, count: int) -> None:
-        """Until `count` clients have left before their answer's end."""
+        """Wait until `count` clients have left before the end of their answer."""
         await self._wait(lambda: self.disconnects >= count)
 
     @property
     def open_connections(self) -> int:
-        """Those there are now, in use or not."""
+        """The connections that are open now, in use or not."""
         return len(self._writers)
 
     async def wait_until_left(self) -> None:
-        """Until no client keeps a connection open any more."""
+        """Wait until no client has an open connection."""
         await self._wait(lambda: not self._writers)
 
     def calls(self, path: str) -> int:
-        """How often a path was asked for."""
+        """Return how many requests for a path there were."""
         return Counter(request.path for request in self.requests)[path]
 
     async def __aenter__(self) -> Self:
@@ -159,7 +163,7 @@ class LLMServer:
         await self.stop()
 
     async def stop(self) -> None:
-        """Close the port and every connection; `url` then refuses."""
+        """Close the port and every connection; then `url` refuses connections."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -243,8 +247,8 @@ class LLMServer:
             await self._write_answer(writer, request, behaviour)
 
     def _is_unauthorized(self, request: RecordedRequest) -> bool:
-        said = request.headers.get("authorization")
-        return self.api_key is not None and said != f"Bearer {self.api_key}"
+        sent = request.headers.get("authorization")
+        return self.api_key is not None and sent != f"Bearer {self.api_key}"
 
     async def _answer_other(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
         behaviour = self.routes.get(request.path)
@@ -310,7 +314,7 @@ class LLMServer:
         await writer.drain()
 
     async def _paced(self, parts: list[bytes], behaviour: Behaviour) -> AsyncIterator[bytes]:
-        """The parts as the behaviour lets them go; the last one is all that ends an answer."""
+        """Yield the parts in the time that the behaviour sets; the last part ends the answer."""
         *pieces, end = parts
         for number, piece in enumerate([*pieces, end]):
             if number == behaviour.cut_after:
@@ -367,10 +371,10 @@ async def _write_whole(
 def _whole(request: RecordedRequest, text: str, finish_reason: str) -> dict[str, Any]:
     model = request.body.get("model")
     if request.path in ("/api/chat", "/api/generate"):
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+        answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
         if request.path == "/api/generate":
-            said = {"response": text}
-        return {"model": model, **said, **_native_end(finish_reason)}
+            answer = {"response": text}
+        return {"model": model, **answer, **_native_end(finish_reason)}
     message = {"role": "assistant", "content": text}
     return {
         "id": "chatcmpl-1",
@@ -382,7 +386,7 @@ def _whole(request: RecordedRequest, text: str, finish_reason: str) -> dict[str,
 
 
 def _stream(request: RecordedRequest, pieces: list[str], behaviour: Behaviour) -> list[bytes]:
-    """One part for each piece, and one for what ends the answer."""
+    """Return one part for each piece, and one that ends the answer."""
     model = request.body.get("model")
     reason = behaviour.finish_reason
     if request.path == "/api/chat":
@@ -421,5 +425,5 @@ def _chunked(data: bytes) -> bytes:
 
 
 def _echo(body: dict[str, Any]) -> str:
-    said = [m["content"] for m in body.get("messages", []) if m.get("role") == "user"]
-    return f"You said: {said[-1] if said else body.get('prompt', '')}"
+    texts = [m["content"] for m in body.get("messages", []) if m.get("role") == "user"]
+    return f"You said: {texts[-1] if texts else body.get('prompt', '')}"

@@ -1,4 +1,4 @@
-"""What the tests of the chain share: made-up time, providers that act as told, ways to call."""
+"""Helpers for the tests of the chain: a fake clock, fake providers, and ways to call a chain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,9 +11,7 @@ from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.retry import Retry
-from providers.errors import (
-    ProviderUnavailable,
-)
+from providers.errors import ProviderUnavailable
 from providers.scripted import Script, ScriptedProvider
 
 HELLO = [Message("user", "hello")]
@@ -40,7 +38,7 @@ class MadeUpTime:
 
 
 def in_turn(*acts: Exception | list[str]) -> Script:
-    """A script whose first call does the first act, and so on; the last act goes on for ever."""
+    """Return a script that does the acts in turn, one per call, and then repeats the last one."""
     left = list(acts)
 
     async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
@@ -90,7 +88,7 @@ def idle(chain: ProviderChain) -> bool:
 
 
 def waiting(name: str, *pieces: str, **config: Any) -> ScriptedProvider:
-    """Says these pieces and then nothing more, for ever."""
+    """Return a provider that sends these pieces and then hangs."""
 
     async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
         for piece in pieces:
@@ -101,7 +99,7 @@ def waiting(name: str, *pieces: str, **config: Any) -> ScriptedProvider:
 
 
 class Stranger(LLMProvider):
-    """A third party's provider that does whatever the test says."""
+    """A provider of another author; each test sets what it does."""
 
     kind = "stranger"
     act: Any = None

@@ -120,7 +120,7 @@ async def test_a_failure_that_waiting_cures_is_tried_again(way: Way, time: MadeU
     ],
     ids=lambda value: str(value),
 )
-async def test_the_next_provider_answers_where_the_first_cannot(
+async def test_the_next_provider_answers_if_the_first_cannot(
     way: Way, error: Exception, first_calls: int, time: MadeUpTime
 ) -> None:
     first = scripted("first", error)
@@ -141,7 +141,7 @@ async def test_the_next_provider_answers_where_the_first_cannot(
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_some_failures_are_the_callers_to_hear(
+async def test_some_failures_go_to_the_caller(
     way: Way, error: ProviderError, options: Options, time: MadeUpTime
 ) -> None:
     spare = scripted("spare")
@@ -152,7 +152,7 @@ async def test_some_failures_are_the_callers_to_hear(
 
 
 @every_way
-async def test_a_refused_call_is_made_again_where_no_other_provider_could_answer(
+async def test_a_refused_call_is_made_again_if_no_other_provider_could_answer(
     way: Way, time: MadeUpTime
 ) -> None:
     first = scripted("first", REFUSED, REFUSED, ["ok"])
@@ -181,7 +181,7 @@ async def test_a_fallback_uses_its_own_model_but_the_requests_other_options(
 
 
 @every_way
-async def test_where_all_fail_the_first_failure_is_told(
+async def test_if_all_fail_the_first_failure_is_raised(
     way: Way, time: MadeUpTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = AuthenticationFailed("First: 401 Unauthorized", status=401)
@@ -192,7 +192,7 @@ async def test_where_all_fail_the_first_failure_is_told(
     assert "Provider spare failed as well: Spare: 429" in caplog.messages
 
 
-async def test_a_prompt_too_long_for_the_last_resort_is_told_so_that_it_can_be_cut(
+async def test_a_prompt_too_long_for_the_last_provider_is_reported_so_that_it_can_be_cut(
     time: MadeUpTime,
 ) -> None:
     chain = chained(time, scripted("first", DOWN), scripted("spare", ContextTooLong("too long")))
@@ -234,7 +234,7 @@ async def test_passing_over_is_logged_once_and_so_is_the_return(
     ]
 
 
-# Starting, closing, looking
+# Starting, closing, statuses
 
 
 async def test_statuses_are_asked_of_all_and_never_raise(time: MadeUpTime) -> None:

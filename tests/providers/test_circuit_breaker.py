@@ -57,7 +57,7 @@ def test_it_opens_after_so_many_failures_in_a_row(circuit: CircuitBreaker) -> No
     assert circuit.statistics() == CircuitStatistics("open", 3, 1, 30)
 
 
-def test_a_success_between_starts_the_count_afresh(circuit: CircuitBreaker) -> None:
+def test_a_success_resets_the_count(circuit: CircuitBreaker) -> None:
     for _ in range(5):
         fail(circuit)
         fail(circuit)
@@ -82,16 +82,14 @@ def test_a_success_between_starts_the_count_afresh(circuit: CircuitBreaker) -> N
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_is_not_the_providers_absence_never_opens_it(
-    circuit: CircuitBreaker, error: BaseException
-) -> None:
+def test_other_errors_never_open_it(circuit: CircuitBreaker, error: BaseException) -> None:
     for _ in range(20):
         fail(circuit, error)
     assert circuit.statistics() == CircuitStatistics("closed", 0, 0, 0)
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
-def test_a_cancelled_call_says_nothing_about_the_row(
+def test_a_cancelled_call_does_not_change_the_count(
     circuit: CircuitBreaker, error: BaseException
 ) -> None:
     fail(circuit)
@@ -135,7 +133,7 @@ def test_each_failed_probe_doubles_the_cooldown_up_to_the_longest(
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), KeyError("ours")])
-def test_a_cancelled_probe_frees_its_place(
+def test_after_a_cancelled_probe_another_one_may_go(
     circuit: CircuitBreaker, clock: Clock, error: BaseException
 ) -> None:
     opened(circuit)
@@ -147,7 +145,7 @@ def test_a_cancelled_probe_frees_its_place(
 
 
 @pytest.mark.parametrize("error", [AuthenticationFailed("key"), RateLimited("slow")])
-def test_a_probe_that_is_refused_shows_that_the_provider_lives(
+def test_a_refused_probe_shows_that_the_provider_works(
     circuit: CircuitBreaker, clock: Clock, error: ProviderError
 ) -> None:
     opened(circuit)
@@ -156,7 +154,7 @@ def test_a_probe_that_is_refused_shows_that_the_provider_lives(
     assert circuit.statistics().state == "closed"
 
 
-def test_late_failures_of_calls_from_before_do_not_prolong_the_cooldown(
+def test_failures_of_calls_that_began_before_it_opened_do_not_prolong_the_cooldown(
     circuit: CircuitBreaker, clock: Clock
 ) -> None:
     calls: list[Any] = [circuit.guard() for _ in range(6)]

@@ -1,4 +1,4 @@
-"""One suite over all providers: what the seam promises, each of them keeps."""
+"""The contract tests: every provider keeps the rules of `LLMProvider`."""
 
 import importlib.util
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def built(kind: str, url: str, **config: Any) -> LLMProvider:
-    """A provider whose server, if it has one, is at `url`."""
+    """Return a provider whose server, if it has one, is at `url`."""
     if kind in PATHS:
         config["base_url"] = url + PATHS[kind]
     if kind in ("openai", "openrouter"):
@@ -51,10 +51,10 @@ async def server(kind: str) -> AsyncIterator[LLMServer]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def provider(kind: str, server: LLMServer) -> AsyncIterator[LLMProvider]:
-    """One provider for all tests here: so each also shows that those before it left it sound."""
+    """Shared by all tests, so each test also shows that the ones before left it working."""
     async with built(kind, server.url, max_tokens=24) as provider:
         yield provider
-        await provider.aclose()  # and once more by the `async with`: closing twice is fine
+        await provider.aclose()  # the `async with` closes it again, which is allowed
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,7 +99,7 @@ async def test_the_token_cap_of_a_request_reaches_the_model(
     _, streamed_whole = await streamed(provider, Options(max_tokens=3))
     for completion in (await provider.chat(HELLO, Options(max_tokens=3)), streamed_whole):
         if kind in PATHS:
-            # The server of the tests has no model that could stop; what counts is what it was told.
+            # The fake server has no model that could stop: check the request instead.
             body = server.requests[-1].body
             assert 3 in {**body, **body.get("options", {})}.values()
         else:

@@ -1,4 +1,4 @@
-"""What is counted of the calls: each attempt once, by what became of it."""
+"""The call counters: each attempt is counted once, by its result."""
 
 import asyncio
 from contextlib import aclosing
@@ -70,10 +70,10 @@ async def test_a_token_stream_that_is_closed_early_is_counted_as_cut(time: MadeU
     [
         (ProviderError("any"), {"provider_error": 1}),
         (GeneratorExit(), {"cut": 1}),
-        (KeyError("a defect of ours"), {}),
+        (KeyError("a bug of ours"), {}),
     ],
 )
-def test_a_defect_of_ours_is_no_result_of_a_call(
+def test_a_bug_of_ours_is_not_counted_as_a_result(
     error: BaseException, calls: dict[str, int]
 ) -> None:
     counters = CallCounters()

@@ -23,7 +23,7 @@ def test_a_prompt_reads_as_the_messages_it_was_made_of(prompt: EncodedPrompt) ->
     assert [len(prompt), prompt[-1], prompt[1:]] == [3, MESSAGES[2], MESSAGES[1:]]
 
 
-def test_a_prompt_stands_in_a_body_as_its_messages_would(prompt: EncodedPrompt) -> None:
+def test_a_prompt_is_encoded_in_a_body_like_its_messages(prompt: EncodedPrompt) -> None:
     body = {"model": "m", "messages": prompt.fragment, "stream": False}
     assert orjson.dumps(body) == orjson.dumps({**body, "messages": MESSAGES})
 

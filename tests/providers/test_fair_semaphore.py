@@ -9,7 +9,7 @@ from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistic
 
 
 class Bench:
-    """Calls that take a place and keep it until they are let go."""
+    """A set of calls that each take a slot and keep it until the test ends them."""
 
     def __init__(self, limit: int) -> None:
         self.slots = FairSemaphore(limit)
@@ -49,12 +49,12 @@ class Bench:
 
 
 async def settled() -> None:
-    """Every task that can run has run: nothing here takes more steps than this."""
+    """Let every task run; none here needs more steps than this."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_no_more_calls_run_at_once_than_there_are_places() -> None:
+async def test_no_more_calls_run_at_once_than_there_are_slots() -> None:
     bench = Bench(2)
     await bench.ask("a1", "b1", "c1", "d1")
     assert sorted(bench.running) == ["a1", "b1"]
@@ -63,7 +63,7 @@ async def test_no_more_calls_run_at_once_than_there_are_places() -> None:
     assert bench.slots.statistics() == FairSemaphoreStatistics(limit=2, running=0, waiting=0)
 
 
-async def test_within_a_channel_the_first_come_is_the_first_served() -> None:
+async def test_within_a_channel_the_first_call_gets_the_first_slot() -> None:
     bench = Bench(1)
     names = [f"a{number}" for number in range(9)]
     await bench.ask(*names)
@@ -89,7 +89,7 @@ async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     assert bench.order == ["a1", "b2"]
 
 
-async def test_a_cancelled_call_hands_its_place_on() -> None:
+async def test_a_cancelled_call_passes_its_slot_on() -> None:
     bench = Bench(1)
     await bench.ask("a1", "b1")
     await bench.cancel("a1")
@@ -98,7 +98,7 @@ async def test_a_cancelled_call_hands_its_place_on() -> None:
     assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)
 
 
-async def test_a_place_granted_in_the_moment_of_the_cancellation_goes_to_the_next() -> None:
+async def test_a_slot_granted_at_the_moment_of_the_cancellation_goes_to_the_next() -> None:
     bench = Bench(1)
     await bench.slots.take("a")
     await bench.ask("b1", "c1")
@@ -110,7 +110,7 @@ async def test_a_place_granted_in_the_moment_of_the_cancellation_goes_to_the_nex
     assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)
 
 
-async def test_a_place_freed_just_after_the_cancellation_goes_to_the_next() -> None:
+async def test_a_slot_freed_just_after_the_cancellation_goes_to_the_next() -> None:
     bench = Bench(1)
     await bench.ask("a1", "b1", "c1")
     bench.tasks["b1"].cancel()
@@ -122,7 +122,7 @@ async def test_a_place_freed_just_after_the_cancellation_goes_to_the_next() -> N
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_whatever_happens_no_place_is_lost_and_none_is_idle(seed: int) -> None:
+async def test_whatever_happens_no_slot_is_lost_and_none_is_idle(seed: int) -> None:
     chance = random.Random(seed)
     bench = Bench(chance.randint(1, 4))
     limit = bench.slots.statistics().limit

@@ -43,7 +43,7 @@ def time() -> MadeUpTime:
 
 NO_TEXT = "stranger failed: its answer is not valid Unicode text"
 
-# Strangers
+# Providers of other authors
 
 
 @every_way
@@ -83,7 +83,7 @@ async def test_a_provider_without_streaming_gives_its_answer_in_one_piece(
 
 
 class Odd(Stranger):
-    """Streams these items."""
+    """A provider that streams the given items."""
 
     items: Sequence[Any] = ()
     stopped = 0
@@ -116,7 +116,7 @@ def odd(*items: Any) -> Odd:
         (["a", Completion("a", 3)], BadAnswer, NO_TEXT),  # type: ignore[arg-type]
     ],
 )
-async def test_a_token_stream_is_held_to_its_promise(
+async def test_a_token_stream_must_keep_the_rules(
     items: list[Any], error: type[ProviderError], text: str, time: MadeUpTime
 ) -> None:
     provider = odd(*items)
@@ -228,7 +228,7 @@ async def test_a_cancelled_call_ends_at_once_and_frees_its_slot(
     assert chain.statistics()["first"].circuit.failures == 0
 
 
-async def eats_cancellation() -> Completion:
+async def suppresses_cancellation() -> Completion:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -245,8 +245,8 @@ async def turns_cancellation_into_an_error() -> Completion:
 
 
 @every_way
-@pytest.mark.parametrize("act", [eats_cancellation, turns_cancellation_into_an_error])
-async def test_a_provider_cannot_eat_its_callers_cancellation(
+@pytest.mark.parametrize("act", [suppresses_cancellation, turns_cancellation_into_an_error])
+async def test_a_provider_cannot_suppress_its_callers_cancellation(
     way: Way, act: Any, time: MadeUpTime
 ) -> None:
     spare = scripted("spare")

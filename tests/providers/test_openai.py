@@ -1,4 +1,4 @@
-"""What is particular to OpenAI's protocol and to the servers that speak it more or less."""
+"""Tests of the OpenAI provider: details of the protocol and of the servers that vary it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def streamed(provider: LLMProvider, options: Options | None = None) -> Com
 
 
 def sse(*chunks: dict[str, Any] | str) -> Behaviour:
-    """A token stream of these chunks."""
+    """Return a token stream of these chunks."""
     data = [chunk if isinstance(chunk, str) else orjson.dumps(chunk).decode() for chunk in chunks]
     body = "".join(f"data: {text}\n\n" for text in data)
     return Behaviour(body=body, content_type="text/event-stream; charset=utf-8")
@@ -63,7 +63,7 @@ def whole(content: Any, reason: Any = "stop", **more: Any) -> Behaviour:
     return Behaviour(body={"choices": [{"message": message, "finish_reason": reason}]})
 
 
-async def test_an_answer_is_asked_for_as_the_protocol_says(server: LLMServer) -> None:
+async def test_a_request_follows_the_protocol(server: LLMServer) -> None:
     async with at(server, api_key="sk-12345678", organization="org-1") as provider:
         await provider.chat(HELLO, Options())
         await streamed(provider, Options(max_tokens=9))
@@ -89,7 +89,7 @@ async def test_an_answer_is_asked_for_as_the_protocol_says(server: LLMServer) ->
     }
 
 
-async def test_a_server_of_ones_own_needs_no_key(server: LLMServer) -> None:
+async def test_another_server_needs_no_key(server: LLMServer) -> None:
     async with at(server, name="vllm") as provider:
         assert provider.label == "vllm"
         await provider.chat(HELLO, Options())
@@ -132,7 +132,9 @@ def refusing(parameter: str) -> Behaviour:
     )
 
 
-async def test_a_refused_token_cap_goes_by_its_other_name_from_then_on(server: LLMServer) -> None:
+async def test_a_refused_token_limit_is_sent_by_its_other_name_from_then_on(
+    server: LLMServer,
+) -> None:
     server.plan(refusing("max_tokens"))
     async with at(server) as provider:
         await provider.chat(HELLO, Options(max_tokens=5))
@@ -167,7 +169,7 @@ async def test_a_request_is_repeated_once_for_each_parameter(server: LLMServer) 
         assert len(server.prompts) == 3
 
 
-async def test_what_did_not_help_is_not_remembered(server: LLMServer) -> None:
+async def test_a_change_that_did_not_help_is_not_remembered(server: LLMServer) -> None:
     server.plan(refusing("temperature"), refusing("something else"))
     async with at(server) as provider:
         with pytest.raises(BadAnswer):
@@ -251,7 +253,7 @@ async def test_a_stream_is_whole_with(server: LLMServer, name: str) -> None:
     assert completion == Completion("Hi", "gpt-4", "stop", None)
 
 
-async def test_usage_counts_wherever_it_stands(server: LLMServer) -> None:
+async def test_usage_is_read_from_any_chunk(server: LLMServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     server.plan(
         sse(delta("Hi", "stop", usage=usage), "[DONE]"),
@@ -268,7 +270,7 @@ async def test_the_model_is_the_one_that_answered(server: LLMServer) -> None:
         assert (await streamed(provider)).model == "gpt-4-0613"
 
 
-async def test_a_whole_answer_in_place_of_a_stream_is_taken(server: LLMServer) -> None:
+async def test_a_whole_answer_instead_of_a_stream_is_accepted(server: LLMServer) -> None:
     server.plan(whole("Hi there", None))
     async with at(server) as provider:
         assert (await streamed(provider)).content == "Hi there"
@@ -282,7 +284,7 @@ async def test_comments_and_odd_line_ends_do_no_harm(server: LLMServer) -> None:
         assert (await streamed(provider)).content == "Hi"
 
 
-async def test_a_near_server_that_keeps_its_connections_gets_the_next_stream_on_the_same_one(
+async def test_a_local_server_that_keeps_its_connections_gets_the_next_stream_on_the_same_one(
     server: LLMServer,
 ) -> None:
     async with at(server) as provider:
@@ -290,12 +292,12 @@ async def test_a_near_server_that_keeps_its_connections_gets_the_next_stream_on_
         for _ in range(4):
             await streamed(provider)
             connections.append(server.connections)
-    # Until it has answered once, nobody knows.
+    # Only its first answer shows it.
     assert connections == [1, 2, 2, 2]
     assert server.disconnects == 0
 
 
-async def test_a_whole_answer_tells_as_well_whether_connections_are_kept(server: LLMServer) -> None:
+async def test_a_whole_answer_also_shows_whether_connections_are_kept(server: LLMServer) -> None:
     async with at(server) as provider:
         await provider.chat(HELLO, Options())
         for _ in range(2):
@@ -306,7 +308,7 @@ async def test_a_whole_answer_tells_as_well_whether_connections_are_kept(server:
 @pytest.mark.parametrize(
     "headers", [{"Keep-Alive": "timeout=5, max=100"}, {"Server": "llama.cpp"}], ids=str
 )
-async def test_a_server_that_may_close_in_silence_gets_a_new_connection_for_each_token_stream(
+async def test_a_server_that_may_close_without_notice_gets_a_new_connection_for_each_token_stream(
     server: LLMServer, headers: dict[str, str]
 ) -> None:
     told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers=headers)
@@ -317,7 +319,7 @@ async def test_a_server_that_may_close_in_silence_gets_a_new_connection_for_each
     assert server.connections == 3
 
 
-async def test_a_server_that_comes_to_close_in_silence_is_noticed(server: LLMServer) -> None:
+async def test_a_server_that_begins_to_close_without_notice_is_detected(server: LLMServer) -> None:
     told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers={"Server": "llama.cpp"})
     async with at(server) as provider:
         await provider.chat(HELLO, Options())
@@ -327,7 +329,7 @@ async def test_a_server_that_comes_to_close_in_silence_is_noticed(server: LLMSer
     assert server.connections == 3
 
 
-async def test_what_came_in_together_comes_out_together(server: LLMServer) -> None:
+async def test_chunks_that_arrive_together_are_one_piece(server: LLMServer) -> None:
     server.plan(sse(delta("Hel"), delta("lo"), delta(" there", "stop"), "[DONE]"))
     async with at(server) as provider:
         items = [item async for item in provider.stream(HELLO, Options())]
@@ -335,7 +337,7 @@ async def test_what_came_in_together_comes_out_together(server: LLMServer) -> No
 
 
 @pytest.mark.parametrize("trouble", ['{"error": "it broke"}', '{"choices": ['], ids=str)
-async def test_text_that_came_with_an_error_comes_out_before_it(
+async def test_text_that_arrives_with_an_error_is_yielded_before_it(
     server: LLMServer, trouble: str
 ) -> None:
     server.plan(sse(delta("Hel"), delta("lo"), trouble, delta("never"), "[DONE]"))

@@ -1,4 +1,4 @@
-"""What OpenRouter does otherwise than OpenAI."""
+"""Tests of the OpenRouter provider: its differences from OpenAI."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_the_status_asks_for_the_key_since_the_models_are_public(server: L
         ({"code": "server_error", "message": "half-way"}, ProviderUnavailable),
     ],
 )
-async def test_an_error_in_a_good_reply_is_told_by_its_kind(
+async def test_an_error_in_a_good_reply_is_mapped_by_its_kind(
     server: LLMServer, error: dict[str, Any], expected: type[ProviderError]
 ) -> None:
     server.plan(Behaviour(body={"error": error}))
@@ -90,7 +90,7 @@ async def test_an_error_in_a_good_reply_is_told_by_its_kind(
     assert caught.value.status in (error.get("code"), error.get("http_status"), None)
 
 
-async def test_the_wait_stands_in_the_error(server: LLMServer) -> None:
+async def test_the_error_has_the_time_to_wait(server: LLMServer) -> None:
     error = {"code": 429, "message": "slow", "availability": {"retry_after": 4}}
     server.plan(Behaviour(body={"error": error}))
     async with at(server) as provider:

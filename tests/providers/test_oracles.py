@@ -1,7 +1,7 @@
-"""The official clients read the same server: same text, same usage, same reason.
+"""Tests that the official clients and ours read the same text, usage and reason from a server.
 
-Where they read a token stream wrong (a cut stream taken for whole, an error that is swallowed), the
-tests of our own providers say what is right; here stands only what all must agree on.
+Some official clients read a bad token stream wrongly (a cut stream as a whole answer, an error
+ignored). Those cases are in the tests of each provider; here are only those that must be equal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is shown of an answer that thinks aloud, however its text is cut into pieces."""
+"""Tests that thinking is removed from an answer, however its text is cut into pieces."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_draft_shows_what_its_completion_holds() -> None:
     assert draft.completion().content == "".join(pieces) == "Hello"
 
 
-def test_news_are_told_once_however_many_texts_they_come_from() -> None:
+def test_new_text_is_returned_once_and_joined() -> None:
     draft = Draft("Nobody", "m")
     for text in ("<thi", "nk>x</th", "ink> Hel", "lo"):
         draft.add(text)
@@ -90,7 +90,7 @@ def test_finish_reasons_become_those_that_are_documented(said: str, reason: str)
     assert draft.completion().finish_reason == reason
 
 
-def test_a_draft_that_nothing_ended_is_incomplete() -> None:
+def test_a_draft_without_an_end_is_incomplete() -> None:
     draft = Draft("Nobody", "m")
     draft.add("half")
     draft.last_text()
@@ -113,7 +113,7 @@ def test_a_connection_lost_before_the_first_text_stays_what_it_is() -> None:
     assert Draft("Nobody", "m").cut_off(lost) is lost
 
 
-def test_usage_counts_a_missing_number_as_none_of_it() -> None:
+def test_a_missing_count_of_usage_is_zero() -> None:
     assert usage_of(3, None) == Usage(3, 0)
     assert usage_of("3", -1) == Usage(0, 0)
     assert usage_of(None, True) is None

@@ -36,7 +36,7 @@ not_a_class = 3
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the import path with a third party's provider, installed as a package is."""
+    """A folder on the import path that has an installed package with a provider."""
     (tmp_path / "parrots.py").write_text(PLUGIN)
     (tmp_path / "broken_parrots.py").write_text("class Parrot(:\n")
     (tmp_path / "hungry_parrots.py").write_text("import no_such_food\n")
@@ -63,7 +63,7 @@ def test_a_plugin_is_found_by_its_entry_point(elsewhere: Path) -> None:
     assert registry.find("parrot").__name__ == "Parrot"
 
 
-async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
+async def test_a_kind_can_be_the_address_of_a_class(elsewhere: Path) -> None:
     provider = registry.build("polly", {"kind": "parrots:Parrot", "volume": 2})
     assert provider.name == "polly"
     assert (await provider.complete("hi", Options())).content == "hihi"
@@ -104,24 +104,24 @@ async def test_a_class_can_be_named_outright(elsewhere: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_kind_is_told_in_a_sentence(elsewhere: Path, kind: str, problem: str) -> None:
+def test_a_wrong_kind_is_explained_in_a_sentence(elsewhere: Path, kind: str, problem: str) -> None:
     with pytest.raises(ValidationError) as caught:
         registry.build("mine", {"kind": kind})
     assert str(caught.value) == f"providers.mine.kind: {problem}"
 
 
-def test_a_module_with_a_mistake_in_it_is_told(elsewhere: Path) -> None:
+def test_a_module_with_a_syntax_error_is_reported(elsewhere: Path) -> None:
     with pytest.raises(ValidationError, match=r'cannot import "broken_parrots:Parrot": .*line 1'):
         registry.find("broken_parrots:Parrot")
 
 
-def test_a_kind_that_is_no_string_is_told() -> None:
+def test_a_kind_that_is_not_a_string_is_reported() -> None:
     with pytest.raises(ValidationError) as caught:
         registry.build("mine", {"kind": 3})
     assert str(caught.value) == "providers.mine.kind: expected a string, got 3"
 
 
-def test_the_kind_is_the_name_where_none_is_said() -> None:
+def test_the_kind_is_the_name_by_default() -> None:
     provider = registry.build("scripted", {"reply": "yes"})
     assert isinstance(provider, ScriptedProvider)
     assert provider.config.reply == "yes"

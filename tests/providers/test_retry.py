@@ -40,7 +40,7 @@ def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_only_what_waiting_can_cure_is_tried_again(error: ProviderError, again: bool) -> None:
+def test_only_temporary_errors_are_retried(error: ProviderError, again: bool) -> None:
     assert (delay_s(error, attempt=1, now_s=0, limits=limits(), chance=0) is not None) is again
 
 
@@ -61,7 +61,7 @@ def test_chance_shortens_a_delay_by_up_to_a_quarter(chance: float, delay: float)
     ("retry_after_s", "delay"),
     [(None, 0.5), (0, 0.5), (0.1, 0.5), (7, 7), (60, 60), (60.1, None), (86400, None)],
 )
-def test_the_providers_own_time_is_kept_to_but_not_over_a_minute(
+def test_the_providers_own_time_is_respected_up_to_a_minute(
     retry_after_s: float | None, delay: float | None
 ) -> None:
     error = RateLimited("429", retry_after_s=retry_after_s)
@@ -88,7 +88,7 @@ def test_no_attempt_is_made_that_would_begin_after_the_deadline(
 
 
 class Attempts:
-    """A call that fails with these errors in turn and then gives 'fine'; time is made up."""
+    """A call that fails with these errors in turn and then returns "fine"; the clock is fake."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -120,13 +120,13 @@ async def test_a_call_is_made_again_until_it_answers() -> None:
     assert (call.made, call.slept) == (4, [0.5, 20, 2])
 
 
-async def test_each_error_that_another_attempt_follows_is_told() -> None:
+async def test_each_error_before_a_retry_is_reported() -> None:
     slow, last = RateLimited("429"), BadAnswer("odd")
     call = Attempts(DOWN, slow, last)
-    told: list[ProviderError] = []
+    errors: list[ProviderError] = []
     with pytest.raises(BadAnswer):
-        await call.retry.run(call, limits(), told.append)
-    assert told == [DOWN, slow]
+        await call.retry.run(call, limits(), errors.append)
+    assert errors == [DOWN, slow]
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
@@ -152,7 +152,7 @@ async def test_an_error_that_says_when_keeps_its_time() -> None:
     assert call.made == 1
 
 
-async def test_a_defect_of_ours_is_not_tried_again() -> None:
+async def test_a_bug_of_ours_is_not_retried() -> None:
     call = Attempts(KeyError("ours"))
     with pytest.raises(KeyError):
         await call.retry.run(call, limits())

@@ -20,7 +20,7 @@ async def streamed(
     return cast("list[str]", items[:-1]), cast("Completion", items[-1])
 
 
-async def test_it_says_what_the_newest_user_message_was() -> None:
+async def test_it_repeats_the_newest_user_message() -> None:
     completion = await ScriptedProvider().chat(HELLO, Options())
     assert completion == Completion(
         "You said: hello  there\nfriend", "scripted", "stop", Usage(5, 5)
@@ -40,7 +40,7 @@ async def test_only_the_message_is_replaced_in_the_reply() -> None:
         (9, ["You said: hello  there\nfriend"]),
     ],
 )
-async def test_a_piece_has_as_many_words_as_told(words: int, pieces: list[str]) -> None:
+async def test_a_piece_has_as_many_words_as_configured(words: int, pieces: list[str]) -> None:
     got, completion = await streamed(ScriptedProvider({"chunk_words": words}))
     assert got == pieces
     assert completion.content == "".join(pieces)
@@ -143,7 +143,7 @@ async def test_a_script_may_be_any_iterator() -> None:
     assert (await provider.chat(HELLO, Options())).content == "a b"
 
 
-async def test_it_keeps_what_it_was_asked() -> None:
+async def test_it_keeps_its_calls() -> None:
     provider = ScriptedProvider({"default_model": "tiny"})
     options = Options(model="big", temperature=0.5)
     await provider.chat(HELLO, Options())

@@ -1,4 +1,4 @@
-"""What all providers that speak HTTP have in common, each rule run over all of them."""
+"""Tests of the rules that all providers over HTTP share, each run over all of them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ both_ways = pytest.mark.parametrize("ask", [by_chat, by_stream])
 
 
 async def gather(provider: HttpProvider, into: list[str | Completion]) -> None:
-    """Fills `into` also where the stream ends in an error."""
+    """Fill `into` with the items, even if the stream ends with an error."""
     async for piece in provider.stream(HELLO, Options()):
         into.append(piece)  # noqa: PERF401
 
@@ -99,7 +99,7 @@ async def gather(provider: HttpProvider, into: list[str | Completion]) -> None:
 async def streamed(
     provider: HttpProvider, options: Options | None = None
 ) -> tuple[list[str], Completion]:
-    """The pieces and the completion, which is checked to be the one last item."""
+    """Return the pieces and the completion, which must be the last item."""
     async with aclosing(provider.stream(HELLO, options or Options())) as items:  # type: ignore[type-var]
         got = [item async for item in items]
     completion = got[-1]
@@ -127,7 +127,7 @@ async def test_an_answer_has_text_model_reason_and_usage(
 
 
 @both_ways
-async def test_the_prompt_goes_out_as_it_is(
+async def test_the_prompt_is_sent_unchanged(
     provider: HttpProvider, server: LLMServer, ask: Asking
 ) -> None:
     await ask(provider)
@@ -140,7 +140,7 @@ async def test_the_prompt_goes_out_as_it_is(
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_a_piece_comes_out_before_the_provider_writes_the_next_one(
+async def test_a_piece_is_yielded_before_the_provider_writes_the_next_one(
     provider: HttpProvider, server: LLMServer, count: int
 ) -> None:
     more = asyncio.Event()
@@ -184,7 +184,7 @@ async def test_thinking_in_front_of_an_answer_is_not_shown(
 
 
 @both_ways
-async def test_an_answer_that_is_cut_by_the_cap_says_so(
+async def test_an_answer_cut_by_max_tokens_has_the_reason_length(
     provider: HttpProvider, server: LLMServer, ask: Asking
 ) -> None:
     server.plan(Behaviour(finish_reason="length"))
@@ -210,7 +210,7 @@ async def test_an_empty_answer_is_an_error(
 
 
 @both_ways
-async def test_an_answer_whose_end_is_the_connections_end_is_whole(
+async def test_an_answer_that_ends_with_its_connection_is_whole(
     provider: HttpProvider, server: LLMServer, ask: Asking
 ) -> None:
     server.plan(Behaviour(cut_cleanly=True))
@@ -251,7 +251,7 @@ async def test_a_drained_reply_leaves_its_connection_to_the_next_call(
     assert counted == connections
 
 
-async def test_a_reply_that_is_left_half_way_takes_its_connection_with_it(
+async def test_a_reply_that_is_not_read_to_its_end_closes_its_connection(
     server: LLMServer,
 ) -> None:
     session = Session(label="Nobody", keeps_after_stream=True)
@@ -328,7 +328,7 @@ async def test_cancelling_a_call_leaves_the_server_at_once(
 
 
 @both_ways
-async def test_a_refused_connection_provably_sent_nothing(dialect: Dialect, ask: Asking) -> None:
+async def test_a_refused_connection_certainly_sent_nothing(dialect: Dialect, ask: Asking) -> None:
     async with LLMServer() as server:
         pass
     async with dialect.at(server.url) as provider:
@@ -404,7 +404,7 @@ async def test_an_endless_answer_is_cut_at_its_limit(
 
 
 @both_ways
-async def test_a_server_that_compresses_all_the_same_is_understood(
+async def test_a_server_that_compresses_anyway_is_understood(
     dialect: Dialect, server: LLMServer, ask: Asking
 ) -> None:
     said = {
@@ -493,7 +493,7 @@ REFUSALS: list[tuple[int, Any, type[ProviderError]]] = [
 
 @both_ways
 @pytest.mark.parametrize(("status", "body", "error"), REFUSALS)
-async def test_a_refusal_becomes_the_error_that_it_means(
+async def test_a_refusal_is_mapped_to_its_error(
     provider: HttpProvider,
     server: LLMServer,
     ask: Asking,
@@ -564,7 +564,7 @@ async def test_the_key_never_shows(provider: HttpProvider, server: LLMServer, as
     assert KEY not in repr(provider.config)
 
 
-def test_a_server_that_loads_its_model_is_said_to_be_starting() -> None:
+def test_a_server_that_is_loading_its_model_is_reported_as_starting() -> None:
     error = read_failure(
         "vllm", {"error": {"message": "Loading model", "code": 503}}, status=503, headers={}
     )
@@ -591,7 +591,7 @@ def test_a_server_that_loads_its_model_is_said_to_be_starting() -> None:
         ({}, {"metadata": {"retry_after": True}}, None),
     ],
 )
-def test_the_wait_that_a_provider_asks_for_is_read_where_it_makes_sense(
+def test_the_wait_that_a_provider_asks_for_is_read_if_it_is_valid(
     headers: dict[str, str], error: dict[str, Any], seconds: float | None
 ) -> None:
     found = read_failure("OpenAI", {"error": error}, status=429, headers=headers)
@@ -667,7 +667,7 @@ async def test_a_provider_that_cannot_be_reached_says_so(dialect: Dialect) -> No
     assert "cannot be reached" in status.detail
 
 
-async def test_a_wrong_key_is_told_by_the_status(dialect: Dialect, server: LLMServer) -> None:
+async def test_the_status_reports_a_wrong_key(dialect: Dialect, server: LLMServer) -> None:
     server.api_key = "another"
     if dialect.cls is OllamaProvider:
         server.routes["/api/version"] = Behaviour(status=401)
@@ -679,7 +679,7 @@ async def test_a_wrong_key_is_told_by_the_status(dialect: Dialect, server: LLMSe
     assert "401 Unauthorized" in status.detail
 
 
-async def test_a_server_that_never_answers_has_a_status_all_the_same(
+async def test_a_server_that_never_answers_still_has_a_status(
     dialect: Dialect, server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("providers.http.provider.STATUS_S", 0.01)

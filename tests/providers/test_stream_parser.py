@@ -1,4 +1,4 @@
-"""The splitters: what a line is, what an event is, and that they take time in line with bytes."""
+"""Tests of the parsers: lines, events, and that their time grows only linearly with the bytes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_single_cut_gives_the_same_events() -> None:
         ([b"data: a\rdata: b\n\n"], [b"a\nb"]),
     ],
 )
-def test_blocks_of_plain_events_are_read_as_all_others(
+def test_blocks_of_simple_events_are_read_like_all_others(
     blocks: list[bytes], found: list[bytes | ServerSentEvent]
 ) -> None:
     assert events(blocks) == found
@@ -118,7 +118,7 @@ def test_the_limit_counts_a_line_not_all_of_them() -> None:
 
 
 def test_a_line_of_megabytes_in_small_blocks_comes_out_whole() -> None:
-    # The time limit of every test is the measure: a quadratic splitter takes minutes here.
+    # A parser of quadratic time would exceed the time limit of the tests here.
     reader = Events()
     reader.feed(b"data: ")
     for _ in range(64 * 1024):

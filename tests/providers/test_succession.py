@@ -1,4 +1,4 @@
-"""A chain in place of another: what goes on, what is closed, and when."""
+"""Tests of chains that replace each other: which providers stay, which are closed, and when."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def named(name: str, **config: object) -> Stranger:
 
 
 async def settled() -> None:
-    """Let the tasks that close providers end."""
+    """Wait until the tasks that close providers have ended."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -45,7 +45,7 @@ def replaced(chain: ProviderChain, *providers: Stranger) -> ProviderChain:
     return successor
 
 
-async def test_a_provider_that_is_as_it_was_goes_on(time: MadeUpTime) -> None:
+async def test_an_unchanged_provider_stays(time: MadeUpTime) -> None:
     kept, removed = named("kept", timeout=5), named("removed")
     chain = replaced(chained(time, kept, removed), named("kept", timeout=5.0))
     await settled()
@@ -64,7 +64,7 @@ async def test_another_configuration_or_kind_is_another_provider(
     assert (before.closed, other.closed) == (1, 0)
 
 
-async def test_order_and_company_may_change_around_a_provider_that_goes_on(
+async def test_a_provider_stays_when_the_order_and_the_other_providers_change(
     time: MadeUpTime,
 ) -> None:
     one, two, three = named("1"), named("2"), named("3")
@@ -73,7 +73,7 @@ async def test_order_and_company_may_change_around_a_provider_that_goes_on(
     assert list(chain.statistics()) == ["3", "2", "1"]
 
 
-async def test_what_is_known_of_a_providers_health_goes_on(time: MadeUpTime) -> None:
+async def test_the_circuit_of_a_provider_stays(time: MadeUpTime) -> None:
     chain = chained(time, scripted("a", DOWN, max_retries=0))
     for _ in range(2):
         with pytest.raises(ProviderError):
@@ -84,7 +84,7 @@ async def test_what_is_known_of_a_providers_health_goes_on(time: MadeUpTime) -> 
     assert (await chatted(successor))[1].provider == "b"
 
 
-async def test_a_provider_is_closed_only_when_nobody_holds_its_chain(time: MadeUpTime) -> None:
+async def test_a_provider_is_closed_only_when_its_chain_is_not_held(time: MadeUpTime) -> None:
     old = named("old")
     chain = chained(time, old)
     chain.hold()
@@ -98,7 +98,7 @@ async def test_a_provider_is_closed_only_when_nobody_holds_its_chain(time: MadeU
     assert old.closed == 1
 
 
-async def test_a_provider_outlives_all_chains_that_have_it_while_one_is_held(
+async def test_a_provider_stays_open_while_any_chain_that_has_it_is_held(
     time: MadeUpTime,
 ) -> None:
     shared = named("shared")
@@ -115,7 +115,7 @@ async def test_a_provider_outlives_all_chains_that_have_it_while_one_is_held(
     assert (shared.closed, third.providers[0].name) == (1, "y")
 
 
-async def test_whoever_comes_late_to_a_chain_that_has_ended_closes_nothing_twice(
+async def test_a_late_holder_of_a_retired_chain_closes_nothing_twice(
     time: MadeUpTime,
 ) -> None:
     old = named("old")
@@ -127,7 +127,7 @@ async def test_whoever_comes_late_to_a_chain_that_has_ended_closes_nothing_twice
     assert old.closed == 1
 
 
-async def test_closing_closes_what_is_still_held_too(time: MadeUpTime) -> None:
+async def test_closing_also_closes_providers_that_are_still_held(time: MadeUpTime) -> None:
     old, new = named("old"), named("new")
     chain = chained(time, old)
     chain.hold()
@@ -136,7 +136,7 @@ async def test_closing_closes_what_is_still_held_too(time: MadeUpTime) -> None:
     assert (old.closed, new.closed) == (1, 1)
 
 
-async def test_closing_waits_for_what_is_being_closed(time: MadeUpTime) -> None:
+async def test_closing_waits_for_providers_that_are_being_closed(time: MadeUpTime) -> None:
     class Slow(Stranger):
         async def aclose(self) -> None:
             await asyncio.sleep(0.01)
@@ -148,7 +148,7 @@ async def test_closing_waits_for_what_is_being_closed(time: MadeUpTime) -> None:
     assert old.closed == 1
 
 
-async def test_a_provider_is_not_closed_under_a_question_for_its_status(time: MadeUpTime) -> None:
+async def test_a_provider_is_not_closed_while_its_status_is_asked(time: MadeUpTime) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
     old = stranger(giving(True))
 
@@ -169,7 +169,7 @@ async def test_a_provider_is_not_closed_under_a_question_for_its_status(time: Ma
     assert old.closed == 1
 
 
-async def test_nothing_is_left_of_many_successions(time: MadeUpTime) -> None:
+async def test_many_successors_leave_nothing_behind(time: MadeUpTime) -> None:
     made = [named("a", timeout=1 + number) for number in range(50)]
     chain = chained(time, named("a", timeout=99))
     for provider in made:
@@ -180,7 +180,7 @@ async def test_nothing_is_left_of_many_successions(time: MadeUpTime) -> None:
     assert not chain._lifetimes._closing
 
 
-async def test_a_wrong_succession_changes_nothing(time: MadeUpTime) -> None:
+async def test_an_invalid_successor_changes_nothing(time: MadeUpTime) -> None:
     old = named("old")
     chain = chained(time, old)
     with pytest.raises(ValueError, match="different names"):

@@ -1,4 +1,4 @@
-"""Which headers of a message are a W3C trace context."""
+"""Tests of which headers are read as a W3C trace context."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_the_headers_names_may_be_in_any_case(name: str) -> None:
         (GOOD, GOOD),
         (f" {GOOD}\t", GOOD),
         (f"00-{TRACE}-{SPAN}-ff", f"00-{TRACE}-{SPAN}-ff"),
-        # A version to come may say more: what we do not know is not passed on.
+        # A later version may have more fields: unknown ones are not passed on.
         (f"01-{TRACE}-{SPAN}-01", GOOD),
         (f"cc-{TRACE}-{SPAN}-03-what-the-future", GOOD),
         (f"cc-{TRACE}-{SPAN}-02", f"00-{TRACE}-{SPAN}-00"),
     ],
 )
-def test_a_trace_context_is_taken_up(traceparent: str, taken: str) -> None:
+def test_a_trace_context_is_read(traceparent: str, taken: str) -> None:
     assert read({"traceparent": traceparent}) == TraceContext(taken)
 
 

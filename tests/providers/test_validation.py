@@ -66,7 +66,7 @@ def car(**values: Any) -> dict[str, Any]:
         ({"key": "k"}, "key", "k"),
     ],
 )
-def test_what_fits_is_taken(values: dict[str, Any], field_name: str, value: object) -> None:
+def test_a_valid_value_is_accepted(values: dict[str, Any], field_name: str, value: object) -> None:
     found = getattr(read(car(**values), Car), field_name)
     assert found == value
     assert type(found) is type(value) or field_name == "key"
@@ -117,7 +117,7 @@ def test_what_fits_is_taken(values: dict[str, Any], field_name: str, value: obje
         ({"engine": {"power": 1, "fule": 1}}, 'car.engine.fule: unknown key; did you mean "fuel"?'),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_path(values: dict[str, Any], message: str) -> None:
+def test_an_invalid_value_is_reported_with_its_path(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         read(car(**values), Car, "car")
     assert str(caught.value).startswith(message)
