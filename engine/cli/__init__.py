@@ -1,4 +1,4 @@
-"""The `rosey-llm` command. Thin: each command imports what it needs when it runs."""
+"""The `rosey-llm` command with all its subcommands; each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from engine.cli.program import Program
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rosey-llm", prog_name="rosey-llm")
 def main() -> None:
-    """The conversation engine behind chat bots: one actor per channel, over NATS."""
+    """A conversation engine for chat bots: reads messages from NATS, answers with language models.
+
+    To begin: `rosey-llm init`, then `check`, then `run`. `chat` talks to the bot in this terminal.
+    """
 
 
 for command in (

@@ -1,4 +1,4 @@
-"""`python -m engine.cli`, where the console script is not on the path."""
+"""`python -m engine.cli`: the `rosey-llm` command for when the console script is not on PATH."""
 
 from engine.cli import main
 

@@ -1,4 +1,4 @@
-"""The audit page: what was said, in a browser."""
+"""`rosey-llm audit`: serve the audit page for a web browser."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import click
 from engine.cli.startup import cannot_start, config_option, load, log_to_stderr
 
 
-@click.command(short_help="Look at all that was said in the browser.")
+@click.command(short_help="Browse stored conversations in a web browser.")
 @config_option
 @click.option(
     "--database",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A database, or a copy of one, instead of the configuration's.",
+    help="Database file, or a copy of one; by default the configuration's.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     help="Port on 127.0.0.1; by default 8001 or the next free one.",
 )
-@click.option("--open", "open_browser", is_flag=True, help="Open it in the browser.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def audit(config: Path | None, database: Path | None, port: int | None, open_browser: bool) -> None:
-    """Look at channels, conversations and turns in the browser; also while the service runs.
+    """Browse channels, conversations and turns in a web browser, also while the service runs.
 
-    Reads only, and answers only on this machine. Needs the extra `rosey-llm[audit]`.
+    The page is read-only and can be reached from this machine only. It needs the extra
+    `rosey-llm[audit]`.
     """
     path = database or Path(load(config).storage.path)
     log_to_stderr("warning", "%(message)s")

@@ -1,4 +1,4 @@
-"""A configuration to begin with: asked for, or made from that of the plugin before."""
+"""`rosey-llm init` and `rosey-llm config convert`: write a configuration to start with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import click
 
 FILE = "rosey-llm.toml"
 EXIT_UNREADABLE = 3
-force_option = click.option("--force", is_flag=True, help="Replace a file that is there.")
+force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 
 
-@click.command(short_help="Write a commented configuration, after a few questions.")
-@click.option("--defaults", is_flag=True, help="Ask nothing; take every default.")
+@click.command(short_help="Write a commented configuration after a few questions.")
+@click.option("--defaults", is_flag=True, help="Ask nothing and use all defaults.")
 @click.option(
     "--output",
     "-o",
@@ -27,9 +27,9 @@ force_option = click.option("--force", is_flag=True, help="Replace a file that i
 )
 @force_option
 def init(defaults: bool, output: Path, force: bool) -> None:
-    """Write a configuration, every key with a comment, after a few questions.
+    """Write a configuration after a few questions. Every setting in it has a comment.
 
-    Keys of providers are not asked for: the file takes them from the environment.
+    API keys are not asked for: the file refers to environment variables.
 
     Exit codes: 0 written, 1 nothing was written.
     """
@@ -38,9 +38,9 @@ def init(defaults: bool, output: Path, force: bool) -> None:
     _check_free(output, force)
     text, key_variable = example.shipped(), ""
     if not defaults:
-        text, key_variable = _interviewed(output.parent)
+        text, key_variable = _interview(output.parent)
     _write(output, text, force)
-    click.echo(f"Wrote {output}. What comes next:")
+    click.echo(f"Wrote {output}. Next steps:")
     if key_variable:
         click.echo(f"  export {key_variable}=...")
     option = "" if str(output) == FILE else f" --config {shlex.quote(str(output))}"
@@ -49,23 +49,23 @@ def init(defaults: bool, output: Path, force: bool) -> None:
 
 @click.group()
 def config() -> None:
-    """Make a configuration from another one."""
+    """Convert the configuration of the plugin that rosey-llm replaces."""
 
 
-@config.command(short_help="Turn the JSON of the plugin that this replaces into ours.")
+@config.command(short_help="Convert the plugin's JSON configuration to TOML.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; standard output without it.",
+    help="The file to write; by default standard output.",
 )
 @force_option
 def convert(file: Path, output: Path | None, force: bool) -> None:
-    """Turn the JSON configuration of the plugin that this replaces into ours.
+    """Convert the JSON configuration of the plugin that rosey-llm replaces to TOML.
 
-    What could not be carried over, and why, is said on standard error. A key is never written:
-    the new file takes it from the environment.
+    Settings that cannot be converted are listed on standard error, with the reason. API keys are
+    never written: the new file refers to environment variables.
 
     Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
     """
@@ -76,16 +76,16 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     folder = output.parent if output else Path()
     if output:
         _check_free(output, force)
-    old = _json(file)
+    old = _read_json(file)
     converted = conversion.convert(old, folder)
     for note in converted.notes:
         click.echo(f"{file}: {line_input.printable(note)}", err=True)
     if old and not converted.carried:
-        _refuse(f"Nothing of {file} could be carried over. Is it the plugin's configuration?")
+        _refuse(f"{file} has no setting that can be converted. Is it the plugin's configuration?")
     try:
         text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
     except ValidationError as exc:
-        _refuse(f"{file}: cannot be carried over: {line_input.printable(str(exc))}")
+        _refuse(f"{file}: cannot be converted: {line_input.printable(str(exc))}")
     if output is None:
         click.echo(text, nl=False)
         return
@@ -93,7 +93,8 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     click.echo(f"Wrote {output}. Try it: rosey-llm check --config {shlex.quote(str(output))}")
 
 
-def _interviewed(folder: Path) -> tuple[str, str]:
+def _interview(folder: Path) -> tuple[str, str]:
+    """Return the text of the configuration, and the environment variable of its API key, or ""."""
     from engine.config.setup.interview import Interview
     from engine.interfaces.terminal import line_input
 
@@ -101,7 +102,7 @@ def _interviewed(folder: Path) -> tuple[str, str]:
     try:
         configured = Interview(_ask, folder).hold()
     except click.Abort:
-        _refuse("\nNothing was written. `rosey-llm init --defaults` asks nothing.")
+        _refuse("\nNothing was written. `rosey-llm init --defaults` asks no questions.")
     return configured.text, configured.key_variable
 
 
@@ -121,7 +122,7 @@ def _ask(question: str, default: str | None, take: Callable[[str], None]) -> Non
                 raise click.Abort from None
 
 
-def _json(file: Path) -> dict[str, object]:
+def _read_json(file: Path) -> dict[str, object]:
     import orjson
 
     try:

@@ -1,4 +1,4 @@
-"""Channels, and what was said in them: `rosey-llm history channels` and `show`."""
+"""`rosey-llm history channels` and `show`: list the channels, print a channel's conversation."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ if TYPE_CHECKING:
     from storage.queries.channels import Order
 
 
-@click.command(short_help="The channels: messages, speakers, tokens, last activity.")
+@click.command(short_help="List the channels: messages, speakers, tokens, last activity.")
 @options(
     click.option(
         "--sort",
         type=click.Choice(["name", "messages", "speakers", "tokens", "activity"]),
         default="activity",
         show_default=True,
-        help="By name from A, by all others from the greatest.",
+        help="By name in ascending order, by others in descending order.",
     ),
     limit_option(20, "How many channels"),
 )
-@click.pass_obj
 def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
-    """The channels: messages, speakers, persona, tokens, last activity.
+    """List the channels: messages, speakers, persona, tokens, last activity.
 
-    Sorted by name or activity, only the channels that are shown are read through; sorted otherwise
-    all rows are, which takes some seconds for each million. --json: a line for each channel.
+    Sorting by name or activity is fast: it reads only the channels that are shown. Other orders
+    read all rows, which takes some seconds per million. --json prints one line per channel.
     """
     with reading(source.path) as connection:
         from dataclasses import asdict
@@ -74,14 +73,15 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
 @click.command()
 @click.argument("channel", type=TEXT)
 @options(
-    limit_option(50, "How many rows, the newest"),
+    limit_option(50, "How many of the newest rows"),
     since_option,
     until_option,
     user_option,
-    click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C."),
-    click.option("--ids", "-v", is_flag=True, help="With request ids, tokens and latency."),
+    click.option(
+        "--follow", "-f", is_flag=True, help="Print new rows as they arrive, until Ctrl-C."
+    ),
+    click.option("--ids", "-v", is_flag=True, help="Also print request ids, tokens and latency."),
 )
-@click.pass_obj
 def show(
     source: Source,
     channel: str,
@@ -93,7 +93,7 @@ def show(
     ids: bool,
     as_json: bool,
 ) -> None:
-    """A channel's conversation, oldest first. --json: a line for each row."""
+    """Print a channel's conversation, oldest first. --json prints one line per row."""
     if follow and until is not None:
         raise click.UsageError("--follow has no end: leave out --until.")
 
@@ -105,14 +105,14 @@ def show(
 
         out = Output()
         selection = selected(connection, channel, user, since, until)
-        # Asked before the look, so that nothing falls in between.
+        # Read before the rows, so that --follow misses none that are written in between.
         newest_id = entries.newest_id(connection)
         if limit == ALL:
             found = entries.in_order(connection, selection)
         else:
             newest = entries.newest(connection, selection, limit + 1)
             if len(newest) > limit:
-                click.echo("(There is more before this; -n 0 shows all.)", err=True)
+                click.echo("(There are older rows; -n 0 shows all.)", err=True)
             found = iter(newest[-limit:])
         last_id = newest_id
         for each in found:

@@ -1,4 +1,4 @@
-"""Privacy: `rosey-llm history erase`."""
+"""`rosey-llm history erase`: erase what a user or a channel said."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ if TYPE_CHECKING:
     from storage.erasure import Amount, Scope
 
 EXIT_INTERRUPTED = 130
-REACHES_NOT = (
-    "Not reached: what others said about it, log files, exports, and backups made before"
-    " (`--database FILE` erases in one)."
+NOT_ERASED = (
+    "Not erased: what others wrote about it, log files, exports, and older backups"
+    " (`--database FILE` erases in a backup)."
 )
-STAYS = (
-    "The erasure goes on: the service carries it out, now or at its next start. The same command"
-    " waits for it again."
+CONTINUES = (
+    "The erasure continues: the service completes it, now or at its next start. Run the same"
+    " command again to wait for it."
 )
 
 
 @click.command(short_help="Erase what a user or a channel said, everywhere.")
 @history.options(
-    click.option("--user", type=history.TEXT, help="What this user said, whatever the case."),
-    click.option("--channel", type=history.TEXT, help="What was said in this channel."),
+    click.option("--user", type=history.TEXT, help="Erase this user's messages; case is ignored."),
+    click.option("--channel", type=history.TEXT, help="Erase only in this channel."),
     click.option(
         "--before",
-        type=history.Moment(may_be_ahead=False),
-        help='Only what was said before then: "30d", "2026-11-01", "yesterday" ...',
+        type=history.Moment(may_be_future=False),
+        help='Erase only what is older: "30d", "2026-11-01", "yesterday" ...',
     ),
-    click.option("--yes", is_flag=True, help="Do not ask."),
-    click.option("--dry-run", is_flag=True, help="Only say how much it would be."),
+    click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+    click.option("--dry-run", is_flag=True, help="Erase nothing; only print how much it would be."),
     click.option(
         "--no-compact",
         is_flag=True,
-        help="Do not write the database anew: faster, but remains may be left in it.",
+        help="Do not rewrite the database file: faster, but erased text may remain in the file.",
     ),
 )
-@click.pass_obj
 def erase(
     source: history.Source,
     user: str | None,
@@ -55,20 +54,22 @@ def erase(
     no_compact: bool,
     as_json: bool,
 ) -> None:
-    """Erase what a user said, and what was answered to them, or what was said in a channel.
+    """Erase what a user said, with the answers to it, or what was said in a channel.
 
-    Users, texts and answers go from the history, the search index, snapshots, mailboxes, the
-    outbox, and from living conversations; that something was said then and there stays, with its
-    digest, so that `verify` still proves the rest. What waits comes to "This message was erased."
-    The running service does it, or this command where none runs; interrupted, it is gone on with.
-    At the end the database is written anew (--no-compact leaves that out): answers wait meanwhile,
-    some 14 s for each GB.
+    User names, texts and answers are removed from the history, the search index, snapshots,
+    mailboxes, the outbox and active conversations. The rows remain, with their times and digests,
+    so that `verify` can still prove the rest. Waiting messages are answered with "This message was
+    erased."
 
-    Exit codes: 0 erased, 1 no such user (any more) or channel, or not confirmed, 3 the database
+    The running service erases; without one, this command does. An interrupted erasure continues
+    later. At the end the database file is rewritten, unless --no-compact is given; answers wait
+    meanwhile, about 14 s per GB.
+
+    Exit codes: 0 erased, 1 no such user or channel (any more) or not confirmed, 3 the database
     cannot be used.
     """
     if user is None and channel is None:
-        raise click.UsageError("Say --user, or --channel, or both.")
+        raise click.UsageError("Give --user, --channel or both.")
 
     from engine.interfaces.terminal import line_input
     from storage.erasure import Scope
@@ -77,21 +78,21 @@ def erase(
     path = source.path
     scope = Scope(user, channel, before.start_ms if before else None)
     amount, is_unclean = _amount(path, scope)
-    is_there = bool(amount.rows or amount.waiting)
-    # An erasure that was interrupted may have come as far as the cleaning: it is waited for.
-    if dry_run or not (is_there or is_unclean):
-        _say_amount(amount, as_json, None)
+    has_matches = bool(amount.rows or amount.waiting)
+    # An interrupted erasure may have left only its cleaning to do: wait for that, too.
+    if dry_run or not (has_matches or is_unclean):
+        _print_amount(amount, as_json, None)
         return
-    if is_there and not yes:
+    if has_matches and not yes:
         _confirm(amount, user if user is not None else str(channel))
-    rows = _erased(path, scope, amount, compact=not no_compact)
-    _say_amount(amount, as_json, rows)
+    rows = _erase(path, scope, amount, compact=not no_compact)
+    _print_amount(amount, as_json, rows)
     if not as_json:
-        click.echo(REACHES_NOT)
+        click.echo(NOT_ERASED)
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
-    """And whether an earlier erasure is still to be cleaned up after."""
+    """Return how much there is to erase, and whether an earlier erasure is still being cleaned."""
     from storage import erasure
     from storage.errors import StorageError
     from storage.queries import channels
@@ -106,7 +107,7 @@ def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
             is_known = scope.user is None or erasure.knows_user(connection, scope.user)
             if not (is_known or is_unclean):
                 no(
-                    f'Nothing that is still there was said by "{scope.user}".',
+                    f'There are no stored messages by "{scope.user}".',
                     erasure.users_like(connection, str(scope.user)),
                 )
             return amount, is_unclean
@@ -114,7 +115,7 @@ def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
         history.cannot_read(exc)
 
 
-def _say_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
+def _print_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
     from engine.interfaces.reports.output import Output
 
     if as_json:
@@ -129,11 +130,11 @@ def _say_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
     elif erased is not None:
         click.echo(f"Erased: {erased:,} rows of the history.")
     else:
-        click.echo(f"To erase: {_told(amount)}.")
+        click.echo(f"To erase: {_format(amount)}.")
 
 
-def _told(amount: Amount) -> str:
-    waiting = f", and {amount.waiting:,} commands that wait" if amount.waiting else ""
+def _format(amount: Amount) -> str:
+    waiting = f", and {amount.waiting:,} waiting commands" if amount.waiting else ""
     return f"{amount.rows:,} rows in {amount.channels:,} channels{waiting}"
 
 
@@ -142,36 +143,37 @@ def _confirm(amount: Amount, name: str) -> None:
     from engine.interfaces.terminal import line_input
 
     if not line_input.is_interactive():
-        raise click.UsageError("Without a terminal to ask at, say --yes.")
-    click.echo(f"This erases {_told(amount)}, for ever.")
-    if line_input.typed(f"Type the name ({visible(name)}) to go on: ") != name:
+        raise click.UsageError("Cannot ask for confirmation without a terminal: add --yes.")
+    click.echo(f"This erases {_format(amount)}, for ever.")
+    if line_input.read_line(f"Type the name ({visible(name)}) to continue: ") != name:
         click.echo("Nothing was erased.", err=True)
         sys.exit(1)
 
 
-def _erased(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
+def _erase(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
+    """Ask for the erasure, wait until it is done, and return how many rows were erased."""
     from engine.interfaces.reports.progress import ProgressBar
     from engine.operations import admin_requests, erasure
     from storage.errors import StorageError
 
-    told: set[str] = set()
+    reported: set[str] = set()
     with ProgressBar("Erasing") as bar:
 
-        def say(left: Mapping[str, Any]) -> None:
+        def show_progress(left: Mapping[str, Any]) -> None:
             if amount.rows:
                 bar.update(min(left.get("rows", 0), amount.rows), amount.rows)
             reason = left.get("waits_for")
-            if reason and reason not in told:
-                told.add(reason)
+            if reason and reason not in reported:
+                reported.add(reason)
                 click.echo(f"Waiting: {reason}", err=True)
 
         body = {"scope": scope.to_json(), "compact": compact}
         try:
             result = admin_requests.wait_until_done(
-                path, erasure.REQUEST_KIND, body, erasure.handler, say
+                path, erasure.REQUEST_KIND, body, erasure.handler, show_progress
             )
         except KeyboardInterrupt:
-            click.echo(STAYS, err=True)
+            click.echo(CONTINUES, err=True)
             sys.exit(EXIT_INTERRUPTED)
         except StorageError as exc:
             history.cannot_read(exc)

@@ -1,4 +1,4 @@
-"""The history for other programs: `rosey-llm history export`."""
+"""`rosey-llm history export`: write the history as JSON lines, CSV or Markdown."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
         type=click.Choice(["jsonl", "csv", "markdown"]),
         default="jsonl",
         show_default=True,
-        help="A line of JSON or CSV for each row, with all columns; Markdown to be read.",
+        help="JSON lines and CSV have all columns of each row; Markdown is for people.",
     ),
-    click.option("--output", "-o", type=FILE, help="The file; standard output by default."),
+    click.option(
+        "--output", "-o", type=FILE, help="The file to write; by default standard output."
+    ),
     channel_option,
     user_option,
     since_option,
     until_option,
 )
-@click.pass_obj
 def export(
     source: Source,
     kind: Format,
@@ -53,14 +54,15 @@ def export(
     until: Span | None,
     as_json: bool,
 ) -> None:
-    """The history as a file, oldest first. --json is --format jsonl.
+    """Write the history to a file, oldest rows first. --json means --format jsonl.
 
-    The file is readable for its owner alone, takes its name only once it is whole, and then
-    replaces what was there. Exit codes: 0 exported, 1 the file cannot be written or there is no
-    such channel, 3 the database cannot be read.
+    Only its owner can read the file. It replaces an existing file only when it is complete.
+
+    Exit codes: 0 exported, 1 the file cannot be written or there is no such channel, 3 the
+    database cannot be read.
     """
     if as_json and kind != "jsonl":
-        raise click.UsageError(f"--json and --format {kind} exclude each other.")
+        raise click.UsageError(f"--json cannot be combined with --format {kind}.")
     with reading(source.path) as connection:
         from engine.interfaces.reports import export
         from engine.interfaces.reports.progress import ProgressBar
@@ -71,12 +73,12 @@ def export(
         rows = export.rows(connection, selection, kind)
         try:
             with export.output(output, source.path) as file, ProgressBar("Exporting") as bar:
-                is_seen = output is None and sys.stdout.isatty()
+                to_terminal = output is None and sys.stdout.isatty()
                 for done, line in enumerate(export.render(rows, kind)):
-                    file.write(export.shown_safely(line) if is_seen else line)
+                    file.write(export.safe_for_terminal(line) if to_terminal else line)
                     if total and done % 500 == 0:
                         bar.update(done, total)
         except BrokenPipeError:
             raise
         except OSError as exc:
-            no(f"{output or 'standard output'} cannot be written: {exc.strerror}.")
+            no(f"Cannot write {output or 'standard output'}: {exc.strerror}.")

@@ -1,4 +1,4 @@
-"""`rosey-llm history`: the group, and what its commands have in common."""
+"""The `rosey-llm history` group, and the options, types and errors that its commands share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,20 +24,23 @@ ALL = sys.maxsize
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Source:
-    """Where the history is."""
+    """The options that name the database: the database itself, or a configuration that has it."""
 
-    config: Path | None = None
-    database: Path | None = None
+    config: Path | None
+    database: Path | None
 
     @property
     def path(self) -> Path:
-        """The database; a configuration is read only where the database was not named."""
-        return self.database or _configured(self.config)
+        """The database file. The configuration is read only if no database was named."""
+        return self.database or _configured_database(self.config)
+
+    def overridden_by(self, config: Path | None, database: Path | None) -> Source:
+        return Source(config or self.config, database or self.database)
 
 
-def _configured(config: Path | None) -> Path:
+def _configured_database(config: Path | None) -> Path:
     from engine.config import loading
     from engine.errors import CannotStart
 
@@ -47,7 +51,7 @@ def _configured(config: Path | None) -> Path:
 
 
 class Text(click.ParamType[Any]):
-    """A text of the command line, without bytes that are none."""
+    """A text argument; bytes that are not valid text are replaced."""
 
     name = "text"
 
@@ -56,12 +60,12 @@ class Text(click.ParamType[Any]):
 
 
 class Moment(Text):
-    """A date as people write it, as a `Span`."""
+    """A date as people write it, converted to a `Span`."""
 
     name = "date"
 
-    def __init__(self, *, may_be_ahead: bool) -> None:
-        self._may_be_ahead = may_be_ahead
+    def __init__(self, *, may_be_future: bool) -> None:
+        self._may_be_future = may_be_future
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from datetime import datetime
@@ -73,23 +77,27 @@ class Moment(Text):
             span = dates.parse(text, now)
         except ValueError as exc:
             self.fail(f"{exc}.", param, ctx)
-        if span.start_ms > round(now.timestamp() * 1000) and not self._may_be_ahead:
+        if span.start_ms > round(now.timestamp() * 1000) and not self._may_be_future:
             self.fail(f'"{text}" is {dates.shown(span.start_ms)}, in the future.', param, ctx)
         return span
 
 
-def _note(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        setattr(ctx.ensure_object(Source), str(param.name), value)
-
-
 def options(*more: Decorator) -> Decorator:
-    """Options, above those that every command takes, before or behind its name."""
+    """Add these options and those of every `history` command; pass a Source as first argument.
+
+    --config and --database may be given before the command's name, after it, or both: then those
+    after it count.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed((*more, json_option, _config, database_option)):
-            command = option(command)
-        return command
+        @wraps(command)
+        @click.pass_obj
+        def run(group: Source, /, config: Path | None, database: Path | None, **values: Any) -> Any:
+            return command(group.overridden_by(config, database), **values)
+
+        for option in reversed((*more, json_option, _config_option, database_option)):
+            run = option(run)
+        return run
 
     return decorate
 
@@ -98,26 +106,27 @@ TEXT = Text()
 database_option = click.option(
     "--database",
     type=FILE,
-    expose_value=False,
-    callback=_note,
-    help="The database, or a copy of one; by default that of the configuration.",
+    help="Database file, or a copy of one; by default the configuration's.",
 )
-# Without the variable: what the group was told must not be undone by it.
-_config = click.option(
-    "--config", "-c", type=FILE, expose_value=False, callback=_note, help="Configuration file."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+# ROSEY_LLM_CONFIG is read by the group only: it must not override the group's own --config.
+_config_option = click.option("--config", "-c", type=FILE, help="Configuration file.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 channel_option = click.option("--channel", type=TEXT, help="Only this channel.")
-user_option = click.option("--user", type=TEXT, help="Only this user, and what answered them.")
+user_option = click.option("--user", type=TEXT, help="Only this user and the answers to them.")
 since_option = click.option(
-    "--since", type=Moment(may_be_ahead=False), help='From then on: "2h", "yesterday", ISO ...'
+    "--since",
+    type=Moment(may_be_future=False),
+    help='Only from this time on: "2h" (ago), "yesterday", "2026-11-01 14:00" ...',
 )
 until_option = click.option(
-    "--until", type=Moment(may_be_ahead=True), help="Up to then; a day is taken with its end."
+    "--until",
+    type=Moment(may_be_future=True),
+    help="Only before this time; a day is included to its end.",
 )
 
 
 def limit_option(default: int, what: str) -> Decorator:
+    """Return the option -n/--limit; its value is ALL if the user gives 0."""
     return click.option(
         "-n",
         "--limit",
@@ -129,23 +138,24 @@ def limit_option(default: int, what: str) -> Decorator:
     )
 
 
-@click.group(short_help="What was said, by whom, by which model, and why.")
+@click.group(short_help="Show, search, export, verify or erase stored conversations.")
 @config_option
 @database_option
 @click.pass_context
-def history(ctx: click.Context, config: Path | None) -> None:
-    """What was said, by whom, in which persona, by which model, and why.
+def history(ctx: click.Context, config: Path | None, database: Path | None) -> None:
+    """Show, search, export, verify or erase stored conversations.
 
-    Works while the service runs, and on a copy of its database. Only `erase` changes anything
-    there. Times are local. Exit codes: 0 good, 1 there is no such thing, 3 the database cannot be
-    read.
+    All commands work while the service runs, and on a copy of its database. Only `erase` changes
+    the database. Times are local times.
+
+    Exit codes: 0 success, 1 not found, 3 the database cannot be read.
     """
-    ctx.ensure_object(Source).config = config
+    ctx.obj = Source(config, database)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[Reader]:
-    """A connection that reads; what goes wrong with it ends the command."""
+    """Open the database for reading; an error of it ends the command with an exit code."""
     from engine.interfaces.terminal import line_input
     from storage.errors import StorageError
     from storage.queries.reader import reading as audit_reading
@@ -165,7 +175,7 @@ def selected(
     since: Span | None,
     until: Span | None,
 ) -> Selection:
-    """The rows that the options ask for."""
+    """Return the selection of rows that the options describe; end the command if it is wrong."""
     from storage.queries import channels
     from storage.queries.selection import Selection
 
@@ -193,7 +203,7 @@ def cannot_read(exc: Exception) -> NoReturn:
 
 
 def no(text: str, near: list[str] | None = None) -> NoReturn:
-    """The answer is no; `near` is what may have been meant."""
+    """End the command with exit code 1, this text, and `near` as suggestions."""
     from engine.interfaces.reports.output import visible
 
     names = " or ".join(f'"{name}"' for name in near or ())

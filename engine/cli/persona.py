@@ -1,4 +1,4 @@
-"""The personas of a configuration: which there are, what they say, how they answer."""
+"""`rosey-llm persona list`, `show` and `try`: look at personas and test them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 WIDTH = 100
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(short_help="List, show and try the personas.")
 def persona() -> None:
-    """Who answers: the personas that are built in, and those of the configuration."""
+    """List, show and try the personas: those built in and those of the configuration."""
 
 
-@persona.command("list", short_help="All personas, with the first words of their prompts.")
+@persona.command("list", short_help="List all personas with the first words of their prompts.")
 @config_option
 @json_option
 def list_(config: Path | None, as_json: bool) -> None:
-    """All personas: name, model and settings of its own, first words of its prompt."""
+    """List all personas: name, own model and settings, first words of the prompt."""
     from engine.interfaces.personas import persona_list
 
     entries = persona_list.entries(load(config))
     if as_json:
-        _say_json([entry.record for entry in entries])
+        _print_json([entry.record for entry in entries])
         return
     width = max(len(entry.name) for entry in entries)
     marks = max(len(entry.marks) for entry in entries)
@@ -43,7 +43,7 @@ def list_(config: Path | None, as_json: bool) -> None:
         own = ", ".join(f"{key} {value}" for key, value in entry.choices.items())
         words = textwrap.shorten(entry.persona.prompt, WIDTH, placeholder=" ...")
         text = f"[{own}] {words}" if own else words
-        _say(start + textwrap.shorten(text, max(40, WIDTH - len(start)), placeholder=" ..."))
+        _print(start + textwrap.shorten(text, max(40, WIDTH - len(start)), placeholder=" ..."))
 
 
 @persona.command()
@@ -51,27 +51,29 @@ def list_(config: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 def show(name: str, config: Path | None, as_json: bool) -> None:
-    """One persona's whole prompt and its settings."""
+    """Show a persona's whole prompt and its settings."""
     entry = _entry(load(config), name)
     if as_json:
-        _say_json(entry.record)
+        _print_json(entry.record)
         return
-    _say(f"{entry.name} ({entry.marks})" if entry.marks else entry.name)
+    _print(f"{entry.name} ({entry.marks})" if entry.marks else entry.name)
     for key in ("model", "temperature", "max_tokens"):
-        _say(f"{key + ':':<13}{entry.choices.get(key, 'as the provider is configured')}")
-    _say(f"\n{entry.persona.prompt}")
+        _print(f"{key + ':':<13}{entry.choices.get(key, 'as configured for the provider')}")
+    _print(f"\n{entry.persona.prompt}")
 
 
-@persona.command("try", short_help="Ask the providers once with this persona; nothing is kept.")
+@persona.command("try", short_help="Ask one question with a persona; nothing is stored.")
 @click.argument("name")
 @click.argument("text")
 @config_option
-@click.option("--model", help="Another model than the persona's.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="Another than the persona's.")
+@click.option("--model", help="Use this model instead of the persona's.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2), help="Use this instead of the persona's."
+)
 def try_(
     name: str, text: str, config: Path | None, model: str | None, temperature: float | None
 ) -> None:
-    """Ask the configured providers once, with this persona; nothing is kept.
+    """Ask the configured providers one question with this persona. Nothing is stored.
 
     Exit codes: 0 answered, 1 no answer, 3 the configuration is wrong.
     """
@@ -90,7 +92,7 @@ def try_(
     def show(piece: str) -> None:
         nonlocal shown
         shown = True
-        _say(piece, nl=False)
+        _print(piece, nl=False)
 
     asked = persona_trial.ask(
         settings, entry.persona, line_input.clean(text), Choices(model, temperature), show
@@ -98,7 +100,7 @@ def try_(
     try:
         answered = run_async(asked)
     except (EngineError, KeyboardInterrupt) as exc:
-        click.echo(nl=shown)  # the error begins a line of its own
+        click.echo(nl=shown)  # the error starts on a new line
         if isinstance(exc, KeyboardInterrupt):
             sys.exit(EXIT_INTERRUPTED)
         _fail(str(exc))
@@ -116,13 +118,13 @@ def _entry(settings: Settings, name: str) -> PersonaEntry:
         _fail(str(exc))
 
 
-def _say(text: str, nl: bool = True) -> None:
+def _print(text: str, nl: bool = True) -> None:
     from engine.interfaces.terminal import line_input
 
     click.echo(line_input.printable(text), nl=nl)
 
 
-def _say_json(value: Any) -> None:
+def _print_json(value: Any) -> None:
     import orjson
 
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))

@@ -1,4 +1,4 @@
-"""The whole command: the streams that it stands on, and an output that cannot be written."""
+"""The click group of `rosey-llm`: copes with closed standard streams and full or broken output."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Program(click.Group):
-    """A group of commands that may be started with streams that are closed, or that fill up."""
+    """A command group that handles standard streams that are closed, full or not writable."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _open_closed_streams()
-        _show_what_can_be_shown()
+        _replace_unencodable_letters()
         try:
             try:
                 return super().main(*args, **kwargs)
             finally:
-                sys.stdout.flush()  # or Python does it at its end, and nobody says why it fails
+                sys.stdout.flush()  # at interpreter exit, a failure would give no clear message
         except OSError as exc:
             if exc.filename is not None or exc.errno not in FAILS:
                 raise
-            _give_up(exc)
+            _exit_unwritable(exc)
 
 
-def _give_up(problem: OSError) -> NoReturn:
-    """Ends with 1; in silence where the reader of a pipe has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still held
+def _exit_unwritable(problem: OSError) -> NoReturn:
+    """Exit with 1; without a message if the reader of a pipe has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
     if problem.errno != errno.EPIPE:
-        click.echo(f"Error: the output cannot be written: {problem.strerror}.", err=True)
+        click.echo(f"Error: cannot write the output: {problem.strerror}.", err=True)
     sys.exit(1)
 
 
 def _open_closed_streams() -> None:
-    """Else the next file or connection to be opened would be taken for standard output."""
+    """Open closed streams as /dev/null; else the next opened file would become standard output."""
     for number, (name, mode) in enumerate(STREAMS):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def _show_what_can_be_shown() -> None:
-    """In a locale without a letter, it becomes a question mark, and not the end of the command."""
+def _replace_unencodable_letters() -> None:
+    """Print letters that the locale cannot encode as question marks instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""Why did it say that? `rosey-llm history prompt`."""
+"""`rosey-llm history prompt`: show the prompt that a model was given for an answer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import click
 from engine.cli.history import TEXT, Source, channel_option, no, options, reading, selected
 
 
-@click.command(short_help="Why did it say that? The prompt that the model was given.")
+@click.command(short_help="Show why the bot said something: the model's prompt.")
 @click.argument("request_id", type=TEXT)
 @options(channel_option)
-@click.pass_obj
 def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) -> None:
-    """Why did it say that? The prompt of a turn, as the model was given it, and how it went.
+    """Show why the bot said something: the prompt that the model was given, and how the turn went.
 
-    It is rebuilt from history, and its digest compared with the one that was kept then. Without
-    --channel all rows are looked through. --json: one object.
+    The prompt is rebuilt from the history; its digest is compared with the one stored at the time.
+    `show --ids` prints request ids. Without --channel all rows are searched. --json prints one
+    object.
     """
     with reading(source.path) as connection:
         from engine.interfaces.reports import prompt_rebuild
@@ -30,7 +30,7 @@ def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) 
         if len(found) > 1:
             names = ", ".join(visible(turn.outcome.channel) for turn in found)
             raise click.UsageError(
-                f"Several channels have this request id: {names}; say --channel."
+                f"Several channels have this request id: {names}. Choose one with --channel."
             )
         rebuilt = prompt_rebuild.rebuild(connection, found[0])
         out = Output()

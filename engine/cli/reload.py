@@ -1,4 +1,4 @@
-"""`rosey-llm reload`: the running service takes up its changed configuration."""
+"""`rosey-llm reload`: make the running service reload its configuration."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import click
 from engine.cli.startup import EXIT_CANNOT_START, config_file, config_option
 
 
-@click.command(short_help="Have the running service take up its changed configuration.")
+@click.command(short_help="Make the running service reload its configuration.")
 @config_option
 def reload(config: Path | None) -> None:
-    """Have the running service take up its changed configuration, without dropping a message.
+    """Make the running service reload its configuration, without losing a message.
 
-    The service is found by the database that the configuration names, and reads the file that it
-    was started with. A wrong file is refused as a whole; then the service goes on as it was.
+    The command finds the service by the database that the configuration names. The service reads
+    the file that it was started with. If anything in that file is wrong, nothing changes.
 
-    Exit codes: 0 taken up, 1 refused or no service runs, 3 the database cannot be used.
+    Exit codes: 0 reloaded, 1 refused or no service runs, 3 the database cannot be used.
     """
     from engine.config import loading
     from engine.errors import CannotReload, CannotStart

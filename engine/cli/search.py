@@ -1,4 +1,4 @@
-"""Where was that said? `rosey-llm history search`."""
+"""`rosey-llm history search`: find words in the history."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
 
 
-@click.command(short_help="Search for words, the newest hits first.")
+@click.command(short_help="Search for words, newest hits first.")
 @click.argument("words", nargs=-1, required=True, type=TEXT)
 @options(
-    click.option("--best", is_flag=True, help="The best hits first, where else the newest are."),
+    click.option("--best", is_flag=True, help="Sort by relevance instead of time."),
     channel_option,
     user_option,
     since_option,
     until_option,
     limit_option(20, "How many hits"),
 )
-@click.pass_obj
 def search(
     source: Source,
     words: tuple[str, ...],
@@ -47,10 +46,10 @@ def search(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Rows that have all of the WORDS, in any order, the newest first.
+    """Find rows that contain all of the WORDS, in any order, newest first.
 
-    '"a phrase"' in quotes is looked for as it stands, a prefix* with any ending. Accents and
-    capitals make no difference. --json: a line for each hit. Exit code 1: nothing was found.
+    '"a phrase"' in double quotes matches exactly; prefix* matches every word that begins so.
+    Accents and upper case are ignored. --json prints one line per hit. Exit code 1: nothing found.
     """
     from storage.queries.search_terms import to_match
 
@@ -68,14 +67,14 @@ def search(
     from storage.errors import StorageError
 
     try:
-        with ProgressBar("Bringing the search index up to date") as bar:
+        with ProgressBar("Updating the search index") as bar:
             found = search.search(
                 path,
                 match,
                 selection,
                 limit,
                 best=best,
-                say=lambda text: click.echo(text, err=True),
+                warn=lambda text: click.echo(text, err=True),
                 on_progress=bar.update,
             )
     except StorageError as exc:

@@ -1,4 +1,4 @@
-"""The service itself: run it, talk to it, try whether it could answer."""
+"""`rosey-llm run`, `chat` and `check`: run the service, talk to it, test its configuration."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from engine.cli.startup import config_file, config_option, load, log_to_stderr, 
 @click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
 @config_option
 def run(config: Path | None) -> None:
-    """Run the service until SIGTERM or Ctrl-C; it finishes running answers first.
+    """Run the service until SIGTERM or Ctrl-C. It finishes running answers before it stops.
 
-    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal. SIGHUP reloads the
-    configuration.
+    SIGHUP reloads the configuration.
+
+    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal.
     """
-    # One that comes before the service can heed it waits until then, and does not end the process.
+    # Blocked until the service handles it: before that, a SIGHUP would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     if not settings.enabled:
@@ -34,14 +35,14 @@ def run(config: Path | None) -> None:
     run_async(run_service(settings, click.echo, config_file(config)))
 
 
-@click.command()
+@click.command(short_help="Talk to the bot in the terminal.")
 @config_option
 @click.option("--channel", default="terminal", show_default=True, help="The channel to talk in.")
-@click.option("--user", default=None, help="Your name there; your login name by default.")
+@click.option("--user", default=None, help="Your name there; by default your login name.")
 def chat(config: Path | None, channel: str, user: str | None) -> None:
-    """Talk in the terminal. Starts the service for as long as it takes, unless it runs already.
+    """Talk to the bot in the terminal. If no service is running, one runs until you leave.
 
-    Ctrl-C stops an answer, Ctrl-D leaves. With input from a pipe, each line gets its answer.
+    Ctrl-C stops an answer, Ctrl-D leaves. Input from a pipe is answered line by line.
     """
     settings = load(config)
     log_to_stderr("warning", "%(message)s")
@@ -51,12 +52,12 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
     sys.exit(run_async(chat.chat(settings, channel, user or _login_name(), config_file(config))))
 
 
-@click.command(short_help="Try configuration, NATS, database and providers.")
+@click.command(short_help="Test the configuration, NATS, the database and the providers.")
 @config_option
 def check(config: Path | None) -> None:
-    """Try configuration, NATS, database and providers; say what to do about what fails.
+    """Test the configuration, NATS, the database and the providers; say how to fix what fails.
 
-    Exit codes: 0 the service could answer, 1 it could not, 3 the configuration is wrong.
+    Exit codes: 0 the service can answer, 1 it cannot, 3 the configuration is wrong.
     """
     settings = load(config)
     log_to_stderr("error")
@@ -69,7 +70,7 @@ def check(config: Path | None) -> None:
         state = "ok" if each.works else "FAILS" if each.needed else "off"
         click.echo(f"{each.part:<{width}}  {state:<5}  {each.detail}")
     if not check.could_answer(found):
-        click.echo("The service could not answer.")
+        click.echo("The service cannot answer.")
         sys.exit(1)
     click.echo("The service can answer.")
 

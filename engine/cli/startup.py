@@ -1,4 +1,4 @@
-"""What commands have in common: the configuration, the event loop, how a start fails."""
+"""Shared by all commands: the --config option, loading settings, the event loop, start errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ config_option = click.option(
     "-c",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="ROSEY_LLM_CONFIG",
-    help="Configuration file; ./rosey-llm.toml where there is one, else the defaults.",
+    help="Configuration file; by default ./rosey-llm.toml if it exists, else built-in defaults.",
 )
 
 
 def config_file(config: Path | None) -> Path | None:
-    """The file that is read; None where there is none."""
+    """Return the configuration file to read, or None for the built-in defaults."""
     from engine.config.loading import DEFAULT_FILE
 
     if config is None and Path(DEFAULT_FILE).exists():
@@ -36,6 +36,7 @@ def config_file(config: Path | None) -> Path | None:
 
 
 def load(config: Path | None) -> Settings:
+    """Load the settings, or exit with 3 and the reason."""
     from engine.config import loading
     from engine.errors import CannotStart
 
@@ -46,6 +47,7 @@ def load(config: Path | None) -> Settings:
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:
+    """Run a coroutine in a new event loop and return its result; exit with 3 on CannotStart."""
     import asyncio
 
     from engine.errors import CannotStart
@@ -60,7 +62,7 @@ def run_async(work: Coroutine[None, None, T]) -> T:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # not available on Windows
         return None
     return uvloop.new_event_loop
 

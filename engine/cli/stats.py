@@ -1,4 +1,4 @@
-"""How much, how fast, how well: `rosey-llm history stats`."""
+"""`rosey-llm history stats`: count turns, errors and tokens, and measure answer times."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ if TYPE_CHECKING:
     from storage.queries.totals import By
 
 
-@click.command(short_help="Count turns, errors and tokens, and how long answers took.")
+@click.command(short_help="Count turns, errors and tokens, and measure answer times.")
 @options(
     click.option(
         "--by",
         type=click.Choice(["channel", "user", "persona", "provider", "model", "day"]),
-        help="A line for each of these; all turns together by default.",
+        help="Print one line for each of these; by default one total.",
     ),
     channel_option,
     user_option,
     since_option,
     until_option,
-    limit_option(20, "How many lines: those with the most turns, or the newest days"),
-    click.option("--plot", type=FILE, help="Draw turns, tokens and latency by day: .png or .svg."),
+    limit_option(20, "How many lines: those with most turns, or the newest days"),
+    click.option(
+        "--plot",
+        type=FILE,
+        help="Also draw turns, tokens and latency over time into this .png or .svg file.",
+    ),
 )
-@click.pass_obj
 def stats(
     source: Source,
     by: By | None,
@@ -55,12 +58,12 @@ def stats(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Turns: answers, errors by code, tokens, how long answers took (percentiles).
+    """Count turns, answers, errors by code and tokens; measure answer times (percentiles).
 
-    Reads all rows of the selection, a second or more for each million. --json: one array.
+    Reads all selected rows, which takes a second or more per million. --json prints one array.
     """
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
-        raise click.BadParameter(f'"{plot}" ends in neither .png nor .svg.', param_hint="--plot")
+        raise click.BadParameter(f'"{plot}" must end in .png or .svg.', param_hint="--plot")
     with reading(source.path) as connection:
         from engine.interfaces.reports import stats
         from engine.interfaces.reports.output import Output
@@ -87,4 +90,4 @@ def _plot(connection: Reader, selection: Selection, file: Path) -> None:
     except (plot.PlotNotInstalled, ValueError) as exc:
         no(str(exc))
     except OSError as exc:
-        no(f"{file} cannot be written: {exc.strerror}.")
+        no(f"Cannot write {file}: {exc.strerror}.")

@@ -1,4 +1,4 @@
-"""What a running service does, live."""
+"""`rosey-llm top`: watch a running service in the terminal."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from engine.cli.startup import config_option, load
 
 @click.command(short_help="Watch the running service.")
 @config_option
-@click.option("--url", help="Where the service's health and metrics are, http://127.0.0.1:9464.")
+@click.option("--url", help="The service's HTTP address, for example http://127.0.0.1:9464.")
 @click.option(
     "--interval",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0.1, 3600),
-    help="Seconds between two looks.",
+    help="Seconds between two updates.",
 )
-@click.option("--once", is_flag=True, help="Print one frame; so it is where the output is a pipe.")
-@click.option("--json", "as_json", is_flag=True, help="Print one look as JSON.")
+@click.option("--once", is_flag=True, help="Print one frame and exit; the default in a pipe.")
+@click.option("--json", "as_json", is_flag=True, help="Print the values once, as JSON, and exit.")
 def top(config: Path | None, url: str | None, interval: float, once: bool, as_json: bool) -> None:
-    """Watch the running service: channels, who waits, providers, turns and tokens a second.
+    """Watch the running service: its channels, waiting messages, providers, turns and tokens.
 
-    q or Ctrl-C leaves. Exit codes: 0 left, 1 there is no such service, 3 the configuration is
-    wrong.
+    Press q or Ctrl-C to quit.
+
+    Exit codes: 0 success, 1 no such service, 3 the configuration is wrong.
     """
     from engine.interfaces.top import screen, source
 
-    look = source.at(url) if url else source.of(load(config))
+    fetch = source.at(url) if url else source.of(load(config))
     try:
         if as_json:
             import orjson
 
-            click.echo(orjson.dumps(look(), option=orjson.OPT_INDENT_2))
+            click.echo(orjson.dumps(fetch(), option=orjson.OPT_INDENT_2))
         elif once or not sys.stdout.isatty():
-            screen.once(look)
+            screen.once(fetch)
         else:
-            screen.live(look, interval)
+            screen.live(fetch, interval)
     except source.NotThere as exc:
         click.echo(f"Error: {exc}", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Proof and copies: `rosey-llm history verify` and `rosey-llm backup`."""
+"""`rosey-llm history verify` and `rosey-llm backup`: prove the history and copy the database."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ if TYPE_CHECKING:
     from storage.verification import TamperedRow, Verified
 
 
-@click.command(short_help="Prove that the history is as it was written.")
+@click.command(short_help="Prove that the history was not changed.")
 @history.options(
-    click.option("--seal", metavar="SEAL", help="What an earlier `verify` printed as its seal."),
-    click.option("--channel", type=history.TEXT, help="Only this channel, without a seal."),
+    click.option("--seal", metavar="SEAL", help="The seal that an earlier `verify` printed."),
+    click.option("--channel", type=history.TEXT, help="Only this channel; prints no seal."),
 )
-@click.pass_obj
 def verify(source: history.Source, seal: str | None, channel: str | None, as_json: bool) -> None:
-    """Prove that the history is as it was written, and name the first row that is not.
+    """Prove that the history was not changed, or name the first row that was.
 
-    Each row has a digest over itself and the row before it in its channel; ids and numbers have no
-    gaps. So rows that were changed, removed, moved or put in are found. Erased rows keep their
-    digests. Who can write the file could make all digests anew: only a seal that you keep elsewhere
-    shows that. With --seal, all rows up to it must be the very same.
+    Each row has a digest of itself and of the row before it in its channel; row numbers have no
+    gaps. So changed, removed, moved and added rows are found. Erased rows keep their digests.
+    An attacker who can write the file could compute all digests again: only a seal kept elsewhere
+    reveals that. With --seal, all rows up to the seal must be identical.
 
-    Exit codes: 0 proven, 1 not as it was written, 3 the database cannot be read.
+    Exit codes: 0 proven, 1 changed, 3 the database cannot be read.
     """
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.output import Output
@@ -40,7 +39,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
     from storage.queries.reader import reading
 
     if seal is not None and channel is not None:
-        raise click.UsageError("A seal is of the whole history: leave out --channel.")
+        raise click.UsageError("A seal covers the whole history: leave out --channel.")
     try:
         sealed = verification.Seal.parse(seal) if seal is not None else None
     except ValueError as exc:
@@ -53,7 +52,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
                 advance = shown.advance(bar, verification.given_ids(connection))
                 proved = verification.verify(connection, sealed, advance)
     except verification.TamperedRow as exc:
-        _say_broken(exc, as_json)
+        _exit_tampered(exc, as_json)
     except KeyError:
         _no_channel(source.path, str(channel))
     except StorageError as exc:
@@ -67,20 +66,23 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
 @click.command(short_help="Copy the database while the service runs.")
 @click.argument("file", type=history.FILE)
 @config_option
-@click.option("--database", type=history.FILE, help="Another database than the configuration's.")
-@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--database", type=history.FILE, help="Database to copy; by default the configuration's."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backup(
     file: Path, config: Path | None, database: Path | None, force: bool, as_json: bool
 ) -> None:
-    """Copy the database to FILE, as it stands at one moment, while the service runs.
+    """Copy the database to FILE, consistent at one moment, while the service runs.
 
-    The copy is verified, readable for its owner alone, and takes its name once it is whole. It has
-    all that the service needs to go on: also what waits. So start a service with it in place of the
-    old one, never beside it, or what waits is answered twice. The search index is built anew.
+    The copy is verified, only its owner can read it, and it gets its name only when it is complete.
+    It holds all that a service needs, waiting messages included. So start a service from it instead
+    of the old one, never beside it, or waiting messages are answered twice. The search index is not
+    copied; it is built again when needed.
 
-    Exit codes: 0 copied, 1 FILE exists or cannot be written, or the copy is not as it was written
-    (it is kept all the same), 3 the database cannot be read.
+    Exit codes: 0 copied, 1 FILE exists or cannot be written, or verifying found a changed row (the
+    copy is kept), 3 the database cannot be read.
     """
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.output import Output
@@ -89,18 +91,18 @@ def backup(
     path = history.Source(config, database).path
     try:
         if file.exists() and not force:
-            no(f"{file} exists; --force replaces it.")
+            no(f"{file} exists. Use --force to replace it.")
         found = _copy(path, file, force=force)
     except CannotOpen as exc:
         history.cannot_read(exc)
     except StorageError as exc:
         no(str(exc))
     except OSError as exc:
-        no(f"{file} cannot be written: {exc.strerror}.")
+        no(f"Cannot write {file}: {exc.strerror}.")
     size = file.stat().st_size
     if isinstance(found, Exception):
         click.echo(f"{file} was written, {size:,} bytes, but:", err=True)
-        _say_broken(found, as_json)
+        _exit_tampered(found, as_json)
     if as_json:
         Output().json({"file": str(file), "bytes": size, **shown.record(found)})
     else:
@@ -109,6 +111,7 @@ def backup(
 
 
 def _copy(database: Path, file: Path, *, force: bool) -> Verified | TamperedRow:
+    """Copy and verify; a TamperedRow is returned, not raised, so that the copy is kept."""
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.progress import ProgressBar
     from storage import backup, verification
@@ -128,7 +131,7 @@ def _copy(database: Path, file: Path, *, force: bool) -> Verified | TamperedRow:
             return exc
 
 
-def _say_broken(broken: TamperedRow, as_json: bool) -> NoReturn:
+def _exit_tampered(broken: TamperedRow, as_json: bool) -> NoReturn:
     from engine.interfaces.reports import verification as shown
     from engine.interfaces.reports.output import Output
 

@@ -1,1 +1,1 @@
-"""What people look at: terminal, top, audit page, reports, personas."""
+"""The user interfaces behind the commands: chat, top, the audit page, history reports, personas."""

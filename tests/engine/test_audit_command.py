@@ -1,4 +1,4 @@
-"""`rosey-llm audit` as a program and as a server: where it listens, whom it answers, what with."""
+"""`rosey-llm audit` as a server: its port, the requests it answers, its headers and pages."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def test_it_answers_under_the_names_of_this_machine(port: int, host: str) -> Non
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/rosey-llm.json", "/audit-static/audit.css"])
-def test_it_answers_no_other_name(port: int, host: str, path: str) -> None:
+def test_it_refuses_other_host_names(port: int, host: str, path: str) -> None:
     answer = get(port, path, Host=host.format(port))
-    assert (answer.status, "This page answers only under" in answer.text) == (403, True)
+    assert (answer.status, "This page is available only as" in answer.text) == (403, True)
 
 
-def test_it_answers_none_or_two_names_neither(port: int) -> None:
+def test_it_refuses_no_host_name_and_two(port: int) -> None:
     for hosts in (b"", b"Host: localhost\r\nHost: evil.example\r\n"):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
             raw.sendall(b"GET / HTTP/1.0\r\n" + hosts + b"\r\n")
@@ -104,13 +104,13 @@ def test_no_other_site_can_ask_and_a_person_may_follow_a_link(port: int) -> None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_it_is_only_for_reading(port: int, method: str) -> None:
+def test_it_is_read_only(port: int, method: str) -> None:
     for path in ("/", "/rosey-llm/history", "/-/logout"):
         assert get(port, path, method).status == 405
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_forbids_scripts_and_all_that_comes_from_elsewhere(port: int, path: str) -> None:
+def test_every_page_forbids_scripts_and_foreign_content(port: int, path: str) -> None:
     answer = get(port, path)
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'self';")
@@ -127,7 +127,7 @@ def test_every_page_forbids_scripts_and_all_that_comes_from_elsewhere(port: int,
         assert " style=" not in answer.text
 
 
-def test_sql_of_ones_own_reads_and_never_writes(folder: Path, port: int) -> None:
+def test_sql_of_a_visitor_reads_and_never_writes(folder: Path, port: int) -> None:
     assert json.loads(sql(port, "select count(*) as n from channel").text) == [{"n": 33}]
     before = (folder / "data/rosey-llm.db").read_bytes()
     for statement in (
@@ -147,12 +147,12 @@ def test_sql_of_ones_own_reads_and_never_writes(folder: Path, port: int) -> None
     assert sorted(each.name for each in folder.glob("*.db")) == []
 
 
-def test_sql_that_would_never_end_is_ended(port: int) -> None:
+def test_endless_sql_is_stopped(port: int) -> None:
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
     assert sql(port, endless, "&_timelimit=50").status == 400
 
 
-def test_the_file_is_not_handed_out(port: int) -> None:
+def test_the_database_file_cannot_be_downloaded(port: int) -> None:
     assert get(port, "/rosey-llm.db").status == 403
     assert get(port, "/_internal").status == 403
 
@@ -184,11 +184,11 @@ def test_an_odd_address_gets_an_answer_and_never_a_fault(port: int, path: str, s
     assert get(port, quote(path, safe="/?=&%*-")).status == status
 
 
-def test_a_page_that_is_not_there_is_called_a_page(port: int) -> None:
+def test_an_unknown_page_is_called_a_page(port: int) -> None:
     assert "There is no such page." in get(port, "/nowhere").text
 
 
-def test_a_channel_is_read_to_its_beginning_a_page_at_a_time(port: int) -> None:
+def test_a_channel_is_paged_to_its_beginning(port: int) -> None:
     shown: list[str] = []
     path = "/channel/1"
     for _ in range(20):
@@ -202,7 +202,7 @@ def test_a_channel_is_read_to_its_beginning_a_page_at_a_time(port: int) -> None:
     assert shown == sorted(shown, key=int)
 
 
-def test_all_channels_are_listed_a_page_at_a_time(port: int) -> None:
+def test_the_list_of_channels_is_paged(port: int) -> None:
     listed: list[str] = []
     path = "/"
     for _ in range(10):
@@ -239,9 +239,9 @@ def test_it_opens_the_browser(
         assert opened.read_text() == f"{url}/\n"
 
 
-def test_a_port_that_is_taken_is_said(folder: Path, port: int) -> None:
+def test_a_port_in_use_is_an_error(folder: Path, port: int) -> None:
     assert audited.audit_error(folder, "--port", str(port), path=[folder]) == (
-        f"rosey-llm cannot start: Port {port} cannot be used; name another with --port,"
+        f"rosey-llm cannot start: Cannot use port {port}. Choose another with --port,"
         " or leave it out.\n"
     )
 
@@ -254,17 +254,17 @@ def test_a_copy_of_the_file_is_enough(folder: Path, tmp_path: Path) -> None:
         assert "<mark>soil</mark>" in get(port, "/search?q=soil").text
 
 
-def test_a_database_in_which_nothing_was_said_has_pages_too(tmp_path: Path) -> None:
+def test_an_empty_database_has_pages_too(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as database:
         migrate(database, "new.db")
     with audited.audit(tmp_path, "--database", "new.db", "--port", "0") as url:
         port = int(url.rpartition(":")[2])
-        assert "Nothing has been said yet." in get(port, "/").text
+        assert "No messages yet." in get(port, "/").text
         for path in ("/?period=month", "/turns", "/search?q=soil", "/rosey-llm/history"):
             assert get(port, path).status == 200
 
 
-def test_it_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_database_or_extra_is_named(folder: Path, tmp_path: Path) -> None:
     missing = audited.audit_error(tmp_path, "--database", "none.db")
     assert "There is no database at none.db." in missing
     (tmp_path / "text.db").write_text("Not a database, and long enough to be looked at. " * 9)

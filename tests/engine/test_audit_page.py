@@ -1,4 +1,4 @@
-"""The audit page in a real browser, over what a real engine wrote and goes on writing."""
+"""The audit page in a real browser, over a database that a running engine writes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPTIONS = (
 
 
 class Visitor:
-    """Somebody in front of the browser."""
+    """A person at the browser."""
 
     def __init__(self, browser: webdriver.Chrome, url: str, nats: str) -> None:
         self.browser = browser
@@ -51,7 +51,7 @@ class Visitor:
         return self.browser.find_elements(By.CSS_SELECTOR, css)
 
     def follows(self, css: str, text: str = "") -> None:
-        """Click on the first such thing that says this, and wait for the page that follows."""
+        """Click on the first such element with this text, and wait for the next page."""
         (chosen, *_) = [each for each in self.finds(css) if text in each.text]
         before = self.browser.find_element(By.TAG_NAME, "html")
         # The head of the page stays in view, and may stand before what was scrolled just into it.
@@ -60,7 +60,7 @@ class Visitor:
         self._waits_for_another_page(before)
 
     def looks_again_until_it_finds(self, css: str) -> None:
-        """Datasette leaves out what takes it longer than half a second."""
+        """Reload until it is found: Datasette leaves out facets that take over half a second."""
         for _ in range(20):
             if self.finds(css):
                 return
@@ -77,7 +77,7 @@ class Visitor:
         )
 
     def takes_a_picture(self, name: str, height: int = HEIGHT) -> None:
-        """Kept where ROSEY_LLM_SCREENSHOTS says."""
+        """Save a screenshot in the folder that ROSEY_LLM_SCREENSHOTS names, if it is set."""
         folder = os.environ.get("ROSEY_LLM_SCREENSHOTS")
         if folder is None:
             return
@@ -96,7 +96,7 @@ class Visitor:
             self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def complaints(self) -> list[str]:
-        """What the browser's console says since it was asked last."""
+        """New messages of the browser's console."""
         return [entry["message"] for entry in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
@@ -141,7 +141,7 @@ def test_a_channel_is_found_and_reads_like_a_chat(visitor: Visitor) -> None:
     assert "vllm · qwen3-8b" in visitor.finds(".entry.answer .how")[0].text
 
 
-def test_the_newest_stands_at_the_bottom_and_is_in_view(visitor: Visitor) -> None:
+def test_the_newest_message_is_at_the_bottom_and_in_view(visitor: Visitor) -> None:
     visitor.opens("/")
     visitor.follows(".channels a", "#python")
     last = visitor.finds(".chat .bubble")[-1]
@@ -171,7 +171,7 @@ def test_a_turn_is_followed_from_the_chat_to_its_exact_prompt(visitor: Visitor) 
     assert visitor.finds(".entry:target .bubble")[0].is_displayed()
 
 
-def test_words_are_found_and_lead_to_their_place(visitor: Visitor) -> None:
+def test_words_are_found_and_link_to_their_conversation(visitor: Visitor) -> None:
     visitor.opens("/")
     visitor.types(".seek input", '"inner function"')
     assert [each.text for each in visitor.finds("mark")] == ["inner function"] * 2
@@ -249,7 +249,7 @@ def test_a_long_channel_is_paged_both_ways_and_what_is_erased_is_a_tombstone(
     assert LOAM in visitor.finds(".entry.answer .bubble")[-1].text
 
 
-def test_what_is_said_meanwhile_is_there_at_the_next_look(visitor: Visitor) -> None:
+def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
     asyncio.run(audited.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
     visitor.opens("/")
     visitor.follows(".channels a", "#late")
@@ -271,7 +271,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(visitor: Visitor, path: str
         assert visitor.browser.execute_script(widths) == [390, 390]
 
 
-def test_it_is_dark_for_whoever_likes_it_dark(visitor: Visitor) -> None:
+def test_it_is_dark_if_the_browser_prefers_dark(visitor: Visitor) -> None:
     visitor.opens("/")
     ground = "return getComputedStyle(document.body).backgroundColor"
     assert visitor.browser.execute_script(ground) == "rgb(248, 245, 243)"

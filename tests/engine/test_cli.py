@@ -61,13 +61,13 @@ def test_chat_answers_each_line_of_a_pipe_and_ends_with_0(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_chat_says_errors_and_ends_with_1(folder: Path) -> None:
+def test_chat_prints_errors_and_ends_with_1(folder: Path) -> None:
     done = rosey(folder, "chat", said="persona pirate\n")
     assert (done.returncode, done.stdout) == (1, "")
     assert 'Error: There is no persona "pirate".' in done.stderr
 
 
-def test_chat_goes_on_where_it_was(folder: Path) -> None:
+def test_chat_continues_the_conversation(folder: Path) -> None:
     rosey(folder, "chat", "--channel", "a", "--user", "alice", said="persona technical\n")
     assert "is technical" in rosey(folder, "chat", "--channel", "a", said="persona\n").stdout
     assert "is default" in rosey(folder, "chat", "--channel", "b", said="persona\n").stdout
@@ -91,7 +91,7 @@ port = 0
     assert done.stderr.count("Provider ollama is not available; answering with local.") == 1
 
 
-def test_a_wrong_configuration_is_said_and_ends_with_3(folder: Path) -> None:
+def test_a_wrong_configuration_is_an_error_and_ends_with_3(folder: Path) -> None:
     (folder / "wrong.toml").write_text("[providers.openai]\ntimeout = 'soon'")
     for command in ("run", "chat", "check"):
         done = rosey(folder, command, "--config", "wrong.toml")
@@ -103,7 +103,7 @@ def test_a_wrong_configuration_is_said_and_ends_with_3(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["--help", "history channels", "persona list", "check"])
-def test_an_output_that_cannot_be_written_is_said_and_ends_with_1(
+def test_an_output_that_cannot_be_written_is_an_error_and_ends_with_1(
     folder: Path, command: str
 ) -> None:
     rosey(folder, "chat", said="Hello\n")
@@ -119,12 +119,12 @@ def test_an_output_that_cannot_be_written_is_said_and_ends_with_1(
         )
     assert (done.returncode, done.stderr) == (
         1,
-        "Error: the output cannot be written: No space left on device.\n",
+        "Error: cannot write the output: No space left on device.\n",
     )
 
 
 @pytest.mark.parametrize("command", ["top --once", "history channels"])
-def test_letters_that_the_locale_lacks_end_no_command(
+def test_letters_that_the_locale_lacks_are_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     with running(folder):
@@ -136,7 +136,7 @@ def test_letters_that_the_locale_lacks_end_no_command(
 
 
 @pytest.mark.parametrize("command", ["chat", "history channels", "history show nowhere"])
-def test_a_command_does_not_mind_streams_that_are_closed(folder: Path, command: str) -> None:
+def test_a_command_works_with_closed_streams(folder: Path, command: str) -> None:
     rosey(folder, "chat", said="Hello\n")
     done = subprocess.run(
         ["/bin/sh", "-c", f"'{COMMAND}' {command} <&- >&-"],
@@ -157,7 +157,7 @@ def test_a_disabled_service_says_so(folder: Path) -> None:
     assert (done.returncode, "is disabled" in done.stdout) == (0, True)
 
 
-def test_check_tells_what_works_and_what_to_do(folder: Path) -> None:
+def test_check_prints_what_works(folder: Path) -> None:
     done = rosey(folder, "check")
     assert done.returncode == 0
     assert re.search(r"^NATS +ok", done.stdout, re.MULTILINE)
@@ -165,7 +165,7 @@ def test_check_tells_what_works_and_what_to_do(folder: Path) -> None:
     assert re.search(r"^provider scripted +ok", done.stdout, re.MULTILINE)
 
 
-def test_check_ends_with_1_where_the_service_could_not_answer(folder: Path) -> None:
+def test_check_ends_with_1_if_the_service_cannot_answer(folder: Path) -> None:
     config = SCRIPTED.replace("scripted", "ollama") + (
         '[providers.ollama]\nbase_url = "http://127.0.0.1:9"\n[providers.openai]\napi_key = ""\n'
     )
@@ -174,12 +174,12 @@ def test_check_ends_with_1_where_the_service_could_not_answer(folder: Path) -> N
     assert done.returncode == 1
     assert re.search(r"^provider ollama +FAILS +.*127.0.0.1:9", done.stdout, re.MULTILINE)
     assert re.search(r"^provider openai +off +.*OPENAI_API_KEY", done.stdout, re.MULTILINE)
-    assert "could not answer" in done.stdout
+    assert "cannot answer" in done.stdout
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """`rosey-llm run`, until the end of the block; gives its ready line."""
+    """Run `rosey-llm run` during the block; yield its ready line."""
     with subprocess.Popen(
         [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -202,7 +202,7 @@ def test_chat_uses_the_service_that_runs_and_a_second_service_is_refused(folder:
 
 
 def read_until(terminal: int, text: str) -> str:
-    """What the terminal shows, up to `text`."""
+    """Return what the terminal shows, up to `text`."""
     shown = ""
     while text not in shown:
         shown += os.read(terminal, 4096).decode()
@@ -236,7 +236,7 @@ def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:
 
 @contextmanager
 def chatting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`rosey-llm chat` with pipes that are open; killed at the end where it still runs."""
+    """Run `rosey-llm chat` with open pipes; kill it at the end if it still runs."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [COMMAND, "chat", *arguments], cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
@@ -248,7 +248,7 @@ def chatting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def say(process: subprocess.Popen[str], line: str) -> str:
-    """The line that comes back."""
+    """Send a line and return the next line of output."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(line + "\n")
@@ -330,7 +330,7 @@ def test_a_chat_says_that_the_service_died_before_it_answered(folder: Path) -> N
             assert chat.stdout.read(4) == "word"
             service.kill()
             _, errors = chat.communicate(timeout=40)
-            assert errors == "Error: The service has gone before it answered.\n"
+            assert errors == "Error: The service stopped before it answered.\n"
             assert chat.returncode == 1
 
 
@@ -410,7 +410,7 @@ def test_check_starts_a_provider_before_it_asks_how_it_is_and_closes_it(folder: 
     assert (folder / "session").read_text() == "closed"
 
 
-def test_check_says_of_a_provider_that_it_does_not_start(folder: Path) -> None:
+def test_check_names_a_provider_that_does_not_start(folder: Path) -> None:
     (folder / "strangers.py").write_text(
         "import asyncio\n"
         "from providers.scripted import ScriptedProvider\n"
@@ -427,7 +427,7 @@ def test_check_says_of_a_provider_that_it_does_not_start(folder: Path) -> None:
     assert "did not start within 0.2 s" in done.stdout
 
 
-def test_a_providers_module_that_is_not_there_is_said_with_where_it_was_looked_for(
+def test_a_missing_provider_module_is_named_with_the_folders_searched(
     folder: Path,
 ) -> None:
     (folder / "rosey-llm.toml").write_text(
@@ -442,7 +442,7 @@ def test_a_providers_module_that_is_not_there_is_said_with_where_it_was_looked_f
     )
 
 
-def test_a_file_beside_the_configuration_hides_no_module_of_anybody_else(folder: Path) -> None:
+def test_a_file_beside_the_configuration_hides_no_other_module(folder: Path) -> None:
     (folder / "rosey-llm.toml").write_text(
         SCRIPTED.replace('"scripted"', '"mine"') + '[providers.mine]\nkind = "mine:Mine"\n'
     )

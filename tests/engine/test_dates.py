@@ -14,7 +14,7 @@ NOW = "2026-11-23 12:30:00"
 
 @pytest.fixture(autouse=True, params=["UTC", "America/New_York", "Asia/Kolkata"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Dates are local, wherever that is."""
+    """Dates are local in every time zone."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield request.param
@@ -84,6 +84,6 @@ def test_a_time_with_a_zone_is_that_time_everywhere() -> None:
      "2026-13-01", "2026-02-30", "25:00", "13pm", "999999d", "in 2 hours", "\ud800",
      "2h; drop", "٣"],
 )  # fmt: skip
-def test_what_may_mean_anything_is_refused_with_what_would_be_understood(text: str) -> None:
+def test_an_ambiguous_date_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="expected a date such as"):
         dates.parse(text, now())

@@ -1,4 +1,4 @@
-"""`rosey-llm history erase`, with real processes that are interrupted, killed and started again."""
+"""`rosey-llm history erase`, with real processes that are interrupted, killed and restarted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def erase(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on; killed at the end where it still runs."""
+    """A running command; killed at the end if it still runs."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [COMMAND, *arguments],
@@ -88,7 +88,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Somebody reads all the time: until the end the journal cannot be cut."""
+    """A reader that stays until the end, so that the WAL cannot be truncated."""
     with closing(open_reader(database(folder))) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM history").fetchone()
@@ -117,14 +117,16 @@ def test_it_says_how_much_before_and_what_it_does_not_reach(folder: Path) -> Non
     dry = erase(folder, "--user", "mallory", "--dry-run")
     assert (dry.returncode, dry.stdout) == (
         0,
-        f"To erase: {ROWS} rows in 3 channels, and 3 commands that wait.\n",
+        f"To erase: {ROWS} rows in 3 channels, and 3 waiting commands.\n",
     )
     assert files_containing(folder / "data", SECRET) != []
     done = erase(folder, "--user", "mallory", "--yes")
     assert done.returncode == 0
     first, second = done.stdout.splitlines()
     assert first == f"Erased: {ROWS} rows of the history."
-    assert second.startswith("Not reached: what others said about it, log files, exports, and back")
+    assert second.startswith(
+        "Not erased: what others wrote about it, log files, exports, and older"
+    )
     check_erased(folder)
 
 
@@ -141,14 +143,14 @@ def test_json_has_the_same(folder: Path) -> None:
     }
 
 
-def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
+def test_unknown_names_and_missing_options_are_refused(folder: Path) -> None:
     nobody = erase(folder, "--user", "mallroy", "--yes")
     assert (nobody.returncode, 'Did you mean "Mallory"?' in nobody.stderr) == (1, True)
     nowhere = erase(folder, "--channel", "#aa", "--yes")
     assert (nowhere.returncode, 'Did you mean "#a"' in nowhere.stderr) == (1, True)
     assert erase(folder, "--yes").returncode == 2
     unsure = erase(folder, "--user", "mallory")
-    assert (unsure.returncode, "say --yes" in unsure.stderr) == (2, True)
+    assert (unsure.returncode, "add --yes" in unsure.stderr) == (2, True)
     no_database = erase(folder, "--database", "other.db", "--user", "mallory", "--yes")
     assert (no_database.returncode, "There is no database" in no_database.stderr) == (3, True)
     assert not (folder / "other.db").exists()
@@ -166,7 +168,7 @@ def test_a_person_types_the_name(folder: Path, typed: str, code: int) -> None:
         shown = ""
         while "Type the name (mallory)" not in shown:
             shown += os.read(terminal, 4096).decode()
-        assert f"This erases {ROWS} rows in 3 channels, and 3 commands that wait" in shown
+        assert f"This erases {ROWS} rows in 3 channels, and 3 waiting commands" in shown
         os.write(terminal, typed.encode() + b"\n")
         with hung_up():
             while os.read(terminal, 4096):
@@ -220,7 +222,7 @@ def test_a_command_whose_service_has_gone_takes_over(folder: Path) -> None:
         check_erased(folder)
 
 
-def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: Path) -> None:
+def test_a_command_that_is_interrupted_leaves_its_request_to_the_service(folder: Path) -> None:
     with running(folder):
         with (
             reading(folder) as reader,
@@ -228,7 +230,7 @@ def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: P
         ):
             said(command, "Waiting: Another process is reading")
             command.send_signal(signal.SIGINT)
-            said(command, "The erasure goes on")
+            said(command, "The erasure continues")
             assert command.wait(LIMIT_S) == 130
             with started(folder, "history", "erase", "--user", "mallory") as again:
                 said(again, "Waiting: Another process is reading")
@@ -237,7 +239,7 @@ def test_a_command_that_is_interrupted_leaves_its_order_to_the_service(folder: P
         check_erased(folder)
 
 
-def test_an_order_that_waits_is_carried_out_before_anything_is_asked_of_a_model(
+def test_a_waiting_request_is_carried_out_before_any_model_is_asked(
     folder: Path,
 ) -> None:
     body = orjson.dumps(told_secrets.REQUEST).decode()
@@ -262,7 +264,7 @@ def _waiting(folder: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM mailbox").fetchone()[0])
 
 
-def test_a_copy_is_erased_in_like_the_original(folder: Path) -> None:
+def test_it_erases_in_a_copy_like_in_the_original(folder: Path) -> None:
     assert rosey(folder, "backup", "copy.db").returncode == 0
     done = erase(folder, "--database", "copy.db", "--channel", "#a", "--yes")
     assert (done.returncode, f"Erased: {ROWS * 2 // 3} rows" in done.stdout) == (0, True)

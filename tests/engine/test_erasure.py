@@ -31,7 +31,7 @@ ERASED = "This message was erased."
 
 
 async def command(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`rosey-llm history ...` beside the running service."""
+    """Run `rosey-llm history ...` beside the running service."""
     return await asyncio.to_thread(
         subprocess.run,
         [COMMAND, "history", "--database", str(path(house)), *arguments],

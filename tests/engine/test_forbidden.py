@@ -71,6 +71,6 @@ def test_top_does_not_say_that_nothing_runs_where_it_may_not_look(
     done = powerless(folder, "top")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"Error: {folder}/data/rosey-llm.db.http cannot be read: Permission denied. "
-        "Be the service's user, or say where it is with --url.\n"
+        f"Error: Cannot read {folder}/data/rosey-llm.db.http: Permission denied. "
+        "Run this command as the service's user, or give the service's address with --url.\n"
     )

@@ -52,7 +52,7 @@ async def rosey_aside(folder: Path, *arguments: str) -> subprocess.CompletedProc
     return await asyncio.to_thread(rosey, folder, *arguments)
 
 
-def test_list_tells_of_each_persona_what_sets_it_apart(folder: Path) -> None:
+def test_list_shows_what_is_special_about_each_persona(folder: Path) -> None:
     done = rosey(folder, "persona", "list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
@@ -85,14 +85,16 @@ def test_show_says_the_whole_prompt_and_the_settings(folder: Path) -> None:
         "pirate (default)\n"
         "model:       parrot\n"
         "temperature: 1.5\n"
-        "max_tokens:  as the provider is configured\n"
+        "max_tokens:  as configured for the provider\n"
         "\n"
         "You are a pirate.\nAnswer as one.\n"
     )
 
 
 @pytest.mark.parametrize("command", [("show", "priate"), ("try", "priate", "Hello")])
-def test_an_unknown_persona_is_told_what_there_is(folder: Path, command: tuple[str, ...]) -> None:
+def test_an_unknown_persona_is_answered_with_all_names(
+    folder: Path, command: tuple[str, ...]
+) -> None:
     done = rosey(folder, "persona", *command)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -179,7 +181,7 @@ async def test_a_failure_is_one_clear_sentence_and_ends_with_1(
         (("pirate",), 2, "Missing argument 'TEXT'"),
     ],
 )
-def test_what_may_not_be_asked_is_said(
+def test_a_refused_question_is_an_error(
     folder: Path, arguments: tuple[str, ...], code: int, error: str
 ) -> None:
     done = rosey(folder, "persona", "try", *arguments)
@@ -187,7 +189,7 @@ def test_what_may_not_be_asked_is_said(
     assert error in done.stderr
 
 
-def test_the_next_provider_answers_where_the_first_cannot(tmp_path: Path) -> None:
+def test_the_next_provider_answers_if_the_first_cannot(tmp_path: Path) -> None:
     (tmp_path / "rosey-llm.toml").write_text(
         'default_provider = "ollama"\nfallback_providers = ["scripted"]\n'
         '[providers.ollama]\nbase_url = "http://127.0.0.1:9"\nmax_retries = 0\n'
@@ -198,7 +200,7 @@ def test_the_next_provider_answers_where_the_first_cannot(tmp_path: Path) -> Non
     assert done.stderr.endswith("(scripted, scripted)\n")
 
 
-def test_what_a_model_writes_does_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_a_models_text_does_not_control_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "rosey-llm.toml").write_text(
         SCRIPTED + '[providers.scripted]\nreply = "a\\u001b[2Jb"\n'
     )

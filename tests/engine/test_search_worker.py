@@ -1,4 +1,4 @@
-"""The audit page's search brings its index on by itself, a step at a time."""
+"""The audit page's search worker updates its index by itself, one step at a time."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def files(folder: Path) -> list[str]:
 
 
 def press_until(terminal: int, key: bytes, text: str) -> None:
-    """Python misses a Ctrl-C that comes just before it reads; a person presses it again."""
+    """Press Ctrl-C again until it works: Python misses one just before it reads."""
     shown = ""
     for _ in range(10):
         os.write(terminal, key)

@@ -1,4 +1,4 @@
-"""`rosey-llm top`, as somebody watches it."""
+"""`rosey-llm top` in a pipe and in a terminal, with and without a running service."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a service that runs through all the tests that only watch it."""
+    """The folder of a service that runs during all tests that only watch it."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "rosey-llm.toml").write_text(CONFIG)
     with running(folder):
@@ -101,22 +101,22 @@ def test_one_frame_for_a_pipe_and_the_same_as_json(served: Path) -> None:
     assert orjson.loads(elsewhere.stdout)["pid"] == seen["pid"]
 
 
-def test_what_goes_into_a_pipe_is_one_frame_and_an_address_needs_no_scheme(served: Path) -> None:
+def test_a_pipe_gets_one_frame_and_an_address_needs_no_scheme(served: Path) -> None:
     piped = rosey(served.parent, "top", "--url", url_of(served).removeprefix("http://"))
     assert piped.returncode == 0
     assert piped.stdout.count("CHANNEL ") == 1
 
 
 @pytest.mark.parametrize("more", [(), ("--once",), ("--json",)])
-def test_no_service_is_said_with_what_to_do(folder: Path, more: tuple[str, ...]) -> None:
+def test_without_a_service_it_says_what_to_do(folder: Path, more: tuple[str, ...]) -> None:
     done = rosey(folder, "top", *more)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"Error: No service runs on .*\. Start it with `rosey-llm run`, .*\n", done.stderr
+        r"Error: No service seems to run on .*\. Start it with `rosey-llm run`, .*\n", done.stderr
     )
 
 
-def test_a_service_that_was_killed_is_not_there(folder: Path) -> None:
+def test_a_killed_service_is_reported_as_not_running(folder: Path) -> None:
     with running(folder) as service:
         service.kill()
         service.wait()
@@ -138,13 +138,13 @@ def test_another_service_at_a_stale_address_is_not_taken_for_ours(
         (folder / "data" / "rosey-llm.db.http").write_text(url_of(other))
         done = rosey(folder, "top")
     assert done.returncode == 1
-    assert "is another service's" in done.stderr
+    assert "belongs to another service" in done.stderr
 
 
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:9", "http://127.0.0.1:port", "nonsense:", "ftp://x/", ""]
 )
-def test_a_wrong_address_is_said(folder: Path, url: str) -> None:
+def test_a_wrong_address_is_an_error(folder: Path, url: str) -> None:
     done = rosey(folder, "top", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.match(r"Error: .+\.\n$", done.stderr)
@@ -157,7 +157,7 @@ def test_an_address_where_another_protocol_is_spoken_is_said_without_what_it_say
     done = rosey(served, "top", "--url", nats)
     assert done.returncode == 1
     assert done.stderr == (
-        f"Error: {nats} is not a rosey-llm's address, as http://127.0.0.1:9464 is.\n"
+        f"Error: {nats} is not the address of a rosey-llm, such as http://127.0.0.1:9464.\n"
     )
 
 
@@ -186,7 +186,7 @@ class Terminal:
         self.shown = ""
 
     def read_until(self, text: str) -> None:
-        """Wait until `text` is shown after all that was waited for before."""
+        """Wait until `text` is shown, after all texts waited for before."""
         self.shown = ""
         deadline_s = time.monotonic() + WAIT_S
         while text not in self.shown:
@@ -198,7 +198,7 @@ class Terminal:
         os.write(self._terminal, keys)
 
     def ended(self) -> int:
-        """Its exit code; what it shows at last is in `shown`."""
+        """Return its exit code; its last output is in `shown`."""
         deadline_s = time.monotonic() + WAIT_S
         while time.monotonic() < deadline_s:
             if select.select([self._terminal], [], [], 0.02)[0]:
@@ -241,7 +241,7 @@ def test_it_is_live_and_leaves_the_terminal_as_it_was(
     served: Path, leave: bytes | signal.Signals, code: int
 ) -> None:
     with watching(served) as terminal:
-        terminal.read_until("q leaves")
+        terminal.read_until("q quits")
         assert ALTERNATE_SCREEN_ON in terminal.shown
         rosey(served, "chat", "--channel", f"#live-{code}-{leave!r}", said="Hello\n")
         terminal.read_until(f"#live-{code}")
@@ -258,7 +258,7 @@ def test_it_is_live_and_leaves_the_terminal_as_it_was(
 
 def test_a_service_that_goes_away_is_shown_as_gone_and_found_again(folder: Path) -> None:
     with watching_of_two_lives(folder) as terminal:
-        terminal.read_until("looked for again")
+        terminal.read_until("Trying again")
         with running(folder):
             terminal.read_until("running")
             terminal.press(b"q")

@@ -93,15 +93,15 @@ def test_a_history_is_proven_and_sealed(folder: Path) -> None:
     done = verify(folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [
-        "As it was written: 8 rows in 2 channels, 0 of them erased.",
+        "Verified: 8 rows in 2 channels, 0 of them erased.",
         "From 2023-11-14 22:13:20 to 2023-11-14 22:13:20.",
     ]
     again = verify(folder, "--seal", seal_of(done.stdout))
-    assert (again.returncode, "The rows up to 8 are those that were sealed." in again.stdout) == (
+    assert (again.returncode, "Rows up to 8 match the seal." in again.stdout) == (
         0,
         True,
     )
-    assert verify(folder, "--channel", "#b").stdout.startswith("As it was written: 4 rows in 1 ")
+    assert verify(folder, "--channel", "#b").stdout.startswith("Verified: 4 rows in 1 ")
 
 
 def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
@@ -109,8 +109,8 @@ def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
     done = verify(folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        "The history is not as it was written.",
-        "Row 3, which is row 1 of #b, of 2023-11-14 22:13:20:",
+        "The history was changed.",
+        "Row 3 (number 1 in #b, 2023-11-14 22:13:20):",
         "It is not as it was written: one of its values or its digest was changed, or its channel"
         " was renamed.",
     ]
@@ -139,7 +139,7 @@ def test_a_wrong_seal_ends_with_1_and_no_seal_with_2(folder: Path) -> None:
         assert verify(folder, *arguments).returncode == 2
 
 
-def test_what_cannot_be_verified_is_said(folder: Path) -> None:
+def test_it_says_what_it_cannot_verify(folder: Path) -> None:
     nowhere = verify(folder, "--channel", "#bb")
     assert (nowhere.returncode, 'Did you mean "#b"' in nowhere.stderr) == (1, True)
     missing = verify(folder, "--database", "other.db")
@@ -190,7 +190,7 @@ def test_a_copy_is_whole_verified_private_and_works(folder: Path) -> None:
     first, second, *_ = done.stdout.splitlines()
     copy = folder / "copies.db"
     assert first == f"copies.db: {copy.stat().st_size:,} bytes."
-    assert second.startswith("As it was written: ")
+    assert second.startswith("Verified: ")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [file.name for file in folder.iterdir() if "part" in file.name] == []
     with closing(open_reader(copy)) as connection:
@@ -202,7 +202,7 @@ def test_a_copy_is_whole_verified_private_and_works(folder: Path) -> None:
     assert "alice: two" in shown.stdout
 
 
-def test_a_service_goes_on_from_a_copy_also_with_what_waits(folder: Path) -> None:
+def test_a_service_continues_from_a_copy_with_waiting_messages(folder: Path) -> None:
     with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
         connection.execute(
             "INSERT INTO mailbox (channel_id, request_id, username, body, replies, attempts,"
@@ -224,7 +224,7 @@ def test_a_file_that_exists_is_replaced_only_by_force(folder: Path) -> None:
     refused = rosey(folder, "backup", "copy.db")
     assert (refused.returncode, refused.stderr) == (
         1,
-        "copy.db exists; --force replaces it.\n",
+        "copy.db exists. Use --force to replace it.\n",
     )
     assert (folder / "copy.db").read_text() == "mine"
     assert rosey(folder, "backup", "copy.db", "--force", "--json").returncode == 0
@@ -233,7 +233,7 @@ def test_a_file_that_exists_is_replaced_only_by_force(folder: Path) -> None:
     assert verify(folder).returncode == 0
 
 
-def test_a_damaged_file_is_said_and_ends_with_3(folder: Path) -> None:
+def test_a_damaged_file_ends_with_3(folder: Path) -> None:
     whole = database(folder)
     (folder / "bad.db").write_bytes(whole.read_bytes()[:4096] + b"\xff" * 40960)
     for command in (["history", "verify"], ["history", "channels"]):
@@ -244,9 +244,7 @@ def test_a_damaged_file_is_said_and_ends_with_3(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(os.devnull, path)])
-def test_a_copy_takes_the_place_of_plain_files_alone(
-    folder: Path, make: Callable[[Path], None]
-) -> None:
+def test_a_copy_replaces_only_plain_files(folder: Path, make: Callable[[Path], None]) -> None:
     make(folder / "copy.db")
     before = os.lstat(folder / "copy.db").st_mode
     refused = rosey(folder, "backup", "copy.db", "--force")
@@ -255,7 +253,7 @@ def test_a_copy_takes_the_place_of_plain_files_alone(
     assert list(folder.glob(".copy*")) == []
 
 
-def test_a_copy_never_comes_beside_the_journal_of_another_database(folder: Path) -> None:
+def test_a_copy_is_never_put_beside_the_wal_of_another_database(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "copy.db", isolation_level=None)) as used:
         used.executescript("PRAGMA journal_mode=WAL; CREATE TABLE mine (a)")
         refused = rosey(folder, "backup", "copy.db", "--force")
@@ -266,13 +264,13 @@ def test_a_copy_never_comes_beside_the_journal_of_another_database(folder: Path)
 
 def test_a_copy_that_cannot_be_made_leaves_nothing(folder: Path) -> None:
     nowhere = rosey(folder, "backup", "nowhere/copy.db")
-    assert (nowhere.returncode, "cannot be written" in nowhere.stderr) == (1, True)
+    assert (nowhere.returncode, "Cannot write" in nowhere.stderr) == (1, True)
     missing = rosey(folder, "backup", "copy.db", "--database", "other.db")
     assert (missing.returncode, "There is no database" in missing.stderr) == (3, True)
     assert not (folder / "copy.db").exists()
 
 
-def test_a_copy_of_what_was_tampered_with_is_kept_and_said(folder: Path) -> None:
+def test_a_copy_with_a_tampered_row_is_kept_and_reported(folder: Path) -> None:
     change(database(folder), "DELETE FROM history WHERE id = 2")
     done = rosey(folder, "backup", "copy.db")
     assert done.returncode == 1

@@ -1,1 +1,1 @@
-"""The audit page: the database in Datasette, with pages of our own that read like a chat."""
+"""The audit page: Datasette over the database, with own pages that show it as conversations."""

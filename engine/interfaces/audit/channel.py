@@ -1,4 +1,4 @@
-"""A channel's page: its history, as the people in it saw it."""
+"""The channel page of the audit page: a channel's history, shown like a chat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRIES = 60
 
 
 class DatedEntry(NamedTuple):
-    """An entry, and the day where it is the first of one."""
+    """A history entry; `day` is set if it is the first entry of its day on the page."""
 
     entry: HistoryEntry
     day: str | None
@@ -31,21 +31,21 @@ class ChannelView:
     name: str
     persona: str
     page: HistoryPage
-    said: list[DatedEntry]
+    entries: list[DatedEntry]
 
 
 async def page(datasette: Datasette, request: Request) -> Response:
     channel_id = int(request.url_vars["channel"])
     user = words(request, "user")
     at, before, after = (number(request, name) for name in ("at", "before", "after"))
-    room = await ask(datasette, lambda reader: _room(reader, channel_id, user, at, before, after))
+    room = await ask(datasette, lambda reader: _view(reader, channel_id, user, at, before, after))
     if room is None:
         raise NotFound("There is no such channel.")
     context = {"room": room, "user": user}
     return Response.html(await datasette.render_template("channel.html", context, request=request))
 
 
-def _room(
+def _view(
     reader: Reader,
     channel_id: int,
     user: str,
@@ -67,10 +67,10 @@ def _room(
 
 
 def _by_day(entries: list[HistoryEntry]) -> list[DatedEntry]:
-    said = []
+    dated = []
     last = None
     for entry in entries:
         today = day(entry.ts_ms)
-        said.append(DatedEntry(entry, today if today != last else None))
+        dated.append(DatedEntry(entry, today if today != last else None))
         last = today
-    return said
+    return dated

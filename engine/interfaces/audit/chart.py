@@ -1,4 +1,4 @@
-"""A bar chart as shapes for an inline SVG: no scripts, no pictures from elsewhere."""
+"""Computes a bar chart as shapes for an inline SVG, so that the page needs no scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS = 8
 
 @dataclass(frozen=True, slots=True)
 class ChartSegment:
-    """A piece of a bar; `kind` gives its colour."""
+    """A piece of a bar; `kind` is its CSS class and so its colour."""
 
     kind: str
     y: float
@@ -50,7 +50,7 @@ class Chart:
 
 
 def chart(slices: Sequence[Slice], names: Sequence[str], labels: Sequence[str]) -> Chart:
-    """A bar for each slice. `names` tell which time it is, `labels` stand below the axis."""
+    """Return a chart with one bar per slice; `names` are for tooltips, `labels` for the axis."""
     top = _round_up(max((each.turns for each in slices), default=0))
     step = (WIDTH - LEFT) / max(1, len(slices))
     every = max(1, -(-len(slices) // LABELS))
@@ -89,7 +89,7 @@ def _y(value: int, top: int) -> float:
 
 
 def _round_up(most: int) -> int:
-    """To a number that is easy to read: 1, 2, 3, 4, 5, 6, 8, 10, 20, 30 ..."""
+    """Round up to a number that is easy to read: 1, 2, 3, 4, 5, 6, 8, 10, 20, 30 ..."""
     scale = 1
     while True:
         for factor in (1, 2, 3, 4, 5, 6, 8):
@@ -100,7 +100,7 @@ def _round_up(most: int) -> int:
 
 def _title(each: Slice, name: str) -> str:
     about = "about " if each.about else ""
-    said = f"{name}: {about}{each.turns:,} turns"
+    turns = f"{name}: {about}{each.turns:,} turns"
     more = [f"{each.failed:,} failed"] if each.failed else []
     more += [f"{each.stopped:,} stopped"] if each.stopped else []
-    return f"{said} ({', '.join(more)})" if more else said
+    return f"{turns} ({', '.join(more)})" if more else turns

@@ -1,4 +1,4 @@
-"""How times, numbers and names are written on a page; these are filters of the templates."""
+"""Template filters of the audit page: format times, numbers, names and long texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUBBLE = 4_000
 
 
 def moment(ms: int | None) -> str:
-    """23 Nov 2026, 14:03:05"""
+    """Format as 23 Nov 2026, 14:03:05."""
     if ms is None:
         return ""
     local = _local(ms)
@@ -21,7 +21,7 @@ def moment(ms: int | None) -> str:
 
 
 def day(ms: int) -> str:
-    """Monday, 23 November 2026"""
+    """Format as Monday, 23 November 2026."""
     local = _local(ms)
     return f"{local:%A}, {local.day} {local:%B %Y}"
 
@@ -35,7 +35,7 @@ def iso(ms: int) -> str:
 
 
 def ago(ms: int | None) -> str:
-    """In the one unit that tells most."""
+    """Format how long ago a moment was, in its largest unit: 3 h ago."""
     if ms is None:
         return "never"
     seconds = max(0, time.time_ns() // 1_000_000 - ms) // 1000
@@ -58,7 +58,7 @@ def amount(count: int) -> str:
 
 
 def brief(count: int) -> str:
-    """12.3k"""
+    """Format a large number as 12.3k."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size * 10 or (size > 1_000 and count >= size):
             return f"{count / size:.1f}{unit}".replace(".0", "")
@@ -66,7 +66,7 @@ def brief(count: int) -> str:
 
 
 def hue(name: str | None) -> int:
-    """The same colour for the same name, always."""
+    """Return a colour number, always the same one for the same name."""
     return zlib.adler32((name or "").encode()) % HUES
 
 
@@ -75,7 +75,7 @@ def initial(name: str | None) -> str:
 
 
 def excerpt(text: str, most: int = EXCERPT) -> str:
-    """The beginning, on one line."""
+    """Return the beginning of the text on one line."""
     line = " ".join(text[: most * 4].split())
     return line if len(line) <= most else line[:most].rstrip() + "…"
 

@@ -1,4 +1,4 @@
-"""The front page: how much goes on, what failed, which channels there are."""
+"""The front page of the audit page: turns over time, errors and the list of channels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The slices of time that the chart shows; `past` where the database ends before today."""
+    """The slices of time that the chart shows; `past` if the database ends before this period."""
 
     name: str
     starts: list[datetime]
@@ -37,7 +37,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class PeriodTotals:
-    """The sums of the slices; `about` where one of them is an estimate."""
+    """The sums over all slices; `about` if a slice is an estimate."""
 
     turns: int
     failed: int
@@ -61,12 +61,12 @@ class Overview:
 async def page(datasette: Datasette, request: Request) -> Response:
     monthly = words(request, "period") == "month"
     before, name = number(request, "before"), words(request, "name")
-    overview = await ask(datasette, lambda reader: _look(reader, monthly, before, name))
+    overview = await ask(datasette, lambda reader: _overview(reader, monthly, before, name))
     context = {"found": overview, "name": name, "before": before}
     return Response.html(await datasette.render_template("overview.html", context, request=request))
 
 
-def _look(reader: Reader, monthly: bool, before: int | None, name: str) -> Overview:
+def _overview(reader: Reader, monthly: bool, before: int | None, name: str) -> Overview:
     now_ms = time.time_ns() // 1_000_000
     totals = backlog.totals(reader)
     period = _period(monthly, now_ms, totals.newest_ms)
@@ -82,7 +82,7 @@ def _look(reader: Reader, monthly: bool, before: int | None, name: str) -> Overv
 
 
 def _period(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
-    """Until now; until the newest row where the database is a copy of long ago."""
+    """Return the period up to now, or up to the newest row if the database is an old copy."""
     length_ms = DAYS * DAY_MS if monthly else DAY_MS
     past = newest_ms is not None and newest_ms < now_ms - length_ms
     end_ms = newest_ms if past and newest_ms is not None else now_ms

@@ -1,4 +1,4 @@
-"""What Datasette is told: our pages, our words in templates, and what stands before all pages."""
+"""The Datasette plugin of the audit page: its routes, template filters, guard and error pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.queries.time_limit import TookTooLong
 View = Callable[[Datasette, Request], Awaitable[Response]]
 hookimpl = pluggy.HookimplMarker("datasette")
 log = logging.getLogger("rosey_llm.audit")
-# What Datasette says of a path with one part that is none of its pages.
+# Datasette's message for an unknown path of one part.
 NO_PAGE = ("", "404", "Database not found")
 
 
@@ -52,7 +52,7 @@ def handle_exception(
     datasette: Datasette, request: Request, exception: Exception
 ) -> Callable[[], Awaitable[Response]]:
     async def answer() -> Response:
-        status, message = _told(exception)
+        status, message = _explain(exception)
         if status == 500:
             log.error("The page %s failed.", request.path, exc_info=exception)
         if request.path.partition("?")[0].endswith(".json"):
@@ -64,11 +64,11 @@ def handle_exception(
     return answer
 
 
-def _told(exception: Exception) -> tuple[int, str]:
-    """The status and a sentence for whoever asked."""
+def _explain(exception: Exception) -> tuple[int, str]:
+    """Return the HTTP status and a sentence for the visitor."""
     match exception:
         case TookTooLong():
-            return 503, f"{exception} Narrow it down, to a channel for example."
+            return 503, f"{exception} Narrow it down, for example to one channel."
         case Base400():
             message = str(exception.args[0]) if exception.args else ""
             plain = "There is no such page." if message in NO_PAGE else message
@@ -76,4 +76,4 @@ def _told(exception: Exception) -> tuple[int, str]:
         case DatasetteError():
             return exception.status, str(exception.message)
         case _:
-            return 500, "This page failed; the terminal tells more."
+            return 500, "This page failed. See the terminal for details."

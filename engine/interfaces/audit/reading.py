@@ -1,4 +1,4 @@
-"""How a page asks the database, and how it reads what it was asked itself."""
+"""Helpers of the audit pages: query the database with a time limit, read request arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST = 400
 
 
 async def ask(datasette: Datasette, question: Callable[[Reader], T]) -> T:
-    """The answer, from a thread with a connection of its own. Raises TookTooLong after LIMIT_S."""
+    """Run `question` in a thread with its own connection. Raises TookTooLong after LIMIT_S."""
 
     def within(connection: Reader) -> T:
         with time_limit(connection, LIMIT_S):
@@ -30,15 +30,15 @@ async def ask(datasette: Datasette, question: Callable[[Reader], T]) -> T:
 
 
 def number(request: Request, name: str) -> int | None:
-    """A row's id from the address. Raises BadRequest where it is none."""
+    """Return the row id in this argument, or None. Raises BadRequest if it is not a number."""
     text = request.args.get(name)
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST):
-        raise BadRequest(f"{name} is the number of a row")
+        raise BadRequest(f"{name} must be the number of a row")
     return int(text)
 
 
 def words(request: Request, name: str) -> str:
-    """A text from the address, "" where there is none."""
+    """Return the text in this argument, or ""."""
     return str(request.args.get(name) or "").strip()[:LONGEST]

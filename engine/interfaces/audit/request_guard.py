@@ -1,8 +1,8 @@
-"""What stands before every page: whom it answers, what it answers with.
+"""ASGI middleware that decides which requests the audit page answers, and sets security headers.
 
-Datasette itself answers whoever asks, under any name. A stranger's page in the operator's browser
-could point a name of its own at 127.0.0.1 and read along (DNS rebinding), or make the browser ask
-for something costly. So: only names of this machine, only reading, nothing for other sites.
+Datasette answers any request, under any host name. A foreign page in the operator's browser could
+point its own host name at 127.0.0.1 and read the data (DNS rebinding), or send expensive requests.
+So only host names of this machine, only GET and HEAD, and no requests from other sites are allowed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# The port is not looked at: whoever comes through a tunnel has another one.
+# Any port: a request through a tunnel has another one.
 OWN_NAME = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
-# No scripts at all, from nowhere: what a user has written could not run even if it got through.
+# No scripts at all: a user's text could not run even if it were not escaped.
 POLICY = (
     "default-src 'none'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:;"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -33,13 +33,13 @@ HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
 }
-REFUSED_NAME = "This page answers only under http://127.0.0.1 or http://localhost."
-REFUSED_SITE = "This page answers no other site."
-REFUSED_METHOD = "This page is only for reading."
+REFUSED_NAME = "This page is available only as http://127.0.0.1 or http://localhost."
+REFUSED_SITE = "This page refuses requests from other sites."
+REFUSED_METHOD = "This page is read-only."
 
 
 class RequestGuard:
-    """An ASGI application around another."""
+    """An ASGI application that guards another one."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -62,21 +62,22 @@ class RequestGuard:
 
 
 def _refusal(scope: Scope) -> tuple[int, str] | None:
+    """Return status and reason if the request must be refused, else None."""
     headers: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         headers.setdefault(name.lower(), []).append(value)
     hosts = headers.get(b"host", [])
     if len(hosts) != 1 or not OWN_NAME.fullmatch(hosts[0]):
         return 403, REFUSED_NAME
-    if not _is_own_or_a_visit(headers):
+    if not _is_same_site_or_visit(headers):
         return 403, REFUSED_SITE
     if scope["method"] not in ("GET", "HEAD"):
         return 405, REFUSED_METHOD
     return None
 
 
-def _is_own_or_a_visit(headers: dict[bytes, list[bytes]]) -> bool:
-    """Whether our own page asks, or a person follows a link; browsers say so themselves."""
+def _is_same_site_or_visit(headers: dict[bytes, list[bytes]]) -> bool:
+    """Decide from the browser's Sec-Fetch headers: own page or followed link, not another site."""
     if headers.get(b"sec-fetch-site", [b"none"]) in ([b"none"], [b"same-origin"]):
         return True
     return headers.get(b"sec-fetch-mode") == [b"navigate"] and (
@@ -85,7 +86,7 @@ def _is_own_or_a_visit(headers: dict[bytes, list[bytes]]) -> bool:
 
 
 def _guarded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """With our headers; pages are never kept, since what they show may be erased."""
+    """Add the security headers; forbid caching, because shown messages may be erased later."""
     kept = [(name, value) for name, value in headers if name.lower() not in HEADERS]
     if not any(name.lower() == b"content-type" and b"css" in value for name, value in kept):
         kept = [(name, value) for name, value in kept if name.lower() != b"cache-control"]

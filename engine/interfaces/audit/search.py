@@ -1,4 +1,4 @@
-"""Full-text search, over everything or one channel; each hit leads to its place."""
+"""The search page of the audit page: full-text search over all channels or one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_HITS = 400
 
 @dataclass(slots=True)
 class SearchForm:
-    """What somebody looks for; `problem` says why there is no answer."""
+    """The values of the search form; `problem` says why there is no result."""
 
     words: str
     channel: str
@@ -35,7 +35,7 @@ class SearchForm:
 
     @property
     def more(self) -> str:
-        """The address of the same with more hits."""
+        """The address of the same search with more hits."""
         order = {"order": "best"} if self.best else {}
         return "/search?" + urlencode(
             {
@@ -75,10 +75,10 @@ async def _find(datasette: Datasette, asked: SearchForm) -> SearchResult | None:
     try:
         match = to_match(asked.words)
     except ValueError:
-        asked.problem = "There is no word in it: look for letters or digits."
+        asked.problem = "The search has no word: use letters or digits."
         return None
     if asked.channel:
-        await ask(datasette, lambda reader: _choose(reader, asked))
+        await ask(datasette, lambda reader: _find_channel(reader, asked))
         if asked.channel_id is None:
             asked.problem = "There is no such channel."
             return None
@@ -93,7 +93,7 @@ async def _find(datasette: Datasette, asked: SearchForm) -> SearchResult | None:
     return found
 
 
-def _choose(reader: Reader, asked: SearchForm) -> None:
+def _find_channel(reader: Reader, asked: SearchForm) -> None:
     asked.channel_id = channels.find(reader, asked.channel)
     if asked.channel_id is None:
         asked.nearest = channels.nearest(reader, asked.channel)

@@ -1,4 +1,4 @@
-"""The audit page's own process: Datasette over one database, on loopback, for reading."""
+"""The server of the audit page: Datasette over one database, read-only, on loopback."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ADDRESS = "127.0.0.1"
 FIRST_PORT = 8001
 PORTS = 50
 HERE = Path(__file__).parent
-# Whoever can open this page can read the file with any tool, so SQL of one's own gives away
-# nothing; it is read-only, limited in time, and no other site can send it (guard.py).
+# A visitor of this page can read the file with any tool, so allowing SQL reveals nothing more. It
+# is read-only, limited in time, and cannot be sent by other sites (request_guard.py).
 SETTINGS = {
     "default_allow_sql": True,
     "sql_time_limit_ms": 2_000,
     "facet_time_limit_ms": 500,
     "suggest_facets": False,
-    "allow_download": False,  # `rosey-llm backup` gives a consistent copy, this would not
+    "allow_download": False,  # would not be a consistent copy, as `rosey-llm backup` is
     "allow_csv_stream": False,
     "max_returned_rows": 1_000,
     "default_page_size": 50,
@@ -43,7 +43,7 @@ SETTINGS = {
 
 
 class History(Database):  # type: ignore[misc]
-    """The database, opened as every operator's tool opens it: by a connection that cannot write."""
+    """A Datasette database whose connections are read-only."""
 
     def __init__(self, datasette: Datasette, path: Path) -> None:
         super().__init__(datasette, path=str(path), is_mutable=True)
@@ -51,7 +51,7 @@ class History(Database):  # type: ignore[misc]
 
     def connect(self, write: bool = False) -> Reader:
         if write:
-            raise PermissionError("The audit page does not write.")
+            raise PermissionError("The audit page is read-only.")
         connection = open_for_browsing(Path(self.path))
         self._connections.append(connection)
         return connection
@@ -61,18 +61,20 @@ class History(Database):  # type: ignore[misc]
             connection.close()
 
     async def execute(self, sql: str, *arguments: Any, **options: Any) -> Any:
-        """What is wrong with SQL of one's own stands on the page, and not in the terminal, too."""
+        """Execute SQL; show errors of a visitor's SQL on the page only, not in the terminal."""
         return await super().execute(sql, *arguments, **options | {"log_sql_errors": False})
 
 
-def serve(database: Path, port: int | None, open_browser: bool, say: Callable[[str], None]) -> None:
-    """Until SIGINT or SIGTERM. Raises CannotStart with what to do."""
+def serve(
+    database: Path, port: int | None, open_browser: bool, announce: Callable[[str], None]
+) -> None:
+    """Serve the page until SIGINT or SIGTERM; `announce` gets its address. Raises CannotStart."""
     with listening(port) as listener:
         url = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
         server = uvicorn.Server(
             uvicorn.Config(
                 build(database).app(),
-                log_level="error",  # that somebody sends nonsense is no news
+                log_level="error",  # invalid requests are not worth a warning
                 access_log=False,
                 lifespan="on",
                 ws="none",
@@ -80,19 +82,19 @@ def serve(database: Path, port: int | None, open_browser: bool, say: Callable[[s
                 timeout_graceful_shutdown=2,
             )
         )
-        # Also before uvicorn listens to signals itself; it raises them anew when it has ended.
+        # For the time before uvicorn handles signals; it raises them again after its end.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-        say(f"The audit page of {database} is at {url} (Ctrl-C ends it)")
+        announce(f"The audit page of {database} is at {url} (Ctrl-C stops it)")
         if open_browser:
-            # Some browsers come back only when they are closed.
+            # In a thread: with some browsers, the call returns only when they are closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run(sockets=[listener])
 
 
 def build(database: Path) -> Datasette:
-    """A Datasette with our pages. Datasette keeps its plugins for the process, and so do we."""
-    pm.unregister(name="datasette.handle_exception")  # it prints a trace for each wrong address
+    """Build a Datasette with our pages. Its plugins are registered once per process."""
+    pm.unregister(name="datasette.handle_exception")  # prints a traceback for each unknown address
     if not pm.is_registered(plugin):
         pm.register(plugin, name="rosey-llm")
     datasette = Datasette(
@@ -108,7 +110,10 @@ def build(database: Path) -> Datasette:
 
 
 def listening(port: int | None) -> socket.socket:
-    """A socket on loopback: on this port, or on 8001 or the next free one."""
+    """Listen on this port of the loopback address, or on 8001 or the next free one.
+
+    Raises CannotStart if no such port is free.
+    """
     candidates = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,)
     for candidate in candidates:
         listener = socket.socket()
@@ -123,5 +128,5 @@ def listening(port: int | None) -> socket.socket:
         else:
             return listener
     if port is None:
-        raise CannotStart(f"No port from {FIRST_PORT} on is free; name one with --port.")
-    raise CannotStart(f"Port {port} cannot be used; name another with --port, or leave it out.")
+        raise CannotStart(f"No port from {FIRST_PORT} on is free. Choose one with --port.")
+    raise CannotStart(f"Cannot use port {port}. Choose another with --port, or leave it out.")

@@ -1,4 +1,4 @@
-"""A turn's page: what was asked and answered, how it came about, what the model was shown."""
+"""The turn page of the audit page: question and answer, the prompt, times and other details."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from storage.queries.turn_by_id import LocatedTurn, turn_by_id
 
 @dataclass(frozen=True, slots=True)
 class TurnStep:
-    """A moment in the life of a turn; `ms` is None where it is not known."""
+    """A moment in the life of a turn.
+
+    - `ms`: when it was; None if unknown
+    - `after_ms`: how long after the step before
+    """
 
     name: str
     ms: int | None
@@ -46,14 +50,14 @@ class TurnView:
 
 async def page(datasette: Datasette, request: Request) -> Response:
     row_id = int(request.url_vars["turn"])
-    shown = await ask(datasette, lambda reader: _show(reader, row_id))
+    shown = await ask(datasette, lambda reader: _view(reader, row_id))
     if shown is None:
         raise NotFound("There is no such turn.")
     context = {"shown": shown}
     return Response.html(await datasette.render_template("turn.html", context, request=request))
 
 
-def _show(reader: Reader, row_id: int) -> TurnView | None:
+def _view(reader: Reader, row_id: int) -> TurnView | None:
     placed = turn_by_id(reader, row_id)
     if placed is None:
         return None
@@ -61,7 +65,7 @@ def _show(reader: Reader, row_id: int) -> TurnView | None:
 
 
 def _steps(outcome: HistoryEntry) -> list[TurnStep]:
-    """Accepted, started, ended, published: each with how long it took since the one before."""
+    """Return the steps accepted, started, ended and published, with the time between them."""
     details = outcome.details or {}
     waited_ms = details.get("waited_ms")
     moments: list[tuple[str, int | None, str]] = [
@@ -86,4 +90,4 @@ def _ended(outcome: HistoryEntry) -> str:
 
 
 def _waited(waited_ms: int | None) -> str:
-    return f"{waited_ms} ms of it waiting for the provider" if waited_ms else ""
+    return f"including {waited_ms} ms waiting for the provider" if waited_ms else ""

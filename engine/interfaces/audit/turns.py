@@ -1,4 +1,4 @@
-"""The table of turns: of all channels, narrowed down by facets."""
+"""The turns page of the audit page: the turns of all channels, filtered by facets."""
 
 from __future__ import annotations
 

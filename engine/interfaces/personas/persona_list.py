@@ -1,4 +1,4 @@
-"""`rosey-llm persona list` and `show`: the personas of a configuration, as people see them."""
+"""The list of a configuration's personas, for `rosey-llm persona list` and `show`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from providers.validation import suggestion
 
 @dataclass(frozen=True, slots=True)
 class PersonaEntry:
-    """A persona by its name. `built_in` says that the configuration did not change it."""
+    """A persona with its name.
+
+    - `default`: channels start with it
+    - `built_in`: the configuration did not change it
+    """
 
     name: str
     persona: Persona
@@ -27,7 +31,7 @@ class PersonaEntry:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """The model and its settings, where the persona has its own."""
+        """The persona's own model, temperature and token limit, as far as it sets them."""
         values = asdict(self.persona)
         del values["prompt"]
         return {key: value for key, value in values.items() if value is not None}
@@ -43,7 +47,7 @@ class PersonaEntry:
 
 
 def entries(settings: Settings) -> list[PersonaEntry]:
-    """All of them; a name is in lower case, as channels match it."""
+    """Return all personas. Names are in lower case, as channels match them."""
     personas = {name.lower(): persona for name, persona in settings.personas.items()}
     default = settings.service.default_persona.lower()
     return [
@@ -53,12 +57,12 @@ def entries(settings: Settings) -> list[PersonaEntry]:
 
 
 def entry(settings: Settings, name: str) -> PersonaEntry:
-    """UnknownPersona names those that there are."""
-    there = {each.name: each for each in entries(settings)}
+    """Return the persona of this name. Raises UnknownPersona with all names."""
+    known = {each.name: each for each in entries(settings)}
     try:
-        return there[name.lower()]
+        return known[name.lower()]
     except KeyError:
-        names = list(there)
+        names = list(known)
         hint = suggestion(name.lower(), names) or "."
         raise UnknownPersona(
             f'There is no persona "{name[:40]}"{hint} There are: {", ".join(names)}.'

@@ -1,4 +1,4 @@
-"""`rosey-llm persona try`: one question to a persona, outside any conversation and without NATS."""
+"""`rosey-llm persona try`: asks a persona one question, without a conversation and without NATS."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ CHANNEL = "trial"
 async def ask(
     settings: Settings, persona: Persona, text: str, choices: Choices, show: Callable[[str], None]
 ) -> Answered:
-    """`show` gets the answer piece by piece. Providers are asked in their order, as in a channel.
+    """Ask one question and return the answer. Providers are tried in order, as in a channel.
 
-    `choices` go before the persona's own. Raises InvalidRequest for what may not be asked, and
-    LLMError for whatever ends it without an answer.
+    - `choices`: override the persona's own model and temperature
+    - `show`: called with each piece of the answer
+
+    Raises InvalidRequest if the text or the choices are not allowed, LLMError if no answer comes.
     """
     check_text(text, settings.conversation.max_message_bytes)
     check_choices(choices, settings.conversation.max_message_bytes)
@@ -33,14 +35,14 @@ async def ask(
         [registry.build(name, settings.provider_table(name)) for name in settings.provider_names]
     )
     try:
-        return await _heard(chain, settings, persona, text, choices, show)
+        return await _ask(chain, settings, persona, text, choices, show)
     except ProviderError as exc:
         raise LLMError(exc.code, str(exc)) from exc
     finally:
         await chain.aclose()
 
 
-async def _heard(
+async def _ask(
     chain: ProviderChain,
     settings: Settings,
     persona: Persona,

@@ -1,1 +1,1 @@
-"""What the history says, for people: read by `storage/audit/`, printed here."""
+"""Reports of the `rosey-llm history` commands: print and export what `storage/queries/` reads."""

@@ -1,4 +1,7 @@
-"""Moments as people write them: ISO, "2h", "yesterday 14:00", "3 days ago", in local time."""
+"""Parses dates as people write them ("2h", "yesterday 14:00", ISO), and formats dates. Local time.
+
+Every reader (`_iso`, `_ago` ...) returns None if the text is not of its kind.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ CLOCK = re.compile(
     r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)?(?: ?(am|pm))?|(?P<named>noon|midnight)", re.IGNORECASE
 )
 ISO = re.compile(r"\d{4}-?\d\d-?\d\d([T ].+)?", re.IGNORECASE)
-# What dateparser may be asked: it reads "12" as a month, and "11/12/2026" as Americans do.
+# Texts that dateparser may read. It would take "12" for a month, "11/12/2026" for November 12.
 FOR_DATEPARSER = re.compile(
     r"(?=.*[a-z])(?!.*/)"
     r"(\d+|an?|last|ago|and|at|the|of|years?|months?|weeks?|days?|hours?|minutes?|seconds?|"
@@ -32,9 +35,9 @@ EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 da
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a text may mean: a moment, or a whole day. `end_ms` is the first moment after it.
+    """A moment or a whole day, in milliseconds since 1970.
 
-    In milliseconds since 1970; of a moment both are the same.
+    `end_ms` is the first moment after the day; for a moment, both are equal.
     """
 
     start_ms: int
@@ -42,7 +45,7 @@ class Span:
 
 
 def parse(text: str, now: datetime) -> Span:
-    """`now` is an aware time in the local zone. ValueError says what would be understood."""
+    """Parse a date; `now` is the current time with its zone. Raises ValueError with examples."""
     words = " ".join(text.split())
     try:
         for reading in (_iso, _named, _ago, _clock, _dateparser):
@@ -50,7 +53,7 @@ def parse(text: str, now: datetime) -> Span:
                 return span
     except (ValueError, OverflowError, OSError) as exc:  # a 30th of February, the year 99999
         raise ValueError(f'"{text}" is not a date: {exc}; {EXPECTED}') from exc
-    raise ValueError(f'"{text}" is not understood: {EXPECTED}')
+    raise ValueError(f'"{text}" is not a date: {EXPECTED}')
 
 
 def _iso(text: str, now: datetime) -> Span | None:
@@ -87,7 +90,7 @@ def _ago(text: str, now: datetime) -> Span | None:
 
 
 def _clock(text: str, now: datetime) -> Span | None:
-    """A time of day: the latest one that has been."""
+    """Read a time of day: the latest such time that has passed."""
     clock = _time(text)
     if clock is None:
         return None
@@ -101,7 +104,7 @@ def _dateparser(text: str, now: datetime) -> Span | None:
     if not FOR_DATEPARSER.fullmatch(text):
         return None
 
-    import dateparser  # it takes longer to load than all else together
+    import dateparser  # takes longer to import than everything else together
 
     found = dateparser.parse(
         text,
@@ -119,7 +122,7 @@ def _dateparser(text: str, now: datetime) -> Span | None:
 
 
 def _time(text: str) -> time | None:
-    """14:00, 14:00:30, 2pm, 2:00 pm, noon, midnight; an hour alone may be anything."""
+    """Read 14:00, 14:00:30, 2pm, 2:00 pm, noon, midnight; a bare number returns None."""
     match = CLOCK.fullmatch(text)
     if match is None:
         return None
@@ -144,17 +147,17 @@ def _moment(found: datetime) -> Span:
 
 
 def _ms(found: datetime) -> int:
-    """Without a zone, the time is local."""
+    """Return milliseconds since 1970; a time without a zone is local."""
     return round(found.timestamp() * 1000)
 
 
 def shown(ms: int | None) -> str:
-    """A moment in local time, to the second."""
+    """Format a moment in local time, to the second."""
     if ms is None:
         return "-"
     return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def iso(ms: int) -> str:
-    """A moment with its zone, to the millisecond."""
+    """Format a moment with its zone, to the millisecond."""
     return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The history as a file: JSON lines, CSV, Markdown. A row at a time, however many there are."""
+"""`rosey-llm history export`: writes the history as JSON lines, CSV or Markdown, row by row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Format = Literal["jsonl", "csv", "markdown"]
 
 
 def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[HistoryEntry]:
-    """Oldest first; where people read them, a channel after the other."""
+    """Yield the rows, oldest first; for Markdown, channel by channel."""
     if kind == "markdown" and selection.channel_id is None:
         for channel_id in channels.ids(connection):
             yield from entries.in_order(connection, replace(selection, channel_id=channel_id))
@@ -38,7 +38,7 @@ def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[His
 
 
 def render(found: Iterable[HistoryEntry], kind: Format) -> Iterator[bytes]:
-    """The bytes of each row, behind those of a head."""
+    """Yield the bytes of the head line, if the format has one, and then of each row."""
     match kind:
         case "jsonl":
             return _jsonl(found)
@@ -69,7 +69,7 @@ def _csv_line(values: list[object]) -> bytes:
 
 
 def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
-    """A heading where the channel changes, a quote for each row."""
+    """Yield a heading when the channel changes, and each row as a quote."""
     channel: str | None = None
     for entry in found:
         if entry.channel != channel:
@@ -95,15 +95,16 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
 
 
 def _escaped(text: str) -> str:
-    """No tags: a message must not become a part of the page that shows it."""
+    """Escape tags: a message must not become part of the page that shows the Markdown."""
     return text.replace("<", "\\<")
 
 
 @contextmanager
 def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
-    """Where the bytes go: standard output, or a file that is there whole or not at all.
+    """Open standard output, or a file that appears only when it is complete.
 
-    The file is its owner's alone. OSError where it cannot be written, or is one of `database`'s.
+    Only its owner can read the file. Raises OSError if it cannot be written, or if it is one of
+    the files of `database`.
     """
     if file is None:
         yield sys.stdout.buffer
@@ -112,7 +113,7 @@ def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
     file = file.resolve()
     if file in _files_of(database):
         raise FileExistsError(errno.EEXIST, "it belongs to the database", str(file))
-    if file.exists() and not file.is_file():  # a device or a pipe is no file to be replaced
+    if file.exists() and not file.is_file():  # a device or a pipe cannot be replaced
         with file.open("wb") as device:
             yield device
         return
@@ -134,6 +135,6 @@ def _files_of(database: Path) -> set[Path]:
     return {sidecar_path(database, suffix) for suffix in suffixes}
 
 
-def shown_safely(line: bytes) -> bytes:
-    """For a terminal: a file has the text as it was written, and that may steer one."""
+def safe_for_terminal(line: bytes) -> bytes:
+    """Make control characters visible. A file gets the text unchanged; a terminal must not."""
     return "\n".join(safe(line.decode())).encode()

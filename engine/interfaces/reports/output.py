@@ -1,7 +1,7 @@
-"""What is printed on: colours on a terminal, plain lines in a pipe, and nothing that steers either.
+"""Prints lines, tables and JSON safely: with colours on a terminal, plain in a pipe.
 
-What users and models wrote must not move a cursor, set a title, hide text or look like a line of
-ours: characters that do are shown as what they are.
+Text of users and models must not move the cursor, set a title, hide text or imitate a line of the
+report: control characters are shown as visible symbols.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import orjson
 
-# Control pictures, and all else that is not seen but acts: by its number.
+# Control characters as control pictures; other invisible formatting characters as their number.
 _SHOWN = {
     **{code: chr(0x2400 + code) for code in range(0x20)},
     **{code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)},
@@ -32,7 +32,7 @@ WIDEST_CELL = 60
 
 
 class Output:
-    """Lines to standard output. Styles are those of rich; in a pipe and with NO_COLOR none show."""
+    """A writer of lines to standard output; rich styles, but none in a pipe or with NO_COLOR."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -44,7 +44,7 @@ class Output:
             self._console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
 
     def line(self, *spans: str | Span) -> None:
-        """One line of texts and (text, style) pairs; nothing is wrapped or cut here."""
+        """Print one line of texts and (text, style) pairs, neither wrapped nor cut."""
         parts = [(span, "") if isinstance(span, str) else span for span in spans]
         if self._console is None:
             self._stream.write("".join(text for text, _ in parts) + "\n")
@@ -54,7 +54,7 @@ class Output:
         self._console.print(Text.assemble(*parts), soft_wrap=True)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Columns, numbers to the right; all but the last are at most `WIDEST_CELL` wide."""
+        """Print columns, numbers right-aligned; all but the last at most `WIDEST_CELL` wide."""
         cells = [[*(_cut(_cell(value)) for value in row[:-1]), _cell(row[-1])] for row in rows]
         widths = [max(width(cell) for cell in column) for column in zip(heads, *cells, strict=True)]
         right = [
@@ -66,7 +66,7 @@ class Output:
             self.line(_row(each, widths, right))
 
     def json(self, value: object) -> None:
-        """One line of JSON."""
+        """Print one line of JSON."""
         self._stream.write(json(value) + "\n")
 
     def flush(self) -> None:
@@ -74,22 +74,22 @@ class Output:
 
 
 def json(value: object) -> str:
-    """As JSON, with what steers a terminal as \\u escapes, which mean the same."""
+    """Encode as JSON; characters that control a terminal become equivalent \\u escapes."""
     return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(value).decode())
 
 
 def safe(text: str) -> list[str]:
-    """A text's lines as they may be shown."""
+    """Return the lines of a text with control characters made visible."""
     return [visible(line, "") for line in text.replace("\r\n", "\n").split("\n")]
 
 
 def visible(text: str | None, nothing: str = "-") -> str:
-    """A text on one line as it may be shown."""
+    """Return a text as one line with control characters made visible; `nothing` if it is empty."""
     return text.translate(_SHOWN) if text else nothing
 
 
 def indented(text: str, indent: str) -> list[str]:
-    """Lines, all but the first behind an indent: no text can forge the beginning of one of ours."""
+    """Return safe lines, all but the first indented: no text can imitate the start of an entry."""
     first, *rest = safe(text)
     return [first, *(indent + line for line in rest)]
 
@@ -99,7 +99,7 @@ def number(value: int | None) -> str:
 
 
 def width(text: str) -> int:
-    """Cells of a terminal."""
+    """Return how many cells of a terminal the text takes."""
     if text.isascii():
         return len(text)
     return sum(
@@ -115,7 +115,7 @@ def _cell(value: object) -> str:
 
 
 def _cut(cell: str) -> str:
-    """So that one long name does not push all columns off the screen."""
+    """Cut a long cell: one long name must not push all columns off the screen."""
     if width(cell) <= WIDEST_CELL:
         return cell
     kept = ""

@@ -1,4 +1,4 @@
-"""Turns, tokens and latency over time, as a picture."""
+"""`rosey-llm history stats --plot`: draws turns, tokens and latency over time."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import Formatter
 
-HOURLY_MS = 3 * 24 * 60 * 60 * 1000  # a time as short as this is drawn by the hour
-LEAST_BARS = 8  # so wide is the picture where there are fewer
+HOURLY_MS = 3 * 24 * 60 * 60 * 1000  # spans up to this are drawn by the hour
+LEAST_BARS = 8  # the time axis has room for at least this many bars
 BLUE, RED, ORANGE, GREEN, PURPLE = "#3b6ea8", "#c44e52", "#dd8452", "#55a868", "#8172b3"
 
 
 class PlotNotInstalled(Exception):
-    """matplotlib is an extra."""
+    """matplotlib, an optional dependency, is not installed."""
 
 
 def draw(file: Path, found: list[TurnTotals], unit: str) -> None:
     """Draw totals by day or hour (`unit`) into a .png or .svg file.
 
-    Raises PlotNotInstalled, OSError, and ValueError where there is nothing to draw.
+    Raises PlotNotInstalled, OSError, and ValueError if there are no turns.
     """
     if not found:
-        raise ValueError("there are no turns to draw")
+        raise ValueError("There are no turns to draw.")
     try:
         import matplotlib as mpl
     except ImportError as exc:
-        raise PlotNotInstalled(
-            "--plot needs matplotlib, which is not installed: pip install 'rosey-llm[plot]'"
-        ) from exc
+        raise PlotNotInstalled("--plot needs matplotlib: pip install 'rosey-llm[plot]'") from exc
     mpl.use("Agg")
 
     from matplotlib.figure import Figure
@@ -89,7 +87,7 @@ def _latency(axes: Axes, moments: list[datetime], found: list[TurnTotals]) -> No
     ):
         seconds = [math.nan if value is None else value / 1000 for value in values]
         axes.plot(moments, seconds, marker="o", ms=4, color=colour, label=name)  # type: ignore[arg-type]
-    _finish(axes, "How long answers took (percentiles)", "time", EngFormatter("s"))
+    _finish(axes, "Answer time (percentiles)", "time", EngFormatter("s"))
 
 
 def _finish(axes: Axes, title: str, unit: str, numbers: Formatter) -> None:

@@ -1,4 +1,4 @@
-"""How far something has come: a bar on standard error, where a person sits there."""
+"""A progress bar on standard error, or one line about long work when there is no terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ NOTEWORTHY = 50_000
 
 
 class ProgressBar:
-    """A bar while it is open; in a pipe a sentence, where much is to be done."""
+    """A context manager that shows progress.
+
+    On a terminal it is a bar; else it writes one line, and only for `NOTEWORTHY` rows or more.
+    """
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._bar: Any = None
         self._task: Any = None
-        self._said = False
+        self._announced = False
 
     def __enter__(self) -> Self:
         return self
@@ -32,6 +35,7 @@ class ProgressBar:
 
     @staticmethod
     def is_seen() -> bool:
+        """Decide whether standard error is a terminal."""
         return sys.stderr is not None and sys.stderr.isatty()
 
     def update(self, done: int, total: int) -> None:
@@ -39,8 +43,8 @@ class ProgressBar:
             self._bar.update(self._task, completed=done, total=total)
         elif self.is_seen():
             self._open(done, total)
-        elif total >= NOTEWORTHY and not self._said:
-            self._said = True
+        elif total >= NOTEWORTHY and not self._announced:
+            self._announced = True
             sys.stderr.write(f"{self._label}: {total:,} rows ...\n")
 
     def _open(self, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Why did it say that? The prompt that a model was given, rebuilt from history."""
+"""`rosey-llm history prompt`: rebuilds from history the prompt that a model was given."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from storage.queries.reader import Reader
 from storage.queries.turns import RecordedTurn
 
 NO_LIMIT = 10**9
-NO_TEXT = "(The text of this persona was not kept.)"
+NO_TEXT = "(The text of this persona was not stored.)"
 
 
 @dataclass(slots=True)
 class RebuiltPrompt:
-    """`doubts`: why the messages may not be what the model was shown, as sentences.
+    """A rebuilt prompt, and how far it can be trusted.
 
-    `matches`: whether their digest is the one that was kept then; None where none was.
+    - `doubts`: sentences why the messages may differ from what the model was given
+    - `matches`: whether their digest equals the stored one; None if none was stored
     """
 
     turn: RecordedTurn
@@ -40,47 +41,47 @@ class RebuiltPrompt:
 
     @property
     def verdict(self) -> str:
-        """What may be believed of the messages."""
+        """Whether the messages are what the model was given, as a sentence."""
         if self.matches:
-            return "exact: its digest is the one that was kept when the model was asked"
-        said = "not what the model was shown" if self.matches is False else "not proven"
-        return f"{said}: {' '.join(self.doubts)}"
+            return "exact: its digest matches the one stored when the model was asked"
+        verdict = "not what the model was given" if self.matches is False else "not proven"
+        return f"{verdict}: {' '.join(self.doubts)}"
 
 
 def rebuild(connection: Reader, turn: RecordedTurn) -> RebuiltPrompt:
-    """The prompt of a turn. One of a command that needs no model has no messages."""
+    """Rebuild the prompt of a turn. Without messages if the turn's command needs no model."""
     rebuilt = RebuiltPrompt(turn)
     if turn.asked is None:
         return rebuilt
-    kept = rebuilt.details.get("prompt_digest")
+    stored = rebuilt.details.get("prompt_digest")
     if turn.asked.kind == "prompt":
         rebuilt.messages = [Message("user", _content(turn.asked, rebuilt))]
     else:
         rebuilt.messages = _chat(connection, turn.asked, rebuilt)
-    if kept is None:
-        begun = "started_ms" in rebuilt.details
-        ended = "the turn ended before a model was asked" if begun else "it is too old"
-        rebuilt.doubts.append(f"No digest was kept: {ended}.")
+    if stored is None:
+        started = "started_ms" in rebuilt.details
+        reason = "the turn ended before a model was asked" if started else "the turn is too old"
+        rebuilt.doubts.append(f"No digest was stored: {reason}.")
         return rebuilt
-    rebuilt.matches = prompt.digest(EncodedPrompt.of(rebuilt.messages)) == kept
+    rebuilt.matches = prompt.digest(EncodedPrompt.of(rebuilt.messages)) == stored
     if not rebuilt.matches and not rebuilt.doubts:
         rebuilt.doubts.append(
-            "Rows of this channel may have been changed; `rosey-llm history verify` tells."
+            "Rows of this channel may have been changed. Run `rosey-llm history verify`."
         )
     return rebuilt
 
 
 def _chat(connection: Reader, asked: HistoryEntry, rebuilt: RebuiltPrompt) -> list[Message]:
-    """By the engine's own rule, of just the pairs that it took then."""
+    """Build the prompt as the engine does, from the pairs of messages that it used then."""
     pairs = rebuilt.details.get("exchanges")
     if pairs is None:
         pairs = (ServiceSettings.max_context_messages - 1) // 2
         rebuilt.doubts.append(
-            f"How much of the conversation was shown is not known; here are {pairs} pairs at most."
+            f"It is unknown how much of the conversation was shown; this is at most {pairs} pairs."
         )
     found = turns.exchanges_before(connection, rebuilt.turn, pairs)
     if len(found) < rebuilt.details.get("exchanges", 0):
-        rebuilt.doubts.append(f"Only {len(found)} of {pairs} pairs that were shown are there.")
+        rebuilt.doubts.append(f"Only {len(found)} of the {pairs} pairs shown are still stored.")
     exchanges = [
         Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt)).encoded
         for message, answer in found
@@ -153,8 +154,8 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
         ("ended", visible(outcome.code or outcome.finish_reason or outcome.kind)),
         (
             "tokens",
-            f"{number(outcome.prompt_tokens)} of the prompt, "
-            f"{number(outcome.completion_tokens)} of the answer",
+            f"{number(outcome.prompt_tokens)} in the prompt, "
+            f"{number(outcome.completion_tokens)} in the answer",
         ),
         ("accepted", shown(details.get("accepted_ms"))),
         ("started", shown(details.get("started_ms"))),
@@ -164,7 +165,7 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
         ("published", shown(outcome.published_ms)),
     ]
     if turn.asked is None:
-        facts.append(("prompt", f"none: no model is asked for a {outcome.kind}"))
+        facts.append(("prompt", f"none: {outcome.kind} needs no model"))
     else:
         facts.append(("prompt", rebuilt.verdict))
     return facts
@@ -184,7 +185,7 @@ def _ms(value: int | None) -> str:
 
 
 def record(rebuilt: RebuiltPrompt) -> dict[str, Any]:
-    """All of it, for JSON. Times also as milliseconds since 1970, in the rows."""
+    """Return everything for JSON. The rows also have the times in milliseconds since 1970."""
     outcome, details = rebuilt.turn.outcome, rebuilt.details
     times = {
         "accepted": details.get("accepted_ms"),

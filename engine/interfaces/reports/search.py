@@ -1,4 +1,4 @@
-"""A search in all that was said."""
+"""`rosey-llm history search`: updates the search index, searches it and prints the hits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.search_index import SearchIndex
 
 BATCH_ROWS = 10_000
 HIT_STYLE = "bold black on yellow"
-# (rows done, rows in all) of the index that is brought up to date
+# Called with the rows indexed so far and the rows to index.
 OnProgress = Callable[[int, int], None]
 
 
@@ -28,15 +28,15 @@ def search(
     limit: int,
     *,
     best: bool,
-    say: Callable[[str], None],
+    warn: Callable[[str], None],
     on_progress: OnProgress,
 ) -> list[Hit]:
-    """Bring the index up to date, then look. Raises StorageUnavailable."""
+    """Update the index, then search it. Raises StorageUnavailable."""
     try:
-        return _search(database, match, selection, limit, best, say, on_progress)
+        return _search(database, match, selection, limit, best, warn, on_progress)
     except IndexDamaged:
         search_index.remove(database)
-        return _search(database, match, selection, limit, best, say, on_progress)
+        return _search(database, match, selection, limit, best, warn, on_progress)
 
 
 def _search(
@@ -45,21 +45,21 @@ def _search(
     selection: Selection,
     limit: int,
     best: bool,
-    say: Callable[[str], None],
+    warn: Callable[[str], None],
     on_progress: OnProgress,
 ) -> list[Hit]:
     with search_index.open_to_search(database) as index:
         if index.in_memory:
-            say(
-                f"{search_index.path_of(database)} cannot be written, so the index is built in "
-                "memory, for this search alone."
+            warn(
+                f"Cannot write {search_index.path_of(database)}: the index is built in memory, "
+                "for this search only."
             )
         _catch_up(index, on_progress)
         return hits.search(index, match, selection, limit, best=best)
 
 
 def _catch_up(index: SearchIndex, on_progress: OnProgress) -> None:
-    """As far as the history goes now; it grows meanwhile."""
+    """Index the rows that exist now; those written meanwhile wait for the next search."""
     behind = index.behind
     done = 0
     while done < behind:
@@ -95,7 +95,7 @@ def _print(out: Output, hit: Hit) -> None:
         "  ",
         (visible(entry.request_id), "dim"),
     )
-    # Lines of the text are joined: an excerpt shows where the words stand, not how it looked.
+    # Lines are joined: an excerpt shows the words in context, not the layout of the text.
     out.line(
         "    ",
         *(

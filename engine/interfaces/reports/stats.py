@@ -1,4 +1,4 @@
-"""Turns counted, as tables and as JSON."""
+"""`rosey-llm history stats`: prints counted turns as a table, a list or JSON."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _codes(total: TurnTotals) -> str:
 
 
 def record(total: TurnTotals, by: By | None) -> dict[str, Any]:
-    """For JSON: the key stands under its own name."""
+    """Return the totals for JSON; the group's key is under the name of what it groups by."""
     return {
         **({} if by is None else {str(by): total.key}),
         "turns": total.turns,

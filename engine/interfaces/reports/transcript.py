@@ -1,4 +1,4 @@
-"""A channel's history as a conversation that people read."""
+"""`rosey-llm history show`: prints a channel's history as a conversation, and follows it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def _print(out: Output, entry: HistoryEntry, with_ids: bool) -> None:
     for line in rest:
         out.line((line, _style(entry)))
     if with_ids:
-        out.line((f"{INDENT}{_account(entry)}", "dim"))
+        out.line((f"{INDENT}{_ids(entry)}", "dim"))
 
 
 def _head(entry: HistoryEntry) -> list[Span]:
-    """Who speaks."""
+    """Return who speaks, as styled spans."""
     match entry.kind:
         case "message" | "prompt":
             raw = " (raw completion)" if entry.kind == "prompt" else ""
@@ -65,7 +65,7 @@ def _text(entry: HistoryEntry) -> str:
         case "persona":
             return f"{who} switched the persona to {visible(entry.persona)}"
         case "personas":
-            return f"{who} looked at the personas"
+            return f"{who} listed the personas"
         case "help":
             return f"{who} asked for help"
         case "stop":
@@ -82,8 +82,8 @@ def _style(entry: HistoryEntry) -> str:
     return {"error": "red", "cancelled": "yellow"}.get(entry.kind, "")
 
 
-def _account(entry: HistoryEntry) -> str:
-    """How to find the row again and, of an answer, what it took."""
+def _ids(entry: HistoryEntry) -> str:
+    """Return the row's ids and, for an answer, tokens and latency."""
     parts = [f"row {entry.id}", f"request {visible(entry.request_id)}"]
     if entry.completion_tokens is not None:
         parts.append(f"tokens {number(entry.prompt_tokens)} + {number(entry.completion_tokens)}")
@@ -95,14 +95,14 @@ def _account(entry: HistoryEntry) -> str:
 
 
 def colour(name: str) -> str:
-    """The same for a name each time."""
+    """Return a colour, always the same one for the same name."""
     return COLOURS[sum(name.encode()) % len(COLOURS)]
 
 
 def follow(
     path: Path, channel: str, selection: Selection, after_id: int
 ) -> Iterator[list[HistoryEntry]]:
-    """New rows as they are committed, for ever; also of a backup put in the place of the file."""
+    """Yield new rows as they are committed, for ever; also after a backup replaces the file."""
     while True:
         try:
             with reading(path) as connection:
@@ -117,7 +117,7 @@ def follow(
                             yield found
                     time.sleep(POLL_S)
         except (CannotOpen, OSError):
-            time.sleep(POLL_S)  # it is about to be put there
+            time.sleep(POLL_S)  # the file is just being replaced
 
 
 def _new(connection: Reader, selection: Selection, after_id: int) -> Iterator[list[HistoryEntry]]:

@@ -1,4 +1,4 @@
-"""What a proof of the history came to, for people and as JSON."""
+"""`rosey-llm history verify`: prints the result of a verification as text or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_ROWS = 10_000
 
 
 def advance(bar: ProgressBar, total: int) -> Advance:
-    """Moves the bar, but not for every few rows."""
+    """Return a callback that moves the bar, once for every `EVERY_ROWS` rows."""
     done = 0
 
     def advance(rows: int) -> None:
@@ -26,31 +26,31 @@ def advance(bar: ProgressBar, total: int) -> Advance:
 
 
 def print_verified(out: Output, proved: Verified, sealed: Seal | None) -> None:
-    """`sealed` is the earlier seal that was found to hold."""
+    """Print the proof; `sealed` is the earlier seal that it was checked against."""
     out.line(
-        f"As it was written: {proved.rows:,} rows in {proved.channels:,} channels, "
+        f"Verified: {proved.rows:,} rows in {proved.channels:,} channels, "
         f"{proved.erased:,} of them erased."
     )
     if proved.rows:
         out.line(f"From {shown(proved.first_ms)} to {shown(proved.last_ms)}.")
     if sealed is not None:
-        out.line(f"The rows up to {sealed.last_id:,} are those that were sealed.")
+        out.line(f"Rows up to {sealed.last_id:,} match the seal.")
     if proved.seal is not None:
         out.line(f"Seal: {proved.seal}")
 
 
 def print_tampered(out: Output, broken: TamperedRow) -> None:
-    out.line(("The history is not as it was written.", "bold red"))
+    out.line(("The history was changed.", "bold red"))
     if broken.row_id is not None:
         out.line(
-            f"Row {broken.row_id:,}, which is row {broken.seq} of {visible(broken.channel)}, "
-            f"of {shown(broken.ts_ms)}:"
+            f"Row {broken.row_id:,} (number {broken.seq} in {visible(broken.channel)}, "
+            f"{shown(broken.ts_ms)}):"
         )
     out.line(visible(broken.problem))
 
 
 def record(proved: Verified) -> dict[str, Any]:
-    """For JSON."""
+    """Return the proof for JSON."""
     return {
         "ok": True,
         "rows": proved.rows,
@@ -63,7 +63,7 @@ def record(proved: Verified) -> dict[str, Any]:
 
 
 def tampered_record(broken: TamperedRow) -> dict[str, Any]:
-    """For JSON; what is not of one row has no id, channel, seq and time."""
+    """Return the problem for JSON; id, channel, seq and time are None if it is not one row's."""
     return {
         "ok": False,
         "problem": broken.problem,

@@ -1,1 +1,1 @@
-"""`rosey-llm chat`: a conversation in the terminal."""
+"""`rosey-llm chat`: a conversation with the bot in the terminal."""

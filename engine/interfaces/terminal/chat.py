@@ -1,4 +1,4 @@
-"""`rosey-llm chat`: a conversation in the terminal, or a line in and an answer out in a script."""
+"""`rosey-llm chat`: a conversation in the terminal, or one answer per line of a pipe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ EXIT_INTERRUPTED = 130
 
 
 async def chat(settings: Settings, channel: str, user: str, config: Path | None = None) -> int:
-    """Converse until the input ends: 0 where every line had its answer, else 1.
+    """Converse until the input ends. Return the exit code.
 
-    130 where Ctrl-C ended it. The service, if it was ours, is drained on return; `config` is the
-    file that it reloads.
+    0 if every line was answered, 1 if not, 130 if Ctrl-C ended it. A service that was started for
+    this chat is drained on return; `config` is the file that it reloads.
     """
     line_input.tolerate_odd_bytes()
     channel, user = line_input.clean(channel), line_input.clean(user)
@@ -51,12 +51,12 @@ async def chat(settings: Settings, channel: str, user: str, config: Path | None 
 
 
 def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
-    """Ctrl-C: stops an answer, or leaves; while leaving, it warns once and then ends at once."""
+    """On Ctrl-C, stop the answer or leave; while leaving, warn once, then exit at once."""
     if terminal.warned:
         os._exit(EXIT_INTERRUPTED)
     elif terminal.leaving:
         terminal.warned = True
-        sys.stderr.write("Finishing what runs; Ctrl-C once more ends it at once.\n")
+        sys.stderr.write("Finishing running answers; press Ctrl-C again to exit at once.\n")
     elif terminal.listening:
         terminal.stop_or_explain()
     else:
@@ -68,47 +68,47 @@ def _on_interrupt(terminal: Terminal, talking: asyncio.Task[int]) -> None:
 async def _client(
     settings: Settings, channel: str, user: str, start: Start
 ) -> AsyncIterator[ChatClient]:
-    """A bot that is heard: by the service that runs already, or by one started for it."""
+    """Yield a client of the running service; start a service if none is running."""
     async with AsyncExitStack() as stack:
         if settings.nats.url != "embedded":
-            client = await _connected(stack, settings, settings.nats.url, channel, user)
+            client = await _connect(stack, settings, settings.nats.url, channel, user)
             if not await client.service_answers():
                 await start(stack)
         else:
-            client = await _found(stack, settings, channel, user, start)
+            client = await _find_or_start(stack, settings, channel, user, start)
         yield client
 
 
-async def _found(
+async def _find_or_start(
     stack: AsyncExitStack, settings: Settings, channel: str, user: str, start: Start
 ) -> ChatClient:
-    """The service may just be starting, or leaving: it is started or found, whichever comes first.
+    """Start a service, or find one that another process is just starting or stopping.
 
-    Raises CannotStart where neither comes in `FIND_LIMIT_S`.
+    Raises CannotStart if neither succeeds within `FIND_LIMIT_S`.
     """
     clock = asyncio.get_running_loop().time
     deadline_s = clock() + FIND_LIMIT_S
     while True:
         try:
             app = await start(stack)
-            return await _connected(stack, settings, app.url, channel, user)
+            return await _connect(stack, settings, app.url, channel, user)
         except AlreadyRunning as exc:
             running = exc
-        if client := await _running(stack, settings, channel, user):
+        if client := await _find(stack, settings, channel, user):
             return client
         if clock() > deadline_s:
             raise CannotStart(f"A service is running, but does not answer. {running}") from running
         await asyncio.sleep(FIND_PAUSE_S)
 
 
-async def _running(
+async def _find(
     stack: AsyncExitStack, settings: Settings, channel: str, user: str
 ) -> ChatClient | None:
-    """A bot of the service that runs; None where it is not to be found, yet or any more."""
+    """Return a client of the running service, or None if it cannot be reached."""
     try:
         url = url_file(settings).read_text().strip()
         client = await ChatClient.connect(settings.nats, url, channel, user, TRY_S)
-    except (OSError, ValueError):  # no file, half a URL, nobody there
+    except (OSError, ValueError):  # no file, half a URL, no server
         return None
     if await client.service_answers():
         stack.push_async_callback(client.close)
@@ -124,7 +124,7 @@ async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitSt
     return app
 
 
-async def _connected(
+async def _connect(
     stack: AsyncExitStack, settings: Settings, url: str, channel: str, user: str
 ) -> ChatClient:
     try:
@@ -136,21 +136,26 @@ async def _connected(
 
 
 class Terminal:
-    """Reads lines, shows answers while they are written.
+    """A terminal or pipe that reads lines and shows answers while they are written.
 
-    `reach` gives a bot that is heard; it is asked again where the service has gone. `listening`
-    says that a person sits there and has not left; `leaving` that no more lines are taken.
+    - `connect`: gives a client of a running service; called again if the service has gone
+    - `listening`: a person is at the terminal and has not left
+    - `leaving`: no more lines are read
+    - `warned`: Ctrl-C was pressed while leaving; the next one exits at once
     """
 
     def __init__(
-        self, reach: Callable[[], AbstractAsyncContextManager[ChatClient]], bot_name: str, user: str
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[ChatClient]],
+        bot_name: str,
+        user: str,
     ) -> None:
         self.listening = self.leaving = self.warned = False
         self._greeted = False
-        self._reach = reach
+        self._connect = connect
         self._client: ChatClient | None = None
         self._interactive = line_input.is_interactive()
-        self._piped = line_input.Piped(None if sys.stdin is None else sys.stdin.fileno())
+        self._pipe = line_input.Piped(None if sys.stdin is None else sys.stdin.fileno())
         self._prompt = f"{user}> " if self._interactive else ""
         self._label = f"{bot_name}: " if self._interactive else ""
         self._answering = False
@@ -160,7 +165,7 @@ class Terminal:
     async def run(self) -> int:
         text: str | None = ""
         while text is not None:
-            async with self._reach() as self._client:
+            async with self._connect() as self._client:
                 self._greet()
                 text = await self._talk(self._client, text)
                 self.listening = False
@@ -178,8 +183,8 @@ class Terminal:
         self.listening = self._interactive
         if not self._interactive or self._greeted:
             return
-        with contextlib.suppress(ImportError):  # there is none for Windows
-            import readline  # noqa: F401 - it gives `input` its line editing
+        with contextlib.suppress(ImportError):  # not available on Windows
+            import readline  # noqa: F401 - gives `input` its line editing
         self._greeted = True
         _show("Talk to me. Ctrl-C stops an answer, Ctrl-D leaves, !chat help tells more.\n")
 
@@ -189,7 +194,11 @@ class Terminal:
             _show("\n")
 
     async def _talk(self, client: ChatClient, text: str | None) -> str | None:
-        """Converse, with `text` first; None at the end, or the line that found the service gone."""
+        """Converse, starting with `text`.
+
+        Return None at the end of the input, or the line that could not be sent because the service
+        has gone.
+        """
         while text is not None:
             if text:
                 if await client.gone():
@@ -199,28 +208,28 @@ class Terminal:
         return None
 
     async def _next_line(self) -> str | None:
-        """The next line without its `!chat`; empty where there is nothing to say."""
+        """Return the next line without its `!chat`, "" for an empty line, None at the end."""
         line = await line_input.in_thread(
-            (lambda: line_input.typed(self._prompt)) if self._interactive else self._piped.next
+            (lambda: line_input.read_line(self._prompt)) if self._interactive else self._pipe.next
         )
         if line is None:
             return None
         text = line_input.clean(line).strip()
         if text.split(maxsplit=1)[:1] == ["!chat"]:
-            # A bare `!chat` is asked as it is: the engine answers with its help.
+            # A bare `!chat` asks for help, as it does in a channel.
             return text.removeprefix("!chat").strip() or "help"
         return text
 
     async def _converse(self, client: ChatClient, line: str) -> None:
         self._answering, self._shown = True, ""
         try:
-            async with aclosing(client.ask(line)) as heard:
-                async for values in heard:
-                    self._take(values)
+            async with aclosing(client.ask(line)) as messages:
+                async for values in messages:
+                    self._show_message(values)
         except TimeoutError:
-            self._fail("There was no answer.")
+            self._fail("No answer came in time.")
         except ServiceGone:
-            self._fail("The service has gone before it answered.")
+            self._fail("The service stopped before it answered.")
         except LineTooLong as exc:
             self._fail(str(exc))
         except asyncio.CancelledError:
@@ -229,29 +238,29 @@ class Terminal:
         finally:
             self._answering = False
 
-    def _take(self, values: Received) -> None:
+    def _show_message(self, values: Received) -> None:
         match values["type"]:
             case "llm_delta":
                 if values["index"] == 0 and self._shown:
-                    _show("\n")  # the answer is written once more, from its start
+                    _show("\n")  # the answer starts again from its beginning
                     self._shown = ""
-                self._more(values["delta"])
+                self._append(values["delta"])
             case "llm_response":
-                # Deltas come by another subscription and may be behind; the answer is whole.
+                # Deltas come by another subscription and may be late; the answer is complete.
                 content = values["content"]
                 if content.startswith(self._shown):
-                    self._more(content[len(self._shown) :])
+                    self._append(content[len(self._shown) :])
                 else:
                     _show("\n")
                     self._shown = ""
-                    self._more(content)
+                    self._append(content)
                 _show("\n")
             case "llm_error" if values["code"] == "cancelled":
                 _show(" [stopped]\n")
             case "llm_error":
                 self._fail(values["error"])
 
-    def _more(self, text: str) -> None:
+    def _append(self, text: str) -> None:
         _show(text if self._shown else self._label + text)
         self._shown += text
 
@@ -263,6 +272,6 @@ class Terminal:
 
 
 def _show(text: str) -> None:
-    # What a model writes must not steer the terminal.
+    # A model's text must not control the terminal.
     sys.stdout.write("".join(c for c in text if c.isprintable() or c in "\n\t"))
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Lines of standard input, read by threads: whoever waits for a keyboard cannot be stopped."""
+"""Reads lines of standard input, in threads because a blocking read cannot be cancelled."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ import threading
 from collections.abc import Callable
 
 CHUNK_BYTES = 64 * 1024
-# What goes beyond is dropped; the rest is still more than fits into a message.
+# The rest of a longer line is dropped; what remains is still too long for a message.
 LONGEST_LINE_BYTES = 2 * 1024 * 1024
 
 
 def is_interactive() -> bool:
-    """Whether a person sits at both ends."""
+    """Decide whether both input and output are a terminal."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def tolerate_odd_bytes() -> None:
-    """What cannot be decoded or shown is replaced, where it would end the conversation."""
+    """Make the standard streams replace undecodable bytes and letters instead of raising."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def clean(text: str) -> str:
-    """Without the surrogates that stand for bytes which are not text."""
+    """Return the text with undecodable bytes (surrogates) replaced."""
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def printable(text: str) -> str:
-    """Without what would steer a terminal."""
+    """Return the text without control characters for the terminal."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 async def in_thread(read: Callable[[], str | None]) -> str | None:
-    """What `read` gives, from a thread of its own that may be left behind."""
+    """Return the result of `read`, called in a thread of its own.
+
+    The thread is a daemon: it may still be waiting when the process ends.
+    """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str | None] = loop.create_future()
 
     def work() -> None:
         text = read()
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop is closed by now
             loop.call_soon_threadsafe(_hand_over, line, text)
 
     threading.Thread(target=work, daemon=True).start()
@@ -56,8 +59,8 @@ def _hand_over(line: asyncio.Future[str | None], text: str | None) -> None:
         line.set_result(text)
 
 
-def typed(prompt: str) -> str | None:
-    """The next line of a person; None at the end."""
+def read_line(prompt: str) -> str | None:
+    """Return the next line that a person types; None at the end."""
     try:
         return input(prompt)
     except (EOFError, OSError):  # OSError: the terminal went away
@@ -65,9 +68,9 @@ def typed(prompt: str) -> str | None:
 
 
 class Piped:
-    """The lines of a file descriptor.
+    """A reader of lines from a file descriptor.
 
-    `sys.stdin` would be locked while a thread waits in it, and Python cannot end with that.
+    `sys.stdin` would stay locked while a thread waits in it, and Python could not exit.
     """
 
     def __init__(self, descriptor: int | None) -> None:
@@ -75,21 +78,21 @@ class Piped:
         self._rest = b""
 
     def next(self) -> str | None:
-        """Waits for the next line, without its end; None after the last."""
+        """Wait for the next line and return it without its end; None after the last."""
         line = bytearray()
         while True:
             part, newline, self._rest = self._rest.partition(b"\n")
             line += part[: LONGEST_LINE_BYTES - len(line)]
             if newline:
                 return line.decode(errors="replace")
-            self._rest = self._more()
+            self._rest = self._read()
             if not self._rest:
                 return line.decode(errors="replace") if line else None
 
-    def _more(self) -> bytes:
+    def _read(self) -> bytes:
         if self._descriptor is None:
             return b""
         try:
             return os.read(self._descriptor, CHUNK_BYTES)
-        except OSError:  # the other end is a terminal that went away
+        except OSError:  # the terminal went away
             return b""

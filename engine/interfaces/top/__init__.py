@@ -1,1 +1,1 @@
-"""`rosey-llm top`: a live view of a running service, in the terminal."""
+"""`rosey-llm top`: a live view of a running service in the terminal."""

@@ -1,4 +1,4 @@
-"""How much is done in a second: the difference between two looks."""
+"""Turns and tokens per second, computed from two overviews of a service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.interfaces.top.source import Overview
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """In a second, over `over_s` seconds."""
+    """Turns and tokens per second, measured over `over_s` seconds."""
 
     turns: float
     tokens: float
@@ -17,7 +17,10 @@ class Rates:
 
 
 def between(before: Overview | None, now: Overview) -> Rates:
-    """Since `before`; since the service's start where there is no look before, or at another."""
+    """Return the rates since `before`, or since the start of the service.
+
+    The latter if there is no `before`, or if it is of another process.
+    """
     turns, tokens, over_s = _turns(now), _tokens(now), now["uptime_s"]
     if before is not None and before["pid"] == now["pid"] and before["at_ms"] < now["at_ms"]:
         turns, tokens = turns - _turns(before), tokens - _tokens(before)
@@ -26,13 +29,13 @@ def between(before: Overview | None, now: Overview) -> Rates:
     return Rates(max(0, turns) / over_s, max(0, tokens) / over_s, over_s)
 
 
-def _turns(seen: Overview) -> int:
-    turns = seen["turns"]
+def _turns(overview: Overview) -> int:
+    turns = overview["turns"]
     total: int = turns["answered"] + turns["failed"] + turns["cancelled"]
     return total
 
 
-def _tokens(seen: Overview) -> int:
-    """Of the answers: what the models wrote."""
-    written: int = seen["tokens"]["completion"]
+def _tokens(overview: Overview) -> int:
+    """Return the tokens of answers; those of prompts do not count."""
+    written: int = overview["tokens"]["completion"]
     return written

@@ -1,4 +1,4 @@
-"""The view on the terminal: drawn again and again until somebody leaves."""
+"""The screen of `rosey-llm top`: draws the view once, or again and again until the user quits."""
 
 from __future__ import annotations
 
@@ -22,59 +22,60 @@ PIPE_WIDTH = 120
 EXIT_TERMINATED = 143
 
 
-def once(look: Callable[[], Overview]) -> None:
-    """One frame, without colours where nobody watches. Raises NotThere."""
-    seen = look()
+def once(fetch: Callable[[], Overview]) -> None:
+    """Print one frame, without colours in a pipe. Raises NotThere."""
+    overview = fetch()
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    console.print(view.frame(seen, rates.between(None, seen), None))
+    console.print(view.frame(overview, rates.between(None, overview), None))
 
 
-def live(look: Callable[[], Overview], interval_s: float) -> None:
-    """Frame after frame, until q or Ctrl-C. NotThere only before the first one."""
-    drawing = Drawing(look)
+def live(fetch: Callable[[], Overview], interval_s: float) -> None:
+    """Draw frames until q or Ctrl-C. Raises NotThere only before the first frame."""
+    drawing = Drawing(fetch)
     console = Console()
-    with _ended_cleanly(), _keys() as pressed:
-        drawing.look()
+    with _ended_cleanly(), _keys() as quit_pressed:
+        drawing.start()
         with Live(console=console, screen=True, auto_refresh=False) as shown:
             while True:
                 shown.update(drawing.frame(console.height, interval_s), refresh=True)
-                if pressed(interval_s):
+                if quit_pressed(interval_s):
                     return
-                drawing.look_again()
+                drawing.refresh()
 
 
 class Drawing:
-    """What was seen last, and why nothing newer is."""
+    """The latest overview that could be fetched, with its rates, and why there is no newer one."""
 
-    def __init__(self, look: Callable[[], Overview]) -> None:
-        self._look = look
-        self._seen: Overview
+    def __init__(self, fetch: Callable[[], Overview]) -> None:
+        self._fetch = fetch
+        self._overview: Overview
         self._rates: rates.Rates
         self._gone: str | None = None
 
-    def look(self) -> None:
-        """For the first time. Raises NotThere."""
-        self._seen = self._look()
-        self._rates = rates.between(None, self._seen)
+    def start(self) -> None:
+        """Fetch the first overview. Raises NotThere."""
+        self._overview = self._fetch()
+        self._rates = rates.between(None, self._overview)
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
+        """Fetch the next overview; keep the old one if the service is gone."""
         try:
-            seen = self._look()
+            overview = self._fetch()
         except NotThere as exc:
             self._gone = str(exc)
             return
-        self._rates = rates.between(self._seen, seen)
-        self._seen, self._gone = seen, None
+        self._rates = rates.between(self._overview, overview)
+        self._overview, self._gone = overview, None
 
     def frame(self, height: int, interval_s: float) -> Group:
-        footer = Text(f"every {interval_s:g} s; q leaves", "dim")
-        whole = view.frame(self._seen, self._rates, height - 1, self._gone)
+        footer = Text(f"every {interval_s:g} s; q quits", "dim")
+        whole = view.frame(self._overview, self._rates, height - 1, self._gone)
         return Group(whole, footer)
 
 
 @contextlib.contextmanager
 def _ended_cleanly() -> Iterator[None]:
-    """Ctrl-C is a way to leave, and SIGTERM leaves the terminal as it was."""
+    """Treat Ctrl-C as a normal end; on SIGTERM, exit so that the terminal is restored."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
@@ -90,9 +91,12 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
-    """Waits so many seconds; True at once where q is pressed. No keys where stdin is a pipe."""
+    """Yield a function that waits for some seconds and returns True as soon as q is pressed.
+
+    If stdin is not a terminal, it only waits.
+    """
     if not sys.stdin.isatty():
-        yield _slept
+        yield _sleep
         return
     import termios
     import tty
@@ -101,17 +105,17 @@ def _keys() -> Iterator[Callable[[float], bool]]:
     before = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal)
-        yield lambda seconds: _left(terminal, seconds)
+        yield lambda seconds: _wait_for_q(terminal, seconds)
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def _slept(seconds: float) -> bool:
+def _sleep(seconds: float) -> bool:
     time.sleep(seconds)
     return False
 
 
-def _left(terminal: int, seconds: float) -> bool:
+def _wait_for_q(terminal: int, seconds: float) -> bool:
     until_s = time.monotonic() + seconds
     while (wait_s := until_s - time.monotonic()) > 0:
         if select.select([terminal], [], [], wait_s)[0]:

@@ -1,4 +1,4 @@
-"""Where a running service says how it is, and what it says."""
+"""Fetches the overview of a running service over HTTP, by URL or by its configuration."""
 
 from __future__ import annotations
 
@@ -20,52 +20,57 @@ PATH = "/top"
 
 
 class NotThere(Exception):
-    """There is nothing to look at; the text says what to do."""
+    """No overview can be fetched; the text says what to do."""
 
 
 def at(url: str) -> Callable[[], Overview]:
-    """The service at this URL, whichever it is; each call looks anew and raises NotThere."""
+    """Return a function that fetches from the service at this URL. The function raises NotThere."""
     return lambda: fetch(url)
 
 
 def of(settings: Settings) -> Callable[[], Overview]:
-    """The service of this configuration, wherever it says to be."""
+    """Return a function that fetches from this configuration's service. It raises NotThere.
+
+    The service's URL is read from the file beside its database each time.
+    """
     database = Path(settings.storage.path)
 
-    def look() -> Overview:
+    def fetch_own() -> Overview:
         try:
             url = address.read(database)
         except PermissionError as exc:
             raise NotThere(
-                f"{address.file(database)} cannot be read: {exc.strerror}. "
-                "Be the service's user, or say where it is with --url."
+                f"Cannot read {address.file(database)}: {exc.strerror}. "
+                "Run this command as the service's user, or give the service's address with --url."
             ) from exc
         if url is None:
             raise NotThere(_not_running(settings))
         try:
-            seen = fetch(url)
+            overview = fetch(url)
         except NotThere as exc:
             # A service that was killed has left its address behind.
             raise NotThere(f"{exc} {_not_running(settings)}") from exc
-        if seen["database"] != settings.storage.path:
-            raise NotThere(f"{url} is another service's. {_not_running(settings)}")
-        return seen
+        if overview["database"] != settings.storage.path:
+            raise NotThere(f"{url} belongs to another service. {_not_running(settings)}")
+        return overview
 
-    return look
+    return fetch_own
 
 
 def fetch(url: str) -> Overview:
-    """What the service at `url` says of itself. Raises NotThere."""
+    """Return the overview of the service at `url`. Raises NotThere."""
     try:
-        seen = orjson.loads(_get(url))
+        overview = orjson.loads(_get(url))
     except OSError as exc:
         reason = exc.strerror or str(exc) or type(exc).__name__
         raise NotThere(f"Nothing answers at {url} ({reason}).") from exc
     except (ValueError, http.client.HTTPException) as exc:  # not JSON, no HTTP, or no URL
-        raise NotThere(f"{url} is not a rosey-llm's address, as http://127.0.0.1:9464 is.") from exc
-    if not isinstance(seen, dict) or "rosey-llm" not in seen:
-        raise NotThere(f"What answers at {url} is no rosey-llm of this version.")
-    return seen
+        raise NotThere(
+            f"{url} is not the address of a rosey-llm, such as http://127.0.0.1:9464."
+        ) from exc
+    if not isinstance(overview, dict) or "rosey-llm" not in overview:
+        raise NotThere(f"The server at {url} is not a rosey-llm of this version.")
+    return overview
 
 
 def _get(url: str) -> bytes:
@@ -73,7 +78,7 @@ def _get(url: str) -> bytes:
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if not parts.hostname or parts.scheme not in kinds:
         raise ValueError("no URL")
-    # Not urllib: it would ask a proxy of the environment for what is on this machine.
+    # Not urllib: it would use a proxy from the environment even for this machine.
     connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=ANSWER_LIMIT_S)
     try:
         connection.request("GET", parts.path.rstrip("/").removesuffix(PATH) + PATH)
@@ -87,6 +92,6 @@ def _not_running(settings: Settings) -> str:
     if not settings.http.enabled:
         return "Set [http] enabled = true and start the service again."
     return (
-        f"No service runs on {settings.storage.path}, it seems. Start it with `rosey-llm run`, "
-        "or say where it is with --config or --url."
+        f"No service seems to run on {settings.storage.path}. Start it with `rosey-llm run`, "
+        "or choose another with --config or --url."
     )

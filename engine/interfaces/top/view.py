@@ -1,4 +1,4 @@
-"""One look as something to read: the service, its providers, its channels by activity."""
+"""Formats an overview as the frame of `rosey-llm top`: the service, its providers, its channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ HEADER = "bold reverse"
 
 
 def frame(seen: Overview, rates: Rates, height: int | None, gone: str | None = None) -> Group:
-    """Everything, in `height` lines; None for as many as it takes. `gone`: why it is old."""
+    """Return the frame.
+
+    - `height`: lines that it may take; None for no limit
+    - `gone`: why the overview is old, if it is
+    """
     top = [_service(seen, gone), _work(seen, rates), *_problems(seen, gone), Text()]
     providers = _providers(seen["providers"])
     left = None if height is None else height - len(top) - providers.row_count - 3
@@ -53,16 +57,16 @@ def _work(seen: Overview, rates: Rates) -> Text:
 def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
     store, nats = seen["storage"], seen["nats"]
     if gone is not None:
-        yield _problem(f"It is looked for again. {_clean(gone)}")
+        yield _problem(f"Trying again. {_clean(gone)}")
     if nats is not None and not nats["connected"]:
         yield _problem("NATS is not connected; the service waits for it.")
     if store["failing"] is not None:
-        yield _problem(f"The database cannot be written: {_clean(store['failing'])}")
+        yield _problem(f"Cannot write the database: {_clean(store['failing'])}")
     elif not store["answers"]:
         yield _problem("The database does not answer.")
     if store["oldest_unpublished_s"] is not None and store["oldest_unpublished_s"] > 5:
         yield _problem(
-            f"{store['unpublished']} outcomes are not published yet, the oldest for "
+            f"{store['unpublished']} outcomes are not published yet; the oldest waits for "
             f"{duration(store['oldest_unpublished_s'])}."
         )
 
@@ -90,7 +94,7 @@ def _providers(providers: list[Mapping[str, Any]]) -> Table:
 
 
 def _channels(channels: Mapping[str, Any], rows: int | None) -> Table:
-    table = _table("CHANNEL", "doing", ">for", ">waiting", ">oldest", ">turns", ">last heard")
+    table = _table("CHANNEL", "doing", ">for", ">waiting", ">oldest", ">turns", ">idle")
     for each in channels["shown"][: None if rows is None else max(0, rows)]:
         table.add_row(
             Text(_clean(each["channel"])),
@@ -106,7 +110,7 @@ def _channels(channels: Mapping[str, Any], rows: int | None) -> Table:
 
 def _doing(channel: Mapping[str, Any]) -> Text:
     if channel["suspended_s"]:
-        return Text(f"rests {duration(channel['suspended_s'])}", "bold red")
+        return Text(f"suspended {duration(channel['suspended_s'])}", "bold red")
     if channel["doing"] is None:
         return Text("-", "dim")
     return Text(str(channel["doing"]).lower(), "green")
@@ -117,7 +121,7 @@ def _count(number: int, style: str = "yellow") -> Text:
 
 
 def _table(*columns: str) -> Table:
-    """The first column takes what is left; ">" is for numbers."""
+    """Return a table; a name that begins with ">" aligns right, the first takes the space left."""
     table = Table(box=None, expand=True, pad_edge=False, header_style=HEADER, padding=(0, 1))
     for number, name in enumerate(columns):
         table.add_column(
@@ -132,7 +136,7 @@ def _table(*columns: str) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """In at most two units: 0.4s, 12s, 3m20s, 5h12m, 2d4h."""
+    """Format a duration in at most two units: 0.4s, 12s, 3m20s, 5h12m, 2d4h."""
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = int(seconds)
@@ -146,5 +150,5 @@ def duration(seconds: float) -> str:
 
 
 def _clean(text: object) -> str:
-    # A channel may have any name, also one that would steer the terminal.
+    # A channel may have any name, even one with control sequences for the terminal.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

@@ -91,7 +91,7 @@ def _search(database: Path, words: str) -> int:
         Selection(),
         HITS,
         best=False,
-        say=print,
+        warn=print,
         on_progress=lambda done, behind: None,
     )
     return len(found)
