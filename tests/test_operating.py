@@ -1,4 +1,4 @@
-"""The walk of `docs/operating.md` is true: every command of it runs and prints what it says."""
+"""Runs every command of `docs/operating.md` and compares the output with the document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
 
 
 @pytest.mark.timeout(300)
-def test_the_walk_of_the_operators_prints_what_the_document_says(tmp_path: Path) -> None:
+def test_every_command_prints_what_the_document_says(tmp_path: Path) -> None:
     recorded = [step for _, _, steps in script.blocks(DOCUMENT) for step in steps]
     with Walker(tmp_path) as walker:
         printed = [walker.run(step) for step in recorded]
@@ -23,7 +23,7 @@ def test_the_walk_of_the_operators_prints_what_the_document_says(tmp_path: Path)
         assert now == was
 
 
-def test_every_picture_of_the_documents_is_there() -> None:
+def test_every_picture_of_the_documents_exists() -> None:
     docs = Path(__file__).parents[1] / "docs"
     for document in docs.glob("*.md"):
         for picture in re.findall(r"!\[.*?\]\((.*?)\)", document.read_text()):

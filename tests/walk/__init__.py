@@ -1,1 +1,1 @@
-"""The walk of `docs/operating.md`: run as it stands there, compared with it, or recorded anew."""
+"""Runs the commands of `docs/operating.md`, to compare their output or to record it again."""

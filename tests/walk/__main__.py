@@ -1,4 +1,4 @@
-"""`python -m tests.walk` runs the walk and writes what it printed into `docs/operating.md`."""
+"""`python -m tests.walk`: runs the commands of `docs/operating.md` and records their output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> None:
     end = 0
     with tempfile.TemporaryDirectory() as folder, Walker(Path(folder)) as walker:
         for begin, stop, steps in script.blocks(document):
-            parts += document[end:begin], script.written([walker.run(step) for step in steps])
+            parts += document[end:begin], script.render([walker.run(step) for step in steps])
             end = stop
     DOCUMENT.write_text("".join(parts) + document[end:])
 

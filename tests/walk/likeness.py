@@ -1,4 +1,4 @@
-"""What two runs of the same walk have in common: all but numbers, names by chance, and answers."""
+"""Removes from recorded steps what differs between runs, so that two runs can be compared."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.walk.script import Step
 
 
 def skeleton(steps: Sequence[Step]) -> list[str]:
-    """The steps without what differs from run to run: times, ids, digests, the model's words."""
-    answers = [line for step in steps if _asks(step) for line in step.printed.splitlines()]
-    return [_bare(f"$ {step.command}\n{step.printed}", answers) for step in steps]
+    """Return each step as text, without numbers, ids, digests and the model's answers."""
+    answers = [line for step in steps if _is_chat(step) for line in step.printed.splitlines()]
+    return [_normalized(f"$ {step.command}\n{step.printed}", answers) for step in steps]
 
 
-def _asks(step: Step) -> bool:
+def _is_chat(step: Step) -> bool:
     return "rosey-llm chat" in step.command
 
 
-def _bare(text: str, answers: Sequence[str]) -> str:
+def _normalized(text: str, answers: Sequence[str]) -> str:
     for number, answer in enumerate(answers):
         if len(answer) > 3:
             text = text.replace(answer, f"<answer {chr(ord('a') + number)}>")

@@ -1,4 +1,4 @@
-"""A document with console blocks: its commands, what they printed, and the text around them."""
+"""Parses and writes a document's console blocks: commands and their output."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ NOT_RUN = "<!-- not run -->\n"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command, maybe over several lines, and the lines that it printed."""
+    """A command, possibly of several lines, and its output."""
 
     command: str
     printed: str
 
 
 def blocks(document: str) -> Iterator[tuple[int, int, list[Step]]]:
-    """Where the content of each console block begins and ends, and its steps."""
+    """Yield begin and end of each console block's content, and its steps."""
     for found in BLOCK.finditer(document):
         if not document[: found.start()].endswith(NOT_RUN):
             yield found.start(1), found.end(1), list(_steps(found[1]))
 
 
-def written(steps: list[Step]) -> str:
-    """The content of a console block."""
+def render(steps: list[Step]) -> str:
+    """Return the content of a console block."""
     text = "".join(f"$ {step.command}\n{step.printed}" for step in steps)
     return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
 
 
 def _steps(block: str) -> Iterator[Step]:
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        # A command goes on after a backslash, or in a here-document up to its end.
+        # A command continues after a backslash, and to the end of a here-document.
         pattern = r"(?:.*<<'END'\n(?:.*\n)*?END|(?:.*\\\n)*.*)\n"
         command = re.match(pattern, part)
         assert command is not None

@@ -1,4 +1,4 @@
-"""Runs a walk's commands in a folder, as an operator would; the service runs beside them."""
+"""Runs commands in a folder as an operator would; a service stays running in the background."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ READY = "is ready"
 
 
 class Walker:
-    """`run` gives back a step with what it really printed, and the folder's name as ~/bot."""
+    """A shell for steps: runs them in one folder and stops its background processes at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._behind: list[subprocess.Popen[str]] = []
+        self._background: list[subprocess.Popen[str]] = []
 
     def run(self, step: Step) -> Step:
-        behind = step.command.endswith(" &")
-        printed = self._behind_us(step.command) if behind else self._before_us(step.command)
+        """Run the step's command; return it with its real output, the folder shown as ~/bot."""
+        if step.command.endswith(" &"):
+            printed = self._start_in_background(step.command)
+        else:
+            printed = self._run_in_foreground(step.command)
         return Step(step.command, printed.replace(str(self._folder), "~/bot"))
 
     def __enter__(self) -> Self:
@@ -37,12 +40,12 @@ class Walker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for process in self._behind:
+        for process in self._background:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             process.communicate(timeout=LIMIT_S)
 
-    def _before_us(self, command: str) -> str:
+    def _run_in_foreground(self, command: str) -> str:
         done = subprocess.run(
             ["bash", "-c", command],  # noqa: S607
             cwd=self._folder,
@@ -57,8 +60,8 @@ class Walker:
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         return done.stdout
 
-    def _behind_us(self, command: str) -> str:
-        """Started in a session of its own, up to the line that says that it is ready."""
+    def _start_in_background(self, command: str) -> str:
+        """Start a process in a session of its own; return the line that says it is ready."""
         log = self._folder / "service.log"
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command.removesuffix(' &')} 2>{log}"],  # noqa: S607
@@ -69,7 +72,7 @@ class Walker:
             text=True,
             start_new_session=True,
         )
-        self._behind.append(process)
+        self._background.append(process)
         assert process.stdout is not None
         for line in process.stdout:
             if READY in line:
@@ -78,7 +81,7 @@ class Walker:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """`rosey-llm` is the one of this environment, and so is `python`."""
+        """Environment variables; PATH finds this environment's `rosey-llm` and `python` first."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         named = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         return {**named, "PATH": path, "COLUMNS": "100", "TZ": "UTC"}
