@@ -47,11 +47,11 @@ ANSWERS = {
         for line in file:
             print(line.rstrip())
 
-The file closes by itself, also where something fails.\"\"\",
-    "and write": "The same with open(path, \\"w\\"), and file.write(text) inside. Mind that it "
-    "begins with an empty file; \\"a\\" goes on at the end.",
-    "decorator": "A decorator takes a function and gives back another one that stands in its "
-    "place. The inner function remembers the first, so it can call it when it likes.",
+The file is closed automatically, even after an error.\"\"\",
+    "and write": "The same with open(path, \\"w\\"), and file.write(text) inside. Note that "
+    "this empties the file first; use \\"a\\" to append.",
+    "decorator": "A decorator takes a function and returns another one that replaces it. "
+    "The inner function remembers the original, so it can call it at any time.",
     "boil": "Seven minutes.",
     "script": "<script>document.title = 'owned'</script>"
     "<img src=x onerror=\\"document.title='owned'\\">",
@@ -67,7 +67,7 @@ class Knowing(ScriptedProvider):
         if "weather" in asked:
             raise ProviderUnavailable("vllm cannot be reached at http://127.0.0.1:8000")
         found = [text for words, text in ANSWERS.items() if words in asked]
-        text = found[0] if found else "That I do not know."
+        text = found[0] if found else "I do not know that."
         await asyncio.sleep(len(text) / 4000)
         yield text
 """

@@ -179,12 +179,12 @@ def test_words_are_found_and_link_to_their_conversation(visitor: Visitor) -> Non
     visitor.follows(".hit .how a", "in its conversation")
     assert "inner function remembers" in visitor.finds(".entry:target")[0].text
     visitor.opens("/search?q=inner&channel=%23garden")
-    assert visitor.sees("Nothing has this word.")
+    assert visitor.sees("No message has this word.")
     visitor.opens("/search?q=inner&channel=%23pyhton")
     visitor.follows("main a", "#python")
     assert len(visitor.finds(".hit")) == 2
     visitor.opens("/search?q=%2B%2B")
-    assert visitor.sees("There is no word in it")
+    assert visitor.sees("The search has no word")
 
 
 def test_facets_narrow_the_turns_down(visitor: Visitor) -> None:
@@ -255,7 +255,7 @@ def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
     visitor.follows(".channels a", "#late")
     assert [each.text for each in visitor.finds(".bubble")] == [
         "Is anybody here?",
-        "That I do not know.",
+        "I do not know that.",
     ]
     visitor.opens("/search?q=anybody")
     assert len(visitor.finds(".hit")) == 1

@@ -356,7 +356,7 @@ def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
             for press in range(presses):
                 os.write(terminal, b"\x03")
                 if press == 0:
-                    read_until(terminal, "Ctrl-C once more")
+                    read_until(terminal, "press Ctrl-C again")
             _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == code
     finally:
