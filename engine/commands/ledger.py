@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
@@ -13,6 +12,9 @@ from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
 from storage.outbox import Settled
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @dataclass(frozen=True, slots=True)
