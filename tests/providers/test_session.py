@@ -564,6 +564,16 @@ async def test_the_key_never_shows(provider: HttpProvider, server: LLMServer, as
     assert KEY not in repr(provider.config)
 
 
+@both_ways
+async def test_a_redirect_is_not_followed_so_the_key_stays_with_its_server(
+    provider: HttpProvider, server: LLMServer, ask: Asking
+) -> None:
+    server.plan(Behaviour(status=307, headers={"Location": "/elsewhere"}))
+    with pytest.raises(ProviderError):
+        await ask(provider)
+    assert "/elsewhere" not in [request.path for request in server.requests]
+
+
 def test_a_server_that_is_loading_its_model_is_reported_as_starting() -> None:
     error = read_failure(
         "vllm", {"error": {"message": "Loading model", "code": 503}}, status=503, headers={}
