@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
 from engine.actors.mailbox import Envelope
 from engine.answering import turn_result as turn_result
 from engine.answering.generation import Generation
-from engine.answering.prompt import EncodedExchange
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -25,7 +22,6 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
-from engine.config.personas import Persona
 from engine.errors import UnknownPersona
 from providers import trace
 
@@ -88,10 +84,12 @@ class RunningTurn:
         settings.chain.hold()
         try:
             match request.command:
-                case Chat() as command:
-                    return await self._chat(command, settings)
-                case Complete() as command:
-                    return await self._complete(command, settings)
+                case Chat() | Complete() as command:
+                    try:
+                        generation = self._generation = await self._prepare(command, settings)
+                    except UnknownPersona as exc:
+                        return turn_result.failed(request, exc)
+                    return await generation.run()
                 case Reset():
                     messages = (await self._conversation(settings)).messages
                     text = f"The conversation starts afresh: {messages} messages cleared."
@@ -109,41 +107,29 @@ class RunningTurn:
                 case Stop():
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
+            self._generation = None
             settings.chain.release()
 
-    async def _chat(self, command: Chat, settings: TurnSettings) -> TurnResult:
-        conversation = await self._conversation(settings)
-        name = command.persona or _persona_name(conversation, settings)
-        try:
-            persona = settings.personas.get(name)
-        except UnknownPersona as exc:
-            return turn_result.failed(self.envelope.request, exc)
-        return await self._ask(settings, command, persona, conversation.encoded)
-
-    async def _complete(self, command: Complete, settings: TurnSettings) -> TurnResult:
-        try:
-            persona = settings.personas.get(command.persona) if command.persona else None
-        except UnknownPersona as exc:
-            return turn_result.failed(self.envelope.request, exc)
-        return await self._ask(settings, command, persona, None)
-
-    async def _ask(
-        self,
-        settings: TurnSettings,
-        command: Chat | Complete,
-        persona: tuple[str, Persona] | None,
-        exchanges: Sequence[EncodedExchange] | None,
-    ) -> TurnResult:
-        context, request = self._context, self.envelope.request
-        generation = self._generation = Generation(
-            context.sink, context.observer, settings, request, command, persona, exchanges
+    async def _prepare(self, command: Chat | Complete, settings: TurnSettings) -> Generation:
+        """Return the generation that answers the command. Raises UnknownPersona."""
+        exchanges, name = None, command.persona
+        if isinstance(command, Chat):
+            conversation = await self._conversation(settings)
+            name = name or _persona_name(conversation, settings)
+            exchanges = conversation.encoded
+        persona = settings.personas.get(name) if name else None
+        generation = Generation(
+            self._context.sink,
+            self._context.observer,
+            settings,
+            self.envelope.request,
+            command,
+            persona,
+            exchanges,
         )
         if self._stopped or self.erased:
             generation.cut()
-        try:
-            return await generation.run()
-        finally:
-            self._generation = None
+        return generation
 
     def _set_persona(self, name: str, settings: TurnSettings) -> TurnResult:
         request = self.envelope.request

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 
 from engine.answering import prompt
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
@@ -22,8 +23,9 @@ from engine.config.personas import Persona
 from engine.errors import Cancelled
 from providers.base import Completion, Message, Options, Usage
 from providers.chain.chain import Answered
+from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
-from providers.errors import ContextTooLong, ProviderError, ProviderTimeout
+from providers.errors import BadAnswer, ContextTooLong, ProviderError, ProviderTimeout
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -48,9 +50,7 @@ class Generation:
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[EncodedExchange] | None,
     ) -> None:
-        self._sink = sink
         self._observer = observer
-        self._began_s = 0.0
         self._settings = settings
         self._request = request
         self._command = command
@@ -62,7 +62,13 @@ class Generation:
         bot_name = settings.service.bot_name if several else ""
         self._provenance = Provenance(self._persona if exchanges is not None else None)
         self._answer = AnswerText(bot_name, settings.conversation.max_reply_bytes)
-        self._deltas: DeltaBuffer | None = None
+        interval_s = settings.conversation.stream_interval_ms / 1000
+        self._deltas = (
+            DeltaBuffer(sink, request.channel_id, request.request_id, interval_s)
+            if command.stream
+            else None
+        )
+        # All that changes: who writes the answer, its task, and whether it was cut before that.
         self._writer = ("", "")
         self._task: AbandonableTask[Answered] | None = None
         self._cut = False
@@ -76,104 +82,79 @@ class Generation:
 
     async def run(self) -> TurnResult:
         """Return the turn's result; a provider's failure or a cut is a result, not an exception."""
-        started = self._began_s = time.monotonic()
+        started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
         self._observer.model_asked(
             self._request, *self._settings.chain.primary.settled(self._options)
         )
-        try:
-            answered = await self._within_deadline()
-        except (ProviderError, Cancelled) as exc:
-            if isinstance(exc, ProviderError) and not self._writer[0]:
-                self._writer = (self._settings.chain.primary.name, "")
-            return self._failed(exc.code, str(exc), exc.retry_after_s)
-        self._provenance.note_answer(answered)
-        return self._answered(answered, round((time.monotonic() - started) * 1000))
-
-    async def _within_deadline(self) -> Answered:
         if self._cut:
-            raise Cancelled("Stopped.")
-        limit_s = self._settings.conversation.turn_timeout_s
-        self._task = AbandonableTask(self._ask(), limit_s)
+            return self._failed(Cancelled("Stopped."))
+        task = self._task = AbandonableTask(self._generate(started_s), limit_s)
         try:
-            return await self._task.result()
+            answered = await task.result()
         except WorkCancelled:
-            raise Cancelled("Stopped.") from None
+            return self._failed(Cancelled("Stopped."))
         except DeadlineExceeded:
-            raise ProviderTimeout(f"There was no answer within {limit_s:g} s.") from None
+            return self._failed(ProviderTimeout(f"There was no answer within {limit_s:g} s."))
+        except ProviderError as exc:
+            return self._failed(exc)
         finally:
             if self._deltas is not None:
                 self._deltas.close()
+        self._provenance.note_answer(answered)
+        return self._answered(answered, round((time.monotonic() - started_s) * 1000))
 
-    async def _ask(self) -> Answered:
-        exchanges = self._exchanges
-        if exchanges is None:
-            return await self._complete()
+    async def _generate(self, started_s: float) -> Answered:
+        """Gather the answer; it is the same for a whole one, which is a stream of one piece."""
+        chain, streams = self._settings.chain, self._command.stream
+        began = partial(self._note_writer, started_s) if streams else None
+        exchanges = self._exchanges or ()
         while True:
+            messages = self._prompt(exchanges)
+            ask = None if streams else self._whole(messages)
+            channel_id = self._request.channel_id
+            stream = chain.stream(messages, self._options, channel=channel_id, began=began, ask=ask)
             try:
-                return await self._chat(exchanges)
+                async with aclosing(stream) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Answered):
+                            return self._finish(piece)
+                        self._add(self._answer.feed(piece))
+                        if streams and self._answer.full:
+                            break
             except ContextTooLong:
                 # Our estimate was too low for this model: halve the window, down to nothing.
                 if not exchanges or self._answer.content:
                     raise
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
+            else:
+                # The provider reports no token counts for an answer that we cut off.
+                completion = Completion(self._answer.content, self._writer[1], "length")
+                return self._finish(Answered(completion, self._writer[0], 1, 0.0))
 
-    async def _complete(self) -> Answered:
-        messages = EncodedPrompt.of([Message("user", self._command.text)])
-        self._provenance.note_prompt(messages, exchanges=0)
-        if self._command.stream:
-            return await self._stream(messages)
-        answered = await self._settings.chain.complete(
-            self._command.text, self._options, channel=self._request.channel_id
-        )
-        self._take_whole(answered)
+    def _whole(self, messages: EncodedPrompt) -> Ask:
+        if self._exchanges is None:
+            return lambda provider, options: provider.complete(self._command.text, options)
+        return lambda provider, options: provider.chat(messages, options)
+
+    def _add(self, text: str) -> None:
+        if self._deltas is not None:
+            self._deltas.add(text)
+
+    def _finish(self, answered: Answered) -> Answered:
+        self._add(self._answer.finish())
+        if self._deltas is not None:
+            self._deltas.finish()
         return answered
 
-    async def _chat(self, exchanges: Sequence[EncodedExchange]) -> Answered:
-        messages = self._prompt(exchanges)
-        if self._command.stream:
-            return await self._stream(messages)
-        answered = await self._settings.chain.chat(
-            messages, self._options, channel=self._request.channel_id
-        )
-        self._take_whole(answered)
-        return answered
-
-    def _take_whole(self, answered: Answered) -> None:
-        self._answer.feed(answered.completion.content)
-        self._answer.finish()
-
-    async def _stream(self, messages: EncodedPrompt) -> Answered:
-        deltas = self._deltas = DeltaBuffer(
-            self._sink,
-            self._request.channel_id,
-            self._request.request_id,
-            self._settings.conversation.stream_interval_ms / 1000,
-        )
-        answered = await self._gather(messages, deltas)
-        deltas.add(self._answer.finish())
-        deltas.finish()
-        return answered
-
-    async def _gather(self, messages: EncodedPrompt, deltas: DeltaBuffer) -> Answered:
-        stream = self._settings.chain.stream(
-            messages, self._options, channel=self._request.channel_id, began=self._note_writer
-        )
-        async with aclosing(stream) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Answered):
-                    return piece
-                deltas.add(self._answer.feed(piece))
-                if self._answer.full:
-                    break
-        # The provider reports no token counts for an answer that we cut off.
-        completion = Completion(self._answer.content, self._writer[1], "length")
-        return Answered(completion, self._writer[0], attempts=1, waited_s=0.0)
-
-    def _note_writer(self, provider: str, model: str) -> None:
+    def _note_writer(self, started_s: float, provider: str, model: str) -> None:
         self._writer = (provider, model)
-        self._observer.first_token(provider, time.monotonic() - self._began_s)
+        self._observer.first_token(provider, time.monotonic() - started_s)
 
     def _prompt(self, exchanges: Sequence[EncodedExchange]) -> EncodedPrompt:
+        if self._exchanges is None:
+            messages = EncodedPrompt.of([Message("user", self._command.text)])
+            self._provenance.note_prompt(messages, exchanges=0)
+            return messages
         options = self._options
         context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
@@ -192,7 +173,8 @@ class Generation:
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
         if not content.strip():
-            return self._failed("provider_error", f"{answered.provider} gave an empty answer.")
+            empty = BadAnswer(f"{answered.provider} gave an empty answer.")
+            return self._failed(empty, answered.provider)
         usage = completion.usage or Usage(0, 0)
         finish_reason = "length" if self._answer.full else completion.finish_reason
         outcome = Answer(
@@ -226,17 +208,22 @@ class Generation:
             outcome, (user_row(self._request, self._command, self._persona_name), row)
         )
 
-    def _failed(self, code: str, error: str, retry_after_s: float | None = None) -> TurnResult:
-        request = self._request
-        outcome = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
+    def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
+        request, is_cancelled = self._request, isinstance(exc, Cancelled)
+        outcome = Failure(
+            request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s
+        )
+        provider = provider or self._writer[0]
+        if not provider and not is_cancelled:
+            provider = self._settings.chain.primary.name
         row = Row(
-            "cancelled" if code == Cancelled.code else "error",
+            "cancelled" if is_cancelled else "error",
             request.request_id,
             request.username,
-            self._answer.content if code == Cancelled.code else error,
+            self._answer.content if is_cancelled else str(exc),
             self._persona_name,
-            self._writer[0] or None,
-            code=code,
+            provider or None,
+            code=exc.code,
             details=self._provenance.details,
         )
         return TurnResult(

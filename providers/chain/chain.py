@@ -114,18 +114,6 @@ class ProviderChain:
         """Return the limit of the first provider; a later one may raise ContextTooLong."""
         return self.primary.context_tokens(model)
 
-    async def chat(
-        self, messages: Sequence[Message], options: Options, *, channel: str
-    ) -> Answered:
-        return await self._answer(
-            lambda provider, options: provider.chat(messages, options), options, channel
-        )
-
-    async def complete(self, prompt: str, options: Options, *, channel: str) -> Answered:
-        return await self._answer(
-            lambda provider, options: provider.complete(prompt, options), options, channel
-        )
-
     async def stream(
         self,
         messages: Sequence[Message],
@@ -133,8 +121,11 @@ class ProviderChain:
         *,
         channel: str,
         began: Began | None = None,
+        ask: Ask | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
         """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
+
+        ask: gets the whole answer by this call instead, as a stream of one piece.
 
         `began` is called before the first piece with the provider's name and the model. So the
         origin of the text is known even if the answer is stopped.
@@ -144,7 +135,7 @@ class ProviderChain:
         for position, link in enumerate(self._links):
             begun = False
             alternative = self._has_alternative(position)
-            pieces = link.stream(messages, options, cost, alternative=alternative)
+            pieces = link.stream(messages, options, cost, alternative=alternative, ask=ask)
             try:
                 async with aclosing(pieces):
                     async for item in pieces:
@@ -210,23 +201,6 @@ class ProviderChain:
 
     def _link_like(self, provider: LLMProvider) -> Link | None:
         return next((link for link in self._links if _is_same(link.provider, provider)), None)
-
-    async def _answer(self, ask: Ask, options: Options, channel: str) -> Answered:
-        cost = CallCost(channel)
-        failures: Failures = []
-        for position, link in enumerate(self._links):
-            alternative = self._has_alternative(position)
-            try:
-                completion = await link.answer(ask, options, cost, alternative=alternative)
-            except ProviderError as error:
-                failures.append((link, error))
-                if not _may_fall_over(error, options):
-                    break
-                options = replace(options, model=None)
-            else:
-                self._note_answer(link, failures)
-                return _as_answered(completion, link, options, cost)
-        raise _error_for_caller(failures)
 
     def _has_alternative(self, position: int) -> bool:
         """Return whether a later link could answer instead of the one at `position`."""

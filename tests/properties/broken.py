@@ -18,7 +18,7 @@ from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.resident_actors import ResidentActors
 from engine.actors.running_turn import RunningTurn
 from engine.actors.supervisor import Supervisor
-from engine.answering.generation import Generation
+from engine.answering.abandonable import AbandonableTask
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -74,10 +74,10 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
 def no_fence_around_the_turn() -> AbstractContextManager[object]:
     """Let a turn with a deaf provider wait for it without end."""
 
-    async def ask(self: Generation) -> Answered:
-        return await self._ask()
+    async def result(self: AbandonableTask[Answered]) -> Answered:
+        return await self._task
 
-    return patch(Generation, "_within_deadline", ask)
+    return patch(AbandonableTask, "result", result)
 
 
 def silent_drop() -> AbstractContextManager[object]:

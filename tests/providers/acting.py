@@ -10,6 +10,7 @@ import pytest
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.link import Ask
 from providers.chain.retry import Retry
 from providers.errors import ProviderUnavailable
 from providers.scripted import Script, ScriptedProvider
@@ -70,11 +71,11 @@ async def streamed(chain: ProviderChain, options: Options = ANY) -> tuple[list[s
 
 
 async def chatted(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
-    return [], await chain.chat(HELLO, options, channel="#a")
+    return [], await chat(chain, options)
 
 
 async def completed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
-    return [], await chain.complete("hello", options, channel="#a")
+    return [], await complete(chain, "hello", options)
 
 
 WAYS = [streamed, chatted, completed]
@@ -132,3 +133,26 @@ def giving(value: object) -> Any:
         return value
 
     return act
+
+
+async def chat(chain: ProviderChain, options: Options, channel: str = "#a") -> Answered:
+    """Return the whole answer to HELLO, got in one piece."""
+    return await _whole(
+        chain, lambda provider, asked: provider.chat(HELLO, asked), options, channel
+    )
+
+
+async def complete(
+    chain: ProviderChain, prompt: str, options: Options, channel: str = "#a"
+) -> Answered:
+    """Return the whole completion of a prompt, got in one piece."""
+    return await _whole(
+        chain, lambda provider, asked: provider.complete(prompt, asked), options, channel
+    )
+
+
+async def _whole(chain: ProviderChain, ask: Ask, options: Options, channel: str) -> Answered:
+    *pieces, last = [item async for item in chain.stream((), options, channel=channel, ask=ask)]
+    assert isinstance(last, Answered)
+    assert pieces == [last.completion.content]
+    return last

@@ -30,7 +30,9 @@ from tests.providers.acting import (
     Stranger,
     Way,
     chained,
+    chat,
     chatted,
+    complete,
     every_way,
     giving,
     idle,
@@ -288,7 +290,7 @@ async def test_a_provider_that_does_not_start_is_logged_and_tried_again_by_the_n
     chain = chained(time, reluctant(DOWN), scripted("second"))
     await chain.start()
     assert "Provider reluctant: Primary is down" in caplog.messages
-    answered = await chain.chat(HELLO, ANY, channel="#a")
+    answered = await chat(chain, ANY)
     assert answered.provider == "second"
 
 
@@ -310,7 +312,7 @@ async def test_many_calls_at_once_all_get_their_own_answers(time: MadeUpTime) ->
     chain = chained(time, scripted("first", max_concurrency=3))
 
     async def asked(number: int) -> str:
-        answered = await chain.complete(str(number), ANY, channel=f"#{number % 7}")
+        answered = await complete(chain, str(number), ANY, f"#{number % 7}")
         return answered.completion.content
 
     answers = await asyncio.gather(*(asked(number) for number in range(200)))

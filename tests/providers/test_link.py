@@ -19,6 +19,7 @@ from tests.providers.acting import (
     MadeUpTime,
     Way,
     chained,
+    chat,
     chatted,
     every_way,
     idle,
@@ -147,7 +148,7 @@ async def test_the_wait_for_a_slot_does_not_count_as_time_of_the_call(time: Made
     chain = chained(time, ScriptedProvider(config, name="first", script=script))
     async with aclosing(chain.stream(HELLO, ANY, channel="#a")) as items:
         assert await anext(items) == "one "
-        other = asyncio.create_task(chain.chat(HELLO, ANY, channel="#b"))
+        other = asyncio.create_task(chat(chain, ANY, "#b"))
         await asyncio.sleep(0)
         assert chain.statistics()["first"].slots == FairSemaphoreStatistics(1, running=1, waiting=1)
         time.now_s += 500
