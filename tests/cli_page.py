@@ -20,7 +20,8 @@ Every command and option, as `--help` says them (`python -m tests.cli_page` writ
 
 def page() -> str:
     """Return the whole page, in Markdown."""
-    return "\n".join([HEAD, *_sections(main, click.Context(main, info_name="rosey-llm"))])
+    context = click.Context(main, info_name="rosey-llm", **main.context_settings)
+    return "\n".join([HEAD, *_sections(main, context)])
 
 
 def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
