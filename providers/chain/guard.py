@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 CLOSE_LIMIT_S = 10.0
 END_LIMIT_S = 2.0
+END = object()  # what a token stream gives at its end
 NO_TEXT = "failed: its answer is not valid Unicode text"
 
 log = logging.getLogger("rosey_llm.providers")
@@ -138,9 +139,9 @@ class TokenStream:
 
     async def begin(self) -> None:
         """Wait until `text` is not blank."""
-        self._source = aiter(self._start())
+        source = self._source = aiter(self._start())
         while True:
-            match await self._next_item():
+            match self._checked(await anext(source, END)):
                 case str(piece):
                     self._texts.append(piece)
                     if piece.strip():
@@ -161,7 +162,7 @@ class TokenStream:
             return item
         # Let the provider's generator finish, so that it can free its connection.
         with suppress(ProviderError):
-            await self._guard.step(self._next_item, END_LIMIT_S, "did not end its answer")
+            await self._guard.step(self._end, END_LIMIT_S, "did not end its answer")
         return item._replace(content=self.text)
 
     async def aclose(self) -> None:
@@ -172,8 +173,9 @@ class TokenStream:
                 await self._guard.step(close, CLOSE_LIMIT_S, "did not close its answer")
 
     async def _next_piece(self) -> str | Completion:
+        assert self._source is not None  # noqa: S101 -- `begin` comes first
         while True:
-            item = await self._next_item()
+            item = self._checked(await anext(self._source, END))
             if item is None:
                 raise self._guard.incomplete_answer(self.text)
             if isinstance(item, Completion):
@@ -182,11 +184,13 @@ class TokenStream:
                 self._texts.append(item)
                 return item
 
-    async def _next_item(self) -> str | Completion | None:
-        assert self._source is not None  # noqa: S101 -- `begin` comes first
-        try:
-            item: object = await anext(self._source)
-        except StopAsyncIteration:
+    async def _end(self) -> None:
+        if self._source is not None:
+            self._checked(await anext(self._source, END))
+
+    def _checked(self, item: object) -> str | Completion | None:
+        """Return an item of the provider's, or None at the end of its stream. Raises BadAnswer."""
+        if item is END:
             self._source = None
             return None
         if not isinstance(item, (str, Completion)):

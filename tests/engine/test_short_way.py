@@ -79,4 +79,4 @@ async def test_the_way_from_the_actor_to_the_provider_is_short(
         else:
             await service.chat("Hello", "#a")
     assert provider.frames[0] == "ChannelActor._run"
-    assert len(provider.frames) <= MOST_FRAMES, provider.frames
+    assert len(provider.frames) <= MOST_FRAMES, "\n".join(provider.frames)
