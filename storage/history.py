@@ -34,27 +34,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from storage import hash_chain
+from storage.row_kinds import KINDS, Kind
 from storage.writer.bulk_statements import Insert, Values
 from storage.writer.connection import Head, known
 
-Kind = Literal[
-    "message",
-    "answer",
-    "prompt",
-    "completion",
-    "error",
-    "cancelled",
-    "reset",
-    "persona",
-    "personas",
-    "help",
-    "stop",
-]
 INSERT = Insert(
     "INSERT INTO history"
     f" (channel_id, username, content, salt, digest, {', '.join(hash_chain.FACTS)})",
@@ -205,7 +193,7 @@ def tail(
             if erased_ms is None:
                 rows += newer, row
                 messages += 2
-        elif row.kind in ("reset", "persona"):
+        elif KINDS[row.kind].style == "notice" and KINDS[row.kind].in_window:
             rows.append(row)
         if row.kind == "reset" or messages >= max_messages:
             break

@@ -15,7 +15,7 @@ from engine.config.loading import parse
 from providers import registry
 from providers.base import ProviderConfig
 from providers.scripted import FAILURES, ScriptedConfig
-from storage.history import Kind
+from storage.row_kinds import Kind
 from tests import cli_page
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from engine.answering.prompt import EncodedExchange
-from storage.history import Kind
+from storage.row_kinds import Kind
 
 
 class SmallerWindow(ValueError):

@@ -8,7 +8,8 @@ from engine.commands.outcomes import Action, Answer, Failure
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.errors import Cancelled, EngineError
-from storage.history import Kind, Row
+from storage.history import Row
+from storage.row_kinds import Kind
 
 ERASED = "This message was erased."
 

@@ -13,10 +13,9 @@ from engine.commands.request import Request
 from engine.errors import Cancelled
 from engine.monitoring.event import LogEvent
 from storage.history import Row
+from storage.row_kinds import KINDS
 
 log = logging.getLogger("rosey_llm.turn")
-QUIET = ("help", "personas")  # kinds of turns that are logged at debug level: they change nothing
-CHANGES = {"reset": "channel.reset", "persona": "channel.persona"}
 
 
 class TurnLog(TurnObserver):
@@ -49,7 +48,7 @@ class TurnLog(TurnObserver):
         if turn.request is None or not turn.rows:
             return
         row = turn.rows[-1]
-        level = logging.DEBUG if row.kind in QUIET else logging.INFO
+        level = logging.DEBUG if KINDS[row.kind].is_quiet else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, self._settled(turn, turn.request, row))
 
@@ -67,7 +66,7 @@ class TurnLog(TurnObserver):
             "persona": row.persona,
         }
         if isinstance(outcome, Answer):
-            name = CHANGES.get(row.kind, "turn.answered")
+            name = KINDS[row.kind].event or "turn.answered"
             fields |= _answer(outcome)
         elif outcome.code == Cancelled.code:
             name = "turn.cancelled"
@@ -101,7 +100,7 @@ def _content(turn: SettledTurn) -> dict[str, Any]:
     asked, outcome = turn.rows[0], turn.outcome
     return {
         "user": asked.username,
-        "said": asked.content if asked.kind in ("message", "prompt") else None,
+        "said": asked.content if KINDS[asked.kind].style == "asked" else None,
         "answer": outcome.content if isinstance(outcome, Answer) else None,
     }
 

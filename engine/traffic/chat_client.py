@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.config.settings import NatsSettings, SubjectSettings
-from engine.traffic.connect_errors import ConnectError
+from engine.traffic.connect_errors import ConnectError, most_telling
 from engine.traffic.connection import CONNECT_TIMEOUT_S
 from engine.traffic.listener import PROBE_HEADER
 from engine.traffic.login import LoginError, client_options
@@ -23,6 +24,7 @@ from engine.traffic.nats_internals import NatsClient
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0
 POLL_S = 1.0
+ERRORS_KEPT = 16
 GONE_AFTER_S = 4.0
 Received = dict[str, Any]
 
@@ -61,9 +63,15 @@ class ChatClient:
             raise ConnectError(url, exc) from exc
         client = NatsClient()
         chat = cls(client, settings.subjects, channel, user)
+        errors: deque[BaseException] = deque(maxlen=ERRORS_KEPT)
+
+        async def note(exc: Exception) -> None:
+            # nats-py's own callback prints tracebacks into the conversation.
+            errors.append(exc)
+
         try:
             async with asyncio.timeout(limit_s):
-                await client.connect(**options, error_cb=_ignore_error)
+                await client.connect(**options, error_cb=note)
             subjects = settings.subjects
             for subject in (subjects.stream, subjects.response, subjects.error):
                 await client.subscribe(subject, cb=chat._on_msg)
@@ -71,8 +79,9 @@ class ChatClient:
             await client.flush()
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             await chat.close()
-            # nats-py retries until the time is up; its last error says more than the timeout.
-            raise ConnectError(url, client.last_error or exc) from exc
+            # nats-py retries until the time is up; an error of its own says more than the timeout.
+            reasons = [exc, *filter(None, (client.last_error,)), *errors]
+            raise ConnectError(url, most_telling(reasons)) from exc
         return chat
 
     async def service_answers(self) -> bool:
@@ -159,7 +168,3 @@ class ChatClient:
         queue = self._queues.get(values.get("request_id", ""))
         if queue is not None:
             queue.put_nowait(values)
-
-
-async def _ignore_error(_: Exception) -> None:
-    """Ignore an error of nats-py, whose own callback prints tracebacks into the conversation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 
 import nats.errors
 
@@ -22,6 +23,20 @@ class ConnectError(ConnectionError):
     def __init__(self, url: str, reason: BaseException) -> None:
         problem, todo = _explain(reason)
         super().__init__(f"Cannot connect to NATS at {without_login(url)}: {problem}. {todo}")
+
+
+def is_refusal(exc: BaseException | None) -> bool:
+    """Return whether there is a server, and it or this side refuses the connection."""
+    # nats-py raises its base class if the server refuses a login.
+    return isinstance(exc, ssl.SSLError | LoginError) or type(exc) is nats.errors.Error
+
+
+def most_telling(errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that says why: the newest refusal, or else the newest of all.
+
+    nats-py tries again until the time is up, and which error comes last is chance.
+    """
+    return next((exc for exc in reversed(errors) if is_refusal(exc)), errors[-1])
 
 
 def _explain(reason: BaseException) -> tuple[str, str]:

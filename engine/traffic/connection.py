@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import nats.errors
 from nats.aio.subscription import Subscription
 
 from engine.config.settings import NatsSettings
+from engine.traffic.connect_errors import is_refusal
 from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, LoginError, client_options, without_login
 from engine.traffic.nats_internals import Handler, IntakeClient
 
@@ -255,7 +255,7 @@ class NatsConnection:
                 url,
                 why,
             )
-        elif _is_refusal(exc) and not self._logged_refusal:
+        elif is_refusal(exc) and not self._logged_refusal:
             log.error(
                 "Cannot connect to NATS at %s: %s. Correct [nats], or the server;"
                 " the engine keeps trying.",
@@ -263,7 +263,7 @@ class NatsConnection:
                 reason,
             )
         self._logged_missing = True
-        self._logged_refusal = self._logged_refusal or _is_refusal(exc)
+        self._logged_refusal = self._logged_refusal or is_refusal(exc)
 
     def _log_error(self, exc: Exception) -> None:
         if isinstance(exc, nats.errors.SlowConsumerError):
@@ -284,8 +284,3 @@ class NatsConnection:
             )
         else:
             log.debug("NATS: %r", exc)
-
-
-def _is_refusal(exc: BaseException | None) -> bool:
-    # nats-py raises its base class if the server refuses a login.
-    return isinstance(exc, ssl.SSLError | LoginError) or type(exc) is nats.errors.Error

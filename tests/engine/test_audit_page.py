@@ -136,7 +136,7 @@ def test_a_channel_is_found_and_reads_like_a_chat(visitor: Visitor) -> None:
     said = [each.text for each in visitor.finds(".entry.message .bubble")]
     assert said == [line for _, line in SAID if not line.startswith("persona")]
     assert [each.text for each in visitor.finds(".entry.answer .bubble")][-1] == "Seven minutes."
-    assert "carol switched to concise" in visitor.finds(".notice.persona")[0].text
+    assert "carol switched the persona to concise" in visitor.finds(".notice.persona")[0].text
     assert "provider_unavailable" in visitor.finds(".entry.error")[0].text
     assert "vllm · qwen3-8b" in visitor.finds(".entry.answer .how")[0].text
 

@@ -28,9 +28,9 @@ from engine.errors import Busy
 from providers.chain.chain import Answered, ProviderChain
 from storage import mailboxes, outbox, snapshots
 from storage.commands import Accept, Attempt, Settle, SettleAtOnce
-from storage.history import Kind
 from storage.mailboxes import Acceptance
 from storage.outbox import Settled
+from storage.row_kinds import Kind
 from storage.snapshots import LoadedSnapshot
 from tests.storage import records
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from storage import history
-from storage.history import Kind, Row
+from storage.history import Row
 from storage.migrations import migrate
+from storage.row_kinds import Kind
 
 
 class Archive:

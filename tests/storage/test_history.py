@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation, Exchange
 from storage import history
-from storage.history import Kind
+from storage.row_kinds import Kind
 from tests.storage.told import (
     HISTORIES,
     WINDOWS,

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import history
-from storage.history import Kind, Row
+from storage.history import Row
 from storage.queries import activity, backlog, recent_channels, recent_turns, scrollback, turn_by_id
 from storage.queries.time_limit import TookTooLong, time_limit
+from storage.row_kinds import Kind
 from tests.storage.told import TURNS, Turn, append, channels
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
 from storage import history
-from storage.history import Kind, PastRow, Row
+from storage.history import PastRow, Row
 from storage.migrations import migrate
+from storage.row_kinds import Kind
 from tests.storage.writing import add
 
 WINDOWS = st.integers(1, 12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,24 @@ async def test_each_failure_to_connect_says_what_to_do(
             "does not offer it; no login was sent. Correct [nats], or the server.",
         }
         assert await asyncio.gather(*cases) == list(cases.values())
+
+
+async def test_a_refused_login_is_the_reason_also_if_the_server_is_gone_afterwards() -> None:
+    refused = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO % b"" + b"-ERR 'Authorization Violation'\r\n")
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        server.close()  # each later attempt finds no server
+        refused.set()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert await error(url) == NO_LOGIN
+    await refused.wait()
+    await server.wait_closed()
 
 
 async def test_a_server_that_speaks_before_tls_gets_an_error_that_names_the_setting() -> None:

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Callable
 from datetime import datetime
 
+from storage.row_kinds import row_kind
+
 HUES = 12
 EXCERPT = 220
 BUBBLE = 4_000
@@ -84,6 +86,11 @@ def bubble(text: str) -> str:
     return text if len(text) <= BUBBLE else text[:BUBBLE] + " …"
 
 
+def label(kind: str) -> str:
+    """Return what a user did in a row of a notice, with {persona} where its persona belongs."""
+    return row_kind(kind).label
+
+
 def _local(ms: int) -> datetime:
     try:
         return datetime.fromtimestamp(ms / 1000).astimezone()
@@ -106,5 +113,6 @@ FILTERS: dict[str, Callable[..., str | int]] = {
         initial,
         excerpt,
         bubble,
+        label,
     )
 }

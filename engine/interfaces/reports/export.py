@@ -23,6 +23,7 @@ from storage.queries import channels, entries
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import Reader
 from storage.queries.selection import Selection
+from storage.row_kinds import label
 from storage.sidecar import sidecar_path
 
 Format = Literal["jsonl", "csv", "markdown"]
@@ -84,8 +85,7 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
             "completion": f"**{_escaped(visible(by, 'model'))}** to {who}",
             "error": f"**error {_escaped(visible(entry.code))}** to {who}",
             "cancelled": f"**stopped** by {who}",
-            "persona": f"{who} switched the persona to **{_escaped(visible(entry.persona))}**",
-        }.get(entry.kind, f"{who}: {entry.kind}")
+        }.get(entry.kind, f"{who} {label(entry.kind, f'**{_escaped(visible(entry.persona))}**')}")
         request_id = _escaped(visible(entry.request_id))
         yield f"{head} · {shown(entry.ts_ms)} · {request_id}\n\n".encode()
         text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content

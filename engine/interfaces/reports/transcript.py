@@ -13,6 +13,7 @@ from storage.queries import channels, entries
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import Reader, reading
 from storage.queries.selection import Selection
+from storage.row_kinds import label, row_kind
 
 POLL_S = 0.25
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green")
@@ -59,27 +60,18 @@ def _head(entry: HistoryEntry) -> list[Span]:
 
 def _text(entry: HistoryEntry) -> str:
     who = "(erased)" if entry.erased else visible(entry.username)
-    match entry.kind:
-        case "reset":
-            return f"{who} reset the conversation"
-        case "persona":
-            return f"{who} switched the persona to {visible(entry.persona)}"
-        case "personas":
-            return f"{who} listed the personas"
-        case "help":
-            return f"{who} asked for help"
-        case "stop":
-            return f"{who} stopped the answer"
-        case _ if entry.erased_ms is not None:
-            return f"[erased on {shown(entry.erased_ms)}]"
-        case _:
-            return entry.content or "(nothing)"
+    if row_kind(entry.kind).style == "notice":
+        return f"{who} {label(entry.kind, visible(entry.persona))}"
+    if entry.erased_ms is not None:
+        return f"[erased on {shown(entry.erased_ms)}]"
+    return entry.content or "(nothing)"
 
 
 def _style(entry: HistoryEntry) -> str:
-    if entry.erased or entry.kind in ("reset", "persona", "personas", "help", "stop"):
+    style = row_kind(entry.kind).style
+    if entry.erased or style == "notice":
         return "dim italic"
-    return {"error": "red", "cancelled": "yellow"}.get(entry.kind, "")
+    return {"error": "red", "cancelled": "yellow"}.get(style, "")
 
 
 def _ids(entry: HistoryEntry) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engine.actors.conversation import Conversation
 from storage import hash_chain
-from storage.history import Kind
+from storage.row_kinds import Kind
 from storage.writer.database import Database
 from tests.bench.children import write_line
 from tests.bench.store import page_cache
