@@ -19,6 +19,10 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.interfaces.reports import transcript
+from storage.queries import entries
+from storage.queries.reader import reading as open_reading
+from storage.queries.selection import Selection
 from tests.engine.test_cli import COMMAND, SCRIPTED, rosey, running
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House
@@ -434,3 +438,25 @@ async def test_prompts_of_failures_completions_and_several_channels(
     assert (failure["exact"], failure["outcome"]["code"]) == (True, failed["code"])
     # The service answers while all of this is asked.
     assert (await house.bot.ask("Still there?"))["type"] == "llm_response"
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_followed(
+    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, backup = copy_of(told, tmp_path), tmp_path / "backup.db"
+    shutil.copy(database, backup)
+    with closing(Archive(backup)) as archive:
+        archive.say("after the backup", channel="#dev")
+    with open_reading(database) as connection:
+        last_id = entries.newest_id(connection)
+
+    @contextmanager
+    def replaced_once_open(path: Path) -> Iterator[sqlite3.Connection]:
+        with open_reading(path) as connection:
+            if backup.exists():
+                os.replace(backup, database)
+            yield connection
+
+    monkeypatch.setattr(transcript, "reading", replaced_once_open)
+    found = next(transcript.follow(database, "#dev", Selection(), last_id))
+    assert [each.content for each in found] == ["after the backup"]

@@ -97,8 +97,8 @@ def follow(
     """Yield new rows as they are committed, for ever; also after a backup replaces the file."""
     while True:
         try:
+            file = path.stat()  # before it is opened: a file that replaces it now is noticed
             with reading(path) as connection:
-                file = path.stat()
                 after_id = min(after_id, entries.newest_id(connection))
                 while path.stat().st_ino == file.st_ino:
                     channel_id = channels.find(connection, channel)
