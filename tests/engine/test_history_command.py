@@ -459,4 +459,4 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_followed(
 
     monkeypatch.setattr(transcript, "reading", replaced_once_open)
     found = next(transcript.follow(database, "#dev", Selection(), last_id))
-    assert [each.content for each in found] == ["after the backup"]
+    assert [each.content for each in found] == ["after the backup", "Well."]
