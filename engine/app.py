@@ -118,7 +118,7 @@ def _nats_health(connection: NatsConnection) -> HealthPart:
 
 
 class App:
-    """The engine with NATS, monitoring pages and reloads: call `start`, then `drain`.
+    """The service: engine, NATS, monitoring pages and reloads; `rosey-llm chat` runs one, too.
 
     `build_app` makes one from settings. reloader: applies a changed configuration to it.
     """

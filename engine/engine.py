@@ -10,7 +10,7 @@ from functools import partial
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.answering.turn_settings import TurnSettings
-from engine.clock import now_ms
+from engine.clock import DAY_MS, now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
@@ -30,7 +30,6 @@ from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.engine")
 PRUNE_INTERVAL_S = 60.0
-DAY_MS = 24 * 60 * 60 * 1000
 
 
 class Engine:

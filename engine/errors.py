@@ -18,6 +18,8 @@ The codes are those of `llm.error`. An error's text is a sentence for people.
 
 from __future__ import annotations
 
+EXIT_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
+
 
 class EngineError(Exception):
     code: str = "internal"

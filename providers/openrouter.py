@@ -21,7 +21,7 @@ class OpenRouterConfig(OpenAIConfig):
 
 
 class OpenRouterProvider(OpenAIProvider):
-    """A provider for OpenRouter. Errors of the companies behind it come with status 200."""
+    """A provider for OpenRouter. `OpenAIProvider` does most of the work."""
 
     kind = "openrouter"
     Config = OpenRouterConfig

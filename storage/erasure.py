@@ -1,4 +1,4 @@
-"""Erases messages: their text and user are deleted, the fact that there was a message stays.
+"""Erases messages in the database: text and user go, the fact that there was a message stays.
 
 An erased row of the history keeps its place, its facts and the digest of its text
 (`storage/hash_chain.py`), and loses user, content and salt. The same commit deletes the other
@@ -104,7 +104,7 @@ def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int)
 def blank(
     connection: sqlite3.Connection, row_ids: Iterable[int], now_ms: int, outcome_of: OutcomeOf
 ) -> int:
-    """Erase these rows and other copies of their text; return how many were not erased before.
+    """Erase these rows, and their text in outbox and snapshots; return how many are newly erased.
 
     outcome_of: takes a channel and a request id; returns the body of the error that a request gets
         if it is sent again.

@@ -1,4 +1,4 @@
-"""The actor of a channel: it takes commands from its mailbox and carries out one at a time.
+"""The actor of a channel: carries out the commands of its mailbox, one at a time and after crashes.
 
 Its task exists only while there is work. A turn goes through phases, each durable before the next:
 accepted, attempted, settled, published (`storage/mailboxes.py` says what a crash leaves of each).

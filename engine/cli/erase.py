@@ -11,12 +11,12 @@ import click
 
 from engine.cli import history
 from engine.cli.history import no, no_channel
+from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
     from storage.erasure import Amount, Scope
 
-EXIT_INTERRUPTED = 130
 NOT_ERASED = (
     "Not erased: what others wrote about it, log files, exports, and older backups"
     " (`--database FILE` erases in a backup)."

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from engine.cli.startup import config_option, load, log_to_stderr, run_async
+from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from engine.config.settings import Settings
     from engine.interfaces.personas.persona_list import PersonaEntry
 
-EXIT_INTERRUPTED = 130
 WIDTH = 100
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

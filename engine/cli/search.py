@@ -1,4 +1,4 @@
-"""`rosey-llm history search`: find words in the history."""
+"""`rosey-llm history search`: finds words in the history, after it has updated the search index."""
 
 from __future__ import annotations
 

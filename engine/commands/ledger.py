@@ -1,4 +1,4 @@
-"""The durable life of a command, as the actors see it: accepted, attempted, settled, published."""
+"""The interface to a command's durable life: accepted, attempted, settled, published."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Undecided(StorageUnavailable):
 
 
 class Ledger(Protocol):
-    """Keeps commands and their outcomes; what it returns is durable.
+    """The interface of what keeps commands and their outcomes; `LocalLedger` implements it.
+
+    What its methods return is durable.
 
     Times are wall-clock milliseconds, salts are those of the history's rows; both come from the
     caller, so that a ledger adds nothing of its own. Methods raise StorageUnavailable if nothing

@@ -1,4 +1,4 @@
-"""Reads rosey-llm.toml into `Settings`; errors name the file, the key and what was expected."""
+"""Reads and checks rosey-llm.toml into `Settings`; errors name file, key and what was expected."""
 
 from __future__ import annotations
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from engine.app import App, build_app
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
+from engine.errors import EXIT_INTERRUPTED
 from engine.operations.reload import Reloader
 from engine.traffic.login import without_login
-
-EXIT_FORCED = 130
 
 
 async def run(settings: Settings, say: Callable[[str], None], config: Path | None = None) -> None:
@@ -90,7 +89,7 @@ def _freeze_garbage_collector() -> None:
 def _on_signals(stopping: asyncio.Event, reloader: Reloader) -> None:
     def on_signal() -> None:
         if stopping.is_set():
-            os._exit(EXIT_FORCED)
+            os._exit(EXIT_INTERRUPTED)
         stopping.set()
 
     loop = asyncio.get_running_loop()

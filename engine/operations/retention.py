@@ -10,14 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from engine.clock import now_ms
+from engine.clock import DAY_MS, now_ms
 from engine.config.settings import StorageSettings
 from engine.operations.erasure import Eraser
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
 
 log = logging.getLogger("rosey_llm.retention")
-DAY_MS = 24 * 60 * 60 * 1000
 POLL_S = 30.0
 SWEEP_EVERY_MS = 60 * 60 * 1000
 

@@ -1,4 +1,4 @@
-"""Pages of a channel's history, as people read it: back and forth from any row."""
+"""Pages of a channel's history for the audit page: back and forth from any row."""
 
 from __future__ import annotations
 

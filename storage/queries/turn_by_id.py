@@ -1,4 +1,4 @@
-"""Finds the turn that a history row belongs to, and the turns next to it."""
+"""Finds the turn of a history row and the turns next to it, for the audit page."""
 
 from __future__ import annotations
 

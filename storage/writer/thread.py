@@ -20,7 +20,7 @@ log = logging.getLogger("rosey_llm.storage")
 
 
 class WriterThread(threading.Thread):
-    """A thread that commits `jobs` until they end, and resolves their futures in the event loop.
+    """A thread that hands groups of `jobs` to `commits` until they end, and resolves their futures.
 
     opened: resolved once the database is open; gets the error if it cannot be opened.
     on_end: called in the thread, last of all.

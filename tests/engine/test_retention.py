@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from engine import LLMService
+from engine.clock import DAY_MS
 from engine.config.loading import parse
 from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
-from engine.operations.retention import DAY_MS, Retention
+from engine.operations.retention import Retention
 from providers import ScriptedProvider
 from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope

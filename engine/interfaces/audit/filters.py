@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Callable
 from datetime import datetime
 
+from engine.clock import now_ms
 from storage.row_kinds import row_kind
 
 HUES = 12
@@ -40,7 +40,7 @@ def ago(ms: int | None) -> str:
     """Format how long ago a moment was, in its largest unit: 3 h ago."""
     if ms is None:
         return "never"
-    seconds = max(0, time.time_ns() // 1_000_000 - ms) // 1000
+    seconds = max(0, now_ms() - ms) // 1000
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{seconds // size} {unit} ago"

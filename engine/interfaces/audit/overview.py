@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from datetime import datetime, timedelta
 from datasette.app import Datasette
 from datasette.utils.asgi import Request, Response
 
+from engine.clock import DAY_MS, now_ms
 from engine.interfaces.audit.chart import Chart, chart
 from engine.interfaces.audit.reading import ask, number, words
 from storage.queries import activity, backlog, recent_channels
@@ -19,7 +19,6 @@ from storage.queries.reader import Reader
 
 CHANNELS = 25
 HOURS, DAYS = 24, 30
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,13 @@ async def page(datasette: Datasette, request: Request) -> Response:
 
 
 def _overview(reader: Reader, monthly: bool, before: int | None, name: str) -> Overview:
-    now_ms = time.time_ns() // 1_000_000
+    until_ms = now_ms()
     totals = backlog.totals(reader)
-    period = _period(monthly, now_ms, totals.newest_ms)
+    period = _period(monthly, until_ms, totals.newest_ms)
     slices = activity.slices(reader, period.starts_ms)
     return Overview(
         totals,
-        backlog.backlog(reader, now_ms),
+        backlog.backlog(reader, until_ms),
         period,
         _chart(period, slices),
         _figures(slices),

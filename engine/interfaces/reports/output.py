@@ -32,7 +32,7 @@ WIDEST_CELL = 60
 
 
 class Output:
-    """A writer of lines to standard output; rich styles, but none in a pipe or with NO_COLOR."""
+    """A writer of lines to a stream, by default standard output; plain unless on a terminal."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.app import App, build_app, url_file
 from engine.config.settings import Settings
-from engine.errors import AlreadyRunning, CannotStart
+from engine.errors import EXIT_INTERRUPTED, AlreadyRunning, CannotStart
 from engine.interfaces.terminal import line_input
 from engine.traffic.chat_client import ChatClient, LineTooLong, Received, ServiceGone
 
@@ -22,7 +22,6 @@ Start = Callable[[AsyncExitStack], Awaitable[App]]
 FIND_LIMIT_S = 30.0
 FIND_PAUSE_S = 0.2
 TRY_S = 2.0
-EXIT_INTERRUPTED = 130
 
 
 async def chat(settings: Settings, channel: str, user: str, config: Path | None = None) -> int:
