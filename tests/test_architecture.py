@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("engine", "providers", "storage")
 FILES = [file for package in OURS for file in sorted((ROOT / package).rglob("*.py"))]
-# The wings of engine/, from the bottom: what any of them may import lies before it.
+# The rooms of engine/, from the bottom: what any of them may import lies before it.
 WINGS = (
     "errors",
     "clock",

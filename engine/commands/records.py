@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import orjson
 
@@ -66,10 +66,7 @@ class Erased:
 
 Command: TypeAlias = Chat | Complete | Reset | SetPersona | ShowPersonas | Stop | Help | Erased
 
-_KINDS: dict[str, type[Command]] = {
-    kind.__name__: kind
-    for kind in (Chat, Complete, Reset, SetPersona, ShowPersonas, Stop, Help, Erased)
-}
+_KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 
 
 def encode(command: Command, trace: TraceContext | None = None) -> bytes:
