@@ -2,117 +2,71 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.bench import channels, fairness, growth, latency, overload, streams, throughput
+from engine.actors.conversation_cache import ConversationCache
+from storage import snapshots, verification
+from storage.queries.reader import open_reader
+from storage.writer.database import Database
+from tests.bench import channels, fairness, figures, growth, latency, overload, streams, throughput
+from tests.bench.__main__ import NAMES
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
-from tests.bench.closed_slices import Slice, row
-from tests.bench.drawing import draw
-from tests.bench.figures import percentile, ratios, spread
+from tests.bench.figures import latencies, percentile, ratios, spread
 from tests.bench.goals import GOALS, Goal, verdicts
-from tests.bench.nats_wire import NatsWire
-from tests.bench.pace import Pace, schedule
-from tests.bench.plan import Plan
-from tests.bench.publishing import BEGIN, END, PAGE, NotPublished, publish, with_results
-from tests.bench.record import Record, Run
-from tests.bench.sections import NAMES
-from tests.bench.store import rows
-from tests.bench.store.latencies import latencies
+from tests.bench.load import Pace, schedule
+from tests.bench.record import BEGIN, END, PAGE, NotPublished, Record, Run, publish, with_table
+from tests.bench.slices import Plan, Slice, alternate, row
+from tests.bench.store import grown, rows
+from tests.bench.store.grown import WINDOW, Size
 from tests.bench.store.searching import KINDS
 
-FACTS = {
-    "machine": "a machine",
-    "system": "a system",
-    "Python": "CPython 3.11",
-    "packages": "some",
-    "SQLite": "3.40",
-    "nats-server": "2.15",
-}
-RUN = Run(Plan(), FACTS)
+RUN = Run(Plan(), {"machine": "a machine"})
 SLICES = [Slice(100.0 * number, 5.0, 9.0, 200.0, 0.0, {}) for number in (1, 2, 3)]
 ROW = row("engine", SLICES, [Slice(400.0, 1.0, 2.0, 90.0, 0.0, {})] * 3)
 TAKEN = latencies([1000.0, 2000.0])
-
-
-def a_throughput() -> throughput.Throughput:
-    rows = {"bare loop": ROW, "engine": ROW}
-    return throughput.Throughput(3, 0.5, rows, spread([5.0]), {"engine": {"engine": 0.9}})
-
-
-def an_overload() -> overload.Overload:
-    at = overload.OverloadRow(3.0, 4.0, 4800, 1600, 3200, 400, 800, 900, 2000, 2, 20, 0.1, 70)
-    return overload.Overload(400.0, [at], at, [70.0, 71.0], 1.0, 1.0)
+ONE = spread([1.0])
+OVERLOAD = overload.OverloadRow(3.0, 4.0, 4800, 1600, 3200, 400, 800, 900, 2000, 2, 20, 0.1, 70)
+GROWN = Size(channels=30, exchanges=7)
+LATENCY = {"engine": latency.LatencyRow("engine", 51.0, 55.0, 0.1)}
 
 
 def a_rows(*sizes: int) -> rows.Rows:
     search = dict.fromkeys(KINDS, TAKEN)
-    start = spread([0.4])
     return rows.Rows(
-        {str(n): rows.RowsRow(n, n, TAKEN, TAKEN, TAKEN, search, 900.0, 60.0, start) for n in sizes}
+        {str(n): rows.RowsRow(n, n, TAKEN, TAKEN, TAKEN, search, 900.0, 60.0, ONE) for n in sizes}
     )
 
 
-RESULTS: dict[str, tuple[Any, Callable[[Any], list[str]]]] = {
-    "channels": (
-        channels.Channels(
-            5,
-            100,
-            {str(n): channels.ChannelsRow(n, 0.3, 0.3, 0.2, n * 0.2, n) for n in (10, 100, 1000)},
-        ),
-        channels.table,
+RESULTS: dict[str, Any] = {
+    "channels": channels.Channels(
+        5, 100, {str(n): channels.ChannelsRow(n, 0.3, 0.3, 0.2, n * 0.2, n) for n in (100, 1000)}
     ),
-    "throughput": (a_throughput(), throughput.table),
-    "latency": (
-        latency.Latency(
-            3,
-            1.0,
-            {"500": {"engine": latency.LatencyRow("engine", 51.0, 55.0, 0.1)}},
-            0.2,
-            0.4,
-            spread([0.5]),
-            spread([2.5]),
-            spread([1.01]),
-        ),
-        latency.table,
+    "throughput": throughput.Throughput(3, 0.5, {"bare loop": ROW, "engine": ROW}, ONE, {}),
+    "latency": latency.Latency(3, 1.0, {"500": LATENCY, "1": LATENCY}, 0.2, 0.4, ONE, ONE, ONE),
+    "streams": streams.Streams(
+        3, 0.5, {"providers": 1000.0, "engine": 900.0}, ONE, ONE, ONE, 1.0, {"engine": 30.0}
     ),
-    "streams": (
-        streams.Streams(
-            3,
-            0.5,
-            dict.fromkeys(("bare reading", "providers", "bare relay", "engine"), 1000.0),
-            spread([0.9]),
-            spread([0.8]),
-            spread([0.6]),
-            1.0,
-            {"bare relay": 20.0, "engine": 30.0},
-        ),
-        streams.table,
+    "fairness": fairness.Fairness(3, {"with": 20}, {"with": 30}, ONE),
+    "overload": overload.Overload(400.0, [OVERLOAD], OVERLOAD, [70.0, 71.0], 1.0, 1.0),
+    "growth": growth.Growth(
+        3, 0.5, {str(n): growth.GrowthRow(n, n, 70.0, ROW, ROW) for n in growth.COUNTS}
     ),
-    "fairness": (
-        fairness.Fairness(3, {"with": 20, "without": 20}, {"with": 30, "without": 30}, spread([1])),
-        fairness.table,
-    ),
-    "overload": (an_overload(), overload.table),
-    "growth": (
-        growth.Growth(3, 0.5, {"10": growth.GrowthRow(10, 10, 70.0, ROW, ROW)}),
-        growth.table,
-    ),
-    "rows": (a_rows(10_000, 1_000_000), rows.table),
+    "rows": a_rows(10_000, 1_000_000),
 }
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Record:
     record = Record(tmp_path / "bench.json")
-    for section, (result, table) in RESULTS.items():
-        record.add(section, result, table(result), RUN, 60.0)
+    for section, result in RESULTS.items():
+        record.add(section, result, RUN, 60.0)
     return record
 
 
@@ -168,7 +122,6 @@ def test_an_error_or_an_unexpected_answer_ends_the_measurement(
     answer: bytes,
 ) -> None:
     asker, answers = Asker(), list[Answered]()
-    asker.wire = NatsWire(asker.on_msg)
     asker.ask(Question("llm.request", {"action": "chat"}), "a", answers.append)
     asker.on_msg("llm.response", answer)
     assert asker.trouble
@@ -202,58 +155,58 @@ def test_every_goal_of_the_measured_sections_finds_its_figure(kept: Record) -> N
 
 def test_a_section_measured_again_replaces_only_its_own_results(kept: Record) -> None:
     again = Record(kept.path)
-    again.add("overload", an_overload(), ["measured again"], RUN, 60.0)
+    again.add("rows", a_rows(10_000_000), RUN, 60.0)
     read = Record(kept.path)
-    assert read.tables["overload"] == ["measured again"]
-    assert read.tables["growth"] == kept.tables["growth"]
+    assert list(read.results["rows"]["rows"]) == ["10000000"]
+    assert read.results["growth"] == kept.results["growth"]
 
 
-def test_the_picture_shows_every_goal_that_was_measured(kept: Record, tmp_path: Path) -> None:
-    picture = tmp_path / "bench.svg"
-    draw(picture, kept)
-    shown = " ".join(ElementTree.fromstring(picture.read_text()).itertext())  # noqa: S314 - our own
-    for each in verdicts(kept.results):
-        assert each.name in shown
+def test_a_result_is_shown_with_a_line_for_each_record_and_its_path() -> None:
+    result = {"rounds": 3, "ratio": {"low": 0.7, "median": 0.8, "high": 0.9}}
+    lines = figures.table({**result, "rows": {"10": {"s": 1234.5}}, "ways": [{"ms": 2.0}]}, "x")
+    assert [" ".join(line.split()) for line in lines] == [
+        "x rounds 3 ratio 0.8 [0.7-0.9]",
+        "x.rows.10 s 1,234",
+        "x.ways.0 ms 2",
+    ]
 
 
 def test_the_page_has_a_place_for_the_results_and_keeps_everything_around_it(kept: Record) -> None:
     page = f"above\n{BEGIN}\nold\n{END}\nbelow"
-    published = with_results(page, kept)
+    published = with_table(page, kept)
     assert published.startswith(f"above\n{BEGIN}\n")
     assert published.endswith(f"{END}\nbelow")
     assert "old" not in published
-    assert with_results(published, kept) == published
-    assert BEGIN in PAGE.read_text()
-    assert END in PAGE.read_text()
-
-
-def test_a_page_without_the_lines_around_the_results_is_refused(kept: Record) -> None:
+    assert with_table(published, kept) == published
     with pytest.raises(NotPublished, match="lacks the line"):
-        with_results("a page", kept)
+        with_table("a page", kept)
+
+
+def test_the_page_shows_every_figure_that_has_a_name_here_and_no_other() -> None:
+    table = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    shown = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| `")]
+    assert [(section, name.partition(", at ")[0]) for section, name in shown] == [
+        (f"| `{goal.section}`", goal.name) for goal in GOALS
+    ]
 
 
 def test_incomplete_results_are_not_published(
     kept: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotPublished, match=r"no results of checkpoints, waking, .*Measure"):
-        publish(kept)
-    assert not list((tmp_path / "docs").iterdir())
+        publish(kept, NAMES)
 
 
-def test_the_page_lists_the_facts_of_each_run_with_its_sections(kept: Record) -> None:
-    another = Run(Plan(full=True), FACTS | {"system": "another system"})
-    kept.add("rows", a_rows(10_000_000), ["larger"], another, 90.0)
-    published = with_results(f"{BEGIN}{END}", kept)
-    first, second = published.split("took         ")[:2]
-    assert "a system" in first
-    assert (
-        "measured     channels, throughput, latency, streams, fairness, overload, growth" in first
-    )
-    assert "another system" in second
-    assert "measured     rows\n" in second
-    assert "in 90 s, with `--full`." in published
+def test_the_page_names_the_facts_of_each_run_with_its_sections(kept: Record) -> None:
+    another = Run(Plan(full=True), {"machine": "another"})
+    kept.add("rows", a_rows(10_000_000), another, 90.0)
+    lines = with_table(f"{BEGIN}{END}", kept).splitlines()
+    first, second = (line for line in lines if line.startswith("- "))
+    assert first.startswith("- `channels`, `throughput`, ")
+    assert first.endswith("UTC; machine a machine")
+    assert second.startswith("- `rows`: ")
+    assert second.endswith("UTC, `--full`; machine another")
 
 
 def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -> None:
@@ -265,7 +218,48 @@ def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -
     assert names(10_000, 1_000_000, 10_000_000) == {"start to ready, at 10,000,000 rows"}
 
 
-def test_calculated_figures_are_marked_and_measured_ones_are_not() -> None:
-    result, table = RESULTS["channels"]
-    marked = [line.split()[0] for line in table(result) if "s*" in line]
-    assert marked == ["10", "1,000"]
+async def test_contestants_take_turns_and_every_other_round_in_the_opposite_order() -> None:
+    measured: list[tuple[str, int]] = []
+
+    async def measure(name: str, number: int) -> int:
+        measured.append((name, number))
+        return number
+
+    slices = await alternate({name: partial(measure, name) for name in "ab"}, 2)
+    assert measured == [("a", 0), ("b", 0), ("b", 1), ("a", 1)]
+    assert slices == {"a": [0, 1], "b": [0, 1]}
+
+
+async def test_every_row_of_a_grown_history_is_verified(tmp_path: Path) -> None:
+    path = tmp_path / "grown.db"
+    await grown.grow(path, GROWN)
+    with closing(open_reader(path)) as connection:
+        assert verification.verify(connection).rows == GROWN.rows
+
+
+async def test_a_grown_channel_wakes_from_its_snapshot_as_from_its_history(tmp_path: Path) -> None:
+    path = tmp_path / "grown.db"
+    await grown.grow(path, GROWN)
+    database = Database(path)
+    await database.open()
+    memory = ConversationCache(grown.channel(11), database)
+    from_snapshot = await memory.conversation(WINDOW)
+    assert from_snapshot.messages == WINDOW
+    found = await database.write(
+        partial(snapshots.load, name=grown.channel(11), max_messages=WINDOW)
+    )
+    assert found.body is not None
+    assert found.rows == []  # nothing is newer than the snapshot
+    without = partial(
+        snapshots.save, name=grown.channel(11), upto=found.upto, ts_ms=0, body=b"not a snapshot"
+    )
+    await database.write(without)
+    memory.forget()
+    assert await memory.conversation(WINDOW) == from_snapshot
+    await database.close()
+
+
+def test_all_texts_differ_and_have_the_length_that_the_goals_name() -> None:
+    all_texts = [grown.text(number) for number in range(20_000)]
+    assert {len(each.encode()) for each in all_texts} == {grown.TEXT_BYTES}
+    assert len(set(all_texts)) == len(all_texts)

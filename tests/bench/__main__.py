@@ -1,28 +1,71 @@
-"""The command line of `make bench`: measure the engine beside its yardsticks, print ratios."""
+"""The command line of `make bench`: measure the engine beside its yardsticks, print ratios.
+
+A section is a module with `measure`, which returns a frozen record. Its `place` is the shared stage
+for sections of the engine, and an empty folder for each section of the store.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import dataclasses
+import pstats
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
-from tests.bench import goals, machine, profiles, publishing, record, throughput
+from tests.bench import (
+    channels,
+    fairness,
+    figures,
+    goals,
+    growth,
+    latency,
+    machine,
+    overload,
+    record,
+    streams,
+    throughput,
+)
 from tests.bench.children import ChildFailed
-from tests.bench.plan import QUICK, Plan
-from tests.bench.publishing import NotPublished
-from tests.bench.record import Record, Run
-from tests.bench.sections import ENGINE, NAMES, STORE, Section
+from tests.bench.record import NotPublished, Record, Run
+from tests.bench.slices import QUICK, Plan
 from tests.bench.stage import stage
+from tests.bench.store import checkpoints, footprint, indexing, rows, searching, startup, waking
 
 RUN_LIMIT_S = 3600.0
+PROFILED = 30  # functions that --profile shows
+
+
+class Section(Protocol):
+    async def measure(self, place: Any, plan: Plan, /) -> Any: ...
+
+
+# In the order in which they run.
+ENGINE: dict[str, Section] = {
+    "channels": channels,
+    "throughput": throughput,
+    "latency": latency,
+    "streams": streams,
+    "fairness": fairness,
+    "overload": overload,
+    "growth": growth,
+}
+STORE: dict[str, Section] = {
+    "checkpoints": checkpoints,
+    "waking": waking,
+    "startup": startup,
+    "footprint": footprint,
+    "indexing": indexing,
+    "searching": searching,
+    "rows": rows,
+}
+NAMES = (*ENGINE, *STORE)
 
 
 def main() -> int:
@@ -33,14 +76,11 @@ def main() -> int:
         if arguments.profile:
             asyncio.run(_profile(_plan(arguments)))
         elif arguments.publish:
-            publishing.publish(Record(arguments.json))
+            record.publish(Record(arguments.json), NAMES)
         else:
             _measure_and_publish(arguments)
-    except ChildFailed as exc:
+    except (ChildFailed, NotPublished) as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
-        return 1
-    except NotPublished as exc:
-        print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -50,11 +90,10 @@ def main() -> int:
 def _measure_and_publish(arguments: argparse.Namespace) -> None:
     kept, sections = Record(arguments.json), arguments.sections or NAMES
     asyncio.run(_measure(sections, _plan(arguments), kept))
-    found = list(goals.verdicts({name: kept.results[name] for name in sections}))
-    _print(goals.table(found))
+    _print(goals.table(list(goals.verdicts({name: kept.results[name] for name in sections}))))
     print(f"Written to {kept.path}.")
     if not arguments.sections and not arguments.quick:
-        publishing.publish(kept)
+        record.publish(kept, NAMES)
 
 
 async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
@@ -62,7 +101,7 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     with _folder() as folder:
         facts = await asyncio.to_thread(machine.facts, folder)
     run = Run(plan, facts)
-    _print([f"{name:12} {fact}" for name, fact in facts.items()])
+    _print(f"{name:12} {fact}" for name, fact in facts.items())
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:
             with _folder() as folder:
@@ -77,9 +116,9 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
 async def _measure_section(kept: Record, run: Run, name: str, section: Section, place: Any) -> None:
     began = perf_counter()
     result = await section.measure(place, run.plan)
-    lines = section.table(result)
-    kept.add(name, result, lines, run, perf_counter() - began)
-    _print([*lines, *goals.table(list(goals.verdicts(kept.results, section=name)))])
+    kept.add(name, result, run, perf_counter() - began)
+    found = list(goals.verdicts(kept.results, section=name))
+    _print([*figures.table(kept.results[name], name), *goals.table(found)])
 
 
 async def _profile(plan: Plan) -> None:
@@ -87,7 +126,7 @@ async def _profile(plan: Plan) -> None:
         profile = folder / "engine.profile"
         async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as profiled:
             await throughput.measure(profiled, plan)
-        _print(profiles.table(profile))
+        pstats.Stats(str(profile)).sort_stats("tottime").print_stats(PROFILED)
 
 
 @contextmanager
@@ -106,8 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="Measure the engine beside its yardsticks and print the ratios. Without a "
-        "SECTION, measure everything and write docs/bench.svg and the results in "
-        "docs/performance.md.",
+        f"SECTION, measure everything and write the results in {record.PAGE}.",
         epilog=f"Sections: {', '.join(NAMES)}.",
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
@@ -128,7 +166,7 @@ def _arguments() -> argparse.Namespace:
         help="measure nothing; show where the engine's time goes while it answers",
     )
     other.add_argument(
-        "--publish", action="store_true", help="measure nothing; write picture and page from FILE"
+        "--publish", action="store_true", help="measure nothing; write the page's table from FILE"
     )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.sections if name not in NAMES]:
@@ -147,7 +185,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _print(lines: list[str]) -> None:
+def _print(lines: Iterable[str]) -> None:
     print("\n".join(lines), end="\n\n", flush=True)
 
 

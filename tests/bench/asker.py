@@ -1,22 +1,113 @@
-"""The sending side of the load: questions over NATS, each answer matched to its question."""
+"""The sending side of the load: questions over NATS, each answer matched to its question.
+
+It has a tiny NATS client on a raw protocol, so that the load never limits what is measured.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import orjson
 
-from tests.bench.nats_wire import NatsWire
-
+CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":false,"lang":"bench"}\r\n'
+CONNECT_LIMIT_S = 10.0
 DELTAS = ".stream"
 
 
 class LoadFailed(Exception):
     """A question got no answer, or a wrong one; the measurement is worthless."""
+
+
+class NatsWire(asyncio.Protocol):
+    """A NATS connection without credentials that calls `on_msg(subject, body)` for each message.
+
+    trouble: the first error on the connection, or "".
+    """
+
+    def __init__(self, on_msg: Callable[[str, bytes], None]) -> None:
+        self._on_msg = on_msg
+        self._received = b""
+        self._outgoing = [CONNECT]
+        self._transport: asyncio.Transport
+        self._pong: asyncio.Future[None]
+        self.trouble = ""
+
+    async def open(self, url: str, subjects: Iterable[str]) -> None:
+        """Connect, and subscribe; return when the server has the subscriptions."""
+        parts, loop = urlsplit(url), asyncio.get_running_loop()
+        self._pong = loop.create_future()
+        await loop.create_connection(lambda: self, parts.hostname or "", parts.port or 4222)
+        for number, subject in enumerate(subjects, 1):
+            self._outgoing.append(f"SUB {subject} {number}\r\n".encode())
+        self._outgoing.append(b"PING\r\n")
+        self.send()
+        async with asyncio.timeout(CONNECT_LIMIT_S):
+            await self._pong
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.trouble = self.trouble or "NATS closed the connection"
+
+    def publish(self, subject: bytes, body: bytes) -> None:
+        """Queue a message; `send` sends all queued messages."""
+        self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject, len(body), body))
+
+    def send(self) -> None:
+        if self._outgoing:
+            self._transport.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        at = 0
+        while (line_end := received.find(b"\r\n", at)) >= 0:
+            line = received[at:line_end]
+            at_next = line_end + 2
+            if line.startswith(b"MSG "):
+                _, subject, *_, size = line.split()
+                body_end = at_next + int(size)
+                if len(received) < body_end + 2:
+                    break
+                self._on_msg(subject.decode(), received[at_next:body_end])
+                at_next = body_end + 2
+            else:
+                self._on_control(line)
+            at = at_next
+        self._received = received[at:]
+        self.send()
+
+    def _on_control(self, line: bytes) -> None:
+        if line == b"PING":
+            self._outgoing.append(b"PONG\r\n")
+        elif line == b"PONG":
+            self._pong.set_result(None)
+        elif line.startswith(b"-ERR"):
+            self.trouble = line.decode(errors="replace")
+
+
+class Question:
+    """A message that is sent many times: `body` with a channel and a new id each time."""
+
+    def __init__(self, subject: str, body: Mapping[str, Any]) -> None:
+        self.subject = subject.encode()
+        self._beginning = orjson.dumps(body)[:-1]
+
+    def message(self, channel: str, request_id: str) -> bytes:
+        return b'%b,"channel_id":"%b","request_id":"%b"}' % (
+            self._beginning,
+            channel.encode(),
+            request_id.encode(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +126,6 @@ class Answered:
 OnAnswered = Callable[[Answered], None]
 
 
-class Question:
-    """A message that is sent many times: `body` with a channel and a new id each time."""
-
-    def __init__(self, subject: str, body: Mapping[str, Any]) -> None:
-        self.subject = subject.encode()
-        self._beginning = orjson.dumps(body)[:-1]
-
-    def message(self, channel: str, request_id: str) -> bytes:
-        return b'%b,"channel_id":"%b","request_id":"%b"}' % (
-            self._beginning,
-            channel.encode(),
-            request_id.encode(),
-        )
-
-
 class Asker:
     """A sender that expects exactly one answer to each question.
 
@@ -57,11 +133,18 @@ class Asker:
     """
 
     def __init__(self) -> None:
-        self.wire: NatsWire
+        self.wire = NatsWire(self.on_msg)
         self.deltas = 0
         self.trouble = ""
         self._open: dict[str, tuple[OnAnswered, str, float]] = {}
         self._count = 0
+
+    @classmethod
+    async def connect(cls, url: str, subjects: Iterable[str]) -> Self:
+        """Return a sender that takes answers on these subjects."""
+        asker = cls()
+        await asker.wire.open(url, subjects)
+        return asker
 
     def ask(
         self, question: Question, channel: str, on_answered: OnAnswered, asked: float | None = None
@@ -87,18 +170,39 @@ class Asker:
         else:
             on_answered(Answered(channel, asked, now, busy))
 
+    async def visit(
+        self, question: Question, channels: Iterable[str], at_once: int, limit_s: float
+    ) -> list[Answered]:
+        """Ask in each channel and return the answers; each triggers the next. Raise LoadFailed."""
+        left = list(channels)[::-1]
+        count, answers = len(left), list[Answered]()
+
+        def ask() -> None:
+            if left:
+                self.ask(question, left.pop(), on_answered)
+
+        def on_answered(answered: Answered) -> None:
+            if answered.busy:
+                self.trouble = "the engine said busy, though few messages are in flight"
+            answers.append(answered)
+            ask()
+
+        for _ in range(at_once):
+            ask()
+        await self.until(lambda: len(answers) == count, limit_s, f"{count} messages answered")
+        return answers
+
     async def until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
         """Send what is queued, then wait. Raise LoadFailed on trouble or after `limit_s`."""
         ends = perf_counter() + limit_s
         self.wire.send()
         while not done():
-            self.check()
+            self._check()
             if perf_counter() > ends:
                 raise LoadFailed(f"{what}: not within {limit_s:g} s")
             await asyncio.sleep(0.005)
-        self.check()
+        self._check()
 
-    def check(self) -> None:
-        """Raise LoadFailed if anything went wrong."""
+    def _check(self) -> None:
         if trouble := self.trouble or self.wire.trouble:
             raise LoadFailed(trouble)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from tests.bench.engines import MAX_CONCURRENCY, SLOW_MODEL, SLOW_MS, Contestant
-from tests.bench.plan import Plan
+from tests.bench.engines import SLOW_MODEL, Contestant
+from tests.bench.slices import Plan
 from tests.bench.stage import Stage
 
 COUNTS = (10, 100, 1000)
@@ -43,7 +43,6 @@ async def measure(stage: Stage, plan: Plan) -> Channels:
     streamed = stage.engine.by_chat()
     whole = stage.engine.by_request(SLOW_MODEL)
     bare = stage.bare(SLOW_MODEL)
-    one = stage.one_at_a_time(SLOW_MODEL)
     contestants = [streamed, whole, bare]
     seconds: dict[tuple[str, int], list[float]] = {}
     for _ in range(rounds):
@@ -52,18 +51,14 @@ async def measure(stage: Stage, plan: Plan) -> Channels:
                 seconds.setdefault((each.name, count), []).append(await _burst(stage, each, count))
         contestants.reverse()
     # One measurement is enough: its time hardly varies.
-    for_each_s = await _burst(stage, one, measured) / measured
+    for_each_s = await _burst(stage, stage.one_at_a_time(SLOW_MODEL), measured) / measured
 
     def row(count: int) -> ChannelsRow:
-        streamed_s = statistics.median(seconds[streamed.name, count])
-        return ChannelsRow(
-            channels=count,
-            streamed_s=streamed_s,
-            whole_s=statistics.median(seconds[whole.name, count]),
-            bare_s=statistics.median(seconds[bare.name, count]),
-            one_at_a_time_s=for_each_s * count,
-            gain=for_each_s * count / streamed_s,
+        streamed_s, whole_s, bare_s = (
+            statistics.median(seconds[each.name, count]) for each in (streamed, whole, bare)
         )
+        one_s = for_each_s * count
+        return ChannelsRow(count, streamed_s, whole_s, bare_s, one_s, one_s / streamed_s)
 
     return Channels(rounds, measured, {str(count): row(count) for count in COUNTS})
 
@@ -71,24 +66,3 @@ async def measure(stage: Stage, plan: Plan) -> Channels:
 async def _burst(stage: Stage, contestant: Contestant, channels: int) -> float:
     answer = await stage.ask("burst", contestant, channels=channels, limit_s=BURST_LIMIT_S)
     return float(answer["seconds"])
-
-
-def table(result: Channels) -> list[str]:
-    lines = [
-        f"Channels against time: one message in each channel at the same moment, a provider that "
-        f"takes {SLOW_MS} ms;",
-        f"seconds until all are answered (median of {result.rounds} rounds). Engine: durability "
-        f"full, max_concurrency {MAX_CONCURRENCY:,}",
-        "(the default is 64 calls at the same time; further calls wait for a slot).",
-        "",
-        "channels   engine: !chat,    engine:          bare loop   one at a time   one at a time",
-        "           streamed          llm.request,                                 / engine,",
-        "                             whole                                        streamed",
-    ]
-    for row in result.rows.values():
-        mark = "*" if row.channels != result.measured else " "
-        lines.append(
-            f"{row.channels:8,}   {row.streamed_s:8.3f} s   {row.whole_s:13.3f} s   "
-            f"{row.bare_s:10.3f} s   {row.one_at_a_time_s:10.2f} s{mark}   {row.gain:9.1f}"
-        )
-    return [*lines, "* calculated: each channel adds the time of one answer"]

@@ -6,15 +6,17 @@ The first part is the benchmark's side, the second the child's.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
+import uvloop
 
 START_LIMIT_S = 30.0
 END_LIMIT_S = 15.0
@@ -120,20 +122,42 @@ def installed(command: str) -> str:
 # What follows runs in the child.
 
 
+def run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def freeze_garbage() -> None:
+    """Keep the garbage collector from what is already there, and let it run rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+
+
 def write_line(answer: Mapping[str, Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
     sys.stdout.buffer.flush()
 
 
-async def questions() -> AsyncIterator[dict[str, Any]]:
+async def answer_questions(answers: object) -> None:
+    """Say that we are ready, then answer each question with the method that its `do` names."""
+    write_line({})
+    async for question in _questions():
+        try:
+            write_line(await getattr(answers, question.pop("do"))(**question))
+        except Exception as exc:  # noqa: BLE001 - the benchmark raises it as ChildFailed
+            write_line({"error": repr(exc)})
+
+
+async def until_stdin_closes() -> None:
+    async for _ in _questions():
+        pass
+
+
+async def _questions() -> AsyncIterator[dict[str, Any]]:
     """Yield what the benchmark asks, until it closes the pipe."""
     reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         yield orjson.loads(line)
-
-
-async def until_stdin_closes() -> None:
-    async for _ in questions():
-        pass

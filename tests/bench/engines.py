@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,48 +11,15 @@ from typing import Any
 import orjson
 
 from engine.config.settings import SubjectSettings
+from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench.children import Child, installed, module, running
 from tests.bench.model_call import MESSAGE_BYTES
 
 TEXT = "m" * MESSAGE_BYTES
 SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
-SLOW_MS = 200
+# Not the default: that limit protects a provider, and would be measured instead of the engine.
 MAX_CONCURRENCY = 4096
 PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
-
-# max_concurrency is not the default: that limit protects a provider, and would be measured instead
-# of the engine.
-CONFIG = """\
-default_provider = "bench"
-fallback_providers = []
-
-[http]
-port = 0
-
-[log]
-level = "warning"
-
-[storage]
-{storage}
-
-[nats]
-url = {nats_url}
-user = "engine"
-password = "${{{password_variable}}}"
-
-[nats.subjects]
-{subjects}
-
-[channels]
-{channels}
-
-[providers.bench]
-kind = "openai"
-base_url = {provider_url}
-default_model = "{slow_model}"
-max_concurrency = {max_concurrency}
-max_retries = 0
-"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +30,10 @@ class Contestant:
     process: Child
     subject: str
     body: dict[str, Any]
+
+    def question(self, do: str) -> dict[str, Any]:
+        """Return the beginning of a question to the load."""
+        return {"do": do, "subject": self.subject, "body": self.body}
 
 
 @dataclass(frozen=True)
@@ -85,11 +56,11 @@ class Engine:
 
 @dataclass(frozen=True)
 class Environment:
-    """What all engines of a stage share."""
+    """A running NATS server and provider, and a folder, for one engine or several."""
 
     folder: Path
-    nats_url: str
-    nats_password: str
+    nats: EmbeddedNats
+    provider: Child
     provider_url: str
 
 
@@ -113,22 +84,51 @@ class Variant:
 
 
 def request(model: str, stream: bool = False) -> dict[str, Any]:
-    return {
-        "action": "chat",
-        "message": TEXT,
-        "username": "alice",
-        "model": model,
-        "stream": stream,
-    }
+    asked = {"action": "chat", "message": TEXT, "username": "alice"}
+    return {**asked, "model": model, "stream": stream}
 
 
 @asynccontextmanager
-async def engine(environment: Environment, variant: Variant) -> AsyncIterator[Engine]:
+async def environment(
+    folder: Path, publish: Sequence[str] = (), subscribe: Sequence[str] = ()
+) -> AsyncIterator[Environment]:
+    """Start a NATS server and the fake provider, and end them after the block.
+
+    publish, subscribe: subjects for clients without credentials, beside those of `own_subjects`.
+    """
+    may_publish, may_subscribe = [*publish, "bench.>"], [*subscribe, "bench.>"]
+    nats = EmbeddedNats(
+        folder / "nats", port=0, bot_publish=may_publish, bot_subscribe=may_subscribe
+    )
+    async with nats, running("fake provider", module("fake_provider")) as provider:
+        yield Environment(folder, nats, provider, orjson.loads(provider.ready)["url"])
+
+
+@asynccontextmanager
+async def engine(around: Environment, variant: Variant) -> AsyncIterator[Engine]:
+    """Run an engine until the block ends."""
     subjects = variant.subjects or own_subjects(variant.name)
-    config = write_config(environment, variant, subjects)
-    variables = {PASSWORD_VARIABLE: environment.nats_password}
-    async with running(variant.name, _command(config, variant), variables) as process:
+    command = engine_command(around, variant)
+    if variant.plain:
+        command = module("plain", *command[1:])
+    if variant.profile is not None:
+        command = [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
+    async with running(variant.name, command, variables(around)) as process:
         yield Engine(variant.name, process, subjects)
+
+
+def engine_command(around: Environment, variant: Variant) -> list[str]:
+    """Write the engine's configuration into a folder of its own, and return the command."""
+    folder = around.folder / variant.name.replace(" ", "-")
+    folder.mkdir()
+    path = folder / "rosey-llm.toml"
+    path.write_text("\n".join(_toml(around, variant)))
+    return [installed("rosey-llm"), "run", "--config", str(path)]
+
+
+def variables(around: Environment) -> dict[str, str]:
+    """Return the environment variables that the engine's configuration names."""
+    return {PASSWORD_VARIABLE: around.nats.engine_password}
 
 
 def own_subjects(name: str) -> SubjectSettings:
@@ -143,40 +143,28 @@ def own_subjects(name: str) -> SubjectSettings:
     )
 
 
-def _command(config: Path, variant: Variant) -> list[str]:
-    arguments = ["run", "--config", str(config)]
-    if variant.plain:
-        return module("plain", *arguments)
-    command = [installed("rosey-llm"), *arguments]
-    if variant.profile is None:
-        return command
-    return [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
-
-
-def write_config(environment: Environment, variant: Variant, subjects: SubjectSettings) -> Path:
-    """Write the engine's configuration into a folder of its own and return its path."""
-    folder = environment.folder / variant.name.replace(" ", "-")
-    folder.mkdir()
-    path = folder / "rosey-llm.toml"
-    path.write_text(
-        CONFIG.format(
-            nats_url=_quoted(environment.nats_url),
-            password_variable=PASSWORD_VARIABLE,
-            subjects=_lines(vars(subjects)),
-            channels=_lines(variant.channels),
-            storage=_lines({"path": "engine.db", "durability": "full", **variant.storage}),
-            provider_url=_quoted(f"{environment.provider_url}/v1"),
-            slow_model=SLOW_MODEL,
-            max_concurrency=variant.max_concurrency,
-        )
-    )
-    return path
-
-
-def _lines(table: Mapping[str, object]) -> str:
-    return "\n".join(f"{key} = {_quoted(value)}" for key, value in table.items())
-
-
-def _quoted(value: object) -> str:
-    """Write a value as both TOML and JSON do."""
-    return orjson.dumps(value).decode()
+def _toml(around: Environment, variant: Variant) -> list[str]:
+    subjects = variant.subjects or own_subjects(variant.name)
+    password = f"${{{PASSWORD_VARIABLE}}}"
+    provider = {
+        "kind": "openai",
+        "base_url": f"{around.provider_url}/v1",
+        "default_model": SLOW_MODEL,
+        "max_concurrency": variant.max_concurrency,
+        "max_retries": 0,
+    }
+    tables: dict[str, Mapping[str, object]] = {
+        "http": {"port": 0},
+        "log": {"level": "warning"},
+        "storage": {"path": "engine.db", "durability": "full", **variant.storage},
+        "nats": {"url": around.nats.url, "user": "engine", "password": password},
+        "nats.subjects": vars(subjects),
+        "channels": variant.channels,
+        "providers.bench": provider,
+    }
+    lines = ['default_provider = "bench"', "fallback_providers = []"]
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        # These values are written the same in TOML and in JSON.
+        lines += [f"{key} = {orjson.dumps(value).decode()}" for key, value in table.items()]
+    return lines

@@ -15,9 +15,8 @@ from functools import lru_cache
 from typing import cast
 
 import orjson
-import uvloop
 
-from tests.bench.children import until_stdin_closes, write_line
+from tests.bench.children import run, until_stdin_closes, write_line
 
 PIECE = "twenty bytes a piece"
 CHUNKS = 10
@@ -176,5 +175,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    run(main())

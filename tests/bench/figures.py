@@ -1,10 +1,11 @@
-"""Statistics over many measurements: median and quartiles, ratios, percentiles."""
+"""Statistics over many measurements: median and quartiles, ratios, percentiles; and their text."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,16 @@ class Spread:
     median: float
     high: float
 
-    def __format__(self, spec: str) -> str:
-        return f"{self.median:{spec}} [{self.low:{spec}}-{self.high:{spec}}]"
+
+@dataclass(frozen=True)
+class Latencies:
+    """The percentiles of how long something took."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -36,3 +45,46 @@ def percentile(values: Sequence[float], percent: float) -> float:
         return 0.0
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def latencies(taken_us: Sequence[float]) -> Latencies:
+    p50, p99, p999 = (percentile(taken_us, percent) / 1000 for percent in (50, 99, 99.9))
+    return Latencies(len(taken_us), p50, p99, p999, max(taken_us) / 1000)
+
+
+def column(answers: Iterable[Mapping[str, Any]], key: str) -> list[float]:
+    """Return one figure of each answer."""
+    return [each[key] for each in answers]
+
+
+def medians(answers: Sequence[Mapping[str, Any]], *keys: str) -> dict[str, float]:
+    """Return the median of each of these figures."""
+    return {key: statistics.median(column(answers, key)) for key in keys}
+
+
+def text(value: Any) -> str | None:
+    """Return a figure as in the JSON, with its quartiles; or None if it is no figure."""
+    if isinstance(value, Mapping):
+        if value.keys() != {"low", "median", "high"}:
+            return None
+        low, median, high = (short(value[key]) for key in ("low", "median", "high"))
+        return f"{median} [{low}-{high}]"
+    if isinstance(value, list):
+        return None if any(text(each) is None for each in value) else " ".join(map(short, value))
+    return value if isinstance(value, str) else short(value)
+
+
+def short(figure: float) -> str:
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def table(result: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield a result, as in the JSON, as text: each record on a line of its own, after its path."""
+    figures = {key: found for key, value in result.items() if (found := text(value)) is not None}
+    if figures:
+        yield f"{path:32} {'   '.join(f'{key} {found}' for key, found in figures.items())}"
+    for key in [key for key in result if key not in figures]:
+        inner = result[key]
+        if isinstance(inner, list):
+            inner = {str(number): each for number, each in enumerate(inner)}
+        yield from table(inner, f"{path}.{key}")

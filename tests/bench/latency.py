@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.bench import machine
 from tests.bench.engines import Contestant
-from tests.bench.figures import Spread, ratios, spread
-from tests.bench.plan import Plan
+from tests.bench.figures import Spread, column, medians, ratios, spread
+from tests.bench.slices import Plan, alternate
 from tests.bench.stage import Stage
 
-MODEL, MODEL_MS = "ms-50", 50
+MODEL = "ms-50"
 CHANNELS = 200
-RATES = (500, 50)
-SLOW_RATE = 1
-MeasureSlice = Callable[[float, float, int], Awaitable[dict[str, Any]]]  # rate, seconds, seed
+FAST, SLOW, SLOWEST = 500, 50, 1  # messages a second
+# The arguments are rate, seconds and seed.
+MeasureSlice = Callable[[float, float, int], Coroutine[Any, Any, dict[str, Any]]]
+Answers = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -55,39 +57,34 @@ class Latency:
 
 async def measure(stage: Stage, plan: Plan) -> Latency:
     contestants: dict[str, MeasureSlice] = {
-        "direct call": _direct(stage),
-        "bare loop": _over_nats(stage, stage.bare(MODEL)),
-        "engine": _over_nats(stage, stage.engine.by_request(MODEL)),
+        "direct call": partial(_direct, stage),
+        "bare loop": partial(_over_nats, stage, stage.bare(MODEL)),
+        "engine": partial(_over_nats, stage, stage.engine.by_request(MODEL)),
     }
-    fast, slow = RATES
-    slice_s = plan.slice_s * 2
-    for measure_slice in contestants.values():
-        await measure_slice(fast, 2.0, 0)
+    slice_s, folder = plan.slice_s * 2, stage.environment.folder
     syncs_ms: list[float] = []
     paced_ms: list[float] = []
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
-    order = list(contestants)
-    for number in range(plan.rounds):
-        for name in order:
-            answers[name].append(await contestants[name](fast, slice_s, number))
-        syncs_ms.append(await asyncio.to_thread(machine.sync_ms, stage.environment.folder))
-        paced_ms.append(
-            await asyncio.to_thread(machine.sync_ms, stage.environment.folder, 1 / fast)
-        )
-        order.reverse()
-    slower = await _measure_slow(contestants, plan, slow)
-    slowest = await _measure_slowest(contestants, plan)
-    p50, p99 = _by_name(answers, "p50_ms"), _by_name(answers, "p99_ms")
-    pairs = zip(p50["engine"], p50["bare loop"], strict=True)
-    added_ms = [engine - bare for engine, bare in pairs]
+
+    async def measure_syncs() -> None:
+        syncs_ms.append(await asyncio.to_thread(machine.sync_ms, folder))
+        paced_ms.append(await asyncio.to_thread(machine.sync_ms, folder, 1 / FAST))
+
+    for measure_slice in contestants.values():
+        await measure_slice(FAST, 2.0, 0)
+    fast = await alternate(
+        {name: partial(each, FAST, slice_s) for name, each in contestants.items()},
+        plan.rounds,
+        measure_syncs,
+    )
+    slow = await _measure_slow(contestants, 2 if plan.quick else 4)
+    slowest = await _measure_slowest(contestants, 4.0 if plan.quick else 10.0)
+    p50, p99 = ({name: column(fast[name], key) for name in fast} for key in ("p50_ms", "p99_ms"))
+    added_ms = [mine - bare for mine, bare in zip(p50["engine"], p50["bare loop"], strict=True)]
     sync_ms = statistics.median(syncs_ms)
     return Latency(
         rounds=plan.rounds,
         slice_s=slice_s,
-        rows={
-            str(rate): {name: _row(name, each) for name, each in found.items()}
-            for rate, found in ((fast, answers), (slow, slower), (SLOW_RATE, slowest))
-        },
+        rows={str(FAST): _rows(fast), str(SLOW): _rows(slow), str(SLOWEST): _rows(slowest)},
         sync_ms=sync_ms,
         paced_sync_ms=statistics.median(paced_ms),
         added_ms=spread(added_ms),
@@ -96,79 +93,38 @@ async def measure(stage: Stage, plan: Plan) -> Latency:
     )
 
 
-async def _measure_slow(
-    contestants: dict[str, MeasureSlice], plan: Plan, rate: float
-) -> dict[str, list[dict[str, Any]]]:
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
-    for number in range(2 if plan.quick else 4):
+async def _measure_slow(contestants: dict[str, MeasureSlice], rounds: int) -> Answers:
+    answers: Answers = {name: [] for name in contestants}
+    for number in range(rounds):
         for name, measure_slice in contestants.items():
-            answers[name].append(await measure_slice(rate, 1.5, number))
+            answers[name].append(await measure_slice(SLOW, 1.5, number))
     return answers
 
 
-async def _measure_slowest(
-    contestants: dict[str, MeasureSlice], plan: Plan
-) -> dict[str, list[dict[str, Any]]]:
+async def _measure_slowest(contestants: dict[str, MeasureSlice], seconds: float) -> Answers:
     """Send one message a second; direct calls run beside the others, which they do not disturb."""
-    seconds = 4.0 if plan.quick else 10.0
-
-    async def of(number: int, measure_slice: MeasureSlice) -> list[dict[str, Any]]:
-        return [await measure_slice(SLOW_RATE, seconds, number)]
-
-    answers: dict[str, list[dict[str, Any]]] = {}
-    direct = asyncio.create_task(of(1, contestants["direct call"]))
-    answers["bare loop"] = await of(2, contestants["bare loop"])
-    answers["engine"] = await of(3, contestants["engine"])
-    return {"direct call": await direct, **answers}
+    async with asyncio.TaskGroup() as group:
+        direct = group.create_task(contestants["direct call"](SLOWEST, seconds, 1))
+        bare = await contestants["bare loop"](SLOWEST, seconds, 2)
+        engine = await contestants["engine"](SLOWEST, seconds, 3)
+    return {"direct call": [direct.result()], "bare loop": [bare], "engine": [engine]}
 
 
-def _over_nats(stage: Stage, contestant: Contestant) -> MeasureSlice:
-    async def measure_slice(rate: float, seconds: float, seed: int) -> dict[str, Any]:
-        return await stage.ask(
-            "open_loop", contestant, channels=CHANNELS, rate=rate, seconds=seconds, seed=seed
-        )
-
-    return measure_slice
-
-
-def _direct(stage: Stage) -> MeasureSlice:
-    async def measure_slice(rate: float, seconds: float, seed: int) -> dict[str, Any]:
-        question = {"model": MODEL, "rate": rate, "seconds": seconds, "seed": seed}
-        return await stage.direct.ask(question, seconds + 30.0)
-
-    return measure_slice
-
-
-def _by_name(answers: dict[str, list[dict[str, Any]]], figure: str) -> dict[str, list[float]]:
-    return {name: [each[figure] for each in found] for name, found in answers.items()}
-
-
-def _row(name: str, answers: list[dict[str, Any]]) -> LatencyRow:
-    figures = ("p50_ms", "p99_ms", "late_p99_ms")
-    return LatencyRow(
-        name, *(statistics.median(each[figure] for each in answers) for figure in figures)
+async def _over_nats(
+    stage: Stage, contestant: Contestant, rate: float, seconds: float, seed: int
+) -> dict[str, Any]:
+    return await stage.ask(
+        "open_loop", contestant, channels=CHANNELS, rate=rate, seconds=seconds, seed=seed
     )
 
 
-def table(result: Latency) -> list[str]:
-    lines = [
-        f"Latency: messages on a schedule over {CHANNELS} channels, a provider that takes "
-        f"{MODEL_MS} ms; counted from the moment",
-        f"when each was due. {result.rounds} rounds, {result.slice_s:g} s for each in turn; "
-        "medians. fdatasync between the slices:",
-        f"p50 {result.sync_ms:.2f} ms back to back, {result.paced_sync_ms:.2f} ms at "
-        f"{RATES[0]} a second.",
-        "",
-        "rate               direct call            bare loop               engine",
-        "              p50       p99        p50       p99        p50       p99",
-    ]
-    for rate, rows in result.rows.items():
-        figures = "   ".join(f"{row.p50_ms:7.2f} {row.p99_ms:7.2f} ms" for row in rows.values())
-        lines.append(f"{rate:>5}/s   {figures}")
-    return [
-        *lines,
-        "",
-        f"At {RATES[0]}/s the engine adds {result.added_ms:.2f} ms to the bare loop's p50, "
-        f"which is {result.added_syncs:.1f} fdatasyncs;",
-        f"its p99 is {result.p99_over_direct:.3f} times the direct call's.",
-    ]
+async def _direct(stage: Stage, rate: float, seconds: float, seed: int) -> dict[str, Any]:
+    question = {"do": "open_loop", "model": MODEL, "rate": rate, "seconds": seconds, "seed": seed}
+    return await stage.direct.ask(question, seconds + 30.0)
+
+
+def _rows(answers: Answers) -> dict[str, LatencyRow]:
+    return {
+        name: LatencyRow(name, **medians(each, "p50_ms", "p99_ms", "late_p99_ms"))
+        for name, each in answers.items()
+    }

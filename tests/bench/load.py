@@ -4,7 +4,7 @@
 answers these questions, each one line of JSON:
 
 burst        one message in each of `channels` channels at once: seconds until all are answered
-fill         `each` messages one after the other in every channel, `in_flight` at the same time
+fill         `each` messages in every channel, `in_flight` at the same time
 closed_loop  `in_flight` messages at the same time for `seconds`: how many were answered, and the
              share of one core that each of the processes `pids` used
 open_loop    `rate` messages a second for `seconds`, whatever comes back: how long each took
@@ -14,23 +14,22 @@ flood        keep `waiting` commands waiting in one channel, until a `flood` wit
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
-from collections.abc import Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-import uvloop
-
-from tests.bench import closed_loop
-from tests.bench.asker import Asker, LoadFailed, Question
-from tests.bench.children import questions, write_line
-from tests.bench.closed_loop import ClosedLoop
-from tests.bench.flood import Flood
-from tests.bench.nats_wire import NatsWire
-from tests.bench.open_loop import OpenLoop
-from tests.bench.pace import schedule
+from tests.bench import children, machine
+from tests.bench.asker import Answered, Asker, LoadFailed, Question
+from tests.bench.figures import percentile
 
 BURST_LIMIT_S = 60.0
+FILL_LIMIT_S = 300.0
+TAIL_LIMIT_S = 30.0
+LONGEST_SLICE = 20  # times the planned seconds; a machine that needs longer is too slow
 
 
 class Load:
@@ -43,34 +42,23 @@ class Load:
     async def burst(
         self, *, subject: str, body: Mapping[str, Any], channels: int
     ) -> dict[str, Any]:
-        answers: list[float] = []
-        question, began = Question(subject, body), perf_counter()
-        for number in range(channels):
-            self._asker.ask(question, f"burst-{number}", lambda each: answers.append(each.now))
-        await self._asker.until(
-            lambda: len(answers) == channels, BURST_LIMIT_S, f"{channels} channels answered"
-        )
-        return {"seconds": answers[-1] - began}
+        names = [f"burst-{number}" for number in range(channels)]
+        began = perf_counter()
+        answers = await self._asker.visit(Question(subject, body), names, channels, BURST_LIMIT_S)
+        return {"seconds": answers[-1].now - began}
 
     async def fill(
         self, *, subject: str, body: Mapping[str, Any], channels: int, in_flight: int, each: int
     ) -> dict[str, Any]:
-        await closed_loop.fill(self._asker, Question(subject, body), channels, in_flight, each)
+        names = [f"loop-{number}" for number in range(channels)] * each
+        at_once = min(in_flight, channels)
+        await self._asker.visit(Question(subject, body), names, at_once, FILL_LIMIT_S)
         return {}
 
     async def closed_loop(
-        self,
-        *,
-        subject: str,
-        body: Mapping[str, Any],
-        channels: int,
-        in_flight: int,
-        seconds: float,
-        pids: Mapping[str, int],
+        self, *, subject: str, body: Mapping[str, Any], **more: Any
     ) -> dict[str, Any]:
-        question = Question(subject, body)
-        loop = ClosedLoop(self._asker, question, channels, in_flight, seconds, pids)
-        return await loop.run()
+        return await ClosedLoop(self._asker, Question(subject, body), **more).run()
 
     async def open_loop(
         self,
@@ -91,22 +79,245 @@ class Load:
         return {}
 
 
-async def main(url: str, *subjects: str) -> None:
-    asker = Asker()
-    asker.wire = await NatsWire.connect(url, asker.on_msg)
-    for subject in subjects:
-        asker.wire.subscribe(subject)
-    await asker.wire.flush()
-    load = Load(asker)
-    write_line({})
-    async for question in questions():
-        measure = getattr(load, question.pop("do"))
+class ClosedLoop:
+    """A closed loop: each answer triggers the next question, for a given time.
+
+    It counts only after the first messages in flight were all answered, so the start is not in the
+    figure. The processor time of `pids` is taken over the same period.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        question: Question,
+        *,
+        channels: int,
+        in_flight: int,
+        seconds: float,
+        pids: Mapping[str, int],
+    ) -> None:
+        self._asker = asker
+        self._question = question
+        self._in_flight = min(in_flight, channels)
+        self._resting = deque(f"loop-{number}" for number in range(channels))
+        self._seconds = seconds
+        self._pids = pids
+        self._began_cpu_s: dict[str, float] = {}
+        self._used_s: dict[str, float] = {}
+        self._began = 0.0
+        self._answers = 0
+        self._latencies: list[float] = []
+        self._first = self._latest = 0.0
+        self._closing = False
+
+    async def run(self) -> dict[str, Any]:
+        self._began, deltas = perf_counter(), self._asker.deltas
+        sent, longest_s = self._in_flight, self._seconds * LONGEST_SLICE
+        for _ in range(sent):
+            self._ask()
+        await self._asker.until(
+            lambda: self._closing and self._in_flight == 0,
+            longest_s + TAIL_LIMIT_S,
+            f"{sent} at once answered",
+        )
+        if len(self._latencies) < sent:
+            raise LoadFailed(f"only {len(self._latencies)} answers in {longest_s:g} s")
+        counted_s = self._latest - self._first
+        return {
+            "answers": self._answers,
+            "answers_a_second": len(self._latencies) / counted_s,
+            "busy": {name: used_s / counted_s for name, used_s in self._used_s.items()},
+            "deltas": self._asker.deltas - deltas,
+            "p50_ms": percentile(self._latencies, 50) * 1000,
+            "p99_ms": percentile(self._latencies, 99) * 1000,
+        }
+
+    def _ask(self) -> None:
+        self._asker.ask(self._question, self._resting.popleft(), self._on_answered)
+
+    def _on_answered(self, answered: Answered) -> None:
+        self._answers += 1
+        self._resting.append(answered.channel)
+        if answered.busy:
+            self._asker.trouble = "the engine said busy in a closed loop"
+        if self._closing:
+            self._in_flight -= 1
+            return
+        if self._answers == self._in_flight:
+            self._first, self._began_cpu_s = answered.now, self._cpu_s()
+        elif self._answers > self._in_flight:
+            self._latest = answered.now
+            self._latencies.append(answered.now - answered.asked)
+        if self._is_over(answered.now):
+            self._closing = True
+            self._used_s = {
+                name: now_s - self._began_cpu_s[name] for name, now_s in self._cpu_s().items()
+            }
+            self._in_flight -= 1
+        else:
+            self._ask()
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
+
+    def _is_over(self, now: float) -> bool:
+        """End only after a whole round of messages in flight: a group commit answers many at the
+        same time, and the wait for a group belongs into the figure only with that group."""
+        passed_s = now - self._began
+        if passed_s >= self._seconds * LONGEST_SLICE:
+            return True
+        rounds, more = divmod(self._answers, self._in_flight)
+        return passed_s >= self._seconds and rounds > 1 and not more
+
+
+class OpenLoop:
+    """An open loop over `channels`: questions on a schedule, whether or not others are answered.
+
+    Rates count answers from `counted_from_s` to the end of the schedule; latencies count all.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        question: Question,
+        channels: int,
+        counted_from_s: float,
+        seconds: float,
+    ) -> None:
+        self._asker = asker
+        self._question = question
+        self._channels = channels
+        self._from_s, self._to_s = counted_from_s, seconds
+        self._began = 0.0
+        self._taken_ms: dict[bool, list[float]] = {False: [], True: []}  # by `busy`
+        self._counted = {False: 0, True: 0}
+
+    async def run(self, moments: list[float]) -> dict[str, Any]:
+        self._began = perf_counter()
+        pace = Pace(moments, self._ask)
+        await pace.keep()
+        answered, busy = self._taken_ms[False], self._taken_ms[True]
+        await self._asker.until(
+            lambda: len(answered) + len(busy) == len(moments),
+            TAIL_LIMIT_S,
+            f"{len(moments)} messages answered",
+        )
+        counted_s = self._to_s - self._from_s
+        return {
+            "sent": len(moments),
+            "answered": len(answered),
+            "busy": len(busy),
+            "answered_a_second": self._counted[False] / counted_s,
+            "busy_a_second": self._counted[True] / counted_s,
+            "p50_ms": percentile(answered, 50),
+            "p99_ms": percentile(answered, 99),
+            "busy_p50_ms": percentile(busy, 50),
+            "busy_p99_ms": percentile(busy, 99),
+            "late_p99_ms": percentile(pace.lateness_s, 99) * 1000,
+        }
+
+    def _ask(self, number: int, due: float) -> None:
+        channel = f"open-{number % self._channels}"
+        self._asker.ask(self._question, channel, self._on_answered, due)
+        self._asker.wire.send()
+
+    def _on_answered(self, answered: Answered) -> None:
+        self._taken_ms[answered.busy].append((answered.now - answered.asked) * 1000)
+        if self._from_s <= answered.now - self._began < self._to_s:
+            self._counted[answered.busy] += 1
+
+
+class Flood:
+    """A sender that keeps a number of commands waiting in one channel."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._question = Question("", {})
+        self._wanted = self._waiting = 0
+
+    def keep(self, question: Question, wanted: int) -> None:
+        self._question, self._wanted = question, wanted
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting < self._wanted:
+            self._waiting += 1
+            self._asker.ask(self._question, "flooded", self._on_answered)
+        self._asker.wire.send()
+
+    def _on_answered(self, answered: Answered) -> None:
+        if answered.busy:
+            self._asker.trouble = "the flooded channel was busy: raise its mailbox_limit"
+        self._waiting -= 1
+        self._fill()
+
+
+def schedule(rate: float, seconds: float, seed: int) -> list[float]:
+    """Return seconds from the start: one random moment in each interval of `1 / rate`.
+
+    Even intervals would keep the same phase to other timers, which count in milliseconds.
+    """
+    chance = random.Random(seed)
+    return [(number + chance.random()) / rate for number in range(round(rate * seconds))]
+
+
+class Pace:
+    """A clock that calls `act(number, due)` in the event loop for each moment of a schedule.
+
+    It keeps a schedule to a tenth of a millisecond, which an event loop's timers cannot do.
+    due: when the call was due, by time.perf_counter, even if it comes late.
+    """
+
+    def __init__(self, moments: Sequence[float], act: Callable[[int, float], None]) -> None:
+        self._moments = moments
+        self._act = act
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._given_up = threading.Event()
+        self.lateness_s: list[float] = []
+
+    async def keep(self) -> None:
+        """Return after the last moment. Raise what `act` raises."""
+        thread = threading.Thread(target=self._run, args=(perf_counter(),), daemon=True)
+        thread.start()
         try:
-            write_line(await measure(**question))
-        except LoadFailed as exc:
-            write_line({"error": str(exc)})
+            await self._done
+        finally:
+            self._given_up.set()
+            thread.join()
+
+    def _run(self, began: float) -> None:
+        number, count = 0, len(self._moments)
+        while number < count:
+            wait_s = began + self._moments[number] - perf_counter()
+            if self._given_up.wait(max(wait_s, 0)):
+                return
+            passed_s = perf_counter() - began
+            end = number + 1
+            while end < count and self._moments[end] <= passed_s:
+                end += 1
+            self._loop.call_soon_threadsafe(self._act_on, number, end, began)
+            number = end
+        self._loop.call_soon_threadsafe(self._end)
+
+    def _act_on(self, number: int, end: int, began: float) -> None:
+        try:
+            for each in range(number, end):
+                due = began + self._moments[each]
+                self.lateness_s.append(perf_counter() - due)
+                self._act(each, due)
+        except Exception as exc:  # noqa: BLE001 - `keep` raises it
+            if not self._done.done():
+                self._done.set_exception(exc)
+
+    def _end(self) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+async def main(url: str, *subjects: str) -> None:
+    await children.answer_questions(Load(await Asker.connect(url, subjects)))
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(*sys.argv[1:]))
+    children.run(main(*sys.argv[1:]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.traffic.embedded.process import find_binary
 
+MIB = 2**20
 PACKAGES = ("rosey-llm", "aiohttp", "nats-py", "orjson", "uvloop", "aiosqlite")
 SYNCS = 51
 
@@ -23,11 +24,12 @@ def facts(folder: Path) -> dict[str, str]:
     return {
         "machine": f"{_cpu()}, {os.cpu_count()} cores, {_memory()}",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "load before": _load_average(),
+        "load before": f"{os.getloadavg()[0]:.1f} (one minute; measure on an idle machine)",
+        "commit": _output("git", "describe", "--always", "--dirty") or "unknown",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "SQLite": sqlite3.sqlite_version,
-        "nats-server": _nats_version(),
+        "nats-server": _output(str(find_binary()), "--version").rpartition(" ")[2],
         "fdatasync": f"{sync_ms(folder):.2f} ms (median of {SYNCS} writes of 4 KiB)",
     }
 
@@ -63,7 +65,7 @@ def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
             time.sleep(pause_s)
             os.pwrite(descriptor, bytes(4096), number * 4096)
             began = time.perf_counter()
-            _sync(descriptor)
+            getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has no fdatasync
             times.append(time.perf_counter() - began)
     finally:
         os.close(descriptor)
@@ -90,16 +92,7 @@ def _memory() -> str:
     return f"{pages / 2**30:.0f} GiB"
 
 
-def _load_average() -> str:
-    return f"{os.getloadavg()[0]:.1f} (one minute; measure on an idle machine)"
-
-
-def _nats_version() -> str:
-    done = subprocess.run(
-        [str(find_binary()), "--version"], capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip().rpartition(" ")[2]
-
-
-def _sync(descriptor: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has no fdatasync
+def _output(*command: str) -> str:
+    """Return what a command writes, or "" if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""

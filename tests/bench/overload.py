@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench import machine
 from tests.bench.engines import Contestant, Variant
-from tests.bench.plan import Plan
+from tests.bench.slices import Plan
 from tests.bench.stage import Stage
 
 SLOTS = 40
@@ -19,7 +19,6 @@ CHANNELS = 200
 WAITING_LIMIT = int(CAPACITY)
 LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SETTLING_S = 1.0
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -93,42 +92,16 @@ async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: flo
         limit_s=seconds + 60.0,
     )
     sent = answer.pop("sent")
-    rss_mib = machine.rss_bytes(contestant.process.pid) / MIB
+    rss_mib = machine.rss_bytes(contestant.process.pid) / machine.MIB
     return OverloadRow(load=load, seconds=seconds, offered=sent, rss_mib=rss_mib, **answer)
 
 
 async def _watch(pid: int) -> list[float]:
     """Take the memory in MiB each second, until cancelled."""
-    found = [machine.rss_bytes(pid) / MIB]
+    found = [machine.rss_bytes(pid) / machine.MIB]
     try:
         while True:
             await asyncio.sleep(1)
-            found.append(machine.rss_bytes(pid) / MIB)
+            found.append(machine.rss_bytes(pid) / machine.MIB)
     except asyncio.CancelledError:
         return found
-
-
-def table(result: Overload) -> list[str]:
-    lines = [
-        f"Overload: a provider of {SLOTS} slots and {MODEL_MS} ms, so {result.capacity:g} answers "
-        f"a second; {CHANNELS} channels, commands_limit {WAITING_LIMIT}.",
-        "Every message got exactly one outcome: an answer, or `busy`.",
-        "",
-        "   load   seconds   answered/s   busy/s     answered p50 / p99          busy p50 / p99   "
-        "memory",
-    ]
-    for row in (*result.rows, result.longest):
-        busy = f"{row.busy_p50_ms:7.1f} / {row.busy_p99_ms:5.1f} ms" if row.busy else f"{'-':>18}"
-        lines.append(
-            f"{row.load:6.2f}x {row.seconds:8g}   {row.answered_a_second:10.0f} "
-            f"{row.busy_a_second:8.0f}   {row.p50_ms:8.0f} / {row.p99_ms:6.0f} ms  {busy}   "
-            f"{row.rss_mib:4.0f} MiB"
-        )
-    return [
-        *lines,
-        f"At {result.longest.load:g}x for {result.longest.seconds:g} s: "
-        f"{result.longest.offered:,} sent = {result.longest.answered:,} answered + "
-        f"{result.longest.busy:,} busy; {result.over_capacity:.2f} of the capacity;",
-        f"memory from {result.rss_mib[0]:.0f} MiB to {result.rss_mib[-1]:.0f} MiB, "
-        f"{result.rss_growth_mib:+.1f} MiB once the queue was full.",
-    ]

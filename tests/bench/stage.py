@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from engine.config.settings import SubjectSettings
-from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench import engines, yardsticks
-from tests.bench.children import Child, module, running
-from tests.bench.engines import Contestant, Engine, Environment, Variant
+from tests.bench.asker import Asker, LoadFailed, Question
+from tests.bench.children import Child, ChildFailed, module, running
+from tests.bench.engines import FAST_MODEL, Contestant, Engine, Environment, Variant
+from tests.bench.slices import ClosedLoop
 
 SUBJECTS = SubjectSettings()
 ANSWER_LIMIT_S = 60.0
+VISIT_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,6 @@ class Stage:
     """The running processes. engine: as users run it; plain: the same with the plain store."""
 
     environment: Environment
-    nats_pid: int
-    provider: Child
     engine: Engine
     plain: Engine
     yardsticks: Child
@@ -50,20 +48,21 @@ class Stage:
         self, do: str, contestant: Contestant, *, limit_s: float = ANSWER_LIMIT_S, **more: Any
     ) -> dict[str, Any]:
         """Put a load on a contestant and return the figures. Raise ChildFailed."""
-        question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
-        return await self.load.ask(question, limit_s)
+        return await self.load.ask({**contestant.question(do), **more}, limit_s)
 
-    @property
-    def pids(self) -> dict[str, int]:
-        """The process ids of all that run the whole time, by name."""
-        return {
-            "nats-server": self.nats_pid,
-            "fake provider": self.provider.pid,
+    def closed_loop(self, contestant: Contestant, channels: int, in_flight: int) -> ClosedLoop:
+        """Return a closed loop that also takes the processor time of all that always run."""
+        nats_pid = self.environment.nats.pid
+        assert nats_pid is not None
+        pids = {
+            "nats-server": nats_pid,
+            "fake provider": self.environment.provider.pid,
             "engine": self.engine.process.pid,
             "plain way": self.plain.process.pid,
             "yardsticks": self.yardsticks.pid,
             "load": self.load.pid,
         }
+        return ClosedLoop(self.load, pids, contestant, channels, in_flight)
 
     def _yardstick(self, name: str, subject: str, model: str) -> Contestant:
         return Contestant(name, self.yardsticks, subject, engines.request(model))
@@ -72,34 +71,44 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stage]:
     """Start everything, and end it in order after the block. profile: where to write a profile."""
-    nats = EmbeddedNats(
-        folder / "nats",
-        port=0,
-        bot_publish=[SUBJECTS.chat, SUBJECTS.request, "bench.>"],
-        bot_subscribe=[SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.>"],
-    )
+    answers = [SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream]
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(nats)
-        assert nats.pid is not None
+        around = await stack.enter_async_context(
+            engines.environment(folder, [SUBJECTS.chat, SUBJECTS.request], answers)
+        )
+
+        async def engine(variant: Variant) -> Engine:
+            return await stack.enter_async_context(engines.engine(around, variant))
 
         async def child(name: str, *arguments: str) -> Child:
-            command = module(name.replace(" ", "_"), *arguments)
-            return await stack.enter_async_context(running(name, command))
+            return await stack.enter_async_context(running(name, module(name, *arguments)))
 
-        provider = await child("fake provider")
-        provider_url = orjson.loads(provider.ready)["url"]
-        environment = Environment(folder, nats.url, nats.engine_password, provider_url)
-        real = Variant("engine", SUBJECTS, profile=profile)
-        subscribed = (SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream, "bench.out.>")
         yield Stage(
-            environment=environment,
-            nats_pid=nats.pid,
-            provider=provider,
-            engine=await stack.enter_async_context(engines.engine(environment, real)),
-            plain=await stack.enter_async_context(
-                engines.engine(environment, Variant("plain way", plain=True))
-            ),
-            yardsticks=await child("yardsticks", nats.url, provider_url),
-            direct=await child("direct", provider_url),
-            load=await child("load", nats.url, *subscribed),
+            environment=around,
+            engine=await engine(Variant("engine", SUBJECTS, profile=profile)),
+            plain=await engine(Variant("plain way", plain=True)),
+            yardsticks=await child("yardsticks", around.nats.url, around.provider_url),
+            direct=await child("direct", around.provider_url),
+            load=await child("load", around.nats.url, *answers, "bench.out.>"),
         )
+
+
+async def visit(
+    around: Environment, engine: Engine, channels: Sequence[str], *, at_once: int = 1
+) -> list[float]:
+    """Send a message in each channel and return the microseconds until each was answered.
+
+    Raise ChildFailed.
+    """
+    asker, asked = (
+        await Asker.connect(around.nats.url, ["bench.out.>"]),
+        engine.by_request(FAST_MODEL),
+    )
+    question = Question(asked.subject, asked.body)
+    try:
+        answers = await asker.visit(question, channels, at_once, VISIT_LIMIT_S)
+    except LoadFailed as exc:
+        raise ChildFailed(f"{engine.name}: {exc}") from exc
+    finally:
+        asker.wire.close()
+    return [(each.now - each.asked) * 1e6 for each in answers]

@@ -10,7 +10,6 @@ Bare relay: the bare loop with a token stream, whose pieces are joined for 50 ms
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -18,12 +17,10 @@ from typing import Any
 
 import nats
 import orjson
-import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.bench import token_stream
-from tests.bench.children import until_stdin_closes, write_line
+from tests.bench import children
 from tests.bench.model_call import ModelCall, tuned_session
 
 BARE = "bench.in.bare"
@@ -37,6 +34,8 @@ Handler = Callable[[Msg], Awaitable[None]]
 
 
 class Yardsticks:
+    """The three loops, each on a subject of its own."""
+
     def __init__(self, client: Client, call: ModelCall) -> None:
         self._client = client
         self._call = call
@@ -71,13 +70,12 @@ class Yardsticks:
         pieces: list[str] = []
         held: list[str] = []
         index, send_at = 0, monotonic() + JOINED_S
-        async with self._call.stream(asked["model"], asked["message"]) as response:
-            async for found in token_stream.texts(response):
-                pieces += found
-                held += found
-                if monotonic() >= send_at:
-                    await self._delta(asked, index, "".join(held))
-                    held, index, send_at = [], index + 1, monotonic() + JOINED_S
+        async for found in self._call.stream(asked["model"], asked["message"]):
+            pieces += found
+            held += found
+            if monotonic() >= send_at:
+                await self._delta(asked, index, "".join(held))
+                held, index, send_at = [], index + 1, monotonic() + JOINED_S
         if held:
             await self._delta(asked, index, "".join(held))
         answer = _answer(asked, "".join(pieces), asked["model"])
@@ -110,14 +108,11 @@ async def main(nats_url: str, provider_url: str) -> None:
     client = await nats.connect(nats_url)
     async with tuned_session() as session:
         await Yardsticks(client, ModelCall(session, provider_url)).subscribe()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 50)
-        write_line({})
-        await until_stdin_closes()
+        children.freeze_garbage()
+        children.write_line({})
+        await children.until_stdin_closes()
     await client.close()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(*sys.argv[1:]))
+    children.run(main(*sys.argv[1:]))

@@ -1,6 +1,9 @@
-"""A large database for measurements: channels with exchanges and their snapshots.
+"""Large databases for measurements: channels with exchanges and their snapshots.
 
-It has the engine's own schema, hash chain and snapshots, written in few large transactions.
+They have the engine's own schema, hash chain and snapshots, written in few large transactions. They
+take minutes to make, so they are kept in data/bench-cache, which may be removed at any time. If the
+schema, the snapshots or the content changes, they are made again.
+
 `python -m tests.bench.store.grown PATH CHANNELS EXCHANGES` makes one; it writes `{}` when it
 begins, and again when it is done.
 """
@@ -8,22 +11,27 @@ begins, and again when it is done.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from engine.actors.conversation import Conversation
 from storage import hash_chain
 from storage.row_kinds import Kind
 from storage.writer.database import Database
-from tests.bench.children import write_line
+from tests.bench.children import module, running, write_line
 from tests.bench.store import page_cache
-from tests.bench.store.texts import text
 
+FOLDER = Path("data/bench-cache")
+GROW_LIMIT_S = 1800.0
 WINDOW = 10
 DAY_MS = 24 * 60 * 60 * 1000
 YEAR_MS = 365 * DAY_MS
@@ -36,9 +44,20 @@ INSERT = (
 )
 HistoryRow = tuple[str | int | bytes | None, ...]
 
+# The texts: all different, with words as frequent as in a language.
+TEXT_BYTES = 200
+WORDS = 4000
+PHRASES = 2**11
+PHRASE_BYTES = 48
+TAGS = 50_000
+_SYLLABLES = [c + v for c in "bdfgklmnprstvw" for v in ("a", "e", "i", "o", "u", "ai", "en", "or")]
+_SCATTER = 2654435761  # Knuth's: spreads neighbours far apart, with no collision
+
 
 @dataclass(frozen=True)
 class Size:
+    """The size of a database: channels, and exchanges in each."""
+
     channels: int
     exchanges: int
 
@@ -58,6 +77,59 @@ def user(number: int) -> str:
 def message_number(size: Size, channel_number: int, exchange: int) -> int:
     """Return the number of a message's text; its answer has the next number."""
     return 2 * (exchange * size.channels + channel_number)
+
+
+async def cached_database(size: Size) -> Path:
+    """Return the path of the cached database. It may be read or started with, not added to."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    name = f"{size.channels}x{size.exchanges}"
+    path = (FOLDER / f"{name}-{await _key()}.db").absolute()
+    if not path.exists():
+        _remove(FOLDER, f"{name}-*")
+        print(f"Making a database of {size.rows:,} rows in {FOLDER} ...", file=sys.stderr)
+        growing = path.with_suffix(".growing")
+        command = module("store.grown", str(growing), str(size.channels), str(size.exchanges))
+        async with running("the maker of the database", command) as child:
+            await child.read_line(GROW_LIMIT_S)
+        growing.rename(path)
+        _remove(FOLDER, f"{growing.name}*")
+    return path
+
+
+async def copy_of(size: Size, folder: Path) -> Path:
+    """Return a copy in `folder` to write to, fully on disk and, if it fits, in memory."""
+    original, copy = await cached_database(size), folder / "grown.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    process = await asyncio.create_subprocess_exec("cp", "--", str(original), str(copy))
+    if await process.wait():
+        raise OSError(f"Cannot copy {original} to {copy}; see the message of cp.")
+    await asyncio.to_thread(page_cache.write_back, copy)
+    return copy
+
+
+async def _key() -> str:
+    """Return a digest of everything that decides what a new database looks like."""
+    digest = hashlib.sha256()
+    digest.update(Path(__file__).read_bytes())
+    sample = Conversation(WINDOW)
+    sample.answered("alice", "Hello", "Hi")
+    digest.update(sample.encode())
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        path = Path(folder) / "empty.db"
+        database = Database(path)
+        await database.open()
+        await database.close()
+        with closing(sqlite3.connect(path)) as connection:
+            schema = connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
+            digest.update(
+                repr([schema, connection.execute("PRAGMA page_size").fetchone()]).encode()
+            )
+    return digest.hexdigest()[:12]
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink()
 
 
 async def grow(path: Path, size: Size) -> None:
@@ -134,6 +206,52 @@ def _snapshots(size: Size, now_ms: int) -> Iterator[HistoryRow]:
 def _past(number: int, name: str) -> Iterator[tuple[Kind, str, str, None]]:
     yield "message", name, text(number), None
     yield "answer", name, text(number + 1), None
+
+
+def word(rank: int) -> str:
+    """Return the `rank`th most common word, from 0; the same in every process."""
+    return _words[rank]
+
+
+def tag(number: int) -> str:
+    """Return a word that is in one of TAGS texts."""
+    return f"case{number * _SCATTER % TAGS:05}"
+
+
+def text(number: int) -> str:
+    """Return the text with this number, below 2**32, of TEXT_BYTES bytes."""
+    scattered = number * _SCATTER & 0xFFFFFFFF
+    phrases = " ".join(
+        (
+            _phrases[scattered & 2047],
+            _phrases[scattered >> 11 & 2047],
+            _phrases[scattered >> 21],
+            _phrases[number & 2047],
+        )
+    )
+    return f"{phrases[: TEXT_BYTES - 10]} {tag(number)}"
+
+
+def _vocabulary(chance: random.Random) -> list[str]:
+    known: dict[str, None] = {}
+    while len(known) < WORDS:
+        # Common words are short, as in languages.
+        syllables = 1 if len(known) < 60 else chance.choice((2, 2, 3))
+        known["".join(chance.choices(_SYLLABLES, k=syllables))] = None
+    return list(known)
+
+
+def _phrase(chance: random.Random, weights: list[float]) -> str:
+    words: list[str] = []
+    while len(" ".join(words)) < PHRASE_BYTES:
+        words += chance.choices(_words, cum_weights=weights)
+    return " ".join(words)
+
+
+_chance = random.Random(1)
+_words = _vocabulary(_chance)
+_weights = list(accumulate(1 / rank for rank in range(1, WORDS + 1)))
+_phrases = [_phrase(_chance, _weights) for _ in range(PHRASES)]
 
 
 if __name__ == "__main__":

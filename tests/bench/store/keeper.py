@@ -11,23 +11,25 @@ wake   load the conversations of the channels `numbers`, one after the other: ho
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import sys
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import uvloop
-
 from engine.actors.conversation_cache import ConversationCache
+from engine.clock import now_ms
+from engine.commands.outcomes import Answer
+from providers.base import Usage
+from storage.commands import Accept, MarkPublished, Settle
+from storage.history import Row
 from storage.mailboxes import Accepted
 from storage.outbox import Settled
 from storage.writer.database import Database
-from tests.bench.children import questions, write_line
+from tests.bench import children
 from tests.bench.store import grown
-from tests.bench.store.turn import Turn, new_turn, published
 
 GROUP = 8
 BY_SQLITE = "checkpoints-by-sqlite"
@@ -63,10 +65,10 @@ class Keeper:
 
     async def _group(self, waits_us: list[int]) -> None:
         group = [self._turn() for _ in range(GROUP)]
-        accepted = await self._timed([turn.put() for turn in group], waits_us)
+        accepted = await self._timed([turn.accept() for turn in group], waits_us)
         settle = [turn.settle(_row_id(each)) for turn, each in zip(group, accepted, strict=True)]
         settled = await self._timed(settle, waits_us)
-        await self._database.write(published(settled))
+        await self._database.write(_published(settled))
 
     async def _timed(self, writes: list[Any], waits_us: list[int]) -> list[Any]:
         began = perf_counter()
@@ -79,11 +81,11 @@ class Keeper:
         taken_us = []
         for _ in range(count):
             turn, began = self._turn(), perf_counter()
-            accepted = await self._database.write(turn.put())
+            accepted = await self._database.write(turn.accept())
             settled = await self._database.write(turn.settle(_row_id(accepted)))
             taken_us.append(_us_since(began))
             assert isinstance(settled, Settled)
-            self._database.write_soon(published([settled]))
+            self._database.write_soon(_published([settled]))
         return {"taken_us": taken_us}
 
     async def wake(self, *, numbers: list[int]) -> dict[str, Any]:
@@ -97,7 +99,14 @@ class Keeper:
 
     def _turn(self) -> Turn:
         number = self._chance.randrange(self._channels)
-        return new_turn(grown.channel(number), grown.user(number), next(self._numbers))
+        text, text_number = grown.text, next(self._numbers)
+        return Turn(
+            channel=grown.channel(number),
+            request_id=f"bench-{text_number}",
+            username=grown.user(number),
+            message=text(text_number),
+            answer=text(text_number + 1),
+        )
 
 
 def _row_id(accepted: object) -> int:
@@ -105,24 +114,84 @@ def _row_id(accepted: object) -> int:
     return accepted.id
 
 
+def _published(settled: list[Settled]) -> MarkPublished:
+    return MarkPublished([each.id for each in settled], now_ms())
+
+
 def _us_since(began: float) -> int:
     return round((perf_counter() - began) * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn as the engine writes it: put the command, settle its outcome, mark it published."""
+
+    channel: str
+    request_id: str
+    username: str
+    message: str
+    answer: str
+
+    def accept(self) -> Accept:
+        body = b'{"command":"chat","text":"%b"}' % self.message.encode()
+        return Accept(self.channel, self.request_id, self.username, body, (), now_ms(), 1)
+
+    def settle(self, row_id: int) -> Settle:
+        now, body = now_ms(), self._outcome().encode()
+        rows = self._rows(now)
+        return Settle(row_id, self.channel, self.request_id, rows, "response", body, now)
+
+    def _rows(self, now: int) -> tuple[Row, Row]:
+        details = {
+            "started_ms": now,
+            "persona_version": "3f1c5a09b2d7",
+            "exchanges": 4,
+            "prompt_digest": "5feceb66" * 8,
+            "waited_ms": 0,
+            "attempts": 1,
+            "temperature": 0.7,
+        }
+        message = Row("message", self.request_id, self.username, self.message, "default")
+        answer = Row(
+            "answer",
+            self.request_id,
+            self.username,
+            self.answer,
+            "default",
+            "ollama",
+            "llama3.2",
+            "stop",
+            600,
+            50,
+            1200,
+            details=details,
+        )
+        return message, answer
+
+    def _outcome(self) -> Answer:
+        return Answer(
+            channel_id=self.channel,
+            request_id=self.request_id,
+            action="chat",
+            content=self.answer,
+            username=self.username,
+            persona="default",
+            provider="ollama",
+            model="llama3.2",
+            finish_reason="stop",
+            usage=Usage(600, 50),
+            latency_ms=1200,
+        )
 
 
 async def main(path: str, channels: str, *options: str) -> None:
     database = Database(Path(path), own_checkpoints=BY_SQLITE not in options)
     await database.open()
     keeper = Keeper(database, int(channels))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
-    write_line({})
-    async for question in questions():
-        measure = getattr(keeper, question.pop("do"))
-        write_line(await measure(**question))
+    children.freeze_garbage()
+    await children.answer_questions(keeper)
     await database.close()
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(*sys.argv[1:]))
+    children.run(main(*sys.argv[1:]))

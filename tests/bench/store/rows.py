@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.search_index import path_of
+from tests.bench import engines
 from tests.bench.children import Child, module, running
-from tests.bench.figures import Spread, spread
-from tests.bench.plan import Plan
+from tests.bench.figures import Latencies, Spread, latencies, spread
+from tests.bench.slices import Plan
 from tests.bench.store import page_cache, searching
-from tests.bench.store.ground import ground
-from tests.bench.store.grown import Size
-from tests.bench.store.kept import cached_database, copy_of
-from tests.bench.store.latencies import Latencies, latencies
-from tests.bench.store.starting import Start
+from tests.bench.store.grown import Size, cached_database, copy_of
+from tests.bench.store.startup import Start
 
 SIZES = (Size(1_000, 5), Size(100_000, 5))
 FULL_SIZES = (*SIZES, Size(1_000_000, 5))
@@ -123,47 +121,11 @@ async def _ask(keeper: Child, question: dict[str, object]) -> list[float]:
 
 async def _starts(folder: Path, sizes: tuple[Size, ...], count: int) -> dict[Size, list[float]]:
     seconds: dict[Size, list[float]] = {size: [] for size in sizes}
-    async with ground(folder) as here:
+    async with engines.environment(folder) as around:
         starts = {
-            size: Start(here, f"rows-{size.rows}", await cached_database(size)) for size in sizes
+            size: Start(around, f"rows-{size.rows}", await cached_database(size)) for size in sizes
         }
         for _ in range(count):
             for size, start in starts.items():
                 seconds[size].append(await start.measure())
     return seconds
-
-
-def table(result: Rows) -> list[str]:
-    kinds = list(searching.KINDS)
-    lines = [
-        "Growth with the history; p50 / p99 in ms, durability full:",
-        "",
-        "      rows   channels   a turn committed   a channel woken     woken after turns   "
-        "bytes/row, index   start to ready",
-    ]
-    lines += [
-        f"{row.rows:10,} {row.channels:10,}   {_pair(row.turn):>16}   {_pair(row.wake):>15}   "
-        f"{_pair(row.wake_amid_turns):>19} {row.bytes_a_row:9.0f} "
-        f"{row.indexed_bytes_a_row:+8.0f}   {row.start_s:.2f} s"
-        for row in result.rows.values()
-    ]
-    lines += ["", f"a search of {'':10}{''.join(f'{kind:>18}' for kind in kinds)}"]
-    lines += [
-        f"{row.rows:10,} rows       {''.join(f'{_pair(row.search[kind]):>18}' for kind in kinds)}"
-        for row in result.rows.values()
-    ]
-    if not page_cache.CAN_FORGET:
-        lines += ["", "This system cannot drop a file from memory: all of it was in memory."]
-    return [
-        *lines,
-        "",
-        "Woken: from the disk, the files dropped from memory before the first, and nothing else to "
-        "do. After turns: the same,",
-        f"but right after {TURNS} turns, when their WAL may have to be copied into the database. "
-        "A search: the newest",
-        f"{searching.HITS} hits, all in memory; each search opens the index again.",
-    ]
-
-
-def _pair(taken: Latencies) -> str:
-    return f"{taken.p50_ms:.2f} / {taken.p99_ms:.2f}"

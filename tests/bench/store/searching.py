@@ -17,14 +17,11 @@ from storage.queries.search_terms import to_match
 from storage.queries.selection import Selection
 from storage.search_index import path_of
 from tests.bench.children import installed
-from tests.bench.figures import Spread, spread
-from tests.bench.plan import Plan
+from tests.bench.figures import Latencies, Spread, latencies, spread
+from tests.bench.slices import Plan
 from tests.bench.store import page_cache
-from tests.bench.store.commanded import time_command
-from tests.bench.store.grown import Size
-from tests.bench.store.kept import cached_database
-from tests.bench.store.latencies import HEADING, Latencies, latencies
-from tests.bench.store.texts import tag, word
+from tests.bench.store.grown import Size, cached_database, tag, word
+from tests.bench.store.startup import time_command
 
 SIZE = Size(channels=100_000, exchanges=5)
 SEARCHES, QUICK_SEARCHES = 100, 40
@@ -95,13 +92,3 @@ def _search(database: Path, words: str) -> int:
         on_progress=lambda done, behind: None,
     )
     return len(found)
-
-
-def table(result: Searching) -> list[str]:
-    lines = [
-        f"Searching {result.rows:,} rows on disk, the newest {HITS} hits (in memory: see `rows`):",
-        "",
-        f"               {HEADING}",
-    ]
-    lines += [f"{kind:14} {each}" for kind, each in result.cold_by_kind.items()]
-    return [*lines, f"rosey-llm history search, the whole command: {result.command_s:.2f} s"]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
-from tests.bench.children import installed
+from tests.bench import engines
+from tests.bench.children import START_LIMIT_S, Child, ChildFailed, installed
+from tests.bench.engines import Environment, Variant
 from tests.bench.figures import Spread, spread
-from tests.bench.plan import Plan
-from tests.bench.store.commanded import time_command
+from tests.bench.slices import Plan
 
 LEAST_ROUNDS = 9
+COMMAND_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,47 @@ async def measure(folder: Path, plan: Plan) -> Startup:
     return Startup(spread(help_s), spread(python_s))
 
 
-def table(result: Startup) -> list[str]:
-    return [
-        "Commands, medians and quartiles (for a service's start see `rows`):",
-        "",
-        f"rosey-llm --help   {result.help_s:.3f} s",
-        f"python -I -c pass  {result.python_s:.3f} s",
-    ]
+async def time_command(command: Sequence[str]) -> float:
+    """Return how many seconds a command took. Raise ChildFailed if it failed or took too long."""
+    began = perf_counter()
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
+    line = " ".join(command)
+    try:
+        async with asyncio.timeout(COMMAND_LIMIT_S):
+            await process.communicate()
+        taken_s = perf_counter() - began
+    except TimeoutError:
+        raise ChildFailed(f"{line} did not end within {COMMAND_LIMIT_S:g} s") from None
+    finally:
+        await Child(line, process).end()
+    if process.returncode:
+        raise ChildFailed(f"{line} ended with {process.returncode}")
+    return taken_s
+
+
+class Start:
+    """An engine on `database` that is started, and ended when it is ready."""
+
+    def __init__(self, around: Environment, name: str, database: Path) -> None:
+        self._name = name
+        self._command = engines.engine_command(
+            around, Variant(name, storage={"path": str(database)})
+        )
+        self._environment = {**os.environ, **engines.variables(around)}
+
+    async def measure(self) -> float:
+        """Return the seconds until it was ready. Raise ChildFailed."""
+        began = perf_counter()
+        # Not through `running`, whose launcher would be in the figure.
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, stdout=PIPE, env=self._environment, start_new_session=True
+        )
+        child = Child(self._name, process)
+        try:
+            line = await child.read_line(START_LIMIT_S)
+            taken_s = perf_counter() - began
+            if "is ready" not in line:
+                raise ChildFailed(f"{self._name} wrote {line!r} instead of its ready line")
+        finally:
+            await child.end()
+        return taken_s

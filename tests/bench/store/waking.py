@@ -10,14 +10,14 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import engines
 from tests.bench.children import module, running
 from tests.bench.engines import Variant
-from tests.bench.plan import Plan
+from tests.bench.figures import Latencies, latencies
+from tests.bench.slices import Plan
+from tests.bench.stage import visit
 from tests.bench.store import page_cache
-from tests.bench.store.ground import ground
-from tests.bench.store.grown import Size, channel
-from tests.bench.store.kept import copy_of
-from tests.bench.store.latencies import HEADING, Latencies, latencies
+from tests.bench.store.grown import Size, channel, copy_of
 
 SIZE = Size(channels=100_000, exchanges=5)
 FULL_SIZE = Size(channels=1_000_000, exchanges=5)
@@ -46,11 +46,11 @@ async def measure(folder: Path, plan: Plan) -> Waking:
     names = [channel(number) for number in numbers[WOKEN:]]
     storage = {"path": str(database), "search_index": False}
     async with (
-        ground(folder) as here,
-        here.engine(Variant("waking", storage=storage)) as engine,
+        engines.environment(folder) as around,
+        engines.engine(around, Variant("waking", storage=storage)) as engine,
     ):
-        await here.visit(engine, [f"warm-up-{number}" for number in range(VISITED)])
-        first, second = [latencies(await here.visit(engine, names)) for _ in range(2)]
+        await visit(around, engine, [f"warm-up-{number}" for number in range(VISITED)])
+        first, second = [latencies(await visit(around, engine, names)) for _ in range(2)]
     return Waking(size.channels, size.rows, warm, first, second)
 
 
@@ -60,18 +60,3 @@ async def _wake(database: Path, size: Size, numbers: list[int]) -> Latencies:
         for _ in range(2):  # the second time, everything is in memory
             answer = await keeper.ask({"do": "wake", "numbers": numbers}, LIMIT_S)
     return latencies(answer["taken_us"])
-
-
-def table(result: Waking) -> list[str]:
-    lines = [
-        f"Waking random channels of {result.channels:,}, with {result.rows:,} rows "
-        "(from the disk alone: see `rows`):",
-        "",
-        f"                              {HEADING}",
-        f"from the system's memory      {result.warm}",
-        f"first answer, from the disk   {result.first}",
-        f"second answer, same channel   {result.second}",
-    ]
-    if not page_cache.CAN_FORGET:
-        lines.append("This system cannot drop a file from memory: all of it was in memory.")
-    return lines
