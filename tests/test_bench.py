@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -15,49 +13,60 @@ from engine.actors.conversation_cache import ConversationCache
 from storage import snapshots, verification
 from storage.queries.reader import open_reader
 from storage.writer.database import Database
-from tests.bench import channels, fairness, figures, growth, latency, overload, streams, throughput
+from tests.bench import channels, figures, growth
 from tests.bench.__main__ import NAMES
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
-from tests.bench.figures import latencies, percentile, ratios, spread
+from tests.bench.figures import Result, latencies, percentile, ratios, spread
 from tests.bench.goals import GOALS, Goal, verdicts
 from tests.bench.load import Pace, schedule
 from tests.bench.record import BEGIN, END, PAGE, NotPublished, Record, Run, publish, with_table
-from tests.bench.slices import Plan, Slice, alternate, row
-from tests.bench.store import grown, rows
+from tests.bench.slices import Plan, alternate, row
+from tests.bench.store import grown
 from tests.bench.store.grown import WINDOW, Size
 from tests.bench.store.searching import KINDS
 
 RUN = Run(Plan(), {"machine": "a machine"})
-SLICES = [Slice(100.0 * number, 5.0, 9.0, 200.0, 0.0, {}) for number in (1, 2, 3)]
-ROW = row("engine", SLICES, [Slice(400.0, 1.0, 2.0, 90.0, 0.0, {})] * 3)
-TAKEN = latencies([1000.0, 2000.0])
 ONE = spread([1.0])
-OVERLOAD = overload.OverloadRow(3.0, 4.0, 4800, 1600, 3200, 400, 800, 900, 2000, 2, 20, 0.1, 70)
+TAKEN = latencies([1000.0, 2000.0])
+
+
+def a_slice(answers_a_second: float) -> dict[str, float]:
+    figures = {"p50_ms": 5.0, "p99_ms": 9.0, "cpu_us": 200.0, "deltas_an_answer": 0.0}
+    return {"answers_a_second": answers_a_second, **figures}
+
+
+ROW = row("engine", [a_slice(100.0 * n) for n in (1, 2, 3)], [a_slice(400.0)] * 3)
 GROWN = Size(channels=30, exchanges=7)
-LATENCY = {"engine": latency.LatencyRow("engine", 51.0, 55.0, 0.1)}
 
 
-def a_rows(*sizes: int) -> rows.Rows:
+def a_rows(*sizes: int) -> Result:
     search = dict.fromkeys(KINDS, TAKEN)
-    return rows.Rows(
-        {str(n): rows.RowsRow(n, n, TAKEN, TAKEN, TAKEN, search, 900.0, 60.0, ONE) for n in sizes}
-    )
+    figures = {"turn": TAKEN, "wake": TAKEN, "search": search, "start_s": ONE}
+    per_row = {"bytes_a_row": 900.0, "indexed_bytes_a_row": 60.0}
+    return {"rows": {str(n): {"rows": n, **figures, **per_row} for n in sizes}}
 
 
-RESULTS: dict[str, Any] = {
-    "channels": channels.Channels(
-        5, 100, {str(n): channels.ChannelsRow(n, 0.3, 0.3, 0.2, n * 0.2, n) for n in (100, 1000)}
-    ),
-    "throughput": throughput.Throughput(3, 0.5, {"bare loop": ROW, "engine": ROW}, ONE, {}),
-    "latency": latency.Latency(3, 1.0, {"500": LATENCY, "1": LATENCY}, 0.2, 0.4, ONE, ONE, ONE),
-    "streams": streams.Streams(
-        3, 0.5, {"providers": 1000.0, "engine": 900.0}, ONE, ONE, ONE, 1.0, {"engine": 30.0}
-    ),
-    "fairness": fairness.Fairness(3, {"with": 20}, {"with": 30}, ONE),
-    "overload": overload.Overload(400.0, [OVERLOAD], OVERLOAD, [70.0, 71.0], 1.0, 1.0),
-    "growth": growth.Growth(
-        3, 0.5, {str(n): growth.GrowthRow(n, n, 70.0, ROW, ROW) for n in growth.COUNTS}
-    ),
+# What the goals need of each section.
+RESULTS: dict[str, Result] = {
+    "channels": {
+        "rows": {
+            str(n): {"streamed_s": 0.3, "whole_s": 0.3, "bare_s": 0.2, "one_at_a_time_s": 20.0}
+            for n in channels.COUNTS
+        }
+    },
+    "throughput": {"rows": {"bare loop": ROW, "engine": ROW}, "over_plain": ONE},
+    "latency": {
+        "rows": {rate: {"engine": {"p50_ms": 51.0, "p99_ms": 55.0}} for rate in ("500", "1")},
+        **dict.fromkeys(("added_ms", "added_syncs", "p99_over_direct"), ONE),
+    },
+    "streams": {
+        "chunks_a_second": {"providers": 1000.0, "engine": 900.0},
+        "paced_cpu_us": {"engine": 30.0},
+        **dict.fromkeys(("assembled", "relayed", "relayed_over_reading"), ONE),
+    },
+    "fairness": {"p99_ms": {"with": 30.0}, "p99_ratio": ONE},
+    "overload": {"longest": {"busy_p99_ms": 20}, "rss_growth_mib": 1.0, "over_capacity": 1.0},
+    "growth": {"rows": {str(n): {"rss_mib": 70.0, "engine": ROW} for n in growth.COUNTS}},
     "rows": a_rows(10_000, 1_000_000),
 }
 
@@ -211,7 +220,7 @@ def test_the_page_names_the_facts_of_each_run_with_its_sections(kept: Record) ->
 
 def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -> None:
     def names(*sizes: int) -> set[str]:
-        results = {"rows": orjson.loads(orjson.dumps(asdict(a_rows(*sizes))))}
+        results = {"rows": orjson.loads(orjson.dumps(a_rows(*sizes)))}
         return {each.name for each in verdicts(results) if each.goal.name == "start to ready"}
 
     assert names(10_000, 1_000_000) == {"start to ready, at 1,000,000 rows; --full for 10 M"}

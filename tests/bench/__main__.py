@@ -1,6 +1,6 @@
 """The command line of `make bench`: measure the engine beside its yardsticks, print ratios.
 
-A section is a module with `measure`, which returns a frozen record. Its `place` is the shared stage
+A section is a module with `measure`, which returns its figures. Its `place` is the shared stage
 for sections of the engine, and an empty folder for each section of the store.
 """
 
@@ -43,7 +43,7 @@ PROFILED = 30  # functions that --profile shows
 
 
 class Section(Protocol):
-    async def measure(self, place: Any, plan: Plan, /) -> Any: ...
+    async def measure(self, place: Any, plan: Plan, /) -> figures.Result: ...
 
 
 # In the order in which they run.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 
 from tests.bench.engines import SLOW_MODEL, Contestant
+from tests.bench.figures import Result
 from tests.bench.slices import Plan
 from tests.bench.stage import Stage
 
@@ -13,32 +13,12 @@ COUNTS = (10, 100, 1000)
 BURST_LIMIT_S = 90.0
 
 
-@dataclass(frozen=True)
-class ChannelsRow:
-    """Seconds until all of `channels` were answered, medians of the rounds.
+async def measure(stage: Stage, plan: Plan) -> Result:
+    """Measure seconds until all channels were answered, medians of the rounds.
 
-    one_at_a_time_s: measured for `Channels.measured` channels, calculated for other numbers.
-    gain: `one_at_a_time_s` over `streamed_s`.
+    measured: with how many channels one at a time ran; its other figures are calculated.
+    gain: one at a time over the engine's streamed answers.
     """
-
-    channels: int
-    streamed_s: float
-    whole_s: float
-    bare_s: float
-    one_at_a_time_s: float
-    gain: float
-
-
-@dataclass(frozen=True)
-class Channels:
-    """The results. measured: with how many channels one at a time ran. rows: by channels."""
-
-    rounds: int
-    measured: int
-    rows: dict[str, ChannelsRow]
-
-
-async def measure(stage: Stage, plan: Plan) -> Channels:
     rounds, measured = (2, 10) if plan.quick else (5, 100)
     streamed = stage.engine.by_chat()
     whole = stage.engine.by_request(SLOW_MODEL)
@@ -53,14 +33,22 @@ async def measure(stage: Stage, plan: Plan) -> Channels:
     # One measurement is enough: its time hardly varies.
     for_each_s = await _burst(stage, stage.one_at_a_time(SLOW_MODEL), measured) / measured
 
-    def row(count: int) -> ChannelsRow:
+    def row(count: int) -> Result:
         streamed_s, whole_s, bare_s = (
             statistics.median(seconds[each.name, count]) for each in (streamed, whole, bare)
         )
         one_s = for_each_s * count
-        return ChannelsRow(count, streamed_s, whole_s, bare_s, one_s, one_s / streamed_s)
+        return {
+            "channels": count,
+            "streamed_s": streamed_s,
+            "whole_s": whole_s,
+            "bare_s": bare_s,
+            "one_at_a_time_s": one_s,
+            "gain": one_s / streamed_s,
+        }
 
-    return Channels(rounds, measured, {str(count): row(count) for count in COUNTS})
+    rows = {str(count): row(count) for count in COUNTS}
+    return {"rounds": rounds, "measured": measured, "rows": rows}
 
 
 async def _burst(stage: Stage, contestant: Contestant, channels: int) -> float:

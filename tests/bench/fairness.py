@@ -5,13 +5,11 @@ Two equal engines, each with a provider of few slots; one of them always has the
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tests.bench.engines import Contestant, Variant
-from tests.bench.figures import Spread, column, ratios
+from tests.bench.figures import Result, medians, ratio
 from tests.bench.slices import Plan, alternate
 from tests.bench.stage import Stage
 
@@ -24,17 +22,8 @@ SLICE_S = 1.5
 LIMITS = {"mailbox_limit": 2 * WAITING}
 
 
-@dataclass(frozen=True)
-class Fairness:
-    """Medians of the rounds, with the keys "without" and "with" (the busy channel)."""
-
-    rounds: int
-    p50_ms: dict[str, float]
-    p99_ms: dict[str, float]
-    p99_ratio: Spread
-
-
-async def measure(stage: Stage, plan: Plan) -> Fairness:
+async def measure(stage: Stage, plan: Plan) -> Result:
+    """Measure the quiet channels, medians of the rounds, "without" and "with" the busy one."""
     calm_one = Variant("fair without", channels=LIMITS, max_concurrency=SLOTS)
     busy_one = Variant("fair with", channels=LIMITS, max_concurrency=SLOTS)
     async with stage.another(calm_one) as calm, stage.another(busy_one) as busy:
@@ -45,16 +34,13 @@ async def measure(stage: Stage, plan: Plan) -> Fairness:
             await measure_slice(0)
         answers = await alternate(slices, plan.rounds)
         await stage.ask("flood", contestants["with"], waiting=0)
-    p50, p99 = (
-        {name: column(found, key) for name, found in answers.items()}
-        for key in ("p50_ms", "p99_ms")
-    )
-    return Fairness(
-        rounds=plan.rounds,
-        p50_ms={name: statistics.median(each) for name, each in p50.items()},
-        p99_ms={name: statistics.median(each) for name, each in p99.items()},
-        p99_ratio=ratios(p99["with"], p99["without"]),
-    )
+    found = {name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()}
+    return {
+        "rounds": plan.rounds,
+        "p50_ms": {name: each["p50_ms"] for name, each in found.items()},
+        "p99_ms": {name: each["p99_ms"] for name, each in found.items()},
+        "p99_ratio": ratio("p99_ms", answers["with"], answers["without"]),
+    }
 
 
 async def _slice(stage: Stage, contestant: Contestant, seed: int) -> dict[str, Any]:

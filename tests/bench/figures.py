@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Result = dict[str, Any]  # the figures of a section, to be written as JSON
+Answers = Sequence[Mapping[str, Any]]  # of a contestant, one for each round
 
 
 @dataclass(frozen=True)
@@ -15,17 +18,6 @@ class Spread:
     low: float
     median: float
     high: float
-
-
-@dataclass(frozen=True)
-class Latencies:
-    """The percentiles of how long something took."""
-
-    count: int
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
-    max_ms: float
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -47,19 +39,30 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def latencies(taken_us: Sequence[float]) -> Latencies:
-    p50, p99, p999 = (percentile(taken_us, percent) / 1000 for percent in (50, 99, 99.9))
-    return Latencies(len(taken_us), p50, p99, p999, max(taken_us) / 1000)
+def latencies(taken_us: Sequence[float]) -> dict[str, float]:
+    """Return percentiles of how long something took."""
+    return {
+        "count": len(taken_us),
+        "p50_ms": percentile(taken_us, 50) / 1000,
+        "p99_ms": percentile(taken_us, 99) / 1000,
+        "p999_ms": percentile(taken_us, 99.9) / 1000,
+        "max_ms": max(taken_us) / 1000,
+    }
 
 
-def column(answers: Iterable[Mapping[str, Any]], key: str) -> list[float]:
+def column(answers: Answers, key: str) -> list[float]:
     """Return one figure of each answer."""
     return [each[key] for each in answers]
 
 
-def medians(answers: Sequence[Mapping[str, Any]], *keys: str) -> dict[str, float]:
+def medians(answers: Answers, *keys: str) -> dict[str, float]:
     """Return the median of each of these figures."""
     return {key: statistics.median(column(answers, key)) for key in keys}
+
+
+def ratio(key: str, answers: Answers, yardstick: Answers) -> Spread:
+    """Divide one figure of each round by the yardstick's."""
+    return ratios(column(answers, key), column(yardstick, key))
 
 
 def text(value: Any) -> str | None:

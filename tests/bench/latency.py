@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from tests.bench import machine
 from tests.bench.engines import Contestant
-from tests.bench.figures import Spread, column, medians, ratios, spread
+from tests.bench.figures import Result, column, medians, ratio, spread
 from tests.bench.slices import Plan, alternate
 from tests.bench.stage import Stage
 
@@ -23,39 +22,16 @@ MeasureSlice = Callable[[float, float, int], Coroutine[Any, Any, dict[str, Any]]
 Answers = dict[str, list[dict[str, Any]]]
 
 
-@dataclass(frozen=True)
-class LatencyRow:
-    """Medians of the rounds, counted from the moment when each message was due.
+async def measure(stage: Stage, plan: Plan) -> Result:
+    """Measure open loops, counted from the moment when each message was due.
 
-    late_p99_ms: how late the load sent; the other figures include it.
-    """
-
-    name: str
-    p50_ms: float
-    p99_ms: float
-    late_p99_ms: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The results. rows: by rate, then by contestant. The rest is for the highest rate.
+    rows: medians, by rate, then by contestant. late_p99_ms: how late the load sent; the other
+    figures include it. The rest is for the highest rate:
 
     sync_ms: median of fdatasyncs back to back. paced_sync_ms: the same at the rate of the messages.
     added_ms: the engine's p50 minus the bare loop's. added_syncs: the same, divided by `sync_ms`.
     p99_over_direct: the engine's p99 over the direct call's.
     """
-
-    rounds: int
-    slice_s: float
-    rows: dict[str, dict[str, LatencyRow]]
-    sync_ms: float
-    paced_sync_ms: float
-    added_ms: Spread
-    added_syncs: Spread
-    p99_over_direct: Spread
-
-
-async def measure(stage: Stage, plan: Plan) -> Latency:
     contestants: dict[str, MeasureSlice] = {
         "direct call": partial(_direct, stage),
         "bare loop": partial(_over_nats, stage, stage.bare(MODEL)),
@@ -78,19 +54,23 @@ async def measure(stage: Stage, plan: Plan) -> Latency:
     )
     slow = await _measure_slow(contestants, 2 if plan.quick else 4)
     slowest = await _measure_slowest(contestants, 4.0 if plan.quick else 10.0)
-    p50, p99 = ({name: column(fast[name], key) for name in fast} for key in ("p50_ms", "p99_ms"))
-    added_ms = [mine - bare for mine, bare in zip(p50["engine"], p50["bare loop"], strict=True)]
+    p50_ms = {name: column(fast[name], "p50_ms") for name in fast}
+    pairs = zip(p50_ms["engine"], p50_ms["bare loop"], strict=True)
+    added_ms = [engine - bare for engine, bare in pairs]
     sync_ms = statistics.median(syncs_ms)
-    return Latency(
-        rounds=plan.rounds,
-        slice_s=slice_s,
-        rows={str(FAST): _rows(fast), str(SLOW): _rows(slow), str(SLOWEST): _rows(slowest)},
-        sync_ms=sync_ms,
-        paced_sync_ms=statistics.median(paced_ms),
-        added_ms=spread(added_ms),
-        added_syncs=spread([each / sync_ms for each in added_ms]),
-        p99_over_direct=ratios(p99["engine"], p99["direct call"]),
-    )
+    return {
+        "rounds": plan.rounds,
+        "slice_s": slice_s,
+        "rows": {
+            str(rate): {name: _row(name, each) for name, each in answers.items()}
+            for rate, answers in ((FAST, fast), (SLOW, slow), (SLOWEST, slowest))
+        },
+        "sync_ms": sync_ms,
+        "paced_sync_ms": statistics.median(paced_ms),
+        "added_ms": spread(added_ms),
+        "added_syncs": spread([each / sync_ms for each in added_ms]),
+        "p99_over_direct": ratio("p99_ms", fast["engine"], fast["direct call"]),
+    }
 
 
 async def _measure_slow(contestants: dict[str, MeasureSlice], rounds: int) -> Answers:
@@ -123,8 +103,5 @@ async def _direct(stage: Stage, rate: float, seconds: float, seed: int) -> dict[
     return await stage.direct.ask(question, seconds + 30.0)
 
 
-def _rows(answers: Answers) -> dict[str, LatencyRow]:
-    return {
-        name: LatencyRow(name, **medians(each, "p50_ms", "p99_ms", "late_p99_ms"))
-        for name, each in answers.items()
-    }
+def _row(name: str, answers: Sequence[dict[str, Any]]) -> Result:
+    return {"name": name, **medians(answers, "p50_ms", "p99_ms", "late_p99_ms")}

@@ -17,8 +17,9 @@ import asyncio
 import random
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -79,6 +80,7 @@ class Load:
         return {}
 
 
+@dataclass
 class ClosedLoop:
     """A closed loop: each answer triggers the next question, for a given time.
 
@@ -86,66 +88,66 @@ class ClosedLoop:
     figure. The processor time of `pids` is taken over the same period.
     """
 
-    def __init__(
-        self,
-        asker: Asker,
-        question: Question,
-        *,
-        channels: int,
-        in_flight: int,
-        seconds: float,
-        pids: Mapping[str, int],
-    ) -> None:
-        self._asker = asker
-        self._question = question
-        self._in_flight = min(in_flight, channels)
-        self._resting = deque(f"loop-{number}" for number in range(channels))
-        self._seconds = seconds
-        self._pids = pids
-        self._began_cpu_s: dict[str, float] = {}
-        self._used_s: dict[str, float] = {}
-        self._began = 0.0
-        self._answers = 0
-        self._latencies: list[float] = []
-        self._first = self._latest = 0.0
-        self._closing = False
+    asker: Asker
+    question: Question
+    channels: int
+    in_flight: int
+    seconds: float
+    pids: Mapping[str, int]
+    _began_cpu_s: dict[str, float] = field(default_factory=dict)
+    _used_s: dict[str, float] = field(default_factory=dict)
+    _latencies: list[float] = field(default_factory=list)
+    _answers: int = 0
+    _began: float = 0.0
+    _first: float = 0.0
+    _latest: float = 0.0
+    _closing: bool = False
 
     async def run(self) -> dict[str, Any]:
-        self._began, deltas = perf_counter(), self._asker.deltas
-        sent, longest_s = self._in_flight, self._seconds * LONGEST_SLICE
+        """Return the figures of the slice.
+
+        cpu_us: processor time per answer of `pids["asked"]`, with its threads and children.
+        busy: the share of one core that each of the other processes used.
+        """
+        self._resting = deque(f"loop-{number}" for number in range(self.channels))
+        sent = self.in_flight = min(self.in_flight, self.channels)
+        self._began, deltas = perf_counter(), self.asker.deltas
+        longest_s = self.seconds * LONGEST_SLICE
         for _ in range(sent):
             self._ask()
-        await self._asker.until(
-            lambda: self._closing and self._in_flight == 0,
+        await self.asker.until(
+            lambda: self._closing and self.in_flight == 0,
             longest_s + TAIL_LIMIT_S,
             f"{sent} at once answered",
         )
         if len(self._latencies) < sent:
             raise LoadFailed(f"only {len(self._latencies)} answers in {longest_s:g} s")
         counted_s = self._latest - self._first
+        rate = len(self._latencies) / counted_s
+        busy = {name: used_s / counted_s for name, used_s in self._used_s.items()}
         return {
-            "answers": self._answers,
-            "answers_a_second": len(self._latencies) / counted_s,
-            "busy": {name: used_s / counted_s for name, used_s in self._used_s.items()},
-            "deltas": self._asker.deltas - deltas,
+            "answers_a_second": rate,
             "p50_ms": percentile(self._latencies, 50) * 1000,
             "p99_ms": percentile(self._latencies, 99) * 1000,
+            "cpu_us": busy.pop("asked") / rate * 1e6,
+            "deltas_an_answer": (self.asker.deltas - deltas) / self._answers,
+            "busy": busy,
         }
 
     def _ask(self) -> None:
-        self._asker.ask(self._question, self._resting.popleft(), self._on_answered)
+        self.asker.ask(self.question, self._resting.popleft(), self._on_answered)
 
     def _on_answered(self, answered: Answered) -> None:
         self._answers += 1
         self._resting.append(answered.channel)
         if answered.busy:
-            self._asker.trouble = "the engine said busy in a closed loop"
+            self.asker.trouble = "the engine said busy in a closed loop"
         if self._closing:
-            self._in_flight -= 1
+            self.in_flight -= 1
             return
-        if self._answers == self._in_flight:
+        if self._answers == self.in_flight:
             self._first, self._began_cpu_s = answered.now, self._cpu_s()
-        elif self._answers > self._in_flight:
+        elif self._answers > self.in_flight:
             self._latest = answered.now
             self._latencies.append(answered.now - answered.asked)
         if self._is_over(answered.now):
@@ -153,56 +155,51 @@ class ClosedLoop:
             self._used_s = {
                 name: now_s - self._began_cpu_s[name] for name, now_s in self._cpu_s().items()
             }
-            self._in_flight -= 1
+            self.in_flight -= 1
         else:
             self._ask()
 
     def _cpu_s(self) -> dict[str, float]:
-        return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
+        return {name: machine.cpu_s(pid) for name, pid in self.pids.items()}
 
     def _is_over(self, now: float) -> bool:
         """End only after a whole round of messages in flight: a group commit answers many at the
         same time, and the wait for a group belongs into the figure only with that group."""
         passed_s = now - self._began
-        if passed_s >= self._seconds * LONGEST_SLICE:
+        if passed_s >= self.seconds * LONGEST_SLICE:
             return True
-        rounds, more = divmod(self._answers, self._in_flight)
-        return passed_s >= self._seconds and rounds > 1 and not more
+        rounds, more = divmod(self._answers, self.in_flight)
+        return passed_s >= self.seconds and rounds > 1 and not more
 
 
+@dataclass
 class OpenLoop:
     """An open loop over `channels`: questions on a schedule, whether or not others are answered.
 
-    Rates count answers from `counted_from_s` to the end of the schedule; latencies count all.
+    Rates count answers from `from_s` to `to_s`, the end of the schedule; latencies count all.
     """
 
-    def __init__(
-        self,
-        asker: Asker,
-        question: Question,
-        channels: int,
-        counted_from_s: float,
-        seconds: float,
-    ) -> None:
-        self._asker = asker
-        self._question = question
-        self._channels = channels
-        self._from_s, self._to_s = counted_from_s, seconds
-        self._began = 0.0
-        self._taken_ms: dict[bool, list[float]] = {False: [], True: []}  # by `busy`
-        self._counted = {False: 0, True: 0}
+    asker: Asker
+    question: Question
+    channels: int
+    from_s: float
+    to_s: float
+    _began: float = 0.0
+    _answered_ms: list[float] = field(default_factory=list)
+    _busy_ms: list[float] = field(default_factory=list)
+    _counted: Counter[bool] = field(default_factory=Counter)  # by `busy`
 
     async def run(self, moments: list[float]) -> dict[str, Any]:
         self._began = perf_counter()
         pace = Pace(moments, self._ask)
         await pace.keep()
-        answered, busy = self._taken_ms[False], self._taken_ms[True]
-        await self._asker.until(
+        answered, busy = self._answered_ms, self._busy_ms
+        await self.asker.until(
             lambda: len(answered) + len(busy) == len(moments),
             TAIL_LIMIT_S,
             f"{len(moments)} messages answered",
         )
-        counted_s = self._to_s - self._from_s
+        counted_s = self.to_s - self.from_s
         return {
             "sent": len(moments),
             "answered": len(answered),
@@ -217,13 +214,14 @@ class OpenLoop:
         }
 
     def _ask(self, number: int, due: float) -> None:
-        channel = f"open-{number % self._channels}"
-        self._asker.ask(self._question, channel, self._on_answered, due)
-        self._asker.wire.send()
+        channel = f"open-{number % self.channels}"
+        self.asker.ask(self.question, channel, self._on_answered, due)
+        self.asker.wire.send()
 
     def _on_answered(self, answered: Answered) -> None:
-        self._taken_ms[answered.busy].append((answered.now - answered.asked) * 1000)
-        if self._from_s <= answered.now - self._began < self._to_s:
+        taken_ms = self._busy_ms if answered.busy else self._answered_ms
+        taken_ms.append((answered.now - answered.asked) * 1000)
+        if self.from_s <= answered.now - self._began < self.to_s:
             self._counted[answered.busy] += 1
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
 
 from tests.bench import machine
 from tests.bench.engines import Contestant, Variant
+from tests.bench.figures import Result
 from tests.bench.slices import Plan
 from tests.bench.stage import Stage
 
@@ -21,42 +20,12 @@ LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SETTLING_S = 1.0
 
 
-@dataclass(frozen=True)
-class OverloadRow:
-    """The figures at one load. load: times the capacity. Rates: after the first second."""
-
-    load: float
-    seconds: float
-    offered: int
-    answered: int
-    busy: int
-    answered_a_second: float
-    busy_a_second: float
-    p50_ms: float
-    p99_ms: float
-    busy_p50_ms: float
-    busy_p99_ms: float
-    late_p99_ms: float
-    rss_mib: float
-
-
-@dataclass(frozen=True)
-class Overload:
-    """The results. Every message got exactly one outcome.
+async def measure(stage: Stage, plan: Plan) -> Result:
+    """Measure answers and refusals; every message got exactly one outcome.
 
     capacity: how many answers a second the provider can give. longest: a long run at the highest
     load. rss_mib: memory in each second of it. over_capacity: its answers a second over `capacity`.
     """
-
-    capacity: float
-    rows: list[OverloadRow]
-    longest: OverloadRow
-    rss_mib: list[float]
-    rss_growth_mib: float
-    over_capacity: float
-
-
-async def measure(stage: Stage, plan: Plan) -> Overload:
     seconds, long_s = (2.5, 10.0) if plan.quick else (3.0, 60.0)
     limits = {"commands_limit": WAITING_LIMIT}
     variant = Variant("overloaded", channels=limits, max_concurrency=SLOTS)
@@ -70,18 +39,19 @@ async def measure(stage: Stage, plan: Plan) -> Overload:
         rss_mib = await watching
     # From the moment when the queue is full: filling it may take memory, a steady flow may not.
     settled = rss_mib[min(2, len(rss_mib) - 1) :]
-    return Overload(
-        capacity=CAPACITY,
-        rows=rows,
-        longest=longest,
-        rss_mib=rss_mib,
-        rss_growth_mib=settled[-1] - settled[0],
-        over_capacity=longest.answered_a_second / CAPACITY,
-    )
+    return {
+        "capacity": CAPACITY,
+        "rows": rows,
+        "longest": longest,
+        "rss_mib": rss_mib,
+        "rss_growth_mib": settled[-1] - settled[0],
+        "over_capacity": longest["answered_a_second"] / CAPACITY,
+    }
 
 
-async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: float) -> OverloadRow:
-    answer: dict[str, Any] = await stage.ask(
+async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: float) -> Result:
+    """Return the figures at one load, in times the capacity. Rates: after the first second."""
+    answer = await stage.ask(
         "open_loop",
         contestant,
         channels=CHANNELS,
@@ -91,9 +61,8 @@ async def _offer(stage: Stage, contestant: Contestant, load: float, seconds: flo
         counted_from_s=SETTLING_S,
         limit_s=seconds + 60.0,
     )
-    sent = answer.pop("sent")
-    rss_mib = machine.rss_bytes(contestant.process.pid) / machine.MIB
-    return OverloadRow(load=load, seconds=seconds, offered=sent, rss_mib=rss_mib, **answer)
+    offered, rss_mib = answer.pop("sent"), machine.rss_bytes(contestant.process.pid) / machine.MIB
+    return {"load": load, "seconds": seconds, "offered": offered, "rss_mib": rss_mib, **answer}
 
 
 async def _watch(pid: int) -> list[float]:

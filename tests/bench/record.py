@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from tests.bench import goals
+from tests.bench.figures import Result
 from tests.bench.slices import Plan
 
 DATA = Path("data")
@@ -44,10 +45,10 @@ class Record:
         self.results: dict[str, Any] = content.get("results", {})
         self.sections: dict[str, Any] = content.get("sections", {})
 
-    def add(self, section: str, result: Any, run: Run, took_s: float) -> None:
+    def add(self, section: str, result: Result, run: Run, took_s: float) -> None:
         """Write the section's results to the file at once, in case a later section fails."""
         # Through JSON, so that the results now equal those read from the file later.
-        self.results[section] = orjson.loads(orjson.dumps(asdict(result)))
+        self.results[section] = orjson.loads(orjson.dumps(result))
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         self.sections[section] = {"measured": now, "took_s": round(took_s, 1), **asdict(run)}
         content = {"sections": self.sections, "results": self.results}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.bench.children import Child
 from tests.bench.engines import Contestant
-from tests.bench.figures import Spread, ratios
+from tests.bench.figures import Answers, medians, ratio
 
 T = TypeVar("T")
 WARM_UP_S = 2.0
@@ -53,87 +52,39 @@ async def alternate(
     return slices
 
 
-@dataclass(frozen=True)
-class Slice:
-    """The figures of one slice of a closed loop.
-
-    cpu_us: processor time per answer of the contestant, with all its threads and children.
-    busy: the share of one core that each process used; for the contestant this is the answers a
-    second times `cpu_us`.
-    """
-
-    answers_a_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    deltas_an_answer: float
-    busy: dict[str, float]
-
-
-@dataclass(frozen=True)
-class ClosedLoop:
-    """A contestant and its load: `in_flight` messages at the same time over `channels`.
+async def closed_loop(
+    load: Child,
+    contestant: Contestant,
+    *,
+    channels: int,
+    in_flight: int,
+    seconds: float,
+    pids: Mapping[str, int],
+) -> dict[str, Any]:
+    """Measure a slice with `in_flight` messages at the same time over `channels`.
 
     load: the process that sends. pids: other processes whose processor time is of interest.
+    Return the load's answer, see `tests.bench.load.ClosedLoop`. Raise ChildFailed.
     """
-
-    load: Child
-    pids: Mapping[str, int]
-    contestant: Contestant
-    channels: int
-    in_flight: int
-
-    async def slice(self, seconds: float) -> Slice:
-        """Measure one slice. Raise ChildFailed."""
-        question = {
-            **self.contestant.question("closed_loop"),
-            "channels": self.channels,
-            "in_flight": self.in_flight,
-            "seconds": seconds,
-            "pids": {**self.pids, "asked": self.contestant.process.pid},
-        }
-        answer = await self.load.ask(question, SLICE_LIMIT_S)
-        rate, busy = answer["answers_a_second"], answer["busy"]
-        return Slice(
-            answers_a_second=rate,
-            p50_ms=answer["p50_ms"],
-            p99_ms=answer["p99_ms"],
-            cpu_us=busy.pop("asked") / rate * 1e6,
-            deltas_an_answer=answer["deltas"] / answer["answers"],
-            busy=busy,
-        )
+    question = {
+        **contestant.question("closed_loop"),
+        "channels": channels,
+        "in_flight": in_flight,
+        "seconds": seconds,
+        "pids": {**pids, "asked": contestant.process.pid},
+    }
+    return await load.ask(question, SLICE_LIMIT_S)
 
 
-@dataclass(frozen=True)
-class Row:
-    """Medians of a contestant's slices.
+def row(name: str, slices: Answers, yardstick: Answers) -> dict[str, Any]:
+    """Return the medians of a contestant's closed loops.
 
     ratio: its rate over the yardstick's, round by round. cpu_ratio: the yardstick's processor time
     over its own: the ratio if only the processor counted, which holds on a busy machine too.
     """
-
-    name: str
-    answers_a_second: float
-    ratio: Spread
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    cpu_ratio: Spread
-    deltas_an_answer: float
-
-
-def row(name: str, slices: Sequence[Slice], yardstick: Sequence[Slice]) -> Row:
-    return Row(
-        name=name,
-        answers_a_second=statistics.median(rates(slices)),
-        ratio=ratios(rates(slices), rates(yardstick)),
-        p50_ms=statistics.median(each.p50_ms for each in slices),
-        p99_ms=statistics.median(each.p99_ms for each in slices),
-        cpu_us=statistics.median(each.cpu_us for each in slices),
-        cpu_ratio=ratios([each.cpu_us for each in yardstick], [each.cpu_us for each in slices]),
-        deltas_an_answer=statistics.median(each.deltas_an_answer for each in slices),
-    )
-
-
-def rates(slices: Sequence[Slice]) -> list[float]:
-    return [each.answers_a_second for each in slices]
+    return {
+        "name": name,
+        **medians(slices, "answers_a_second", "p50_ms", "p99_ms", "cpu_us", "deltas_an_answer"),
+        "ratio": ratio("answers_a_second", slices, yardstick),
+        "cpu_ratio": ratio("cpu_us", yardstick, slices),
+    }

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.settings import SubjectSettings
-from tests.bench import engines, yardsticks
+from tests.bench import engines, slices, yardsticks
 from tests.bench.asker import Asker, LoadFailed, Question
 from tests.bench.children import Child, ChildFailed, module, running
 from tests.bench.engines import FAST_MODEL, Contestant, Engine, Environment, Variant
-from tests.bench.slices import ClosedLoop
 
 SUBJECTS = SubjectSettings()
 ANSWER_LIMIT_S = 60.0
@@ -50,8 +49,10 @@ class Stage:
         """Put a load on a contestant and return the figures. Raise ChildFailed."""
         return await self.load.ask({**contestant.question(do), **more}, limit_s)
 
-    def closed_loop(self, contestant: Contestant, channels: int, in_flight: int) -> ClosedLoop:
-        """Return a closed loop that also takes the processor time of all that always run."""
+    async def closed_loop(
+        self, contestant: Contestant, channels: int, in_flight: int, seconds: float
+    ) -> dict[str, Any]:
+        """Measure a slice, with the processor time of all that run the whole time."""
         nats_pid = self.environment.nats.pid
         assert nats_pid is not None
         pids = {
@@ -62,7 +63,14 @@ class Stage:
             "yardsticks": self.yardsticks.pid,
             "load": self.load.pid,
         }
-        return ClosedLoop(self.load, pids, contestant, channels, in_flight)
+        return await slices.closed_loop(
+            self.load,
+            contestant,
+            channels=channels,
+            in_flight=in_flight,
+            seconds=seconds,
+            pids=pids,
+        )
 
     def _yardstick(self, name: str, subject: str, model: str) -> Contestant:
         return Contestant(name, self.yardsticks, subject, engines.request(model))

@@ -7,15 +7,15 @@ than 1,000 pages.
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.children import Child, module, running
-from tests.bench.figures import Latencies, Spread, latencies, percentile, ratios
+from tests.bench.figures import Result, column, latencies, percentile, ratios
 from tests.bench.slices import Plan, alternate
 from tests.bench.store import page_cache
 from tests.bench.store.grown import Size, copy_of
@@ -29,27 +29,11 @@ LIMIT_S = 60.0
 OWN, SQLITE = "the engine's", "SQLite's"
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way's figures. waits: of each write for its commit. wal_bytes: the largest WAL."""
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure how long each write waited for its commit.
 
-    name: str
-    turns_a_second: float
-    waits: Latencies
-    wal_bytes: int
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """The results. ratio: the engine's p99.9 over SQLite's, round by round."""
-
-    ways: list[Way]
-    ratio: Spread
-    rows: int
-    rate: int
-
-
-async def measure(folder: Path, plan: Plan) -> Checkpoints:
+    ratio: the engine's p99.9 over SQLite's, round by round. wal_bytes: the largest WAL.
+    """
     seconds = QUICK_SLICE_S if plan.quick else SLICE_S
     own = await copy_of(SIZE, folder / "own")
     sqlite = await copy_of(SIZE, folder / "sqlite")
@@ -61,12 +45,12 @@ async def measure(folder: Path, plan: Plan) -> Checkpoints:
             await _slice(keeper, database, 1.0)
             contestants[name] = partial(_slice, keeper, database, seconds)
         slices = await alternate(contestants, plan.rounds)
-    return Checkpoints(
-        ways=[_way(name, each) for name, each in slices.items()],
-        ratio=ratios(_p999(slices[OWN]), _p999(slices[SQLITE])),
-        rows=SIZE.rows,
-        rate=RATE,
-    )
+    return {
+        "ways": [_way(name, each) for name, each in slices.items()],
+        "ratio": ratios(_p999(slices[OWN]), _p999(slices[SQLITE])),
+        "rows": SIZE.rows,
+        "rate": RATE,
+    }
 
 
 async def _slice(keeper: Child, database: Path, seconds: float, _: int = 0) -> dict[str, Any]:
@@ -81,10 +65,10 @@ def _p999(slices: Sequence[dict[str, Any]]) -> list[float]:
     return [percentile(each["waits_us"], 99.9) for each in slices]
 
 
-def _way(name: str, slices: Sequence[dict[str, Any]]) -> Way:
-    return Way(
-        name=name,
-        turns_a_second=sum(each["turns_a_second"] for each in slices) / len(slices),
-        waits=latencies([us for each in slices for us in each["waits_us"]]),
-        wal_bytes=max(each["wal_bytes"] for each in slices),
-    )
+def _way(name: str, slices: Sequence[dict[str, Any]]) -> Result:
+    return {
+        "name": name,
+        "turns_a_second": statistics.mean(column(slices, "turns_a_second")),
+        "waits": latencies([us for each in slices for us in each["waits_us"]]),
+        "wal_bytes": max(column(slices, "wal_bytes")),
+    }

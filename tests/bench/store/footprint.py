@@ -14,7 +14,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from providers.scripted import ScriptedProvider
 from tests.bench import children, engines, machine
 from tests.bench.children import module, running
 from tests.bench.engines import Engine, Environment, Variant
-from tests.bench.figures import Spread, spread
+from tests.bench.figures import Result, spread
 from tests.bench.slices import Plan
 from tests.bench.stage import visit
 from tests.bench.store import grown, page_cache
@@ -47,25 +46,12 @@ SHORT_CALM_S = 2.0
 WAKE_LIMIT_S = 120.0
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """The results. bytes_a_channel: an idle channel with a full window, measured in `processes`.
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure bytes_a_channel, of an idle channel with a full window, in several processes.
 
     The rest is the memory of whole engines. empty: without channels. known: with that many on
     disk. busy: with `resident` of them in memory, right after their turns. resident: later, idle.
     """
-
-    bytes_a_channel: Spread
-    processes: int
-    known: int
-    resident: int
-    empty_bytes: int
-    known_bytes: int
-    busy_bytes: int
-    resident_bytes: int
-
-
-async def measure(folder: Path, plan: Plan) -> Footprint:
     processes = 1 if plan.quick else PROCESSES
     counted = QUICK_COUNTED if plan.quick else COUNTED
     database = await copy_of(RESIDENT_SIZE, folder / "residents")
@@ -74,22 +60,19 @@ async def measure(folder: Path, plan: Plan) -> Footprint:
     nothing = folder / "nothing.db"
     await grown.grow(nothing, Size(channels=0, exchanges=0))
     without = Variant("empty", storage={"path": str(nothing)})
-    async with (
-        engines.environment(folder) as around,
-        engines.engine(around, without) as empty,
-    ):
+    async with engines.environment(folder) as around, engines.engine(around, without) as empty:
         known = await copy_of(KNOWN_SIZE, folder / "known-channels")
         page_cache.forget(known)
         with_known = Variant("known", storage={"path": str(known)})
         async with engines.engine(around, with_known) as engine:
             whole = await _whole(around, empty, engine)
-    return Footprint(
-        bytes_a_channel=spread(each),
-        processes=processes,
-        known=KNOWN_SIZE.channels,
-        resident=RESIDENT,
+    return {
+        "bytes_a_channel": spread(each),
+        "processes": processes,
+        "known": KNOWN_SIZE.channels,
+        "resident": RESIDENT,
         **whole,
-    )
+    }
 
 
 async def _bytes_a_channel(database: Path, counted: int) -> float:

@@ -6,13 +6,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from storage.search_index import path_of
 from tests.bench import engines
 from tests.bench.children import Child, module, running
-from tests.bench.figures import Latencies, Spread, latencies, spread
+from tests.bench.figures import Result, latencies, spread
 from tests.bench.slices import Plan
 from tests.bench.store import page_cache, searching
 from tests.bench.store.grown import Size, cached_database, copy_of
@@ -26,9 +25,8 @@ STARTS, QUICK_STARTS = 11, 5
 LIMIT_S = 120.0
 
 
-@dataclass(frozen=True)
-class RowsRow:
-    """The figures for one size of the history.
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure the figures for each size of the history; rows: by the number of rows.
 
     turn: until its outcome is on disk, one turn at a time.
     wake: from the file, which was dropped from memory once, with nothing else to do.
@@ -36,26 +34,6 @@ class RowsRow:
     search: by kind of words, in memory.
     bytes_a_row: of the whole file with snapshots; indexed_bytes_a_row: of the full-text index.
     """
-
-    channels: int
-    rows: int
-    turn: Latencies
-    wake: Latencies
-    wake_amid_turns: Latencies
-    search: dict[str, Latencies]
-    bytes_a_row: float
-    indexed_bytes_a_row: float
-    start_s: Spread
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The results. rows: by the number of rows."""
-
-    rows: dict[str, RowsRow]
-
-
-async def measure(folder: Path, plan: Plan) -> Rows:
     sizes = FULL_SIZES if plan.full else SIZES
     turns_us: dict[Size, list[float]] = {size: [] for size in sizes}
     wakes_us: dict[Size, list[float]] = {size: [] for size in sizes}
@@ -78,18 +56,18 @@ async def measure(folder: Path, plan: Plan) -> Rows:
     for size in sizes:
         database = await cached_database(size)
         found = await asyncio.to_thread(searching.warm_times, database, size, searches)
-        rows[str(size.rows)] = RowsRow(
-            channels=size.channels,
-            rows=size.rows,
-            turn=latencies(turns_us[size]),
-            wake=latencies(wakes_us[size]),
-            wake_amid_turns=latencies(amid_us[size]),
-            search=found,
-            bytes_a_row=database.stat().st_size / size.rows,
-            indexed_bytes_a_row=path_of(database).stat().st_size / size.rows,
-            start_s=spread(starts[size]),
-        )
-    return Rows(rows)
+        rows[str(size.rows)] = {
+            "channels": size.channels,
+            "rows": size.rows,
+            "turn": latencies(turns_us[size]),
+            "wake": latencies(wakes_us[size]),
+            "wake_amid_turns": latencies(amid_us[size]),
+            "search": found,
+            "bytes_a_row": database.stat().st_size / size.rows,
+            "indexed_bytes_a_row": path_of(database).stat().st_size / size.rows,
+            "start_s": spread(starts[size]),
+        }
+    return {"rows": rows}
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +16,7 @@ from storage.queries.search_terms import to_match
 from storage.queries.selection import Selection
 from storage.search_index import path_of
 from tests.bench.children import installed
-from tests.bench.figures import Latencies, Spread, latencies, spread
+from tests.bench.figures import Result, latencies, spread
 from tests.bench.slices import Plan
 from tests.bench.store import page_cache
 from tests.bench.store.grown import Size, cached_database, tag, word
@@ -37,16 +36,8 @@ KINDS: dict[str, Draw] = {
 }
 
 
-@dataclass(frozen=True)
-class Searching:
-    """The results. cold_by_kind: with nothing in memory at first. command_s: the whole command."""
-
-    rows: int
-    cold_by_kind: dict[str, Latencies]
-    command_s: Spread
-
-
-async def measure(folder: Path, plan: Plan) -> Searching:
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure searches, cold_by_kind: with nothing in memory at first; and the whole command."""
     database = await cached_database(SIZE)
     searches = QUICK_SEARCHES if plan.quick else SEARCHES
     await asyncio.to_thread(_search, database, "once")  # brings the index up to date
@@ -54,10 +45,10 @@ async def measure(folder: Path, plan: Plan) -> Searching:
     command_s = [await time_command(command) for _ in range(COMMANDS)]
     page_cache.forget(database)
     cold = await asyncio.to_thread(_times, database, SIZE, searches)
-    return Searching(SIZE.rows, cold, spread(command_s))
+    return {"rows": SIZE.rows, "cold_by_kind": cold, "command_s": spread(command_s)}
 
 
-def warm_times(database: Path, size: Size, searches: int) -> dict[str, Latencies]:
+def warm_times(database: Path, size: Size, searches: int) -> dict[str, Result]:
     """Time `searches` of each kind, with the index up to date and everything in memory.
 
     Each search opens the index again.
@@ -68,7 +59,7 @@ def warm_times(database: Path, size: Size, searches: int) -> dict[str, Latencies
     return _times(database, size, searches)
 
 
-def _times(database: Path, size: Size, searches: int) -> dict[str, Latencies]:
+def _times(database: Path, size: Size, searches: int) -> dict[str, Result]:
     chance = random.Random(5)
     taken_us: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(searches):

@@ -7,34 +7,26 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from tests.bench import engines
 from tests.bench.children import START_LIMIT_S, Child, ChildFailed, installed
 from tests.bench.engines import Environment, Variant
-from tests.bench.figures import Spread, spread
+from tests.bench.figures import Result, spread
 from tests.bench.slices import Plan
 
 LEAST_ROUNDS = 9
 COMMAND_LIMIT_S = 60.0
 
 
-@dataclass(frozen=True)
-class Startup:
-    """The results. python_s: of `python -I -c pass`."""
-
-    help_s: Spread
-    python_s: Spread
-
-
-async def measure(folder: Path, plan: Plan) -> Startup:
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure commands; python_s: of `python -I -c pass`."""
     help_s, python_s = [], []
     for _ in range(max(plan.rounds, LEAST_ROUNDS)):
         python_s.append(await time_command([sys.executable, "-I", "-c", "pass"]))
         help_s.append(await time_command([installed("rosey-llm"), "--help"]))
-    return Startup(spread(help_s), spread(python_s))
+    return {"help_s": spread(help_s), "python_s": spread(python_s)}
 
 
 async def time_command(command: Sequence[str]) -> float:

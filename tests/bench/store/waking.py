@@ -7,13 +7,12 @@ channel's first beside its second. The section `rows` measures waking from the d
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import engines
 from tests.bench.children import module, running
 from tests.bench.engines import Variant
-from tests.bench.figures import Latencies, latencies
+from tests.bench.figures import Result, latencies
 from tests.bench.slices import Plan
 from tests.bench.stage import visit
 from tests.bench.store import page_cache
@@ -26,18 +25,8 @@ VISITED = 300
 LIMIT_S = 120.0
 
 
-@dataclass(frozen=True)
-class Waking:
-    """The results. warm: the file is in memory. first, second: whole answers over NATS."""
-
-    channels: int
-    rows: int
-    warm: Latencies
-    first: Latencies
-    second: Latencies
-
-
-async def measure(folder: Path, plan: Plan) -> Waking:
+async def measure(folder: Path, plan: Plan) -> Result:
+    """Measure waking; warm: the file is in memory. first, second: whole answers over NATS."""
     size = FULL_SIZE if plan.full else SIZE
     database = await copy_of(size, folder / "woken")
     numbers = random.Random(3).sample(range(size.channels), WOKEN + VISITED)
@@ -51,10 +40,16 @@ async def measure(folder: Path, plan: Plan) -> Waking:
     ):
         await visit(around, engine, [f"warm-up-{number}" for number in range(VISITED)])
         first, second = [latencies(await visit(around, engine, names)) for _ in range(2)]
-    return Waking(size.channels, size.rows, warm, first, second)
+    return {
+        "channels": size.channels,
+        "rows": size.rows,
+        "warm": warm,
+        "first": first,
+        "second": second,
+    }
 
 
-async def _wake(database: Path, size: Size, numbers: list[int]) -> Latencies:
+async def _wake(database: Path, size: Size, numbers: list[int]) -> Result:
     command = module("store.keeper", str(database), str(size.channels))
     async with running("the store", command) as keeper:
         for _ in range(2):  # the second time, everything is in memory
