@@ -1,7 +1,8 @@
 """The command line of `make bench`: measure the engine beside its yardsticks, print ratios.
 
-A section is a module with `measure`, which returns its figures. Its `place` is the shared stage
-for sections of the engine, and an empty folder for each section of the store.
+A section is the module with its name, in this folder or in store/. Its `measure(place, plan)`
+returns its figures; `place` is the shared stage for sections of the engine, and an empty folder for
+each section of the store.
 """
 
 from __future__ import annotations
@@ -15,56 +16,23 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
 
-from tests.bench import (
-    channels,
-    fairness,
-    figures,
-    goals,
-    growth,
-    latency,
-    machine,
-    overload,
-    record,
-    streams,
-    throughput,
-)
+from tests.bench import figures, goals, machine, record, throughput
 from tests.bench.children import ChildFailed
 from tests.bench.record import NotPublished, Record, Run
 from tests.bench.slices import QUICK, Plan
-from tests.bench.stage import stage
-from tests.bench.store import checkpoints, footprint, indexing, rows, searching, startup, waking
+from tests.bench.stage import Stage, stage
 
 RUN_LIMIT_S = 3600.0
 PROFILED = 30  # functions that --profile shows
 
 
-class Section(Protocol):
-    async def measure(self, place: Any, plan: Plan, /) -> figures.Result: ...
-
-
 # In the order in which they run.
-ENGINE: dict[str, Section] = {
-    "channels": channels,
-    "throughput": throughput,
-    "latency": latency,
-    "streams": streams,
-    "fairness": fairness,
-    "overload": overload,
-    "growth": growth,
-}
-STORE: dict[str, Section] = {
-    "checkpoints": checkpoints,
-    "waking": waking,
-    "startup": startup,
-    "footprint": footprint,
-    "indexing": indexing,
-    "searching": searching,
-    "rows": rows,
-}
+ENGINE = ("channels", "throughput", "latency", "streams", "fairness", "overload", "growth")
+STORE = ("checkpoints", "waking", "startup", "footprint", "indexing", "searching", "rows")
 NAMES = (*ENGINE, *STORE)
 
 
@@ -107,13 +75,14 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
             with _folder() as folder:
                 async with stage(folder) as shared:
                     for name in of_the_engine:
-                        await _measure_section(kept, run, name, ENGINE[name], shared)
+                        await _measure_section(kept, run, name, shared)
         for name in (name for name in sections if name in STORE):
             with _folder() as folder:
-                await _measure_section(kept, run, name, STORE[name], folder)
+                await _measure_section(kept, run, name, folder)
 
 
-async def _measure_section(kept: Record, run: Run, name: str, section: Section, place: Any) -> None:
+async def _measure_section(kept: Record, run: Run, name: str, place: Stage | Path) -> None:
+    section = import_module(f"tests.bench.{name if name in ENGINE else f'store.{name}'}")
     began = perf_counter()
     result = await section.measure(place, run.plan)
     kept.add(name, result, run, perf_counter() - began)

@@ -20,32 +20,26 @@ async def measure(stage: Stage, plan: Plan) -> Result:
     gain: one at a time over the engine's streamed answers.
     """
     rounds, measured = (2, 10) if plan.quick else (5, 100)
-    streamed = stage.engine.by_chat()
-    whole = stage.engine.by_request(SLOW_MODEL)
-    bare = stage.bare(SLOW_MODEL)
-    contestants = [streamed, whole, bare]
-    seconds: dict[tuple[str, int], list[float]] = {}
+    contestants = {
+        "streamed_s": stage.engine.by_chat(),
+        "whole_s": stage.engine.by_request(SLOW_MODEL),
+        "bare_s": stage.bare(SLOW_MODEL),
+    }
+    order, seconds = list(contestants), dict[tuple[str, int], list[float]]()
     for _ in range(rounds):
         for count in COUNTS:
-            for each in contestants:
-                seconds.setdefault((each.name, count), []).append(await _burst(stage, each, count))
-        contestants.reverse()
+            for name in order:
+                taken_s = await _burst(stage, contestants[name], count)
+                seconds.setdefault((name, count), []).append(taken_s)
+        order.reverse()
     # One measurement is enough: its time hardly varies.
     for_each_s = await _burst(stage, stage.one_at_a_time(SLOW_MODEL), measured) / measured
 
     def row(count: int) -> Result:
-        streamed_s, whole_s, bare_s = (
-            statistics.median(seconds[each.name, count]) for each in (streamed, whole, bare)
-        )
+        medians = {name: statistics.median(seconds[name, count]) for name in contestants}
         one_s = for_each_s * count
-        return {
-            "channels": count,
-            "streamed_s": streamed_s,
-            "whole_s": whole_s,
-            "bare_s": bare_s,
-            "one_at_a_time_s": one_s,
-            "gain": one_s / streamed_s,
-        }
+        gain = one_s / medians["streamed_s"]
+        return {"channels": count, **medians, "one_at_a_time_s": one_s, "gain": gain}
 
     rows = {str(count): row(count) for count in COUNTS}
     return {"rounds": rounds, "measured": measured, "rows": rows}

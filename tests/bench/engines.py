@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ TEXT = "m" * MESSAGE_BYTES
 SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
 # Not the default: that limit protects a provider, and would be measured instead of the engine.
 MAX_CONCURRENCY = 4096
+SUBJECTS, OUTGOING = "bench.>", "bench.out.>"  # of all that takes part; of all answers
 PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
 
 
@@ -26,7 +27,6 @@ PASSWORD_VARIABLE = "ROSEY_BENCH_NATS_PASSWORD"
 class Contestant:
     """A process under test and how to ask it: `body` plus a channel, on `subject`."""
 
-    name: str
     process: Child
     subject: str
     body: dict[str, Any]
@@ -40,18 +40,17 @@ class Contestant:
 class Engine:
     """A running engine and where it listens."""
 
-    name: str
     process: Child
     subjects: SubjectSettings
 
     def by_request(self, model: str, *, stream: bool = False) -> Contestant:
         """Ask it as another plugin does, with `llm.request`."""
-        return Contestant(self.name, self.process, self.subjects.request, request(model, stream))
+        return Contestant(self.process, self.subjects.request, request(model, stream))
 
     def by_chat(self) -> Contestant:
         """Ask it as people do, with `!chat`; the growing answer goes to `llm.stream`."""
         body = {"command": "chat", "args": TEXT, "username": "alice"}
-        return Contestant(f"{self.name}, streamed", self.process, self.subjects.chat, body)
+        return Contestant(self.process, self.subjects.chat, body)
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,13 @@ class Environment:
 class Variant:
     """The particular configuration of an engine.
 
-    name: also of its folder and, unless `subjects` is given, of its subjects.
+    name: also of its folder and in its subjects.
     channels: its section [channels].
     storage: keys of [storage] that add to or replace a new database and durability full.
     plain: use the plain store. profile: where to write a profile.
     """
 
     name: str
-    subjects: SubjectSettings | None = None
     channels: Mapping[str, int] = field(default_factory=dict)
     storage: Mapping[str, object] = field(default_factory=dict)
     max_concurrency: int = MAX_CONCURRENCY
@@ -89,17 +87,9 @@ def request(model: str, stream: bool = False) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def environment(
-    folder: Path, publish: Sequence[str] = (), subscribe: Sequence[str] = ()
-) -> AsyncIterator[Environment]:
-    """Start a NATS server and the fake provider, and end them after the block.
-
-    publish, subscribe: subjects for clients without credentials, beside those of `own_subjects`.
-    """
-    may_publish, may_subscribe = [*publish, "bench.>"], [*subscribe, "bench.>"]
-    nats = EmbeddedNats(
-        folder / "nats", port=0, bot_publish=may_publish, bot_subscribe=may_subscribe
-    )
+async def environment(folder: Path) -> AsyncIterator[Environment]:
+    """Start a NATS server and the fake provider, and end them after the block."""
+    nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[SUBJECTS], bot_subscribe=[SUBJECTS])
     async with nats, running("fake provider", module("fake_provider")) as provider:
         yield Environment(folder, nats, provider, orjson.loads(provider.ready)["url"])
 
@@ -107,14 +97,13 @@ async def environment(
 @asynccontextmanager
 async def engine(around: Environment, variant: Variant) -> AsyncIterator[Engine]:
     """Run an engine until the block ends."""
-    subjects = variant.subjects or own_subjects(variant.name)
     command = engine_command(around, variant)
     if variant.plain:
         command = module("plain", *command[1:])
     if variant.profile is not None:
         command = [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
     async with running(variant.name, command, variables(around)) as process:
-        yield Engine(variant.name, process, subjects)
+        yield Engine(process, _subjects(variant))
 
 
 def engine_command(around: Environment, variant: Variant) -> list[str]:
@@ -131,20 +120,14 @@ def variables(around: Environment) -> dict[str, str]:
     return {PASSWORD_VARIABLE: around.nats.engine_password}
 
 
-def own_subjects(name: str) -> SubjectSettings:
-    name = name.replace(" ", "-")
-    incoming, outgoing = f"bench.in.{name}", f"bench.out.{name}"
-    return SubjectSettings(
-        chat=f"{incoming}.chat",
-        request=f"{incoming}.request",
-        response=f"{outgoing}.response",
-        error=f"{outgoing}.error",
-        stream=f"{outgoing}.stream",
-    )
+def _subjects(variant: Variant) -> SubjectSettings:
+    name = variant.name.replace(" ", "-")
+    incoming = {key: f"bench.in.{name}.{key}" for key in ("chat", "request")}
+    outgoing = {key: f"bench.out.{name}.{key}" for key in ("response", "error", "stream")}
+    return SubjectSettings(**incoming, **outgoing)
 
 
 def _toml(around: Environment, variant: Variant) -> list[str]:
-    subjects = variant.subjects or own_subjects(variant.name)
     password = f"${{{PASSWORD_VARIABLE}}}"
     provider = {
         "kind": "openai",
@@ -158,7 +141,7 @@ def _toml(around: Environment, variant: Variant) -> list[str]:
         "log": {"level": "warning"},
         "storage": {"path": "engine.db", "durability": "full", **variant.storage},
         "nats": {"url": around.nats.url, "user": "engine", "password": password},
-        "nats.subjects": vars(subjects),
+        "nats.subjects": vars(_subjects(variant)),
         "channels": variant.channels,
         "providers.bench": provider,
     }

@@ -55,87 +55,80 @@ class Verdict:
 
     @property
     def wanted(self) -> str:
-        if self.goal.limit is None:
-            return ""
-        return f"{'>=' if self.goal.at_least else '<='} {self.goal.limit:g}{self.goal.unit}"
+        sign = ">=" if self.goal.at_least else "<="
+        return "" if self.goal.limit is None else f"{sign} {self.goal.limit:g}{self.goal.unit}"
 
     @property
     def word(self) -> str:
-        if self.goal.limit is None:
-            return ""
-        return "met" if self.is_met else "MISSED"
+        return "" if self.goal.limit is None else "met" if self.is_met else "MISSED"
+
+
+def _at_least(section: str, name: str, path: str, limit: float) -> Goal:
+    return Goal(section, name, path, limit, at_least=True)
+
+
+def _memory(name: str, path: str, limit: float | None = None, less: str = "") -> Goal:
+    return Goal("footprint", name, path, limit, " MB", less=less, unit_size=10**6)
 
 
 def _rows(name: str, path: str, limit: float | None = None, unit: str = " ms") -> Goal:
     return Goal("rows", name, f"rows.last.{path}", limit, unit, size="rows.last.rows")
 
 
-def _growth(channels: int) -> tuple[Goal, ...]:
-    row, name = f"rows.{channels}", f"{channels:,} channels"
-    return (
-        Goal("growth", f"turns/s, {name}", f"{row}.engine.answers_a_second"),
-        Goal("growth", f"processor time of a turn, {name}", f"{row}.engine.cpu_us", unit=" us"),
-        Goal("growth", f"memory, {name}", f"{row}.rss_mib", unit=" MiB"),
+def _growth(name: str, path: str, unit: str = "") -> tuple[Goal, ...]:
+    return tuple(
+        Goal("growth", f"{name}, {count:,} channels", f"rows.{count}.{path}", None, unit)
+        for count in (10, 100, 1_000, 10_000)
     )
 
 
 GOALS = (
     Goal("channels", "100 channels at 200 ms, all answered", "rows.100.streamed_s", 0.25, " s"),
-    Goal("channels", "the same, whole answers", "rows.100.whole_s", unit=" s"),
-    Goal("channels", "the same, bare loop", "rows.100.bare_s", unit=" s"),
-    Goal("channels", "the same, one at a time", "rows.100.one_at_a_time_s", unit=" s"),
+    Goal("channels", "the same, whole answers", "rows.100.whole_s", None, " s"),
+    Goal("channels", "the same, bare loop", "rows.100.bare_s", None, " s"),
+    Goal("channels", "the same, one at a time", "rows.100.one_at_a_time_s", None, " s"),
     Goal("channels", "1,000 channels at 200 ms, all answered", "rows.1000.streamed_s", 0.45, " s"),
-    Goal(
-        "throughput",
-        "durable turns/s over the bare loop, 200 channels",
-        "rows.engine.ratio",
-        0.85,
-        at_least=True,
+    _at_least(
+        "throughput", "durable turns/s over the bare loop, 200 channels", "rows.engine.ratio", 0.85
     ),
     Goal("throughput", "durable turns/s", "rows.engine.answers_a_second"),
     Goal("throughput", "bare loop's answers/s", "rows.bare loop.answers_a_second"),
     Goal("throughput", "durable turns/s over the plain way", "over_plain"),
-    Goal("throughput", "processor time of a turn", "rows.engine.cpu_us", unit=" us"),
-    Goal("throughput", "processor time of a bare answer", "rows.bare loop.cpu_us", unit=" us"),
+    Goal("throughput", "processor time of a turn", "rows.engine.cpu_us", None, " us"),
+    Goal("throughput", "processor time of a bare answer", "rows.bare loop.cpu_us", None, " us"),
     Goal("latency", "added p50 at 500/s, in fdatasyncs", "added_syncs", 4.0),
-    Goal("latency", "added p50 at 500/s", "added_ms", unit=" ms"),
+    Goal("latency", "added p50 at 500/s", "added_ms", None, " ms"),
     Goal("latency", "p99 at 500/s over the direct call's", "p99_over_direct", 1.05),
-    Goal("latency", "p50 at 500/s", "rows.500.engine.p50_ms", unit=" ms"),
-    Goal("latency", "p99 at 500/s", "rows.500.engine.p99_ms", unit=" ms"),
-    Goal("latency", "p50 at 1/s", "rows.1.engine.p50_ms", unit=" ms"),
-    Goal("streams", "chunks/s of the providers over iter_any", "assembled", 0.85, at_least=True),
-    Goal("streams", "chunks/s relayed over the bare relay", "relayed", 0.80, at_least=True),
+    Goal("latency", "p50 at 500/s", "rows.500.engine.p50_ms", None, " ms"),
+    Goal("latency", "p99 at 500/s", "rows.500.engine.p99_ms", None, " ms"),
+    Goal("latency", "p50 at 1/s", "rows.1.engine.p50_ms", None, " ms"),
+    _at_least("streams", "chunks/s of the providers over iter_any", "assembled", 0.85),
+    _at_least("streams", "chunks/s relayed over the bare relay", "relayed", 0.80),
     Goal("streams", "chunks/s relayed over the bare reading", "relayed_over_reading"),
     Goal("streams", "chunks/s of the providers", "chunks_a_second.providers"),
     Goal("streams", "chunks/s relayed", "chunks_a_second.engine"),
-    Goal("streams", "processor time of a single chunk", "paced_cpu_us.engine", unit=" us"),
+    Goal("streams", "processor time of a single chunk", "paced_cpu_us.engine", None, " us"),
     Goal("fairness", "quiet channels' p99, with a busy channel over without", "p99_ratio", 1.2),
-    Goal("fairness", "quiet channels' p99, with a busy channel", "p99_ms.with", unit=" ms"),
+    Goal("fairness", "quiet channels' p99, with a busy channel", "p99_ms.with", None, " ms"),
     Goal("overload", "busy at 3x, p99", "longest.busy_p99_ms", 50.0, " ms"),
     Goal("overload", "memory growth at 3x", "rss_growth_mib", 16.0, " MiB"),
-    Goal("overload", "answers/s at 3x over the capacity", "over_capacity", 0.9, at_least=True),
-    *(goal for channels in (10, 100, 1_000, 10_000) for goal in _growth(channels)),
+    _at_least("overload", "answers/s at 3x over the capacity", "over_capacity", 0.9),
+    *_growth("turns/s", "engine.answers_a_second"),
+    *_growth("processor time of a turn", "engine.cpu_us", " us"),
+    *_growth("memory", "rss_mib", " MiB"),
     Goal(
         "checkpoints", "commit p99.9, own checkpoints over SQLite's, 1,000,000 rows", "ratio", 0.5
     ),
-    Goal("checkpoints", "commit p99.9, own checkpoints", "ways.0.waits.p999_ms", unit=" ms"),
-    Goal("waking", "waking a channel from the system's memory, p99", "warm.p99_ms", unit=" ms"),
-    Goal("waking", "first answer, from the disk, p50", "first.p50_ms", unit=" ms"),
-    Goal("waking", "second answer, same channel, p50", "second.p50_ms", unit=" ms"),
+    Goal("checkpoints", "commit p99.9, own checkpoints", "ways.0.waits.p999_ms", None, " ms"),
+    Goal("waking", "waking a channel from the system's memory, p99", "warm.p99_ms", None, " ms"),
+    Goal("waking", "first answer, from the disk, p50", "first.p50_ms", None, " ms"),
+    Goal("waking", "second answer, same channel, p50", "second.p50_ms", None, " ms"),
     Goal("startup", "rosey-llm --help", "help_s", 0.12, " s"),
     Goal("footprint", "an idle resident channel", "bytes_a_channel", 3.2, " KB", unit_size=1000),
-    Goal("footprint", "an engine without channels", "empty_bytes", unit=" MB", unit_size=10**6),
-    Goal(
-        "footprint",
-        "1,000,000 known and 10,000 resident channels",
-        "resident_bytes",
-        60,
-        " MB",
-        less="empty_bytes",
-        unit_size=10**6,
-    ),
-    Goal("indexing", "turns/s with the search index over without", "ratio", 0.9, at_least=True),
-    Goal("searching", "rosey-llm history search", "command_s", unit=" s"),
+    _memory("an engine without channels", "empty_bytes"),
+    _memory("1,000,000 known and 10,000 resident channels", "resident_bytes", 60, "empty_bytes"),
+    _at_least("indexing", "turns/s with the search index over without", "ratio", 0.9),
+    Goal("searching", "rosey-llm history search", "command_s", None, " s"),
     _rows("waking a channel, p99", "wake.p99_ms", 5.0),
     _rows("start to ready", "start_s", 0.5, " s"),
     _rows("a search, common words, p99", "search.common words.p99_ms", 10.0),
@@ -143,8 +136,8 @@ GOALS = (
     _rows("a search, two words, p99", "search.two words.p99_ms", 10.0),
     _rows("a turn committed, p50", "turn.p50_ms"),
     _rows("a turn committed, p99", "turn.p99_ms"),
-    _rows("a row in the database", "bytes_a_row", unit=" bytes"),
-    _rows("a row in the full-text index", "indexed_bytes_a_row", unit=" bytes"),
+    _rows("a row in the database", "bytes_a_row", None, " bytes"),
+    _rows("a row in the full-text index", "indexed_bytes_a_row", None, " bytes"),
 )
 
 

@@ -93,6 +93,9 @@ def _memory() -> str:
 
 
 def _output(*command: str) -> str:
-    """Return what a command writes, or "" if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    """Return what a command writes, or "" if it fails or is not installed."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

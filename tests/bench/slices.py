@@ -54,12 +54,11 @@ async def alternate(
 
 async def closed_loop(
     load: Child,
+    pids: Mapping[str, int],
     contestant: Contestant,
-    *,
     channels: int,
     in_flight: int,
     seconds: float,
-    pids: Mapping[str, int],
 ) -> dict[str, Any]:
     """Measure a slice with `in_flight` messages at the same time over `channels`.
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.settings import SubjectSettings
 from tests.bench import engines, slices, yardsticks
 from tests.bench.asker import Asker, LoadFailed, Question
 from tests.bench.children import Child, ChildFailed, module, running
 from tests.bench.engines import FAST_MODEL, Contestant, Engine, Environment, Variant
 
-SUBJECTS = SubjectSettings()
 ANSWER_LIMIT_S = 60.0
 VISIT_LIMIT_S = 300.0
 
@@ -31,13 +29,13 @@ class Stage:
     load: Child
 
     def bare(self, model: str) -> Contestant:
-        return self._yardstick("bare loop", yardsticks.BARE, model)
+        return self._yardstick(yardsticks.BARE, model)
 
     def one_at_a_time(self, model: str) -> Contestant:
-        return self._yardstick("one at a time", yardsticks.ONE_AT_A_TIME, model)
+        return self._yardstick(yardsticks.ONE_AT_A_TIME, model)
 
     def bare_relay(self, model: str) -> Contestant:
-        return self._yardstick("bare relay", yardsticks.RELAY, model)
+        return self._yardstick(yardsticks.RELAY, model)
 
     def another(self, variant: Variant) -> AbstractAsyncContextManager[Engine]:
         """Run one more engine until the block ends."""
@@ -63,27 +61,17 @@ class Stage:
             "yardsticks": self.yardsticks.pid,
             "load": self.load.pid,
         }
-        return await slices.closed_loop(
-            self.load,
-            contestant,
-            channels=channels,
-            in_flight=in_flight,
-            seconds=seconds,
-            pids=pids,
-        )
+        return await slices.closed_loop(self.load, pids, contestant, channels, in_flight, seconds)
 
-    def _yardstick(self, name: str, subject: str, model: str) -> Contestant:
-        return Contestant(name, self.yardsticks, subject, engines.request(model))
+    def _yardstick(self, subject: str, model: str) -> Contestant:
+        return Contestant(self.yardsticks, subject, engines.request(model))
 
 
 @asynccontextmanager
 async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stage]:
     """Start everything, and end it in order after the block. profile: where to write a profile."""
-    answers = [SUBJECTS.response, SUBJECTS.error, SUBJECTS.stream]
     async with AsyncExitStack() as stack:
-        around = await stack.enter_async_context(
-            engines.environment(folder, [SUBJECTS.chat, SUBJECTS.request], answers)
-        )
+        around = await stack.enter_async_context(engines.environment(folder))
 
         async def engine(variant: Variant) -> Engine:
             return await stack.enter_async_context(engines.engine(around, variant))
@@ -93,11 +81,11 @@ async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stag
 
         yield Stage(
             environment=around,
-            engine=await engine(Variant("engine", SUBJECTS, profile=profile)),
+            engine=await engine(Variant("engine", profile=profile)),
             plain=await engine(Variant("plain way", plain=True)),
             yardsticks=await child("yardsticks", around.nats.url, around.provider_url),
             direct=await child("direct", around.provider_url),
-            load=await child("load", around.nats.url, *answers, "bench.out.>"),
+            load=await child("load", around.nats.url, engines.OUTGOING),
         )
 
 
@@ -108,15 +96,13 @@ async def visit(
 
     Raise ChildFailed.
     """
-    asker, asked = (
-        await Asker.connect(around.nats.url, ["bench.out.>"]),
-        engine.by_request(FAST_MODEL),
-    )
+    asker = await Asker.connect(around.nats.url, [engines.OUTGOING])
+    asked = engine.by_request(FAST_MODEL)
     question = Question(asked.subject, asked.body)
     try:
         answers = await asker.visit(question, channels, at_once, VISIT_LIMIT_S)
     except LoadFailed as exc:
-        raise ChildFailed(f"{engine.name}: {exc}") from exc
+        raise ChildFailed(f"{engine.process.name}: {exc}") from exc
     finally:
         asker.wire.close()
     return [(each.now - each.asked) * 1e6 for each in answers]

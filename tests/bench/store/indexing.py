@@ -30,7 +30,7 @@ async def measure(folder: Path, plan: Plan) -> Result:
     seconds = QUICK_SLICE_S if plan.quick else SLICE_S
     async with AsyncExitStack() as stack:
         around = await stack.enter_async_context(engines.environment(folder))
-        command = module("load", around.nats.url, "bench.out.>")
+        command = module("load", around.nats.url, engines.OUTGOING)
         load = await stack.enter_async_context(running("load", command))
         sides = {}
         for name in (WITH, WITHOUT):
@@ -39,9 +39,7 @@ async def measure(folder: Path, plan: Plan) -> Result:
             sides[name] = engine.by_request(FAST_MODEL)
 
         async def measure_slice(name: str, seconds: float, _: int = 0) -> dict[str, Any]:
-            return await closed_loop(
-                load, sides[name], channels=CHANNELS, in_flight=CHANNELS, seconds=seconds, pids={}
-            )
+            return await closed_loop(load, {}, sides[name], CHANNELS, CHANNELS, seconds)
 
         async def measure_alone(name: str, other: str, _: int) -> dict[str, Any]:
             # The index is updated all the time; that must not slow down the engine without one.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +22,7 @@ from engine.actors.conversation_cache import ConversationCache
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer
 from providers.base import Usage
+from storage import hash_chain
 from storage.commands import Accept, MarkPublished, Settle
 from storage.history import Row
 from storage.mailboxes import Accepted
@@ -31,6 +31,7 @@ from storage.writer.database import Database
 from tests.bench import children
 from tests.bench.store import grown
 
+MADE_BY = ("ollama", "llama3.2", "stop", 600, 50, 1200)
 GROUP = 8
 BY_SQLITE = "checkpoints-by-sqlite"
 FINISH_LIMIT_S = 30.0
@@ -99,14 +100,7 @@ class Keeper:
 
     def _turn(self) -> Turn:
         number = self._chance.randrange(self._channels)
-        text, text_number = grown.text, next(self._numbers)
-        return Turn(
-            channel=grown.channel(number),
-            request_id=f"bench-{text_number}",
-            username=grown.user(number),
-            message=text(text_number),
-            answer=text(text_number + 1),
-        )
+        return Turn(grown.channel(number), grown.user(number), next(self._numbers))
 
 
 def _row_id(accepted: object) -> int:
@@ -122,15 +116,14 @@ def _us_since(began: float) -> int:
     return round((perf_counter() - began) * 1e6)
 
 
-@dataclass(frozen=True, slots=True)
 class Turn:
     """A turn as the engine writes it: put the command, settle its outcome, mark it published."""
 
-    channel: str
-    request_id: str
-    username: str
-    message: str
-    answer: str
+    def __init__(self, channel: str, username: str, number: int) -> None:
+        self.channel = channel
+        self.username = username
+        self.request_id = f"bench-{number}"
+        self.message, self.answer = grown.text(number), grown.text(number + 1)
 
     def accept(self) -> Accept:
         body = b'{"command":"chat","text":"%b"}' % self.message.encode()
@@ -138,8 +131,8 @@ class Turn:
 
     def settle(self, row_id: int) -> Settle:
         now, body = now_ms(), self._outcome().encode()
-        rows = self._rows(now)
-        return Settle(row_id, self.channel, self.request_id, rows, "response", body, now)
+        rows, salts = self._rows(now), hash_chain.new_salts(2)
+        return Settle(row_id, self.channel, self.request_id, rows, "response", body, now, salts)
 
     def _rows(self, now: int) -> tuple[Row, Row]:
         details = {
@@ -158,12 +151,7 @@ class Turn:
             self.username,
             self.answer,
             "default",
-            "ollama",
-            "llama3.2",
-            "stop",
-            600,
-            50,
-            1200,
+            *MADE_BY,
             details=details,
         )
         return message, answer
