@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from storage.search_index import path_of
 from tests.bench import engines
 from tests.bench.children import Child, module, running
+from tests.bench.engines import Variant
 from tests.bench.figures import Result, latencies, spread
 from tests.bench.slices import Plan
 from tests.bench.store import page_cache, searching
 from tests.bench.store.grown import Size, cached_database, copy_of
-from tests.bench.store.startup import Start
+from tests.bench.store.startup import time_start
 
 SIZES = (Size(1_000, 5), Size(100_000, 5))
 FULL_SIZES = (*SIZES, Size(1_000_000, 5))
@@ -40,16 +41,21 @@ async def measure(folder: Path, plan: Plan) -> Result:
     amid_us: dict[Size, list[float]] = {size: [] for size in sizes}
     chance = random.Random(11)
     databases = {size: await copy_of(size, folder / str(size.rows)) for size in sizes}
-    async with _keepers(databases) as keepers:
-        await _forget(databases)
+    keepers: dict[Size, Child] = {}
+    async with AsyncExitStack() as stack:
+        for size, database in databases.items():
+            command = module("store.keeper", str(database), str(size.channels))
+            keeper = running(f"the store of {size.rows:,} rows", command)
+            keepers[size] = await stack.enter_async_context(keeper)
+        await _forget(databases.values())
         for _ in range(plan.rounds):
-            for size, keeper in keepers.items():
-                wakes_us[size] += await _wake(keeper, size, chance)
-        await _forget(databases)
+            for size, child in keepers.items():
+                wakes_us[size] += await _wake(child, size, chance)
+        await _forget(databases.values())
         for _ in range(plan.rounds):
-            for size, keeper in keepers.items():
-                turns_us[size] += await _ask(keeper, {"do": "turns", "count": TURNS})
-                amid_us[size] += await _wake(keeper, size, chance)
+            for size, child in keepers.items():
+                turns_us[size] += await _ask(child, {"do": "turns", "count": TURNS})
+                amid_us[size] += await _wake(child, size, chance)
     searches = QUICK_SEARCHES if plan.quick else SEARCHES
     starts = await _starts(folder, sizes, QUICK_STARTS if plan.quick else STARTS)
     rows = {}
@@ -70,20 +76,8 @@ async def measure(folder: Path, plan: Plan) -> Result:
     return {"rows": rows}
 
 
-@asynccontextmanager
-async def _keepers(databases: dict[Size, Path]) -> AsyncIterator[dict[Size, Child]]:
-    """Run a process for each database, all at the same time."""
-    async with AsyncExitStack() as stack:
-        keepers = {}
-        for size, database in databases.items():
-            command = module("store.keeper", str(database), str(size.channels))
-            name = f"the store of {size.rows:,} rows"
-            keepers[size] = await stack.enter_async_context(running(name, command))
-        yield keepers
-
-
-async def _forget(databases: dict[Size, Path]) -> None:
-    for database in databases.values():
+async def _forget(databases: Iterable[Path]) -> None:
+    for database in databases:
         await asyncio.to_thread(page_cache.forget, database)
 
 
@@ -100,10 +94,12 @@ async def _ask(keeper: Child, question: dict[str, object]) -> list[float]:
 async def _starts(folder: Path, sizes: tuple[Size, ...], count: int) -> dict[Size, list[float]]:
     seconds: dict[Size, list[float]] = {size: [] for size in sizes}
     async with engines.environment(folder) as around:
-        starts = {
-            size: Start(around, f"rows-{size.rows}", await cached_database(size)) for size in sizes
-        }
+        commands = {}
+        for size in sizes:
+            storage = {"path": str(await cached_database(size))}
+            variant = Variant(f"rows-{size.rows}", storage=storage)
+            commands[size] = engines.engine_command(around, variant)
         for _ in range(count):
-            for size, start in starts.items():
-                seconds[size].append(await start.measure())
+            for size, command in commands.items():
+                seconds[size].append(await time_start(command, engines.variables(around)))
     return seconds

@@ -6,13 +6,11 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from tests.bench import engines
 from tests.bench.children import START_LIMIT_S, Child, ChildFailed, installed
-from tests.bench.engines import Environment, Variant
 from tests.bench.figures import Result, spread
 from tests.bench.slices import Plan
 
@@ -47,29 +45,22 @@ async def time_command(command: Sequence[str]) -> float:
     return taken_s
 
 
-class Start:
-    """An engine on `database` that is started, and ended when it is ready."""
+async def time_start(command: Sequence[str], variables: Mapping[str, str]) -> float:
+    """Start an engine, and end it when it is ready; return the seconds in between.
 
-    def __init__(self, around: Environment, name: str, database: Path) -> None:
-        self._name = name
-        self._command = engines.engine_command(
-            around, Variant(name, storage={"path": str(database)})
-        )
-        self._environment = {**os.environ, **engines.variables(around)}
-
-    async def measure(self) -> float:
-        """Return the seconds until it was ready. Raise ChildFailed."""
-        began = perf_counter()
-        # Not through `running`, whose launcher would be in the figure.
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE, env=self._environment, start_new_session=True
-        )
-        child = Child(self._name, process)
-        try:
-            line = await child.read_line(START_LIMIT_S)
-            taken_s = perf_counter() - began
-            if "is ready" not in line:
-                raise ChildFailed(f"{self._name} wrote {line!r} instead of its ready line")
-        finally:
-            await child.end()
-        return taken_s
+    Raise ChildFailed.
+    """
+    began = perf_counter()
+    # Not through `running`, whose launcher would be in the figure.
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **variables}, start_new_session=True
+    )
+    child = Child("an engine", process)
+    try:
+        line = await child.read_line(START_LIMIT_S)
+        taken_s = perf_counter() - began
+        if "is ready" not in line:
+            raise ChildFailed(f"{child.name} wrote {line!r} instead of its ready line")
+    finally:
+        await child.end()
+    return taken_s
