@@ -117,7 +117,7 @@ def _us_since(began: float) -> int:
 
 
 class Turn:
-    """A turn as the engine writes it: put the command, settle its outcome, mark it published."""
+    """A turn as the engine writes it: accept the command, settle its outcome, mark it published."""
 
     def __init__(self, channel: str, username: str, number: int) -> None:
         self.channel = channel
