@@ -85,7 +85,7 @@ def table(result: Mapping[str, Any], path: str) -> Iterator[str]:
     """Yield a result, as in the JSON, as text: each record on a line of its own, after its path."""
     figures = {key: found for key, value in result.items() if (found := text(value)) is not None}
     if figures:
-        yield f"{path:32} {'   '.join(f'{key} {found}' for key, found in figures.items())}"
+        yield f"{path:36} {'   '.join(f'{key} {found}' for key, found in figures.items())}"
     for key in [key for key in result if key not in figures]:
         inner = result[key]
         if isinstance(inner, list):
