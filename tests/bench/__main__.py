@@ -47,8 +47,11 @@ def main() -> int:
             record.publish(Record(arguments.json), NAMES)
         else:
             _measure_and_publish(arguments)
-    except (ChildFailed, NotPublished) as exc:
+    except ChildFailed as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
+        return 1
+    except NotPublished as exc:
+        print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
