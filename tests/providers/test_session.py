@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import gzip
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -19,16 +17,12 @@ from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
     ConnectionLost,
-    ContextTooLong,
     IncompleteAnswer,
-    ModelNotFound,
     ProviderError,
-    ProviderTimeout,
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
 )
-from providers.http.error_mapping import read_failure
 from providers.http.provider import HttpProvider
 from providers.http.session import Session
 from providers.ollama import OllamaProvider
@@ -458,101 +452,17 @@ async def test_after_closing_nothing_is_sent(dialect: Dialect, server: LLMServer
 
 # --- Refusals
 
-REFUSALS: list[tuple[int, Any, type[ProviderError]]] = [
-    (400, {"error": "something is off"}, BadAnswer),
-    (400, {"error": {"code": "context_length_exceeded", "message": "long"}}, ContextTooLong),
-    (400, {"error": {"type": "exceed_context_size_error", "code": 400}}, ContextTooLong),
-    (400, {"error": "prompt is longer than the context length available"}, ContextTooLong),
-    (400, {"error": {"message": "Your maximum context length is 8192"}}, ContextTooLong),
-    (400, {"error": {"message": "foo/bar is not a valid model ID"}}, ModelNotFound),
-    (400, {"error": {"message": "The model `x` does not exist"}}, ModelNotFound),
-    (401, {"error": {"code": "invalid_api_key", "message": "wrong"}}, AuthenticationFailed),
-    (403, "", AuthenticationFailed),
-    (403, {"error": {"metadata": {"error_type": "content_policy_violation"}}}, BadAnswer),
-    (402, {"error": {"code": 402, "message": "no credits"}}, QuotaExhausted),
-    (404, {"error": "model 'x' not found"}, ModelNotFound),
-    (408, "", ProviderTimeout),
-    (413, "", BadAnswer),
-    (422, {"detail": [{"msg": "Field required", "loc": ["body", "x"]}]}, BadAnswer),
-    (429, {"error": {"code": "rate_limit_exceeded"}}, RateLimited),
-    (429, {"error": {"code": "insufficient_quota"}}, QuotaExhausted),
-    (429, {"error": {"type": "insufficient_quota", "code": None}}, QuotaExhausted),
-    (429, {"error": {"code": "credit_balance_exhausted"}}, QuotaExhausted),
-    (429, {"error": "INSUFFICIENT QUOTA of calls at once"}, RateLimited),
-    (500, "Internal Server Error", ProviderUnavailable),
-    (502, "<html><h1>Bad Gateway</h1></html>", ProviderUnavailable),
-    (503, {"error": "server busy, please try again"}, ProviderUnavailable),
-    (503, {"error": {"code": "slow_down"}}, RateLimited),
-    (504, "", ProviderTimeout),
-    (524, "", ProviderTimeout),
-    (529, {"error": {"type": "overloaded_error"}}, ProviderUnavailable),
-    (302, "", BadAnswer),
-    (418, "[]", BadAnswer),
-]
-
 
 @both_ways
-@pytest.mark.parametrize(("status", "body", "error"), REFUSALS)
-async def test_a_refusal_is_mapped_to_its_error(
-    provider: HttpProvider,
-    server: LLMServer,
-    ask: Asking,
-    status: int,
-    body: Any,
-    error: type[ProviderError],
+async def test_a_refusal_is_read_from_its_status_and_its_body(
+    provider: HttpProvider, server: LLMServer, ask: Asking
 ) -> None:
-    server.plan(Behaviour(status=status, body=body))
-    with pytest.raises(ProviderError) as caught:
+    server.plan(Behaviour(status=429, body={"error": {"code": "insufficient_quota"}}))
+    with pytest.raises(QuotaExhausted) as caught:
         await ask(provider)
-    assert type(caught.value) is error
-    assert caught.value.status == status
-    assert str(caught.value).startswith(f"{provider.label} API error: {status}")
+    assert caught.value.status == 429
+    assert str(caught.value) == f"{provider.label} API error: 429 Too Many Requests"
     assert len(server.prompts) == 1
-
-
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        ("", ""),
-        ("<html>no</html>", ""),
-        (" <!DOCTYPE html><p>no", ""),
-        ("Please  do\nnot", ": Please do not"),
-        ({"error": "as a string"}, ": as a string"),
-        ({"error": {"message": "as an object"}}, ": as an object"),
-        ({"detail": "as a detail"}, ": as a detail"),
-        ({"message": "bare"}, ": bare"),
-        ({"error": {"message": None}}, ""),
-        ({"error": {"message": {"odd": 1}}}, ""),
-        ({"error": {"message": "bad value", "param": "top_p"}}, ": bad value (parameter top_p)"),
-        ({"detail": [{"msg": "missing", "loc": ["a"]}]}, ": missing ['a']"),
-        ({"error": {"message": "Upstream", "metadata": {"raw": "it died"}}}, ": Upstream: it died"),
-        ([1], ""),
-    ],
-)
-def test_the_sentence_has_the_status_and_the_providers_own_words(body: Any, sentence: str) -> None:
-    error = read_failure("OpenAI", body, status=401, headers={})
-    assert str(error) == f"OpenAI API error: 401 Unauthorized{sentence}"
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (f"Incorrect API key provided: {KEY}.", "Incorrect API key provided: ***."),
-        ("my own secret word", "my own *** word"),
-        ("key sk-abc***wxyz is bad", "key *** is bad"),
-        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
-        ("cannot open /home/bot/models/llama.gguf", "cannot open (path)"),
-        ("cannot open:/home/bot/models/llama.gguf", "cannot open:(path)"),
-        ("cannot open C:\\models\\x.gguf", "cannot open (path)"),
-        ("see https://example.org/a/b for more", "see https://example.org/a/b for more"),
-        ("anthropic/claude-3/x", "anthropic/claude-3/x"),
-        ("red \x1b[31m alert\x00", "red [31m alert"),
-        ("x" * 500, "x" * 197 + "..."),
-    ],
-)
-def test_keys_paths_and_control_characters_stay_out_of_a_sentence(text: str, told: str) -> None:
-    error = read_failure("OpenAI", text, status=400, headers={}, secrets=[KEY, "secret"])
-    assert str(error) == f"OpenAI API error: 400 Bad Request: {told}"
 
 
 @both_ways
@@ -572,47 +482,6 @@ async def test_a_redirect_is_not_followed_so_the_key_stays_with_its_server(
     with pytest.raises(ProviderError):
         await ask(provider)
     assert "/elsewhere" not in [request.path for request in server.requests]
-
-
-def test_a_server_that_is_loading_its_model_is_reported_as_starting() -> None:
-    error = read_failure(
-        "vllm", {"error": {"message": "Loading model", "code": 503}}, status=503, headers={}
-    )
-    assert isinstance(error, ProviderUnavailable)
-    assert "starting" in str(error)
-
-
-@pytest.mark.parametrize(
-    ("headers", "error", "seconds"),
-    [
-        ({}, {}, None),
-        ({"retry-after": "7"}, {}, 7.0),
-        ({"retry-after": "0"}, {}, 0.0),
-        ({"retry-after": "1.5"}, {}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "7"}, {}, 0.25),
-        ({"retry-after": "-3"}, {}, None),
-        ({"retry-after": "nan"}, {}, None),
-        ({"retry-after": "1e999"}, {}, None),
-        ({"retry-after": "soon"}, {}, None),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, None),
-        ({"retry-after": "Wed, 99 Oct 99999 07:28:00 GMT"}, {}, None),
-        ({}, {"availability": {"retry_after": 12}}, 12.0),
-        ({}, {"metadata": {"retry_after_seconds": "3"}}, 3.0),
-        ({}, {"metadata": {"retry_after": True}}, None),
-    ],
-)
-def test_the_wait_that_a_provider_asks_for_is_read_if_it_is_valid(
-    headers: dict[str, str], error: dict[str, Any], seconds: float | None
-) -> None:
-    found = read_failure("OpenAI", {"error": error}, status=429, headers=headers)
-    assert found.retry_after_s == seconds
-
-
-def test_a_wait_may_be_a_date() -> None:
-    date = email.utils.formatdate(time.time() + 3600, usegmt=True)
-    error = read_failure("OpenAI", "", status=429, headers={"retry-after": date})
-    assert error.retry_after_s is not None
-    assert 0 < error.retry_after_s <= 3600
 
 
 async def test_the_wait_comes_with_the_reply(provider: HttpProvider, server: LLMServer) -> None:
