@@ -39,10 +39,11 @@ def database(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture
 def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection with the schema, as writes get it."""
-    name = str(tmp_path / "rosey-llm.db") if request.param == "file" else ":memory:"
+    """A connection with the schema, as writes get it: in memory, or with the param "file" there."""
+    on_file = getattr(request, "param", "memory") == "file"
+    name = str(tmp_path / "rosey-llm.db") if on_file else ":memory:"
     with closing(sqlite3.connect(name, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys=ON")
         migrate(connection, name)

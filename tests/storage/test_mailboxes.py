@@ -12,6 +12,9 @@ from storage.writer.database import Database
 from tests.storage import records
 from tests.storage.asked import accepted, answered, kept, put, settle, settle_at_once
 
+# The rules do not depend on where the database is; these few also run on a file.
+on_file_too = pytest.mark.parametrize("connection", ["memory", "file"], indirect=True)
+
 # accepted
 
 
@@ -31,6 +34,7 @@ def test_a_waiting_command_put_again_is_not_stored_twice(connection: sqlite3.Con
     assert (row.id, row.accepted_ms) == (row_id, 1000)
 
 
+@on_file_too
 def test_all_senders_of_a_request_are_answered(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection, replies=("a", "b"))
     put(connection, replies=("b", "c"))
@@ -49,6 +53,7 @@ def test_commands_wait_in_the_order_of_arrival(connection: sqlite3.Connection) -
     assert [(row.request_id, row.channel) for row in mailboxes.waiting(connection)] == asked
 
 
+@on_file_too
 def test_the_order_stays_when_ids_are_reused(connection: sqlite3.Connection) -> None:
     accepted(connection, "r1")
     settle(connection, accepted(connection, "r2"), "r2")
@@ -88,6 +93,7 @@ def test_a_command_that_does_not_wait_has_no_attempts(connection: sqlite3.Connec
 # settled
 
 
+@on_file_too
 def test_settling_stores_the_turn_and_ends_the_waiting(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection, replies=("reply.1",))
     settled = settle(connection, row_id, text="Hi.")
@@ -242,6 +248,7 @@ def test_a_published_outcome_answers_a_request_sent_again(
     assert connection.execute("SELECT published_ms FROM outbox").fetchall() == [(3000,)]
 
 
+@on_file_too
 def test_only_published_and_old_outcomes_are_pruned(connection: sqlite3.Connection) -> None:
     made = {
         "old": answered(connection, "old", now_ms=1000),
@@ -320,6 +327,7 @@ def test_any_name_goes_through_the_whole_life_of_a_command(
     assert kept(connection, name)[-1] == (2, "answer", name)
 
 
+@on_file_too
 def test_names_that_look_alike_are_different_channels(connection: sqlite3.Connection) -> None:
     alike = ["a", "A", "a ", "a\0", "a\0b", "a\0c", "1", "1.0", "01", "\u00e9", "e\u0301", ""]
     for name in alike:
