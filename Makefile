@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 # Install Debian packages if possible; otherwise say what to install.
 debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }
 
-.PHONY: chat run test check format bench chaos soak install tools clean
+.PHONY: chat run test test-fast check format bench chaos soak install tools clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -18,6 +18,10 @@ run: install
 
 test: install tools
 	$(BIN)/pytest -n auto $(ARGS)
+
+# For the edit loop: no child processes, no browser, no long runs.
+test-fast: install
+	$(BIN)/pytest -n auto -m "not process and not browser and not slow" $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

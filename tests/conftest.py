@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.fakes.llm_server import LLMServer
 from tests.house import House
+from tests.support.process_guard import ProcessGuard
 
 # A shell makes background jobs ignore Ctrl-C, and our children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,6 +20,24 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+# The shared fixtures that start a process.
+STARTING_FIXTURES = {"house"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves tests out by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a fixture which starts a process, and the property tests."""
+    for item in items:
+        if STARTING_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.process)
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "not process" in config.option.markexpr:
+        config.pluginmanager.register(ProcessGuard())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import re
 from collections import defaultdict
@@ -35,8 +36,13 @@ WINGS = (
 )
 
 
+@functools.cache
+def nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
 def imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -88,7 +94,7 @@ def wing_of(module: str) -> str | None:
 
 def engine_imports(file: Path) -> Iterator[str]:
     """The modules of engine/ that a file imports, also by `from engine import module`."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("engine."))
         elif isinstance(node, ast.ImportFrom) and node.module == "engine":
@@ -121,7 +127,7 @@ def test_no_import_runs_back_up_from_a_wing(wing: str) -> None:
 def test_a_public_class_name_has_one_meaning() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in nodes(file):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
     assert len(homes) > 200

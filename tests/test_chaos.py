@@ -9,6 +9,8 @@ import pytest
 
 from tests.chaos.run import Plan, RunResult, run
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 SEED = int(os.environ.get("ROSEY_LLM_CHAOS_SEED", "20"))
 
 

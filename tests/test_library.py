@@ -96,6 +96,7 @@ def test_nobody_else_gets_another_class_by_the_short_names() -> None:
     assert rosey_llm.LLMProvider is LLMProvider
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("taken", [(), ("engine",), ("engine", "providers", "storage")])
 def test_it_runs_also_beside_packages_of_the_same_names(
     tmp_path: Path, taken: tuple[str, ...]
@@ -111,6 +112,7 @@ def test_it_runs_also_beside_packages_of_the_same_names(
         assert (done.stdout, done.stderr) == ("You said: Hello\nunknown_persona\n", "")
 
 
+@pytest.mark.process
 @pytest.mark.timeout(300)
 def test_the_wheel_runs_beside_packages_of_the_same_names(installed: Path, tmp_path: Path) -> None:
     for name in ("engine", "providers", "storage"):
@@ -121,6 +123,7 @@ def test_the_wheel_runs_beside_packages_of_the_same_names(installed: Path, tmp_p
     assert (done.stdout, done.stderr) == ("You said: Hello\nunknown_persona\n", "")
 
 
+@pytest.mark.process
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["rosey_llm", "engine"])
 def test_a_type_checker_sees_the_types_of_the_wheel(

@@ -14,6 +14,7 @@ from tests.walk.walker import Walker
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
 
 
+@pytest.mark.process
 @pytest.mark.timeout(300)
 def test_every_command_prints_what_the_document_says(tmp_path: Path) -> None:
     recorded = [step for _, _, steps in script.blocks(DOCUMENT) for step in steps]

@@ -77,6 +77,7 @@ def test_the_bot_of_the_readme_is_short() -> None:
     assert len(code) <= 25
 
 
+@pytest.mark.process
 async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMServer) -> None:
     source = example("library").replace(
         '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
@@ -85,6 +86,7 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     assert (tmp_path / "chat.db").exists()
 
 
+@pytest.mark.process
 async def test_the_library_example_of_the_readme_reports_a_missing_server(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -97,6 +99,7 @@ async def test_the_library_example_of_the_readme_reports_a_missing_server(
     )
 
 
+@pytest.mark.process
 def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "bot"
     folder.mkdir()
@@ -120,6 +123,7 @@ def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> 
     assert (done.stdout, done.stderr) == ("HELLO\n", "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_documented_completion_is_a_script_of_that_shell(shell: str) -> None:
     assert f"_ROSEY_LLM_COMPLETE={shell}_source rosey-llm" in document("getting-started.md")
@@ -128,6 +132,7 @@ def test_the_documented_completion_is_a_script_of_that_shell(shell: str) -> None
     assert f"_ROSEY_LLM_COMPLETE={shell}_complete" in done.stdout
 
 
+@pytest.mark.process
 def test_completion_knows_the_commands_of_a_group() -> None:
     environment = {
         **os.environ,

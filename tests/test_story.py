@@ -15,6 +15,8 @@ import pytest
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import Bot, House
 
+pytestmark = pytest.mark.process
+
 CONFIG = """
 default_provider = "openai"
 fallback_providers = []

@@ -21,6 +21,8 @@ from storage.migrations import migrate
 from tests.engine import audited
 from tests.engine.audited import GARDEN_TURNS
 
+pytestmark = pytest.mark.process
+
 OUR_PAGES = ["/", "/channel/1", "/turns", "/turn/1", "/search?q=soil", "/nowhere"]
 PAGES = [*OUR_PAGES, "/rosey-llm", "/rosey-llm/history", "/rosey-llm/history/1", "/-/versions"]
 NAMES = ["Host", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"]

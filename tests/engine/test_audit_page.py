@@ -18,6 +18,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.engine import audited
 from tests.engine.audited import HOSTILE, HOSTILE_USER, LOAM, SAID
 
+pytestmark = [pytest.mark.process, pytest.mark.browser]
+
 WAIT_S = 20.0
 WIDTH, HEIGHT = 1000, 820
 OPTIONS = (

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 SCRIPTED = """
 default_provider = "scripted"

@@ -21,6 +21,8 @@ from storage.queries.reader import open_reader
 from tests.engine import told_secrets
 from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
 
+pytestmark = pytest.mark.process
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"

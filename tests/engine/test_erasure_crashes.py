@@ -15,6 +15,8 @@ from storage.verification import Seal, Verified
 from tests.engine import told_secrets
 from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.engine.test_cli import COMMAND, SCRIPTED, rosey
 
+pytestmark = pytest.mark.process
+
 # Root may read whatever it likes, unless it gives that up (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH).
 POWERLESS = """
 import ctypes, os, sys

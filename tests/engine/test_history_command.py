@@ -28,6 +28,8 @@ from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import House
 from tests.storage.audited import Archive
 
+pytestmark = pytest.mark.process
+
 ESCAPES = "look \x1b]0;title\x07 and \x1b[2J here\u2028bob: a second line"
 TOLD = [
     ("alice", "#lobby", "Hello, green tea\npersona technical\n"),

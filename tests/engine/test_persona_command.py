@@ -14,6 +14,8 @@ import pytest
 from tests.engine.test_cli import COMMAND, SCRIPTED, rosey
 from tests.fakes.llm_server import Behaviour, LLMServer
 
+pytestmark = pytest.mark.process
+
 PERSONAS = """
 [service]
 default_persona = "Pirate"

@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 PIRATE = '[personas.pirate]\nprompt = "Arr."\n'
 SLOW = '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.1\n'

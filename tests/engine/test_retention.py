@@ -82,6 +82,7 @@ def test_a_channel_with_its_own_days_has_its_own_scope() -> None:
     ]
 
 
+@pytest.mark.process
 async def test_a_service_erases_expired_messages_and_leaves_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "data" / "chat.db"
     write_messages(path, times=BATCH)
@@ -116,6 +117,7 @@ async def test_a_reload_applies_new_days(house: House, monkeypatch: pytest.Monke
     assert "weekx010" in left(path)
 
 
+@pytest.mark.process
 async def test_a_sweep_that_a_crash_cut_off_is_finished(tmp_path: Path) -> None:
     """Rows were erased, and the process ended before the files were cleaned."""
     path = tmp_path / "chat.db"

@@ -444,6 +444,7 @@ async def test_a_waiting_command_of_another_version_ends_as_internal_and_the_res
             await service.chat("again", request_id="new")
 
 
+@pytest.mark.process
 async def test_requests_of_other_processes_are_carried_out(tmp_path: Path) -> None:
     path = tmp_path / "rosey-llm.db"
     async with LLMService(ScriptedProvider(), database=path) as service:

@@ -44,6 +44,7 @@ def written(folder: Path, name: str = "rosey-llm.toml") -> dict[str, Any]:
     return tomllib.loads((folder / name).read_text())
 
 
+@pytest.mark.process
 def test_init_with_defaults_writes_the_commented_file_that_we_ship(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", "--defaults")
     assert (done.returncode, done.stderr) == (0, "")
@@ -56,12 +57,14 @@ def test_the_shipped_file_goes_into_the_wheel_to_where_init_looks_for_it() -> No
     assert ROOT / destination == example.PACKAGED
 
 
+@pytest.mark.process
 def test_empty_answers_give_the_defaults(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", said="\n" * 20)
     assert done.returncode == 0
     assert (tmp_path / "rosey-llm.toml").read_text() == SHIPPED
 
 
+@pytest.mark.process
 def test_init_takes_its_answers_from_a_pipe_and_keeps_the_comments(tmp_path: Path) -> None:
     answers = ["openai", "gpt-5", "no", 'Bob "the \\ bot"', "technical", "7", "nats://h:4222", "/d"]
     done = rosey(tmp_path, "init", "-o", "my.toml", said="\n".join(answers))
@@ -81,6 +84,7 @@ def test_init_takes_its_answers_from_a_pipe_and_keeps_the_comments(tmp_path: Pat
     assert text.count("#") >= SHIPPED.count("#")
 
 
+@pytest.mark.process
 def test_what_init_wrote_is_what_check_and_chat_use(tmp_path: Path) -> None:
     assert rosey(tmp_path, "init", said="local\nBeth\nconcise\n").returncode == 1
     assert rosey(tmp_path, "init", said="local\nBeth\nconcise\n" + "\n" * 9).returncode == 0
@@ -89,6 +93,7 @@ def test_what_init_wrote_is_what_check_and_chat_use(tmp_path: Path) -> None:
     assert "is concise" in rosey(tmp_path, "chat", said="persona\n").stdout
 
 
+@pytest.mark.process
 def test_an_address_becomes_a_provider_of_its_own(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", said="http://127.0.0.1:9/v1\ntiny\n" + "\n" * 9)
     assert done.returncode == 0
@@ -128,6 +133,7 @@ def test_a_wrong_answer_in_a_pipe_is_reported_and_nothing_is_written(
     assert files(tmp_path) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("said", ["", "local\nBeth\n\n"])
 def test_the_end_of_the_input_leaves_no_file(tmp_path: Path, said: str) -> None:
     done = rosey(tmp_path, "init", said=said)
@@ -136,6 +142,7 @@ def test_the_end_of_the_input_leaves_no_file(tmp_path: Path, said: str) -> None:
     assert files(tmp_path) == []
 
 
+@pytest.mark.process
 def test_a_person_is_asked_again_and_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
@@ -155,6 +162,7 @@ def test_a_person_is_asked_again_and_ctrl_c_leaves_no_file(tmp_path: Path) -> No
     assert files(tmp_path) == []
 
 
+@pytest.mark.process
 def test_an_existing_file_is_kept_unless_force_is_given(tmp_path: Path) -> None:
     file = tmp_path / "rosey-llm.toml"
     file.write_text("name = 'mine'\n")
@@ -168,6 +176,7 @@ def test_an_existing_file_is_kept_unless_force_is_given(tmp_path: Path) -> None:
     assert files(tmp_path) == ["rosey-llm.toml"]
 
 
+@pytest.mark.process
 def test_a_link_is_followed_and_a_device_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link.toml").symlink_to("real.toml")
     assert rosey(tmp_path, "init", "--defaults", "-o", "link.toml").returncode == 0
@@ -178,6 +187,7 @@ def test_a_link_is_followed_and_a_device_is_refused(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "pipe is not a plain file.\n")
 
 
+@pytest.mark.process
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     done = rosey(tmp_path, "init", "--defaults", "-o", "no/where.toml")
     assert done.returncode == 1
@@ -216,6 +226,7 @@ def convert(folder: Path, old: object) -> tuple[dict[str, Any], Result]:
     return tomllib.loads(done.stdout), done
 
 
+@pytest.mark.process
 def test_the_configuration_of_the_plugin_is_converted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(OLD))
     done = rosey(tmp_path, "config", "convert", "config.json")
@@ -239,6 +250,7 @@ def test_an_empty_configuration_gives_the_defaults(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 def test_a_converted_file_is_written_once_and_the_service_can_use_it(tmp_path: Path) -> None:
     old = OLD | {"default_provider": "local", "nats": {"port": 0}}
     (tmp_path / "config.json").write_text(json.dumps(old))
@@ -373,6 +385,7 @@ def test_a_json_file_of_something_else_is_refused(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "why"), [("nope.json", "No such file or directory"), (".", "Is a directory")]
 )
@@ -382,6 +395,7 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, why: 
     assert done.stderr == f"{name}: cannot be read: {why}\n"
 
 
+@pytest.mark.process
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"name": "kept"}')
     done = rosey(tmp_path, "config", "convert", "config.json")

@@ -21,6 +21,8 @@ import pytest
 
 from engine.interfaces.top import view
 
+pytestmark = pytest.mark.process
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"

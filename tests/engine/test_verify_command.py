@@ -20,6 +20,8 @@ from storage import verification
 from storage.queries.reader import open_reader
 from tests.storage.audited import Archive
 
+pytestmark = pytest.mark.process
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"

@@ -99,6 +99,7 @@ def traced_bytes() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
+@pytest.mark.slow
 async def test_an_idle_channel_takes_little_more_memory_than_its_messages(
     engine: Engine, sink: Awaited
 ) -> None:

@@ -91,6 +91,7 @@ async def act(service: LLMService, rng: random.Random, number: int, padding: str
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 async def test_nothing_accepted_is_lost_at_any_scrape_whatever_happens(
     tmp_path: Path, seed: int
@@ -179,6 +180,7 @@ async def test_a_crash_is_counted_once_and_its_command_once(tmp_path: Path) -> N
     assert after.total("turns_total", outcome="answered") == 2
 
 
+@pytest.mark.process
 async def test_commands_left_by_a_killed_process_are_accepted_in_the_next(
     tmp_path: Path, llm: LLMServer
 ) -> None:

@@ -61,6 +61,7 @@ async def test_a_service_that_answers_is_alive_and_ready(house: House) -> None:
     )
 
 
+@pytest.mark.process
 async def test_before_nats_is_connected_it_is_alive_but_not_ready(tmp_path: Path) -> None:
     (tmp_path / "rosey-llm.toml").write_text(
         'default_provider = "scripted"\nfallback_providers = []\n[http]\nport = 0\n'
@@ -197,6 +198,7 @@ async def test_a_taken_port_gives_way_to_the_next_free_one(
     assert {r.levelno for r in caplog.records if r.name == "rosey_llm.http"} == {logging.INFO}
 
 
+@pytest.mark.process
 async def test_a_chat_with_its_own_service_stays_quiet_if_the_port_is_taken(
     tmp_path: Path,
 ) -> None:

@@ -27,6 +27,7 @@ def events(service: Service, name: str) -> list[str]:
     return [line for line in service.lines if f" {name} " in line]
 
 
+@pytest.mark.process
 async def test_each_turn_is_one_line_with_channel_request_id_and_duration(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -59,6 +60,7 @@ async def test_each_turn_is_one_line_with_channel_request_id_and_duration(
     assert len(said) == 4
 
 
+@pytest.mark.process
 async def test_a_turn_that_is_stopped_is_logged_as_cancelled(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -71,6 +73,7 @@ async def test_a_turn_that_is_stopped_is_logged_as_cancelled(
         assert "channel=#lobby request_id=r1" in events(service, "turn.cancelled")[0]
 
 
+@pytest.mark.process
 async def test_at_debug_messages_are_logged_as_they_are_taken_and_refused(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -85,6 +88,7 @@ async def test_at_debug_messages_are_logged_as_they_are_taken_and_refused(
         assert service.log.index(accepted) < service.log.index("turn.answered channel=#lobby")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shape", ["text", "json"])
 async def test_no_user_can_forge_a_log_line(tmp_path: Path, llm: LLMServer, shape: str) -> None:
     config = configuration(llm, log={"format": shape, "level": "debug", "content": True})
@@ -114,6 +118,7 @@ async def test_no_user_can_forge_a_log_line(tmp_path: Path, llm: LLMServer, shap
         assert not [line for line in bare if "#vip" in line or line.count("channel=") > 1]
 
 
+@pytest.mark.process
 async def test_json_is_one_object_a_line_with_the_fields_as_keys(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -135,6 +140,7 @@ async def test_json_is_one_object_a_line_with_the_fields_as_keys(
     assert expected.items() <= record.items()
 
 
+@pytest.mark.process
 async def test_content_is_not_logged_by_default(tmp_path: Path, llm: LLMServer) -> None:
     quoted = {"error": {"message": "I will not answer: my secret plan"}}
     config = configuration(llm, log={"level": "debug"})
@@ -152,6 +158,7 @@ async def test_content_is_not_logged_by_default(tmp_path: Path, llm: LLMServer) 
     assert "sk-run-key" not in log
 
 
+@pytest.mark.process
 async def test_content_is_logged_and_cut_if_it_is_enabled(tmp_path: Path, llm: LLMServer) -> None:
     config = configuration(llm, log={"format": "json", "content": True})
     async with running(tmp_path, config) as service:
@@ -164,6 +171,7 @@ async def test_content_is_logged_and_cut_if_it_is_enabled(tmp_path: Path, llm: L
     assert len(record["answer"]) == VALUE_LIMIT + 3
 
 
+@pytest.mark.process
 async def test_a_reload_changes_format_and_level(tmp_path: Path, llm: LLMServer) -> None:
     async with running(tmp_path, configuration(llm, log={"level": "warning"})) as service:
         await service.bot.ask("Hi", request_id="r1")
@@ -176,6 +184,7 @@ async def test_a_reload_changes_format_and_level(tmp_path: Path, llm: LLMServer)
         assert "r1" not in service.log
 
 
+@pytest.mark.process
 async def test_a_pipe_that_is_not_read_blocks_no_channel_and_loses_no_held_line(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -198,6 +207,7 @@ async def test_a_pipe_that_is_not_read_blocks_no_channel_and_loses_no_held_line(
     assert {f"request_id=r{n} " in log for n in range(60)} == {True}
 
 
+@pytest.mark.process
 async def test_lines_beyond_the_limit_are_dropped_and_counted(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -222,6 +232,7 @@ async def test_lines_beyond_the_limit_are_dropped_and_counted(
     assert int(dropped[0]) > 0
 
 
+@pytest.mark.process
 async def test_a_closed_pipe_stops_nothing(tmp_path: Path, llm: LLMServer) -> None:
     reading, writing = os.pipe()
     async with running(tmp_path, configuration(llm), stderr=writing) as service:

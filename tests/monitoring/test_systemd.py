@@ -66,6 +66,7 @@ class NotifySocket(asyncio.DatagramProtocol):
                 await self._changed.wait()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 async def test_systemd_is_told_each_state_of_a_service(
     tmp_path: Path, llm: LLMServer, kind: str
@@ -145,6 +146,7 @@ def test_the_unit_gives_the_service_enough_time_to_start_and_stop() -> None:
     assert service["Type"] == "notify"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_finds_no_fault_with_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
     text = UNIT.read_text().replace("/opt/rosey-llm/bin/rosey-llm run", f"{COMMAND} run")
@@ -183,6 +185,7 @@ def test_the_container_has_what_a_reviewer_looks_for() -> None:
             assert (DOCS.parent / name).exists(), name
 
 
+@pytest.mark.process
 async def test_the_containers_health_check_shows_whether_the_service_is_healthy(
     tmp_path: Path, llm: LLMServer
 ) -> None:

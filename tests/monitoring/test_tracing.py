@@ -46,6 +46,7 @@ def as_parent(span: Received) -> str:
     return f"00-{span.trace}-{span.id}-01"
 
 
+@pytest.mark.process
 async def test_a_turn_is_a_span_in_the_senders_trace_and_the_parent_of_the_providers(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
@@ -81,6 +82,7 @@ async def test_a_turn_is_a_span_in_the_senders_trace_and_the_parent_of_the_provi
     }
 
 
+@pytest.mark.process
 async def test_completions_failures_stops_and_resets_are_spans_of_their_own_kind(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
@@ -114,6 +116,7 @@ async def test_completions_failures_stops_and_resets_are_spans_of_their_own_kind
     assert "secret" not in repr(spans)
 
 
+@pytest.mark.process
 async def test_the_senders_trace_survives_a_crash(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
@@ -132,6 +135,7 @@ async def test_the_senders_trace_survives_a_crash(
     assert told(llm)[1] == (as_parent(span), None)
 
 
+@pytest.mark.process
 async def test_the_drain_exports_the_remaining_spans_except_of_unsampled_traces(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
@@ -154,6 +158,7 @@ async def test_the_drain_exports_the_remaining_spans_except_of_unsampled_traces(
     assert re.fullmatch(rf"00-{TRACE}-(?!{PARENT})[0-9a-f]{{16}}-00", passed_on)
 
 
+@pytest.mark.process
 async def test_a_failing_collector_is_logged_once_each_way_and_disturbs_no_turn(
     tmp_path: Path, llm: LLMServer, collector: Collector
 ) -> None:
@@ -173,6 +178,7 @@ async def test_a_failing_collector_is_logged_once_each_way_and_disturbs_no_turn(
     assert "opentelemetry" not in log
 
 
+@pytest.mark.process
 async def test_without_a_collector_turns_are_answered_and_the_drain_ends(
     tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -192,6 +198,7 @@ def without_the_sdk(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.process
 async def test_without_the_sdk_the_start_says_what_to_install(
     tmp_path: Path, llm: LLMServer, without_the_sdk: dict[str, str]
 ) -> None:
@@ -207,6 +214,7 @@ async def test_without_the_sdk_the_start_says_what_to_install(
     assert b"Traceback" not in said
 
 
+@pytest.mark.process
 async def test_if_disabled_opentelemetry_is_not_imported_and_the_trace_is_passed_on_unchanged(
     tmp_path: Path, llm: LLMServer, without_the_sdk: dict[str, str]
 ) -> None:

@@ -23,9 +23,12 @@ REASONS = {"stop", "length", "content_filter", "tool_calls", "other"}
 KEY = "sk-test"
 PATHS = {"ollama": "", "openai": "/v1", "openrouter": "/api/v1"}
 
-local = pytest.mark.skipif(
-    importlib.util.find_spec("xllamacpp") is None, reason="the embedded model is not installed"
-)
+local = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        importlib.util.find_spec("xllamacpp") is None, reason="the embedded model is not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=["scripted", *PATHS, pytest.param("local", marks=local)])

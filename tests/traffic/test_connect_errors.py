@@ -61,6 +61,7 @@ async def error(url: str, **nats: Any) -> str:
     return problem.removeprefix(f"Cannot connect to NATS at {url}: ")
 
 
+@pytest.mark.process
 async def test_each_failure_to_connect_says_what_to_do(
     tmp_path: Path, authority: Authority, stranger: Authority, plain: Server
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_login_in_the_url_is_left_out(reason: Exception, text: str) -> None:
     assert str(error) == f"Cannot connect to NATS at nats://host: {text}"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "code", "line"),
     [("check", 1, "NATS      FAILS  {}"), ("chat", 3, "rosey-llm cannot start: {}")],

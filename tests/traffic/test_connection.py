@@ -18,6 +18,8 @@ from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.house import Bot, House
 from tests.traffic.servers import lasting_port, said
 
+pytestmark = pytest.mark.process
+
 
 def nats_of(folder: Path, port: int = 0) -> EmbeddedNats:
     return EmbeddedNats(folder / "nats-server", port, bot_publish=[">"], bot_subscribe=[">"])

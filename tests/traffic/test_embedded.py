@@ -29,6 +29,8 @@ from engine.traffic.embedded.server import (
     StoreInUse,
 )
 
+pytestmark = pytest.mark.process
+
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
 WAIT_S = 20.0

@@ -83,6 +83,7 @@ async def left_for_another(house: House, first: Server, second: Server) -> None:
         assert answer["content"] == "You said: Hi"
 
 
+@pytest.mark.process
 async def test_a_server_that_falls_silent_is_given_up_and_found_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

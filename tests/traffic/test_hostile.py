@@ -285,6 +285,7 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+@pytest.mark.process
 async def test_a_delta_larger_than_the_server_takes_ends_in_one_error(
     tmp_path: Path, llm: LLMServer
 ) -> None:

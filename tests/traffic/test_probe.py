@@ -19,6 +19,8 @@ from tests.monitoring.running import COMMAND, configuration, running
 from tests.monitoring.scraping import scrape
 from tests.traffic import test_permissions
 
+pytestmark = pytest.mark.process
+
 INPUTS = ("rosey.command.chat", "llm.request")
 
 

@@ -157,6 +157,7 @@ async def test_a_service_does_not_start_with_an_unusable_ca_file(
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("first", [True, False])
 async def test_the_end_of_a_tls_connection_logs_no_warning(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
@@ -237,6 +238,7 @@ async def bot_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None
         await ChatClient.connect(settings, url, "#lobby", "alice")
 
 
+@pytest.mark.slow
 async def test_a_server_without_tls_gets_no_login_if_tls_is_required(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -268,6 +270,7 @@ async def test_if_tls_is_not_required_the_eavesdropper_gets_the_login() -> None:
         await connection.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_server_that_comes_back_without_tls_gets_no_login(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
@@ -293,6 +296,7 @@ async def test_a_server_that_comes_back_without_tls_gets_no_login(
     assert said(caplog) == ["lost"]
 
 
+@pytest.mark.process
 async def test_the_tls_context_is_strict(authority: Authority) -> None:
     context = client_options(NatsSettings(tls_ca=str(authority.file)), "nats://localhost")["tls"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
