@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.fakes.llm_server import LLMServer
-from tests.house import House
 from tests.support.process_guard import ProcessGuard
+from tests.support.service_harness import House
 
 # A shell makes background jobs ignore Ctrl-C, and our children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.llm_server import Behaviour
-from tests.house import House
+from tests.support.service_harness import House
 
 
 @pytest.fixture

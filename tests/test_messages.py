@@ -15,7 +15,7 @@ from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers.base import Usage
 from providers.http.reasoning import FINISH_REASONS
 from providers.validation import Range
-from tests.house import House
+from tests.support.service_harness import House
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "messages.md").read_text()

@@ -34,10 +34,10 @@ from engine.app import build_app
 from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
-from tests.engine.told_secrets import files_containing
 from tests.fakes.llm_server import LLMServer
-from tests.house import WAIT_S, House, ReceivedMessage
-from tests.traffic.servers import Server
+from tests.support.nats_servers import Server
+from tests.support.secrets_database import files_containing
+from tests.support.service_harness import WAIT_S, House, ReceivedMessage
 
 DUMP = Path(__file__).parent / "data" / "database_23a6b4f.sql"
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))

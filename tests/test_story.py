@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import Bot, House
+from tests.support.service_harness import Bot, House
 
 pytestmark = pytest.mark.process
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import pytest
 
 from storage.migrations import migrate
-from tests.engine import audited
-from tests.engine.audited import GARDEN_TURNS
+from tests.support import audit_database
+from tests.support.audit_database import GARDEN_TURNS
 
 pytestmark = pytest.mark.process
 
@@ -40,13 +40,13 @@ class Answer:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audited")
-    audited.write_files(folder)
+    audit_database.write_files(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def port(folder: Path) -> Iterator[int]:
-    with audited.audit(folder) as url:
+    with audit_database.audit(folder) as url:
         yield int(url.rpartition(":")[2])
 
 
@@ -223,7 +223,7 @@ def test_without_a_port_it_takes_the_next_free_one(folder: Path) -> None:
         with suppress(OSError):  # the tests beside this one may have it
             stack.enter_context(socket.create_server(("127.0.0.1", FIRST_PORT)))
             held = True
-        url = stack.enter_context(audited.audit(folder))
+        url = stack.enter_context(audit_database.audit(folder))
         port = int(url.rpartition(":")[2])
         assert FIRST_PORT + held <= port < FIRST_PORT + PORTS
 
@@ -237,12 +237,12 @@ def test_it_opens_the_browser(
     browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')
     browser.chmod(0o700)
     monkeypatch.setenv("BROWSER", str(browser))
-    with audited.audit(folder, "--port", "0", "--open") as url:
+    with audit_database.audit(folder, "--port", "0", "--open") as url:
         assert opened.read_text() == f"{url}/\n"
 
 
 def test_a_port_in_use_is_an_error(folder: Path, port: int) -> None:
-    assert audited.audit_error(folder, "--port", str(port), path=[folder]) == (
+    assert audit_database.audit_error(folder, "--port", str(port), path=[folder]) == (
         f"rosey-llm cannot start: Cannot use port {port}. Choose another with --port,"
         " or leave it out.\n"
     )
@@ -250,7 +250,7 @@ def test_a_port_in_use_is_an_error(folder: Path, port: int) -> None:
 
 def test_a_copy_of_the_file_is_enough(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "data/rosey-llm.db", tmp_path / "a copy?#.db")
-    with audited.audit(tmp_path, "--database", "a copy?#.db", "--port", "0") as url:
+    with audit_database.audit(tmp_path, "--database", "a copy?#.db", "--port", "0") as url:
         port = int(url.rpartition(":")[2])
         assert "#garden" in get(port, "/").text
         assert "<mark>soil</mark>" in get(port, "/search?q=soil").text
@@ -259,7 +259,7 @@ def test_a_copy_of_the_file_is_enough(folder: Path, tmp_path: Path) -> None:
 def test_an_empty_database_has_pages_too(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as database:
         migrate(database, "new.db")
-    with audited.audit(tmp_path, "--database", "new.db", "--port", "0") as url:
+    with audit_database.audit(tmp_path, "--database", "new.db", "--port", "0") as url:
         port = int(url.rpartition(":")[2])
         assert "No messages yet." in get(port, "/").text
         for path in ("/?period=month", "/turns", "/search?q=soil", "/rosey-llm/history"):
@@ -267,15 +267,15 @@ def test_an_empty_database_has_pages_too(tmp_path: Path) -> None:
 
 
 def test_a_missing_database_or_extra_is_named(folder: Path, tmp_path: Path) -> None:
-    missing = audited.audit_error(tmp_path, "--database", "none.db")
+    missing = audit_database.audit_error(tmp_path, "--database", "none.db")
     assert "There is no database at none.db." in missing
     (tmp_path / "text.db").write_text("Not a database, and long enough to be looked at. " * 9)
-    assert "text.db" in audited.audit_error(tmp_path, "--database", "text.db")
+    assert "text.db" in audit_database.audit_error(tmp_path, "--database", "text.db")
     (tmp_path / "hidden/datasette").mkdir(parents=True)
     (tmp_path / "hidden/datasette/__init__.py").write_text(
         "raise ModuleNotFoundError('No module named datasette', name='datasette')"
     )
-    said = audited.audit_error(
+    said = audit_database.audit_error(
         folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"]
     )
     assert said == (

@@ -15,8 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.engine import audited
-from tests.engine.audited import HOSTILE, HOSTILE_USER, LOAM, SAID
+from tests.support import audit_database
+from tests.support.audit_database import HOSTILE, HOSTILE_USER, LOAM, SAID
 
 pytestmark = [pytest.mark.process, pytest.mark.browser]
 
@@ -105,16 +105,16 @@ class Visitor:
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     folder = tmp_path_factory.mktemp("audited")
-    audited.write_files(folder)
-    with audited.engine(folder) as nats, audited.audit(folder, "--port", "0") as url:
-        asyncio.run(audited.send_messages(nats))
+    audit_database.write_files(folder)
+    with audit_database.engine(folder) as nats, audit_database.audit(folder, "--port", "0") as url:
+        asyncio.run(audit_database.send_messages(nats))
         options = webdriver.ChromeOptions()
         for option in (*OPTIONS, f"--user-data-dir={folder / 'browser'}"):
             options.add_argument(option)
         options.add_argument(f"--window-size={WIDTH},{HEIGHT}")
-        options.binary_location = audited.find_program("chromium")
+        options.binary_location = audit_database.find_program("chromium")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = Service(audited.find_program("chromedriver"))
+        driver = Service(audit_database.find_program("chromedriver"))
         with webdriver.Chrome(service=driver, options=options) as browser:
             yield Visitor(browser, url, nats)
 
@@ -252,7 +252,7 @@ def test_a_long_channel_is_paged_both_ways_and_what_is_erased_is_a_tombstone(
 
 
 def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
-    asyncio.run(audited.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
+    asyncio.run(audit_database.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
     visitor.opens("/")
     visitor.follows(".channels a", "#late")
     assert [each.text for each in visitor.finds(".bubble")] == [

@@ -18,8 +18,8 @@ import pytest
 
 from storage import verification
 from storage.queries.reader import open_reader
-from tests.engine import told_secrets
-from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
+from tests.support import secrets_database
+from tests.support.secrets_database import ROWS, SECRET, USER, files_containing
 
 pytestmark = pytest.mark.process
 
@@ -38,7 +38,7 @@ LIMIT_S = 30.0
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "rosey-llm.toml").write_text(CONFIG)
-    told_secrets.write_database(database(tmp_path))
+    secrets_database.write_database(database(tmp_path))
     return tmp_path
 
 
@@ -244,7 +244,7 @@ def test_a_command_that_is_interrupted_leaves_its_request_to_the_service(folder:
 def test_a_waiting_request_is_carried_out_before_any_model_is_asked(
     folder: Path,
 ) -> None:
-    body = orjson.dumps(told_secrets.REQUEST).decode()
+    body = orjson.dumps(secrets_database.REQUEST).decode()
     with closing(sqlite3.connect(database(folder), isolation_level=None)) as connection:
         connection.execute(
             "INSERT INTO orders (kind, body, created_ms) VALUES ('erase', ?, 0)", (body,)

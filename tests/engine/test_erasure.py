@@ -20,10 +20,10 @@ from providers import ScriptedProvider
 from storage import verification
 from storage.erasure import Scope
 from storage.queries.reader import open_reader
-from tests.engine.told_secrets import files_containing
 from tests.fakes.llm_server import Behaviour
-from tests.house import House
-from tests.storage.writing import held
+from tests.support.channel_writes import held
+from tests.support.secrets_database import files_containing
+from tests.support.service_harness import House
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 WORD = "xylophonic"

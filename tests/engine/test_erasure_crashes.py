@@ -12,8 +12,8 @@ import pytest
 from storage import mailboxes, verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal, Verified
-from tests.engine import told_secrets
-from tests.engine.told_secrets import ROWS, SECRET, USER, files_containing
+from tests.support import secrets_database
+from tests.support.secrets_database import ROWS, SECRET, USER, files_containing
 
 pytestmark = pytest.mark.process
 
@@ -38,23 +38,23 @@ def check_erased(path: Path, seal: Seal | None) -> None:
 
 def test_without_a_service_the_command_erases_everything_itself(tmp_path: Path) -> None:
     path = tmp_path / "rosey-llm.db"
-    told_secrets.write_database(path)
+    secrets_database.write_database(path)
     assert {name for name, _ in files_containing(tmp_path, SECRET)} == {
         "rosey-llm.db",
         "rosey-llm.db-search",
     }
     seal = verified(path).seal
-    told_secrets.erase(path)
+    secrets_database.erase(path)
     check_erased(path, seal)
 
 
 @pytest.mark.timeout(300)
 def test_an_erasure_cut_off_anywhere_is_finished(tmp_path: Path) -> None:
     template, folder = tmp_path / "template", tmp_path / "points"
-    told_secrets.write_database(template / "rosey-llm.db")
+    secrets_database.write_database(template / "rosey-llm.db")
     seal = verified(template / "rosey-llm.db").seal
     subprocess.run(
-        [sys.executable, "-m", told_secrets.__name__, str(template), str(folder)],
+        [sys.executable, "-m", secrets_database.__name__, str(template), str(folder)],
         cwd=ROOT,
         check=True,
         timeout=200,
@@ -64,5 +64,5 @@ def test_an_erasure_cut_off_anywhere_is_finished(tmp_path: Path) -> None:
     for point in points:
         path = point / "rosey-llm.db"
         verified(path, seal)
-        told_secrets.erase(path)
+        secrets_database.erase(path)
         check_erased(path, seal)

@@ -25,8 +25,8 @@ from storage.queries.reader import reading as open_reading
 from storage.queries.selection import Selection
 from tests.engine.test_cli import COMMAND, SCRIPTED, rosey, running
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import House
-from tests.storage.audited import Archive
+from tests.support.archive import Archive
+from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
 

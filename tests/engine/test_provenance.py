@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import House
+from tests.support.service_harness import House
 
 
 def digest_of(messages: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ import tomlkit
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import WAIT_S, House, ReceivedMessage
+from tests.support.service_harness import WAIT_S, House, ReceivedMessage
 
 CHANNELS = [f"#{number}" for number in range(20)]
 

@@ -20,9 +20,9 @@ from providers import ScriptedProvider
 from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope
 from storage.queries.reader import open_reader
-from tests.engine.told_secrets import files_containing, leave_deleted_text
-from tests.house import House
-from tests.storage.audited import Archive
+from tests.support.archive import Archive
+from tests.support.secrets_database import files_containing, leave_deleted_text
+from tests.support.service_harness import House
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CHANNELS = ("#kept", "#week", "#others")

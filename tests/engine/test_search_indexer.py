@@ -14,8 +14,8 @@ from storage import search_index
 from storage.history import Row
 from storage.search_index import open_index, path_of
 from storage.writer.database import Database
-from tests.house import House
-from tests.storage import records
+from tests.support import command_writes
+from tests.support.service_harness import House
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -32,7 +32,7 @@ async def say(database: Database, number: int) -> None:
         Row("answer", f"r{number}", "alice", "Yes"),
     )
     write = partial(
-        records.settle_at_once,
+        command_writes.settle_at_once,
         channel="#lobby",
         request_id=f"r{number}",
         rows=rows,

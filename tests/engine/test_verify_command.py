@@ -18,7 +18,7 @@ import pytest
 
 from storage import verification
 from storage.queries.reader import open_reader
-from tests.storage.audited import Archive
+from tests.support.archive import Archive
 
 pytestmark = pytest.mark.process
 

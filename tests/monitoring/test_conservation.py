@@ -20,8 +20,8 @@ from providers.errors import BadAnswer
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.monitoring.running import configuration, running
-from tests.monitoring.scraping import Scrape, scrape, scraped
+from tests.support.scraper import Scrape, scrape, scraped
+from tests.support.service_process import configuration, running
 
 CHANNELS = [f"#c{number}" for number in range(6)]
 LIMITS = {"channels": {"mailbox_limit": 3, "resident_limit": 3, "passivate_after_s": 0.05}}

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from tests.fakes.llm_server import Behaviour
-from tests.house import House
-from tests.monitoring.scraping import scrape
+from tests.support.scraper import scrape
+from tests.support.service_harness import House
 
 DASHBOARD = orjson.loads(Path(__file__).parents[2].joinpath("docs", "grafana.json").read_bytes())
 ROWS = ["Health", "Traffic", "Turns", "Latency", "Providers", "Tokens", "Storage", "NATS"]

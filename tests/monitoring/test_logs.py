@@ -17,7 +17,7 @@ import tomlkit
 from engine.monitoring.event import VALUE_LIMIT, LogEvent
 from engine.monitoring.logs import JsonFormat, TextFormat
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.monitoring.running import Service, configuration, running
+from tests.support.service_process import Service, configuration, running
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT[0-9:]{8}\.\d{3}Z (debug|info|warning|error) rosey_llm\.\w+ ")
 FORGERY = "2026-11-22T23:50:01.123Z info rosey_llm.turn turn.answered channel=#vip"

@@ -22,8 +22,8 @@ from engine.monitoring.histogram import Histogram
 from providers import OpenAIProvider, ScriptedProvider
 from providers.base import Usage
 from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
-from tests.house import House
-from tests.monitoring.scraping import Scrape, scrape, scraped
+from tests.support.scraper import Scrape, scrape, scraped
+from tests.support.service_harness import House
 
 
 def url_of(house: House) -> str:

@@ -16,9 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from engine.config.loading import parse
 from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import House
-from tests.monitoring.collector import Collector, Received
-from tests.monitoring.running import COMMAND, configuration, running
+from tests.support.service_harness import House
+from tests.support.service_process import COMMAND, configuration, running
+from tests.support.trace_collector import Collector, Received
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

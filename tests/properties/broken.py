@@ -32,7 +32,7 @@ from storage.mailboxes import Acceptance
 from storage.outbox import Settled
 from storage.row_kinds import Kind
 from storage.snapshots import LoadedSnapshot
-from tests.storage import records
+from tests.support import command_writes
 
 patch = mock.patch.object
 
@@ -249,7 +249,7 @@ def _settle_and_keep_row(
     connection: sqlite3.Connection, request: Request, result: TurnResult
 ) -> Settled:
     rows = connection.execute("SELECT * FROM mailbox").fetchall()
-    settled = records.settle_at_once(
+    settled = command_writes.settle_at_once(
         connection,
         channel=request.channel_id,
         request_id=request.request_id,

@@ -11,7 +11,7 @@ from storage.outbox import Settled
 from storage.writer.database import Database
 from tests.properties.model import ReferenceModel
 from tests.properties.witness import DatabaseReader
-from tests.storage import records
+from tests.support import command_writes
 
 
 class CheckingSink:
@@ -30,7 +30,7 @@ class CheckingSink:
             self._model.violate("an outcome was published before its commit", key, outcome)
         self._check_history(outcome)
         self._model.publish(key, outcome.body)
-        mark = partial(records.published, outbox_ids=[outcome.id], now_ms=now_ms())
+        mark = partial(command_writes.published, outbox_ids=[outcome.id], now_ms=now_ms())
         self.database.write_soon(mark).add_done_callback(_ignore)
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:

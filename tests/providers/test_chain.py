@@ -21,7 +21,7 @@ from providers.errors import (
     RateLimited,
 )
 from providers.scripted import FAILURES, ScriptedProvider
-from tests.providers.acting import (
+from tests.support.chain_harness import (
     ANY,
     DOWN,
     HELLO,

@@ -7,7 +7,7 @@ import pytest
 
 from providers.chain.counters import CallCounters
 from providers.errors import BadAnswer, ProviderError, RateLimited
-from tests.providers.acting import (
+from tests.support.chain_harness import (
     ANY,
     DOWN,
     HELLO,

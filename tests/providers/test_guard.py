@@ -16,7 +16,7 @@ from providers.errors import (
 from providers.ollama import OllamaProvider
 from providers.scripted import ScriptedProvider
 from tests.fakes.llm_server import LLMServer
-from tests.providers.acting import (
+from tests.support.chain_harness import (
     ANY,
     DOWN,
     HELLO,

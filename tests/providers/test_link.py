@@ -11,7 +11,7 @@ from providers.errors import (
     ProviderUnavailable,
 )
 from providers.scripted import ScriptedProvider
-from tests.providers.acting import (
+from tests.support.chain_harness import (
     ANY,
     DOWN,
     HELLO,

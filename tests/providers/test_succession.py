@@ -8,7 +8,7 @@ import pytest
 
 from providers.chain.chain import ProviderChain
 from providers.errors import ProviderError
-from tests.providers.acting import (
+from tests.support.chain_harness import (
     DOWN,
     MadeUpTime,
     Stranger,

@@ -16,8 +16,8 @@ from storage.mailboxes import Accepted, AlreadyWaiting
 from storage.outbox import Settled
 from storage.writer.database import Database
 from storage.writer.write_queue import Writable
-from tests.storage import asked
-from tests.storage.writing import held, traced_soon
+from tests.support import mailbox_commands
+from tests.support.channel_writes import held, traced_soon
 
 MANY = 150
 
@@ -80,7 +80,7 @@ async def test_any_number_of_turns_is_stored_each_with_its_own_outcome(
     found = await database.write(_contents)
     assert found == [f"{request_id}{mark}" for request_id, _ in asked_for for mark in "?!"]
     assert [each.upto for each in settled] == [2 * place + 2 for place in range(number)]
-    assert await database.write(asked.chain_holds)
+    assert await database.write(mailbox_commands.chain_holds)
 
 
 async def test_few_statements_are_enough_for_many_turns(database: Database) -> None:
@@ -178,7 +178,7 @@ async def test_a_command_with_a_fault_fails_alone(database: Database, fault: Wri
     ]
     waiting = await database.write(mailboxes.waiting)
     assert [row.request_id for row in waiting] == ["r0", *(f"new {number}" for number in range(5))]
-    assert await database.write(asked.chain_holds)
+    assert await database.write(mailbox_commands.chain_holds)
     assert database.failing is None
 
 

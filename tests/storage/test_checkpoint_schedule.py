@@ -20,8 +20,8 @@ from storage.errors import DatabaseInUse
 from storage.wal.checkpoint_schedule import DUE_BYTES, IDLE_S, MOST_BYTES, CheckpointSchedule
 from storage.wal.wal_file import WalFile, checkpoint
 from storage.writer.database import Database
-from tests.storage import child
-from tests.storage.writing import WAIT_S, add, names, seen_by_others, traced_soon
+from tests.support import writer_process
+from tests.support.channel_writes import WAIT_S, add, names, seen_by_others, traced_soon
 
 PIECE = 2_000_000  # in the WAL: a channel's name is in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
@@ -148,7 +148,7 @@ async def test_a_wal_that_grows_since_it_is_being_read_is_logged_once(
 async def test_if_the_file_cannot_grow_commits_go_on_and_it_is_logged_once(
     path: Path,
 ) -> None:
-    process = await child.start("crowded", path)
+    process = await writer_process.start("crowded", path)
     async with asyncio.timeout(WAIT_S):
         output, _ = await process.communicate()
     written, failing, logged = json.loads(output)

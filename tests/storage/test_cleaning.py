@@ -11,7 +11,7 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
-from tests.storage.writing import add, held, seen_by_others
+from tests.support.channel_writes import add, held, seen_by_others
 
 
 def wal_bytes(path: Path) -> int:

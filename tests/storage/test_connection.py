@@ -19,8 +19,8 @@ from storage.migrations import migrate
 from storage.writer import connection as connections
 from storage.writer.connection import WriterConnection
 from storage.writer.database import Database
-from tests.storage import asked, records
-from tests.storage.writing import held
+from tests.support import command_writes, mailbox_commands
+from tests.support.channel_writes import held
 
 GROWTH = "x" * 1_000_000
 
@@ -36,7 +36,7 @@ def knowing() -> Iterator[WriterConnection]:
 
 
 def turn(connection: sqlite3.Connection, request_id: str, channel: str = "#lobby") -> None:
-    asked.answered(connection, request_id, channel)
+    mailbox_commands.answered(connection, request_id, channel)
 
 
 def statements(connection: WriterConnection, work: Callable[[], None]) -> list[str]:
@@ -56,7 +56,7 @@ def test_cached_values_are_not_read_again(knowing: WriterConnection) -> None:
     second = statements(knowing, partial(turn, knowing, "r2"))
     assert len(second) < len(first)
     assert not [each for each in second if "FROM channel" in each or "FROM history" in each]
-    assert asked.chain_holds(knowing)
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_cached_values_of_a_rolled_back_transaction_are_forgotten(
@@ -70,9 +70,9 @@ def test_cached_values_of_a_rolled_back_transaction_are_forgotten(
         knowing.roll_back()
         turn(knowing, f"r3 {channel}", channel)
     assert channels(knowing) == ["#a", "#b"]
-    assert [seq for seq, _, _ in asked.kept(knowing, "#a")] == [1, 2, 3, 4]
-    assert [seq for seq, _, _ in asked.kept(knowing, "#b")] == [1, 2]
-    assert asked.chain_holds(knowing)
+    assert [seq for seq, _, _ in mailbox_commands.kept(knowing, "#a")] == [1, 2, 3, 4]
+    assert [seq for seq, _, _ in mailbox_commands.kept(knowing, "#b")] == [1, 2]
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_values_of_an_open_transaction_are_cached_in_it(knowing: WriterConnection) -> None:
@@ -80,26 +80,26 @@ def test_values_of_an_open_transaction_are_cached_in_it(knowing: WriterConnectio
     turn(knowing, "r1")
     turn(knowing, "r2")
     knowing.execute("COMMIT")
-    assert [seq for seq, _, _ in asked.kept(knowing)] == [1, 2, 3, 4]
-    assert asked.chain_holds(knowing)
+    assert [seq for seq, _, _ in mailbox_commands.kept(knowing)] == [1, 2, 3, 4]
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
     assert erasure.blank(knowing, [1, 2], 5000, lambda channel, request_id: b"erased") == 2
     turn(knowing, "r2")
-    assert [content for _, _, content in asked.kept(knowing)] == ["", "", "Hello", "Hi."]
-    assert asked.chain_holds(knowing)
+    assert [content for _, _, content in mailbox_commands.kept(knowing)] == ["", "", "Hello", "Hi."]
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_a_chain_goes_on_when_its_outcomes_are_forgotten(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
-    records.published(knowing, [1], 3000)
+    command_writes.published(knowing, [1], 3000)
     assert outbox.prune(knowing, before_ms=9000) == 1
-    assert isinstance(asked.put(knowing, "r1"), Accepted)
-    asked.settle(knowing, 1, "r1")
-    assert [seq for seq, _, _ in asked.kept(knowing)] == [1, 2, 3, 4]
-    assert asked.chain_holds(knowing)
+    assert isinstance(mailbox_commands.put(knowing, "r1"), Accepted)
+    mailbox_commands.settle(knowing, 1, "r1")
+    assert [seq for seq, _, _ in mailbox_commands.kept(knowing)] == [1, 2, 3, 4]
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_only_the_entries_used_last_are_cached(
@@ -114,7 +114,7 @@ def test_only_the_entries_used_last_are_cached(
     assert found.ids.get("#a") == 1
     assert found.heads.get(1) is not None
     assert channels(knowing) == ["#a", "#0", "#1", "#2"]
-    assert asked.chain_holds(knowing)
+    assert mailbox_commands.chain_holds(knowing)
 
 
 def test_any_other_connection_has_no_cache(connection: sqlite3.Connection) -> None:
@@ -128,7 +128,7 @@ async def test_writes_of_another_process_are_seen(on_file: Database, path: Path)
         other.execute("UPDATE channel SET name = '#hall'")
     await on_file.write(partial(turn, request_id="r2"))
     assert await on_file.write(channels) == ["#hall", "#lobby"]
-    assert [seq for seq, _, _ in await on_file.write(asked.kept)] == [1, 2]
+    assert [seq for seq, _, _ in await on_file.write(mailbox_commands.kept)] == [1, 2]
 
 
 async def test_a_group_that_is_tried_again_without_a_fault_leaves_no_gap(
@@ -147,9 +147,9 @@ async def test_a_group_that_is_tried_again_without_a_fault_leaves_no_gap(
     await first
     await last
     assert isinstance(failed.exception(), KeyError)
-    assert [seq for seq, _, _ in await database.write(asked.kept)] == [1, 2, 3, 4, 5, 6]
+    assert [seq for seq, _, _ in await database.write(mailbox_commands.kept)] == [1, 2, 3, 4, 5, 6]
     assert await database.write(channels) == ["#lobby"]
-    assert await database.write(asked.chain_holds)
+    assert await database.write(mailbox_commands.chain_holds)
 
 
 async def test_after_a_failed_commit_everything_continues_from_the_disk(
@@ -168,7 +168,7 @@ async def test_after_a_failed_commit_everything_continues_from_the_disk(
         lost: list[asyncio.Future[Any]] = [
             database.write_soon(partial(turn, request_id="r2")),
             database.write_soon(partial(turn, request_id="r2", channel="#new")),
-            database.write_soon(partial(asked.answered, request_id="r3", text=GROWTH)),
+            database.write_soon(partial(mailbox_commands.answered, request_id="r3", text=GROWTH)),
         ]
     for each in lost:
         with pytest.raises(StorageUnavailable):
@@ -177,5 +177,5 @@ async def test_after_a_failed_commit_everything_continues_from_the_disk(
     for request_id, channel in (("r2", "#other"), ("r2", "#new"), ("r2", "#lobby")):
         await database.write(partial(turn, request_id=request_id, channel=channel))
     assert await database.write(channels) == ["#lobby", "#other", "#new"]
-    assert [seq for seq, _, _ in await database.write(asked.kept)] == [1, 2, 3, 4]
-    assert await database.write(asked.chain_holds)
+    assert [seq for seq, _, _ in await database.write(mailbox_commands.kept)] == [1, 2, 3, 4]
+    assert await database.write(mailbox_commands.chain_holds)

@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.writer.database import GROUP_LIMIT, Database, Write
-from tests.storage.writing import add, held, names, seen_by_others, traced_soon
+from tests.support.channel_writes import add, held, names, seen_by_others, traced_soon
 
 
 def against_the_schema(connection: sqlite3.Connection) -> None:

@@ -16,9 +16,9 @@ from storage import erasure, history, mailboxes, outbox, snapshots, verification
 from storage.erasure import Amount, Scope
 from storage.history import Row
 from storage.mailboxes import Accepted
-from tests.storage import records
-from tests.storage.audited import Archive
-from tests.storage.told import TURNS, Turn, append, channels, replayed, row, state
+from tests.support import command_writes
+from tests.support.archive import Archive
+from tests.support.channel_histories import TURNS, Turn, append, channels, replayed, row, state
 
 bounded = settings(deadline=None, max_examples=100, database=None)
 ALL = 10**9
@@ -134,10 +134,10 @@ def test_a_long_history_is_erased_in_steps(archive: Archive) -> None:
 
 def settle(archive: Archive, user: str, request_id: str, text: str, channel: str = "#a") -> int:
     """Do a whole turn with its outcome; return the outbox row's id."""
-    accepted = records.put(archive.connection, channel, request_id, user, b"x", (), 0)
+    accepted = command_writes.put(archive.connection, channel, request_id, user, b"x", (), 0)
     assert isinstance(accepted, Accepted)
     rows = (Row("message", request_id, user, text), Row("answer", request_id, user, text))
-    settled = records.settle(
+    settled = command_writes.settle(
         archive.connection, accepted.id, channel, request_id, rows, "response", text.encode(), 0
     )
     assert settled is not None
@@ -184,8 +184,10 @@ def test_snapshots_of_the_channels_are_deleted_and_no_others(archive: Archive) -
 
 def test_waiting_commands_lose_their_text_and_keep_their_place(archive: Archive) -> None:
     for user, request_id in (("ann", "r1"), ("Mallory", "r2"), ("bob", "r3")):
-        records.put(archive.connection, "#a", request_id, user, b"text of " + user.encode(), (), 5)
-    records.put(archive.connection, "#a", "r4", "mallory", b"a later text", (), 10)
+        command_writes.put(
+            archive.connection, "#a", request_id, user, b"text of " + user.encode(), (), 5
+        )
+    command_writes.put(archive.connection, "#a", "r4", "mallory", b"a later text", (), 10)
     assert erasure.amount(archive.connection, Scope(user="mallory")) == Amount(0, 0, 2)
     voided = erasure.erase_waiting(archive.connection, Scope(user="mallory", before_ms=10), b"gone")
     assert voided == [("#a", "r2")]

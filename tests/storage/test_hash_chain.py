@@ -9,7 +9,7 @@ import sqlite_utils
 from storage import hash_chain, history
 from storage.history import Row
 from storage.migrations import migrate, migrations
-from tests.storage.writing import add
+from tests.support.channel_writes import add
 
 FACTS = ", ".join(hash_chain.FACTS)
 TURN = (Row("message", "r1", "alice", "Hello"), Row("answer", "r1", "alice", "Hi.", model="m"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from engine.actors.conversation import Conversation, Exchange
 from storage import history
 from storage.row_kinds import Kind
-from tests.storage.told import (
+from tests.support.channel_histories import (
     HISTORIES,
     WINDOWS,
     Turn,

@@ -13,7 +13,7 @@ from storage import mailboxes, outbox
 from storage.mailboxes import Accepted, AlreadyWaiting
 from storage.migrations import migrate
 from storage.outbox import Settled
-from tests.storage import asked, records
+from tests.support import command_writes, mailbox_commands
 
 CHANNELS = st.sampled_from(["#a", "#b"])
 REQUESTS = st.sampled_from(["r1", "r2", "r3"])
@@ -59,7 +59,7 @@ class LifeOfCommands(RuleBasedStateMachine):
     @rule(channel=CHANNELS, request_id=REQUESTS, replies=REPLIES)
     def put(self, channel: str, request_id: str, replies: tuple[str, ...]) -> None:
         key = (channel, request_id)
-        acceptance = asked.put(self.connection, request_id, channel, replies=replies)
+        acceptance = mailbox_commands.put(self.connection, request_id, channel, replies=replies)
         if key in self.outcomes:
             assert isinstance(acceptance, Settled)
             assert (acceptance.body, acceptance.replies) == (self.outcomes[key].body, replies)
@@ -87,7 +87,7 @@ class LifeOfCommands(RuleBasedStateMachine):
         row_id, key = data.draw(st.sampled_from(self.ever))
         channel, request_id = key
         self.now_ms += 1
-        settled = asked.settle(
+        settled = mailbox_commands.settle(
             self.connection, row_id, request_id, channel, text=text, now_ms=self.now_ms
         )
         waits = self.waiting.get(key)
@@ -104,7 +104,7 @@ class LifeOfCommands(RuleBasedStateMachine):
         key = (channel, request_id)
         self.now_ms += 1
         text = f"at {self.now_ms}"
-        settled = asked.settle_at_once(
+        settled = mailbox_commands.settle_at_once(
             self.connection, request_id, channel, text=text, replies=replies, now_ms=self.now_ms
         )
         if key in self.outcomes:
@@ -119,7 +119,7 @@ class LifeOfCommands(RuleBasedStateMachine):
     def publish(self, data: st.DataObject) -> None:
         if self.outcomes:
             outcome = data.draw(st.sampled_from(list(self.outcomes.values())))
-            records.published(self.connection, [outcome.id], self.now_ms)
+            command_writes.published(self.connection, [outcome.id], self.now_ms)
             outcome.published = True
 
     @rule(age_ms=st.integers(-1, 5))
@@ -155,7 +155,7 @@ class LifeOfCommands(RuleBasedStateMachine):
     @invariant()
     def history_only_grows_and_has_no_gaps(self) -> None:
         for channel, contents in self.rows.items():
-            kept = asked.kept(self.connection, channel)
+            kept = mailbox_commands.kept(self.connection, channel)
             assert [content for _, _, content in kept] == contents
             assert [seq for seq, _, _ in kept] == list(range(1, len(kept) + 1))
 

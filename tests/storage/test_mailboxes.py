@@ -9,8 +9,8 @@ from storage.history import Row
 from storage.mailboxes import Accepted, AlreadyWaiting, Waiting
 from storage.outbox import Settled
 from storage.writer.database import Database
-from tests.storage import records
-from tests.storage.asked import accepted, answered, kept, put, settle, settle_at_once
+from tests.support import command_writes
+from tests.support.mailbox_commands import accepted, answered, kept, put, settle, settle_at_once
 
 # The rules do not depend on where the database is; these few also run on a file.
 on_file_too = pytest.mark.parametrize("connection", ["memory", "file"], indirect=True)
@@ -145,7 +145,7 @@ def test_a_settled_command_put_again_gets_the_same_bytes(connection: sqlite3.Con
 def test_an_error_is_an_outcome_like_any_other(connection: sqlite3.Connection) -> None:
     row = Row("error", "r1", "alice", "No luck.", code="provider_error")
     row_id = accepted(connection)
-    records.settle(connection, row_id, "#lobby", "r1", (row,), "error", b"No luck.", 2000)
+    command_writes.settle(connection, row_id, "#lobby", "r1", (row,), "error", b"No luck.", 2000)
     again = put(connection)
     assert isinstance(again, Settled)
     assert (again.kind, again.body) == ("error", b"No luck.")
@@ -156,7 +156,7 @@ def test_a_turn_is_stored_with_all_its_facts(connection: sqlite3.Connection) -> 
         *("answer", "r1", "alice", "Hi.", "pirate", "openai", "gpt", "stop", 41, 9, 812, None)
     )
     row_id = accepted(connection)
-    records.settle(connection, row_id, "#lobby", "r1", (row,), "response", b"{}", 2000)
+    command_writes.settle(connection, row_id, "#lobby", "r1", (row,), "response", b"{}", 2000)
     columns = (
         "ts_ms, kind, request_id, username, content, persona, provider, model, finish_reason,"
         " prompt_tokens, completion_tokens, latency_ms, code"
@@ -220,9 +220,9 @@ def test_a_request_that_waits_and_is_settled_at_once_has_one_outcome(
 
 def test_an_outcome_is_unpublished_until_it_is_noted(connection: sqlite3.Connection) -> None:
     settled = [answered(connection, f"r{number}", text=f"t{number}") for number in range(4)]
-    records.published(connection, [settled[0].id, settled[2].id], 3000)
+    command_writes.published(connection, [settled[0].id, settled[2].id], 3000)
     assert [each.body for each in outbox.unpublished(connection)] == [b"t1", b"t3"]
-    records.published(connection, [], 3000)
+    command_writes.published(connection, [], 3000)
     assert len(outbox.unpublished(connection)) == 2
 
 
@@ -240,8 +240,8 @@ def test_a_published_outcome_answers_a_request_sent_again(
     connection: sqlite3.Connection,
 ) -> None:
     settled = answered(connection)
-    records.published(connection, [settled.id], 3000)
-    records.published(connection, [settled.id, 99], 4000)
+    command_writes.published(connection, [settled.id], 3000)
+    command_writes.published(connection, [settled.id, 99], 4000)
     again = put(connection)
     assert isinstance(again, Settled)
     assert again.body == settled.body
@@ -255,7 +255,7 @@ def test_only_published_and_old_outcomes_are_pruned(connection: sqlite3.Connecti
         "old, unpublished": answered(connection, "old, unpublished", now_ms=1000),
         "young": answered(connection, "young", now_ms=5000),
     }
-    records.published(connection, [made["old"].id, made["young"].id], 5000)
+    command_writes.published(connection, [made["old"].id, made["young"].id], 5000)
     assert outbox.prune(connection, before_ms=5000) == 1
     assert outbox.prune(connection, before_ms=5000) == 0
     assert isinstance(put(connection, "old"), Accepted)
@@ -264,7 +264,7 @@ def test_only_published_and_old_outcomes_are_pruned(connection: sqlite3.Connecti
 
 
 def test_pruned_outcomes_stay_in_the_history(connection: sqlite3.Connection) -> None:
-    records.published(connection, [answered(connection).id], 3000)
+    command_writes.published(connection, [answered(connection).id], 3000)
     before = kept(connection)
     assert outbox.prune(connection, before_ms=9000) == 1
     assert kept(connection) == before
@@ -272,7 +272,7 @@ def test_pruned_outcomes_stay_in_the_history(connection: sqlite3.Connection) -> 
 
 def test_pruning_goes_in_small_steps(connection: sqlite3.Connection) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(25)]
-    records.published(connection, ids, 3000)
+    command_writes.published(connection, ids, 3000)
     forgotten = [outbox.prune(connection, before_ms=9000, limit=10) for _ in range(4)]
     assert forgotten == [10, 10, 5, 0]
 
@@ -282,7 +282,7 @@ def test_an_outcome_that_cannot_be_published_does_not_stop_pruning(
     connection: sqlite3.Connection, stuck: int
 ) -> None:
     ids = [answered(connection, f"r{number}").id for number in range(40)]
-    records.published(connection, ids[:stuck] + ids[stuck + 1 :], 3000)
+    command_writes.published(connection, ids[:stuck] + ids[stuck + 1 :], 3000)
     forgotten = sum(outbox.prune(connection, before_ms=9000, limit=5) for _ in range(40))
     assert forgotten == 39
     assert [each.request_id for each in outbox.unpublished(connection)] == [f"r{stuck}"]
@@ -346,7 +346,7 @@ async def test_a_restart_finds_waiting_commands_and_unpublished_outcomes(path: P
     await database.open()
     for request_id in ("r1", "r2", "r3"):
         await database.write(partial(answered, request_id=request_id, text=request_id))
-    await database.write(partial(records.published, outbox_ids=[1, 3], now_ms=3000))
+    await database.write(partial(command_writes.published, outbox_ids=[1, 3], now_ms=3000))
     for request_id in ("r4", "r5"):
         row_id = await database.write(partial(accepted, request_id=request_id))
     await database.write(partial(mailboxes.take, row_id=row_id))

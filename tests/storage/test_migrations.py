@@ -14,7 +14,7 @@ from storage.errors import CannotOpen
 from storage.migrations import migrate, migrations
 from storage.schema import STEPS, is_current
 from storage.writer.database import Database
-from tests.storage.writing import add
+from tests.support.channel_writes import add
 
 TABLES = {
     "channel",

@@ -12,9 +12,9 @@ import pytest
 
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.writer.database import Database
-from tests.storage import child
 from tests.storage.conftest import BUSY_TIMEOUT_S
-from tests.storage.writing import WAIT_S, add, seen_by_others
+from tests.support import writer_process
+from tests.support.channel_writes import WAIT_S, add, seen_by_others
 
 
 def mode(path: Path) -> int:
@@ -164,7 +164,7 @@ async def test_two_databases_in_memory_have_nothing_to_do_with_each_other() -> N
 
 @pytest.mark.process
 async def test_another_process_keeps_the_file_until_it_dies(path: Path) -> None:
-    process = await child.start("write", path)
+    process = await writer_process.start("write", path)
     assert process.stdout is not None
     async with asyncio.timeout(WAIT_S):
         await process.stdout.readline()

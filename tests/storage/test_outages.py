@@ -12,8 +12,8 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
-from tests.storage import child
-from tests.storage.writing import WAIT_S, add, held, names, seen_by_others
+from tests.support import writer_process
+from tests.support.channel_writes import WAIT_S, add, held, names, seen_by_others
 
 
 async def outcomes(database: Database, *works: Write[str]) -> list[str | BaseException]:
@@ -128,7 +128,7 @@ def root_page_of_channels(connection: sqlite3.Connection) -> tuple[int, int]:
 async def test_a_full_disk_refuses_writes_and_accepts_them_once_there_is_room(
     path: Path,
 ) -> None:
-    process = await child.start("full", path)
+    process = await writer_process.start("full", path)
     async with asyncio.timeout(WAIT_S):
         output, _ = await process.communicate()
     written, refused, again, failing = json.loads(output)
@@ -142,7 +142,7 @@ async def test_a_full_disk_refuses_writes_and_accepts_them_once_there_is_room(
 @pytest.mark.process
 @pytest.mark.parametrize("lines", [1, 10, 100, 1000])
 async def test_writes_reported_as_committed_survive_a_kill(path: Path, lines: int) -> None:
-    process = await child.start("write", path)
+    process = await writer_process.start("write", path)
     assert process.stdout is not None
     async with asyncio.timeout(WAIT_S):
         for _ in range(lines):

@@ -17,7 +17,7 @@ from storage.queries.channels import Channel
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import reading
 from storage.queries.selection import Selection
-from tests.storage.audited import Archive
+from tests.support.archive import Archive
 
 HOUR_MS = 3_600_000
 

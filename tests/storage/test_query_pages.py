@@ -14,7 +14,7 @@ from storage.history import Row
 from storage.queries import activity, backlog, recent_channels, recent_turns, scrollback, turn_by_id
 from storage.queries.time_limit import TookTooLong, time_limit
 from storage.row_kinds import Kind
-from tests.storage.told import TURNS, Turn, append, channels
+from tests.support.channel_histories import TURNS, Turn, append, channels
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 PAGES = 100  # more than any test has

@@ -17,7 +17,7 @@ from storage.queries.search import search
 from storage.queries.search_terms import to_match
 from storage.queries.selection import Selection
 from storage.search_index import SearchIndex, open_index, open_to_search, path_of
-from tests.storage.audited import Archive, copy
+from tests.support.archive import Archive, copy
 
 SECRET = "zanzibarquux"
 

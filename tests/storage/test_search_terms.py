@@ -13,7 +13,7 @@ from storage.queries.search import search
 from storage.queries.search_terms import to_match
 from storage.queries.selection import Selection
 from storage.search_index import SearchIndex, open_index
-from tests.storage.audited import Archive
+from tests.support.archive import Archive
 
 TEXTS = [
     "What is Café au lait?",

@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from engine.actors.conversation import Conversation
 from storage import history, snapshots
 from storage.snapshots import LoadedSnapshot
-from tests.storage.told import HISTORIES, WINDOWS, Turn, append, channels, from_all, replayed, state
-from tests.storage.told import row as row_of
+from tests.support.channel_histories import (
+    HISTORIES,
+    WINDOWS,
+    Turn,
+    append,
+    channels,
+    from_all,
+    replayed,
+    state,
+)
+from tests.support.channel_histories import row as row_of
 
 bounded = settings(deadline=None, max_examples=300, database=None)
 PAIR = (row_of("message", "Hello"), row_of("answer", "Hi."))

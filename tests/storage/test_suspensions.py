@@ -4,7 +4,7 @@ from pathlib import Path
 
 from storage import suspensions
 from storage.writer.database import Database
-from tests.storage.writing import add
+from tests.support.channel_writes import add
 
 
 def test_a_suspended_channel_is_known_until_it_is_lifted(connection: sqlite3.Connection) -> None:

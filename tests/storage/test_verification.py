@@ -16,8 +16,8 @@ from storage.erasure import Scope
 from storage.history import Row
 from storage.queries.reader import open_reader
 from storage.verification import Seal, TamperedRow
-from tests.storage.audited import Archive
-from tests.storage.told import HISTORIES, Turn, channels
+from tests.support.archive import Archive
+from tests.support.channel_histories import HISTORIES, Turn, channels
 
 bounded = settings(deadline=None, max_examples=100, database=None)
 FULL = Row(

@@ -15,8 +15,8 @@ from engine.traffic import connection
 from engine.traffic.connection import NatsConnection, NotConnected
 from engine.traffic.embedded.server import EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import Bot, House
-from tests.traffic.servers import lasting_port, said
+from tests.support.nats_servers import lasting_port, said
+from tests.support.service_harness import Bot, House
 
 pytestmark = pytest.mark.process
 

@@ -16,8 +16,8 @@ from nats.aio.msg import Msg
 from engine.config.settings import NatsSettings
 from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
-from tests.house import Bot, House
-from tests.traffic.servers import RawClient, Server, said, service, until
+from tests.support.nats_servers import RawClient, Server, said, service, until
+from tests.support.service_harness import Bot, House
 
 ROUTES = re.compile(r"Listening for route connections on (\S+)")
 

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import House
-from tests.traffic.servers import RawClient, Server, service
+from tests.support.nats_servers import RawClient, Server, service
+from tests.support.service_harness import House
 
 INPUTS = ("rosey.command.chat", "llm.request")
 CODES = {"invalid_request", "unknown_persona", "busy"}

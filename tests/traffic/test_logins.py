@@ -17,8 +17,8 @@ from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.login import LoginError, client_options, without_login
 from providers.validation import Secret
-from tests.house import House
-from tests.traffic.servers import Server, said, service, starting, until
+from tests.support.nats_servers import Server, said, service, starting, until
+from tests.support.service_harness import House
 
 
 class Login(NamedTuple):

@@ -16,8 +16,8 @@ from nats.aio.client import Client
 from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.house import WAIT_S, Bot, House
-from tests.traffic.servers import Server, service, until
+from tests.support.nats_servers import Server, service, until
+from tests.support.service_harness import WAIT_S, Bot, House
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")
 SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")

@@ -17,8 +17,8 @@ from nats.aio.client import Client
 
 from engine.traffic.chat_client import ChatClient
 from providers.validation import Secret
-from tests.house import WAIT_S, House
-from tests.traffic.servers import RawClient, Server, service, until
+from tests.support.nats_servers import RawClient, Server, service, until
+from tests.support.service_harness import WAIT_S, House
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ENVIRONMENT = {f"{name}_PASSWORD": f"{name.lower()}-secret" for name in ("ENGINE", "ALPHA", "BETA")}

@@ -20,8 +20,8 @@ from engine.traffic.chat_client import ChatClient
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
 from providers.validation import Secret
-from tests.house import House
-from tests.traffic.servers import Server, said, service, starting, until
+from tests.support.nats_servers import Server, said, service, starting, until
+from tests.support.service_harness import House
 
 LOGIN = 'authorization { user: engine, password: "open-sesame" }\n'
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true%s}\r\n'

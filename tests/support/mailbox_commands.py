@@ -8,7 +8,7 @@ from storage import hash_chain, mailboxes
 from storage.history import Row
 from storage.mailboxes import Accepted, AlreadyWaiting
 from storage.outbox import Settled
-from tests.storage import records
+from tests.support import command_writes
 
 
 def put(
@@ -20,7 +20,7 @@ def put(
     now_ms: int = 1000,
 ) -> Accepted | AlreadyWaiting | Settled:
     body = f"{channel} {request_id}".encode()
-    return records.put(connection, channel, request_id, "alice", body, replies, now_ms)
+    return command_writes.put(connection, channel, request_id, "alice", body, replies, now_ms)
 
 
 def accepted(
@@ -48,7 +48,7 @@ def settle(
         Row("message", request_id, "alice", "Hello"),
         Row("answer", request_id, "alice", text, provider="fake"),
     )
-    return records.settle(
+    return command_writes.settle(
         connection, row_id, channel, request_id, rows, "response", text.encode(), now_ms
     )
 
@@ -63,7 +63,7 @@ def settle_at_once(
     now_ms: int = 2000,
 ) -> Settled:
     rows = (Row("stop", request_id, "alice"),)
-    return records.settle_at_once(
+    return command_writes.settle_at_once(
         connection, channel, request_id, rows, "response", text.encode(), replies, now_ms
     )
 

@@ -15,7 +15,7 @@ import orjson
 import tomlkit
 
 from tests.fakes.llm_server import LLMServer
-from tests.house import Bot
+from tests.support.service_harness import Bot
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 WAIT_S = 20.0

@@ -17,7 +17,7 @@ from pathlib import Path
 from storage import history
 from storage.history import Row
 from storage.migrations import migrate
-from tests.house import Bot
+from tests.support.service_harness import Bot
 
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 HOUR_MS = 3_600_000

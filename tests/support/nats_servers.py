@@ -23,7 +23,7 @@ from engine.traffic.embedded.process import (
     NatsServerFailed,
     find_binary,
 )
-from tests.house import WAIT_S, House
+from tests.support.service_harness import WAIT_S, House
 
 
 def lasting_port() -> int:

@@ -1,9 +1,9 @@
 """A process that writes until it is killed, or until its files may grow no more.
 
-python -m tests.storage.child write PATH      prints each number once it is committed
-python -m tests.storage.child full PATH       prints what was written, refused, written again
-python -m tests.storage.child crowded PATH    prints what was written and logged, when the WAL may
-                                              still grow, but not the database file
+python -m tests.support.writer_process WHAT PATH, where WHAT is
+write    prints each number once it is committed
+full     prints what was written, refused, written again
+crowded  prints what was written and logged, when the WAL may still grow, but not the database file
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
-from tests.storage.writing import add
+from tests.support.channel_writes import add
 
 ROOT = Path(__file__).parents[2]
 GROUP = 7

@@ -13,7 +13,7 @@ from storage import history
 from storage.history import PastRow, Row
 from storage.migrations import migrate
 from storage.row_kinds import Kind
-from tests.storage.writing import add
+from tests.support.channel_writes import add
 
 WINDOWS = st.integers(1, 12)
 Turn = tuple[Row, ...]

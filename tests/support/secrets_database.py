@@ -1,6 +1,6 @@
 """A database with a secret in every place that can hold text, and processes that die erasing it.
 
-python -m tests.engine.told_secrets TEMPLATE FOLDER    is killed while erasing, at many points
+python -m tests.support.secrets_database TEMPLATE FOLDER    is killed while erasing, at many points
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from engine.operations import admin_requests, erasure
 from storage import mailboxes, search_index, snapshots
 from storage.erasure import Scope
 from storage.history import Row
-from tests.storage import records as writes
-from tests.storage.audited import Archive
+from tests.support import command_writes as writes
+from tests.support.archive import Archive
 
 SECRET = "xylophonic"
 USER = "Mallory"
