@@ -275,7 +275,7 @@ async def test_new_limits_apply_to_channels_in_memory(house: House, llm: LLMServ
     await llm.wait_for_requests(1)
     for request_id in ("2", "3"):
         await house.bot.chat(request_id, request_id=request_id)
-    await house.bot.flush()
+    await until(lambda: engine(house).supervisor.statistics().commands == 3)
     house.config["channels"] = {"mailbox_limit": 1}
     house.config["conversation"] = {"max_message_bytes": 10}
     await house.reload()
