@@ -18,7 +18,6 @@ import logging
 import re
 import sqlite3
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -35,12 +34,12 @@ from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
 from tests.fakes.llm_server import LLMServer
+from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
 from tests.support.secrets_database import files_containing
 from tests.support.service_harness import WAIT_S, House, ReceivedMessage
 
 DUMP = Path(__file__).parent / "data" / "database_23a6b4f.sql"
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 # As the old code sealed its 31 rows.
 SEAL = "31:f9100d7aa7f0c23d19770abb89bcea559bfcfc1bf7bc16b051d1e1dac7473caf"
 IN_LOBBY = ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"]

@@ -17,10 +17,10 @@ from engine.config.personas import Persona
 from engine.config.settings import Settings
 from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.command_line import COMMAND
 from tests.support.service_harness import House
 
 ROOT = Path(__file__).parents[1]
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 README = (ROOT / "README.md").read_text()
 
 

@@ -7,36 +7,15 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import COMMAND, SCRIPTED, read_until, rosey, running
+
 pytestmark = pytest.mark.process
-
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
-SCRIPTED = """
-default_provider = "scripted"
-fallback_providers = []
-[http]
-port = 0
-[nats]
-port = 0
-"""
-
-
-def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder,
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -179,20 +158,6 @@ def test_check_ends_with_1_if_the_service_cannot_answer(folder: Path) -> None:
     assert "cannot answer" in done.stdout
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Run `rosey-llm run` during the block; yield its ready line."""
-    with subprocess.Popen(
-        [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
 def test_chat_uses_the_service_that_runs_and_a_second_service_is_refused(folder: Path) -> None:
     with running(folder) as ready:
         assert ready.startswith("rosey-llm is ready: NATS nats://127.0.0.1:")
@@ -201,14 +166,6 @@ def test_chat_uses_the_service_that_runs_and_a_second_service_is_refused(folder:
         second = rosey(folder, "run")
     assert second.returncode == 3
     assert "is in use by rosey-llm, process" in second.stderr
-
-
-def read_until(terminal: int, text: str) -> str:
-    """Return what the terminal shows, up to `text`."""
-    shown = ""
-    while text not in shown:
-        shown += os.read(terminal, 4096).decode()
-    return shown
 
 
 def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:

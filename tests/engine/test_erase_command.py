@@ -7,7 +7,6 @@ import pty
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,11 +18,11 @@ import pytest
 from storage import verification
 from storage.queries.reader import open_reader
 from tests.support import secrets_database
+from tests.support.command_line import COMMAND, rosey
 from tests.support.secrets_database import ROWS, SECRET, USER, files_containing
 
 pytestmark = pytest.mark.process
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"
 fallback_providers = []
@@ -44,18 +43,6 @@ def folder(tmp_path: Path) -> Path:
 
 def database(folder: Path) -> Path:
     return folder / "data" / "rosey-llm.db"
-
-
-def rosey(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 def erase(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,10 +21,10 @@ from storage.erasure import Scope
 from storage.queries.reader import open_reader
 from tests.fakes.llm_server import Behaviour
 from tests.support.channel_writes import held
+from tests.support.command_line import COMMAND
 from tests.support.secrets_database import files_containing
 from tests.support.service_harness import House
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 WORD = "xylophonic"
 ERASED = "This message was erased."
 

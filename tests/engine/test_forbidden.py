@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_cli import COMMAND, SCRIPTED, rosey
+from tests.support.command_line import COMMAND, SCRIPTED, rosey
 
 pytestmark = pytest.mark.process
 

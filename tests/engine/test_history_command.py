@@ -23,9 +23,9 @@ from engine.interfaces.reports import transcript
 from storage.queries import entries
 from storage.queries.reader import reading as open_reading
 from storage.queries.selection import Selection
-from tests.engine.test_cli import COMMAND, SCRIPTED, rosey, running
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.archive import Archive
+from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_cli import COMMAND, SCRIPTED, rosey
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.command_line import COMMAND, SCRIPTED, rosey
 
 pytestmark = pytest.mark.process
 

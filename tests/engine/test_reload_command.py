@@ -8,7 +8,6 @@ import pty
 import signal
 import sqlite3
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import COMMAND, rosey
+
 pytestmark = pytest.mark.process
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 PIRATE = '[personas.pirate]\nprompt = "Arr."\n'
 SLOW = '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.1\n'
 
@@ -31,18 +31,6 @@ def configured(folder: Path, more: str = "") -> Path:
         "[http]\nenabled = false\n[nats]\nport = 0\n" + more
     )
     return file
-
-
-def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder,
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 class Service:

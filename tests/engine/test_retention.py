@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,10 +20,10 @@ from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
+from tests.support.command_line import COMMAND
 from tests.support.secrets_database import files_containing, leave_deleted_text
 from tests.support.service_harness import House
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CHANNELS = ("#kept", "#week", "#others")
 AGES = (3, 10, 100)
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.config.setup import example
 from engine.config.setup.newfile import write
-from tests.engine.test_cli import COMMAND, read_until, rosey
+from tests.support.command_line import COMMAND, read_until, rosey
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "rosey-llm.toml").read_text()

@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -20,10 +19,10 @@ import orjson
 import pytest
 
 from engine.interfaces.top import view
+from tests.support.command_line import COMMAND, rosey
 
 pytestmark = pytest.mark.process
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"
 fallback_providers = []
@@ -41,18 +40,6 @@ WAIT_S = 20.0
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "rosey-llm.toml").write_text(CONFIG)
     return tmp_path
-
-
-def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=folder,
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import re
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,10 +18,10 @@ import pytest
 from storage import verification
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
+from tests.support.command_line import COMMAND
 
 pytestmark = pytest.mark.process
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 CONFIG = """
 default_provider = "scripted"
 fallback_providers = []

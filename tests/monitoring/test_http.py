@@ -18,9 +18,9 @@ import pytest
 
 from engine.monitoring.http import CONNECTIONS_LIMIT
 from tests.fakes.llm_server import Behaviour
+from tests.support.command_line import COMMAND
 from tests.support.scraper import WAIT_S, get
 from tests.support.service_harness import House
-from tests.support.service_process import COMMAND
 
 PAGES = ("/healthz", "/readyz", "/metrics", "/top")
 # An address that no machine has: it is reserved for documentation.

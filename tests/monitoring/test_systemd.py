@@ -22,7 +22,8 @@ from engine.cli.startup import EXIT_CANNOT_START
 from engine.config.settings import HttpSettings, ServiceSettings
 from engine.daemon.systemd import Systemd
 from tests.fakes.llm_server import LLMServer
-from tests.support.service_process import COMMAND, configuration, running
+from tests.support.command_line import COMMAND
+from tests.support.service_process import configuration, running
 
 DOCS = Path(__file__).parents[2] / "docs"
 UNIT = DOCS / "rosey-llm.service"

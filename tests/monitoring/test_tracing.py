@@ -16,8 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from engine.config.loading import parse
 from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.command_line import COMMAND
 from tests.support.service_harness import House
-from tests.support.service_process import COMMAND, configuration, running
+from tests.support.service_process import configuration, running
 from tests.support.trace_collector import Collector, Received
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

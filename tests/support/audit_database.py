@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,9 +16,9 @@ from pathlib import Path
 from storage import history
 from storage.history import Row
 from storage.migrations import migrate
+from tests.support.command_line import COMMAND
 from tests.support.service_harness import Bot
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 HOUR_MS = 3_600_000
 TURNS_AN_HOUR = (2, 4, 9, 15, 12, 8, 7, 10, 16, 19, 13, 8, 5, 9, 14, 17, 9, 5)
 GARDEN_TURNS = sum(TURNS_AN_HOUR) // 2

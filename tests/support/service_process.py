@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ import orjson
 import tomlkit
 
 from tests.fakes.llm_server import LLMServer
+from tests.support.command_line import COMMAND
 from tests.support.service_harness import Bot
 
-COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 WAIT_S = 20.0
 
 

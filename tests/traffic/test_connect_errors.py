@@ -17,9 +17,9 @@ from engine.traffic.chat_client import ChatClient
 from engine.traffic.connect_errors import ConnectError
 from engine.traffic.login import LoginError
 from providers.validation import Secret
+from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
 from tests.support.service_harness import WAIT_S
-from tests.support.service_process import COMMAND
 from tests.traffic.test_tls import (
     INFO,
     LOGIN,

@@ -14,9 +14,10 @@ from engine.traffic.chat_client import ChatClient
 from engine.traffic.listener import PROBE_HEADER
 from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
+from tests.support.command_line import COMMAND
 from tests.support.scraper import scrape
 from tests.support.service_harness import WAIT_S, House
-from tests.support.service_process import COMMAND, configuration, running
+from tests.support.service_process import configuration, running
 from tests.traffic import test_permissions
 
 pytestmark = pytest.mark.process
