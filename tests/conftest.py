@@ -21,8 +21,8 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# The shared fixtures that start a process.
-STARTING_FIXTURES = {"house"}
+# The shared fixtures that start a process: nats-server, openssl.
+STARTING_FIXTURES = {"house", "authority"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves tests out by their marks

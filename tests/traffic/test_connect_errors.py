@@ -20,17 +20,8 @@ from providers.validation import Secret
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
 from tests.support.service_harness import WAIT_S
-from tests.traffic.test_tls import (
-    INFO,
-    LOGIN,
-    Authority,
-    Eavesdropper,
-    authority,
-    stranger,
-    tls_server,
-)
+from tests.support.tls_servers import INFO, LOGIN, Authority, Eavesdropper, tls_server
 
-__all__ = ["authority", "stranger"]
 UNTRUSTED = "its certificate is not trusted: "
 SET_CA = ". Set [nats] tls_ca to the authority that signed it, and url to a name in it."
 SILENT = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,20 +16,13 @@ from nats.aio.client import Client
 
 from engine.traffic.chat_client import ChatClient
 from providers.validation import Secret
-from tests.support.nats_servers import RawClient, Server, service, until
+from tests.support.documented_server import documented_server
+from tests.support.nats_servers import RawClient, Server, until
 from tests.support.service_harness import WAIT_S, House
 
-DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
-ENVIRONMENT = {f"{name}_PASSWORD": f"{name.lower()}-secret" for name in ("ENGINE", "ALPHA", "BETA")}
 QUESTION = orjson.dumps({"args": "Hi", "channel_id": "#lobby", "username": "alice"})
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
 INPUTS = ("rosey.command.chat", "llm.request")
-
-
-def configuration(name: str) -> str:
-    found = re.search(rf"<!-- tested: {name} -->\n```\n(.*?)```", DOCS, re.DOTALL)
-    assert found
-    return found[1]
 
 
 class Guest:
@@ -71,20 +63,13 @@ async def guest(server: Server, user: str) -> AsyncIterator[Guest]:
 
 @pytest.fixture
 async def permissions(house: House, tmp_path: Path) -> AsyncIterator[Server]:
-    async with running(house, tmp_path, "permissions") as server:
+    async with documented_server(house, tmp_path, "permissions") as server:
         yield server
 
 
 @pytest.fixture
 async def accounts(house: House, tmp_path: Path) -> AsyncIterator[Server]:
-    async with running(house, tmp_path, "accounts") as server:
-        yield server
-
-
-@asynccontextmanager
-async def running(house: House, folder: Path, name: str) -> AsyncIterator[Server]:
-    server = Server(folder, configuration(name), ENVIRONMENT)
-    async with server, service(house, server, user="engine", password="engine-secret"):
+    async with documented_server(house, tmp_path, "accounts") as server:
         yield server
 
 

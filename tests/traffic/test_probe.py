@@ -15,10 +15,10 @@ from engine.traffic.listener import PROBE_HEADER
 from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.documented_server import documented_server
 from tests.support.scraper import scrape
 from tests.support.service_harness import WAIT_S, House
 from tests.support.service_process import configuration, running
-from tests.traffic import test_permissions
 
 pytestmark = pytest.mark.process
 
@@ -84,7 +84,7 @@ async def test_an_engine_is_found_with_any_login_that_may_ask_it(
     house: House, tmp_path: Path, logins: str
 ) -> None:
     settings = NatsSettings(user="alpha", password=Secret("alpha-secret"))
-    async with test_permissions.running(house, tmp_path, logins) as server:
+    async with documented_server(house, tmp_path, logins) as server:
         bot = await ChatClient.connect(settings, server.url, "#lobby", "alice")
         assert await bot.service_answers()
         await bot.close()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,70 +18,9 @@ from engine.traffic.chat_client import ChatClient
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
 from providers.validation import Secret
-from tests.support.nats_servers import Server, said, service, starting, until
+from tests.support.nats_servers import said, service, starting, until
 from tests.support.service_harness import House
-
-LOGIN = 'authorization { user: engine, password: "open-sesame" }\n'
-INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true%s}\r\n'
-
-
-class Authority:
-    """A certificate authority. `file` is its own certificate."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self.file = folder / f"{name}.pem"
-        self._key = folder / f"{name}.key"
-        _openssl(
-            *f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-            f" -subj /CN={name} -keyout {self._key} -out {self.file}"
-            # From Python 3.13 on, certificates need these to be trusted.
-            f" -addext keyUsage=critical,keyCertSign,cRLSign".split()
-        )
-
-    def certificate(self, name: str, *alternative: str) -> tuple[Path, Path]:
-        """Return the files of a certificate and its key, for a name such as "IP:127.0.0.1"."""
-        path = self._folder / name
-        request, key, file = (path.with_suffix(each) for each in (".csr", ".key", ".pem"))
-        extensions = path.with_suffix(".ext")
-        extensions.write_text(
-            f"subjectAltName={','.join(alternative)}\nauthorityKeyIdentifier=keyid\n"
-        )
-        _openssl(
-            *f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name}"
-            f" -keyout {key} -out {request}".split()
-        )
-        _openssl(
-            *f"x509 -req -in {request} -CA {self.file} -CAkey {self._key} -CAcreateserial"
-            f" -days 2 -extfile {extensions} -out {file}".split()
-        )
-        return file, key
-
-
-def _openssl(*words: str) -> None:
-    subprocess.run(["openssl", *words], check=True, capture_output=True)  # noqa: S607 - from PATH
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"), "authority")
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
-
-
-def tls_server(
-    folder: Path, files: tuple[Path, Path], *, first: bool = True, verified_by: Path | None = None
-) -> Server:
-    certificate, key = files
-    verify = f', ca_file: "{verified_by}", verify: true' if verified_by else ""
-    config = (
-        f'{LOGIN}tls {{ cert_file: "{certificate}", key_file: "{key}"{verify},'
-        f" handshake_first: {str(first).lower()} }}"
-    )
-    return Server(folder, config)
+from tests.support.tls_servers import INFO, Authority, Eavesdropper, tls_server
 
 
 def engine(authority: Authority, **more: Any) -> dict[str, Any]:
@@ -157,7 +94,6 @@ async def test_a_service_does_not_start_with_an_unusable_ca_file(
     )
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("first", [True, False])
 async def test_the_end_of_a_tls_connection_logs_no_warning(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
@@ -175,51 +111,6 @@ async def test_the_end_of_a_tls_connection_logs_no_warning(
 
 
 Login = Callable[[NatsSettings, str, "Eavesdropper"], Awaitable[None]]
-
-
-class Eavesdropper:
-    """A server without TLS that records every byte it receives."""
-
-    def __init__(self, greeting: bytes) -> None:
-        self.port = 0
-        self.received: list[bytearray] = []
-        self.left = 0
-        self._greeting = greeting
-
-    @classmethod
-    @asynccontextmanager
-    async def listening(cls, greeting: bytes, port: int = 0) -> AsyncIterator[Eavesdropper]:
-        self = cls(greeting)
-        server = await asyncio.start_server(self._listen, "127.0.0.1", port)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await until(lambda: self.left == len(self.received))
-            await server.wait_closed()
-
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard = bytearray()
-        self.received.append(heard)
-        with suppress(ConnectionError):
-            writer.write(self._greeting)
-            while data := await reader.read(65536):
-                heard += data
-                if b"PING\r\n" in data:
-                    writer.write(b"PONG\r\n")
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        self.left += 1
-
-    def check_that_no_login_was_sent(self) -> None:
-        for heard in self.received:
-            assert not heard or heard.startswith(b"\x16\x03"), heard[
-                :100
-            ]  # nothing, or a TLS handshake
-            assert b"CONNECT" not in heard
-            assert b"open-sesame" not in heard
 
 
 async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
@@ -270,7 +161,6 @@ async def test_if_tls_is_not_required_the_eavesdropper_gets_the_login() -> None:
         await connection.close()
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_server_that_comes_back_without_tls_gets_no_login(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, first: bool
@@ -296,7 +186,6 @@ async def test_a_server_that_comes_back_without_tls_gets_no_login(
     assert said(caplog) == ["lost"]
 
 
-@pytest.mark.process
 async def test_the_tls_context_is_strict(authority: Authority) -> None:
     context = client_options(NatsSettings(tls_ca=str(authority.file)), "nats://localhost")["tls"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
