@@ -104,22 +104,26 @@ class Generation:
         return self._answered(answered, round((time.monotonic() - started_s) * 1000))
 
     async def _generate(self, started_s: float) -> Answered:
-        """Gather the answer; it is the same for a whole one, which is a stream of one piece."""
-        chain, streams = self._settings.chain, self._command.stream
-        began = partial(self._note_writer, started_s) if streams else None
+        """Gather the answer, in pieces if it is streamed."""
+        chain, channel_id = self._settings.chain, self._request.channel_id
+        began = partial(self._note_writer, started_s)
         exchanges = self._exchanges or ()
         while True:
             messages = self._prompt(exchanges)
-            ask = None if streams else self._whole(messages)
-            channel_id = self._request.channel_id
-            stream = chain.stream(messages, self._options, channel=channel_id, began=began, ask=ask)
             try:
+                if not self._command.stream:
+                    # Two async generators less: they cost 10 us a turn (bench: throughput).
+                    ask = self._whole(messages)
+                    answered = await chain.answer(ask, self._options, channel=channel_id)
+                    self._answer.feed(answered.completion.content)
+                    return self._finish(answered)
+                stream = chain.stream(messages, self._options, channel=channel_id, began=began)
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Answered):
                             return self._finish(piece)
                         self._add(self._answer.feed(piece))
-                        if streams and self._answer.full:
+                        if self._answer.full:
                             break
             except ContextTooLong:
                 # Our estimate was too low for this model: halve the window, down to nothing.

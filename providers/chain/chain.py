@@ -114,6 +114,24 @@ class ProviderChain:
         """Return the limit of the first provider; a later one may raise ContextTooLong."""
         return self.primary.context_tokens(model)
 
+    async def answer(self, ask: Ask, options: Options, *, channel: str) -> Answered:
+        """Return a whole answer, got by `ask` from the first provider that can answer."""
+        cost = CallCost(channel)
+        failures: Failures = []
+        for position, link in enumerate(self._links):
+            alternative = self._has_alternative(position)
+            try:
+                completion = await link.answer(ask, options, cost, alternative=alternative)
+            except ProviderError as error:
+                failures.append((link, error))
+                if not _may_fall_over(error, options):
+                    break
+                options = replace(options, model=None)
+            else:
+                self._note_answer(link, failures)
+                return _as_answered(completion, link, options, cost)
+        raise _error_for_caller(failures)
+
     async def stream(
         self,
         messages: Sequence[Message],
@@ -121,11 +139,8 @@ class ProviderChain:
         *,
         channel: str,
         began: Began | None = None,
-        ask: Ask | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
         """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
-
-        ask: gets the whole answer by this call instead, as a stream of one piece.
 
         `began` is called before the first piece with the provider's name and the model. So the
         origin of the text is known even if the answer is stopped.
@@ -135,7 +150,7 @@ class ProviderChain:
         for position, link in enumerate(self._links):
             begun = False
             alternative = self._has_alternative(position)
-            pieces = link.stream(messages, options, cost, alternative=alternative, ask=ask)
+            pieces = link.stream(messages, options, cost, alternative=alternative)
             try:
                 async with aclosing(pieces):
                     async for item in pieces:

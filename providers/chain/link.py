@@ -79,38 +79,31 @@ class Link:
         """Start the provider, once; if it fails, the next call tries again."""
         await self._start_within(self.provider.config.total_timeout)
 
-    async def stream(
-        self,
-        messages: Sequence[Message],
-        options: Options,
-        cost: CallCost,
-        *,
-        alternative: bool,
-        ask: Ask | None = None,
-    ) -> AsyncGenerator[str | Completion, None]:
-        """Yield the answer in pieces, then its completion. Retry only before the first piece.
-
-        ask: gets the whole answer by this call instead, as a single piece.
-        """
+    async def answer(
+        self, ask: Ask, options: Options, cost: CallCost, *, alternative: bool
+    ) -> Completion:
+        """Return the completion that `ask` gets from the provider."""
         limits = await self._admit(cost, alternative)
-        item: str | Completion
         try:
             with self._counters.counting(), self._breaker.guard():
-                if ask is None:
-                    open_stream = partial(
-                        self._guard.open_stream, messages, options, limits.deadline_s
-                    )
-                    async with aclosing(
-                        await self._with_retries(open_stream, limits, cost)
-                    ) as stream:
-                        item = stream.text
-                        while isinstance(item, str):
-                            yield item
-                            item = await stream.next()
-                else:
-                    answer = partial(self._guard.answer, ask, options, limits.deadline_s)
-                    item = await self._with_retries(answer, limits, cost)
-                    yield item.content
+                attempt = partial(self._guard.answer, ask, options, limits.deadline_s)
+                return await self._with_retries(attempt, limits, cost)
+        finally:
+            self._semaphore.free()
+
+    async def stream(
+        self, messages: Sequence[Message], options: Options, cost: CallCost, *, alternative: bool
+    ) -> AsyncGenerator[str | Completion, None]:
+        """Yield the answer in pieces, then its completion. Retry only before the first piece."""
+        limits = await self._admit(cost, alternative)
+        try:
+            with self._counters.counting(), self._breaker.guard():
+                attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
+                async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
+                    item: str | Completion = stream.text
+                    while isinstance(item, str):
+                        yield item
+                        item = await stream.next()
         finally:
             self._semaphore.free()
         yield item

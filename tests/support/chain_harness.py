@@ -10,7 +10,6 @@ import pytest
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.chain.circuit_breaker import CircuitBreaker
-from providers.chain.link import Ask
 from providers.chain.retry import Retry
 from providers.errors import ProviderUnavailable
 from providers.scripted import Script, ScriptedProvider
@@ -137,8 +136,8 @@ def giving(value: object) -> Any:
 
 async def chat(chain: ProviderChain, options: Options, channel: str = "#a") -> Answered:
     """Return the whole answer to HELLO, got in one piece."""
-    return await _whole(
-        chain, lambda provider, asked: provider.chat(HELLO, asked), options, channel
+    return await chain.answer(
+        lambda provider, asked: provider.chat(HELLO, asked), options, channel=channel
     )
 
 
@@ -146,13 +145,6 @@ async def complete(
     chain: ProviderChain, prompt: str, options: Options, channel: str = "#a"
 ) -> Answered:
     """Return the whole completion of a prompt, got in one piece."""
-    return await _whole(
-        chain, lambda provider, asked: provider.complete(prompt, asked), options, channel
+    return await chain.answer(
+        lambda provider, asked: provider.complete(prompt, asked), options, channel=channel
     )
-
-
-async def _whole(chain: ProviderChain, ask: Ask, options: Options, channel: str) -> Answered:
-    *pieces, last = [item async for item in chain.stream((), options, channel=channel, ask=ask)]
-    assert isinstance(last, Answered)
-    assert pieces == [last.completion.content]
-    return last
