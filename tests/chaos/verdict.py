@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from tests.chaos.witness import Key, Ledger
 
 SHOWN = 5
 ATTEMPTS = 2
+FRAME_LINES = 8  # of a traceback: about the three or four innermost frames
 
 
 @dataclass
@@ -249,13 +250,22 @@ class _Judge:
         if self._evidence.exit_code != 0:
             self._fault("engines", f"the last drain ended with {self._evidence.exit_code}")
         lines = self._evidence.log.splitlines()
-        for line in lines:
-            if " ERROR " in line or line.startswith("Traceback"):
+        for index, line in enumerate(lines):
+            if line.startswith("Traceback"):
+                self._fault("engines", _traceback(lines[index:]))
+            elif " ERROR " in line:
                 self._fault("engines", line)
 
 
 def _read_rows(run_folder: RunFolder, names: Mapping[int, str], sql: str) -> list[dict[str, Any]]:
     return [{**dict(row), "channel": names[row["channel_id"]]} for row in run_folder.rows(sql)]
+
+
+def _traceback(lines: Sequence[str]) -> str:
+    """Return what a traceback at the start of the lines tells: its exception, the last frames."""
+    frames = list(takewhile(lambda line: line.startswith(" "), lines[1:]))
+    exception = lines[len(frames) + 1 : len(frames) + 2]
+    return "\n".join([*exception, *frames[-FRAME_LINES:]])
 
 
 def _key(row: Mapping[str, Any]) -> Key:

@@ -133,8 +133,8 @@ def test_json_has_the_same(folder: Path) -> None:
 
 
 def test_unknown_names_and_missing_options_are_refused(folder: Path) -> None:
-    nobody = erase(folder, "--user", "mallroy", "--yes")
-    assert (nobody.returncode, 'Did you mean "Mallory"?' in nobody.stderr) == (1, True)
+    unknown = erase(folder, "--user", "mallroy", "--yes")
+    assert (unknown.returncode, 'Did you mean "Mallory"?' in unknown.stderr) == (1, True)
     nowhere = erase(folder, "--channel", "#aa", "--yes")
     assert (nowhere.returncode, 'Did you mean "#a"' in nowhere.stderr) == (1, True)
     assert erase(folder, "--yes").returncode == 2
