@@ -47,12 +47,18 @@ class Usage:
 
 
 class Completion(NamedTuple):
-    """A whole answer. `finish_reason` is stop, length, content_filter, tool_calls or other."""
+    """A whole answer. `finish_reason` is stop, length, content_filter, tool_calls or other.
+
+    sent_as: the changes that the provider made to the prompt before it sent it, by name.
+    prompt_cut: whether the server seems to have dropped the start of the prompt without a word.
+    """
 
     content: str
     model: str
     finish_reason: str = "stop"
     usage: Usage | None = None
+    sent_as: tuple[str, ...] = ()
+    prompt_cut: bool = False
 
 
 class CallSettings(NamedTuple):

@@ -4,12 +4,15 @@ ProviderError                 code                  retry  next provider
 ├─ ProviderUnavailable        provider_unavailable  yes    yes   refused, DNS, 5xx
 │  └─ ConnectionLost          provider_unavailable  no     yes   lost after the request was sent
 ├─ ProviderTimeout            provider_timeout      no     yes   no content in time
-├─ AuthenticationFailed       provider_auth         no     yes   401, 403
+├─ HostExhausted              busy                  no     no    this machine lacks files or memory
 ├─ RateLimited                rate_limited          yes    yes   429
 │  └─ QuotaExhausted          rate_limited          no     yes   429 or 402; waiting does not help
+├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
+├─ ParameterRefused           provider_error        no     no    it refuses a field that we send
+├─ ContentWithheld            refused               no     no    a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
-└─ BadAnswer                  provider_error        no     yes   empty, garbled, refused
+└─ BadAnswer                  provider_error        no     yes   empty, garbled
    └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` has its start
 
 retry: the same provider is asked again. next provider: the chain asks the next one.
@@ -77,6 +80,16 @@ class ProviderTimeout(ProviderError):
     code = "provider_timeout"
 
 
+class HostExhausted(ProviderError):
+    """This machine lacks something that a call needs, such as file descriptors.
+
+    It says nothing about the provider, so it never counts against one.
+    """
+
+    code = "busy"
+    falls_over = False
+
+
 class AuthenticationFailed(ProviderError):
     code = "provider_auth"
 
@@ -92,6 +105,19 @@ class QuotaExhausted(RateLimited):
 
 class ModelNotFound(ProviderError):
     code = "model_not_found"
+
+
+class ParameterRefused(ProviderError):
+    """The provider refuses a field that we send, and also a call without it."""
+
+    falls_over = False
+
+
+class ContentWithheld(ProviderError):
+    """A filter of the provider withheld the answer, or refused the prompt."""
+
+    code = "refused"
+    falls_over = False
 
 
 class ContextTooLong(ProviderError):

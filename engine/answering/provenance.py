@@ -39,6 +39,10 @@ class Provenance:
             details["temperature"] = answered.temperature
         if answered.max_tokens is not None:
             details["max_tokens"] = answered.max_tokens
+        if answered.completion.sent_as:
+            details["sent_as"] = list(answered.completion.sent_as)
+        if answered.completion.prompt_cut:
+            details["prompt_cut"] = True
 
     @property
     def details(self) -> Mapping[str, Any]:
