@@ -10,6 +10,7 @@ ProviderError                 code                  retry  next provider
 ├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
 ├─ ParameterRefused           provider_error        no     no    it refuses a field that we send
+│  └─ AddressNotFound         provider_error        no     no    404, 405: `base_url` is wrong
 ├─ ContentWithheld            refused               no     no    a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
 └─ BadAnswer                  provider_error        no     yes   empty, garbled
@@ -30,11 +31,14 @@ class ProviderError(Exception):
 
     status: the HTTP status, if there was one.
     retry_after_s: seconds to wait before another call, if the provider said so.
+    maybe_too_long: whether the prompt may be too long although the error does not say so; then one
+        call with a shorter prompt finds out.
     """
 
     code: ClassVar[str] = "provider_error"
     retryable: ClassVar[bool] = False
     falls_over: ClassVar[bool] = True
+    maybe_too_long: bool = False
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None
@@ -108,9 +112,27 @@ class ModelNotFound(ProviderError):
 
 
 class ParameterRefused(ProviderError):
-    """The provider refuses a field that we send, and also a call without it."""
+    """The provider refuses a field that we send, and also a call without it.
+
+    field: the name of the field ("temperature"); "system" for the system role; None if unknown.
+    """
 
     falls_over = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, retry_after_s=retry_after_s)
+        self.field = field
+
+
+class AddressNotFound(ParameterRefused):
+    """The server does not know the address of the call: `base_url` is wrong."""
 
 
 class ContentWithheld(ProviderError):

@@ -15,10 +15,12 @@ from orjson import JSONDecodeError
 from providers.base import Completion, Message, Options, Status
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import (
+    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ConnectionLost,
     ModelNotFound,
+    ParameterRefused,
 )
 from providers.http.error_mapping import as_dict
 from providers.http.provider import HttpConfig, HttpProvider
@@ -109,7 +111,7 @@ class OpenAIProvider(HttpProvider):
         self._check_key()
         try:
             listing = as_dict(await self.session.get_json(f"{self.base_url}/models"))
-        except ModelNotFound:  # a 404: the server has no list
+        except (ModelNotFound, AddressNotFound):  # a 404: the server has no list
             return []
         names = [as_dict(model).get("id") for model in _list(listing.get("data"))]
         return [name for name in names if isinstance(name, str)]
@@ -157,7 +159,7 @@ class OpenAIProvider(HttpProvider):
             body = self._body(messages, options, refused, stream=stream)
             try:
                 reply = await send(self._chat_url, body)
-            except BadAnswer as exc:
+            except (BadAnswer, ParameterRefused) as exc:
                 parameter = self._refused_parameter(exc, body, refused)
                 if parameter is None:
                     raise
@@ -196,7 +198,10 @@ class OpenAIProvider(HttpProvider):
         return _REPLACEMENTS[first] or first if first in refused else first
 
     def _refused_parameter(
-        self, exc: BadAnswer, body: Mapping[str, Any], refused: frozenset[str]
+        self,
+        exc: BadAnswer | ParameterRefused,
+        body: Mapping[str, Any],
+        refused: frozenset[str],
     ) -> str | None:
         """Return the parameter of `body` that the error names, if a request can do without it."""
         if exc.status not in (400, 422):
@@ -205,7 +210,8 @@ class OpenAIProvider(HttpProvider):
             fixed = replacement is not None and self.config.max_tokens_field != "auto"
             if parameter not in body or fixed or replacement in refused:
                 continue
-            if re.search(rf"\b{parameter}\b", str(exc)):
+            named = isinstance(exc, ParameterRefused) and exc.field == parameter
+            if named or re.search(rf"\b{parameter}\b", str(exc)):
                 return parameter
         return None
 

@@ -152,11 +152,26 @@ class Session:
             await client.close()
 
     def failure(
-        self, body: object, *, status: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        body: object,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        path: str = "",
+        model: str = "",
     ) -> ProviderError:
-        """Return the error for a provider's error body: decoded JSON of any shape, or text."""
+        """Return the error for a provider's error body: decoded JSON of any shape, or text.
+
+        path, model: of the request, if known.
+        """
         return read_failure(
-            self.label, body, status=status, headers=headers or {}, secrets=self._secrets
+            self.label,
+            body,
+            status=status,
+            headers=headers or {},
+            secrets=self._secrets,
+            path=path,
+            model=model,
         )
 
     def translate(self, exc: Exception, url: str) -> ProviderError:
@@ -193,7 +208,7 @@ class Session:
         except FOREIGN as exc:
             raise self.translate(exc, url) from exc
         if response.status != HTTPStatus.OK:
-            raise await self._refusal(response)
+            raise await self._refusal(response, body)
         if stream or self._keeps_after_stream is None:
             self._note_keeping(response.headers)
         return Reply(self, response)
@@ -225,7 +240,7 @@ class Session:
             counts = "max=" in headers.get("Keep-Alive", "")
             self._keeps_after_stream = not counts and headers.get("Server") != "llama.cpp"
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
+    async def _refusal(self, response: aiohttp.ClientResponse, sent: bytes | None) -> ProviderError:
         body = bytearray()
         try:
             with suppress(TimeoutError, aiohttp.ClientError, OSError):
@@ -237,7 +252,11 @@ class Session:
         finally:
             response.close()
         error = self.failure(
-            decode_body(bytes(body)), status=response.status, headers=response.headers
+            decode_body(bytes(body)),
+            status=response.status,
+            headers=response.headers,
+            path=response.url.path,
+            model=str(orjson.loads(sent).get("model", "")) if sent else "",
         )
         request_id = response.headers.get("x-request-id", "unknown")
         # The error's text is not logged, since it may quote the prompt.

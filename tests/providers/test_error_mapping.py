@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from providers.errors import (
     AuthenticationFailed,
     BadAnswer,
+    ContentWithheld,
     ContextTooLong,
     ModelNotFound,
     ProviderError,
@@ -33,7 +35,7 @@ REFUSALS: list[tuple[int, Any, type[ProviderError]]] = [
     (400, {"error": {"message": "The model `x` does not exist"}}, ModelNotFound),
     (401, {"error": {"code": "invalid_api_key", "message": "wrong"}}, AuthenticationFailed),
     (403, "", AuthenticationFailed),
-    (403, {"error": {"metadata": {"error_type": "content_policy_violation"}}}, BadAnswer),
+    (403, {"error": {"metadata": {"error_type": "content_policy_violation"}}}, ContentWithheld),
     (402, {"error": {"code": 402, "message": "no credits"}}, QuotaExhausted),
     (404, {"error": "model 'x' not found"}, ModelNotFound),
     (408, "", ProviderTimeout),
@@ -109,6 +111,20 @@ def test_the_sentence_has_the_status_and_the_providers_own_words(body: Any, sent
         ("cannot open C:\\models\\x.gguf", "cannot open (path)"),
         ("see https://example.org/a/b for more", "see https://example.org/a/b for more"),
         ("anthropic/claude-3/x", "anthropic/claude-3/x"),
+        ("models/gemma-3-27b-it is not there", "models/gemma-3-27b-it is not there"),
+        ("no meta-llama/Llama-3/x", "no meta-llama/Llama-3/x"),
+        ("no hf-internal/tiny-model", "no hf-internal/tiny-model"),
+        ("POST /v1/chat/completions", "POST /v1/chat/completions"),
+        ("(POST /v1/chat/completions)", "(POST /v1/chat/completions)"),
+        ("no route /openai/deployments/x", "no route /openai/deployments/x"),
+        ("see ~/models/x.gguf", "see (path)"),
+        ("see file:///models/x.gguf", "see (path)"),
+        (f"cannot open {Path.home()}/my x.gguf", "cannot open (path) x.gguf"),
+        (f"cannot open '{Path.cwd()}/x.gguf'", "cannot open '(path)'"),
+        (f"cannot open {Path(__file__)}", "cannot open (path)"),
+        ("key AIzaSyA0123456789abcdef is bad", "key *** is bad"),
+        ("key hf_abcdefghijklmnopqrstuv is bad", "key *** is bad"),
+        ("key hf_ab***yz is bad", "key *** is bad"),
         ("red \x1b[31m alert\x00", "red [31m alert"),
         ("x" * 500, "x" * 197 + "..."),
     ],
@@ -143,6 +159,45 @@ def test_a_server_that_is_loading_its_model_is_reported_as_starting() -> None:
         ({}, {"availability": {"retry_after": 12}}, 12.0),
         ({}, {"metadata": {"retry_after_seconds": "3"}}, 3.0),
         ({}, {"metadata": {"retry_after": True}}, None),
+        ({"retry-after": "86400"}, {}, 86400.0),
+        ({"retry-after": "86401"}, {}, None),
+        ({"retry-after-ms": "86400001"}, {}, None),
+        ({"retry-after": "999999999"}, {"retry_after": 5}, 5.0),
+        ({}, {"retry_after": float("nan")}, None),
+        ({}, {"retry_after": -1}, None),
+        ({}, {"retry_after": 90000}, None),
+        ({}, {"details": [{"@type": "RetryInfo", "retryDelay": "34s"}]}, 34.0),
+        ({}, {"details": [{"retryDelay": "34.074824224s"}]}, 34.074824224),
+        ({}, {"details": [{"retryDelay": {"seconds": 3}}]}, 3.0),
+        ({}, {"details": [{"retryDelay": "soon"}]}, None),
+        ({}, {"details": [{"retryDelay": "99999999s"}]}, None),
+        ({}, {"message": "Please try again in 7.66s. Visit us."}, 7.66),
+        ({}, {"message": "Please try again in 6m0s."}, 360.0),
+        ({}, {"message": "Please try again in 1h2m3.5s."}, 3723.5),
+        ({}, {"message": "Please try again in 120ms."}, 0.12),
+        ({}, {"message": "Please retry after 20 seconds."}, 20.0),
+        ({}, {"message": "Please retry in 34.07s."}, 34.07),
+        ({}, {"message": "Try again in 2 minutes and 5 seconds"}, 125.0),
+        ({}, {"message": "Please wait 3 seconds"}, 3.0),
+        ({}, {"message": "Please try again in 1 day"}, 86400.0),
+        ({}, {"message": "Please try again in 2 days"}, None),
+        ({}, {"message": "Please try again in 5 shakes"}, None),
+        ({}, {"message": "Please try again later. It took 5s."}, None),
+        ({}, {"message": "Model is loading", "estimated_time": 20.5}, 20.5),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-reset-tokens": "1s"}, {}, 1.0),
+        (
+            {
+                "x-ratelimit-reset-requests": "6m0s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-tokens": "1s",
+            },
+            {},
+            360.0,
+        ),
+        ({"x-ratelimit-reset": "12"}, {}, 12.0),
+        ({"x-ratelimit-reset": "1000000000"}, {}, None),
+        ({"x-ratelimit-reset": "nan"}, {}, None),
+        ({"x-ratelimit-reset-tokens": "1s"}, {"message": "Try again in 9s"}, 9.0),
     ],
 )
 def test_the_wait_that_a_provider_asks_for_is_read_if_it_is_valid(
@@ -157,3 +212,26 @@ def test_a_wait_may_be_a_date() -> None:
     error = read_failure("OpenAI", "", status=429, headers={"retry-after": date})
     assert error.retry_after_s is not None
     assert 0 < error.retry_after_s <= 3600
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("in_body", [True, False])
+def test_a_wait_may_be_a_point_in_time(unit: int, in_body: bool) -> None:
+    reset = str(int((time.time() + 3600) * unit))
+    body = {"error": {"metadata": {"headers": {"X-RateLimit-Reset": reset}}}} if in_body else ""
+    headers = {} if in_body else {"x-ratelimit-reset": reset}
+    error = read_failure("OpenRouter", body, status=429, headers=headers)
+    assert error.retry_after_s is not None
+    assert 3000 < error.retry_after_s <= 3600
+
+
+@pytest.mark.parametrize("days", [-1, 2])
+def test_a_point_in_time_that_is_past_or_far_away_is_no_wait(days: int) -> None:
+    reset = int((time.time() + days * 86400) * 1000)
+    body = {"error": {"metadata": {"headers": {"X-RateLimit-Reset": reset}}}}
+    assert read_failure("OpenRouter", body, status=429, headers={}).retry_after_s is None
+
+
+def test_headers_about_limits_say_nothing_about_other_errors() -> None:
+    headers = {"x-ratelimit-reset-requests": "6m0s"}
+    assert read_failure("OpenAI", "", status=400, headers=headers).retry_after_s is None

@@ -11,9 +11,12 @@ import pytest
 
 from providers.base import Completion, LLMProvider, Message, Options, Usage
 from providers.errors import (
+    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ContextTooLong,
+    ModelNotFound,
+    ParameterRefused,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
@@ -164,7 +167,7 @@ async def test_a_model_may_refuse_both(server: LLMServer) -> None:
 async def test_a_request_is_repeated_once_for_each_parameter(server: LLMServer) -> None:
     server.plan(*[refusing("max_tokens or max_completion_tokens or temperature")] * 9)
     async with at(server, max_tokens=5) as provider:
-        with pytest.raises(BadAnswer, match="Unsupported parameter"):
+        with pytest.raises(ParameterRefused, match="Unsupported parameter"):
             await provider.chat(HELLO, Options())
         assert len(server.prompts) == 3
 
@@ -182,8 +185,9 @@ async def test_a_change_that_did_not_help_is_not_remembered(server: LLMServer) -
 async def test_a_field_that_was_set_is_used_and_kept(server: LLMServer, field: str) -> None:
     server.plan(refusing(field))
     async with at(server, max_tokens_field=field, max_tokens=5) as provider:
-        with pytest.raises(BadAnswer):
+        with pytest.raises(ParameterRefused) as caught:
             await provider.chat(HELLO, Options())
+    assert caught.value.field == field
     assert bodies(server)[0][field] == 5
     assert len(server.prompts) == 1
 
@@ -424,3 +428,34 @@ async def test_a_server_that_loads_its_model_is_starting(server: LLMServer) -> N
         status = await provider.status()
     assert not status.available
     assert "starting" in status.detail
+
+
+# --- Addresses and models that are not there
+
+
+async def test_a_404_without_a_model_is_about_the_address(server: LLMServer) -> None:
+    server.routes["/chat/completions"] = Behaviour(status=404, body="404 page not found")
+    async with OpenAIProvider({"base_url": server.url}) as provider:
+        with pytest.raises(AddressNotFound, match=r"did you forget /v1\?"):
+            await provider.chat(HELLO, Options())
+
+
+async def test_a_404_that_names_the_model_is_about_the_model(server: LLMServer) -> None:
+    server.plan(*[Behaviour(status=404, body={"detail": "there is no tiny-one here"})] * 2)
+    async with at(server) as provider:
+        with pytest.raises(ModelNotFound):
+            await provider.chat(HELLO, Options(model="tiny-one"))
+        with pytest.raises(AddressNotFound):
+            await provider.chat(HELLO, Options(model="another"))
+
+
+async def test_an_unknown_address_with_status_200_is_one(server: LLMServer) -> None:
+    said = {
+        "error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200 anyway"
+    }
+    server.plan(*[Behaviour(body=said)] * 2)
+    async with at(server) as provider:
+        with pytest.raises(AddressNotFound, match=r"did you forget /v1\?"):
+            await provider.chat(HELLO, Options())
+        with pytest.raises(AddressNotFound):
+            await streamed(provider)

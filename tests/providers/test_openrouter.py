@@ -10,7 +10,7 @@ import pytest
 from providers.base import Message, Options
 from providers.errors import (
     AuthenticationFailed,
-    BadAnswer,
+    ContentWithheld,
     ContextTooLong,
     ProviderError,
     ProviderTimeout,
@@ -74,7 +74,7 @@ async def test_the_status_asks_for_the_key_since_the_models_are_public(server: L
         ({"code": 429, "message": "slow"}, RateLimited),
         ({"code": 400, "metadata": {"error_type": "context_length_exceeded"}}, ContextTooLong),
         ({"code": 502, "metadata": {"error_type": "timeout"}}, ProviderTimeout),
-        ({"code": 403, "metadata": {"error_type": "content_policy_violation"}}, BadAnswer),
+        ({"code": 403, "metadata": {"error_type": "content_policy_violation"}}, ContentWithheld),
         ({"http_status": 503, "error_type": "provider_overloaded"}, ProviderUnavailable),
         ({"code": "server_error", "message": "half-way"}, ProviderUnavailable),
     ],
