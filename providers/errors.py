@@ -31,8 +31,8 @@ class ProviderError(Exception):
 
     status: the HTTP status, if there was one.
     retry_after_s: seconds to wait before another call, if the provider said so.
-    maybe_too_long: whether the prompt may be too long although the error does not say so; then one
-        call with a shorter prompt finds out.
+    maybe_too_long: whether the prompt may be too long, though no name says so. A prompt of a few
+        words is not; for another one, a call with a shorter prompt finds out.
     """
 
     code: ClassVar[str] = "provider_error"

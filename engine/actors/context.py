@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
@@ -24,3 +25,4 @@ class ActorContext:
     sink: OutcomeSink
     observer: TurnObserver
     turn_settings: TurnSettings
+    shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)

@@ -126,6 +126,7 @@ class RunningTurn:
             command,
             persona,
             exchanges,
+            self._context.shortened_windows,
         )
         if self._stopped or self.erased:
             generation.cut()

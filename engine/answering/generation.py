@@ -13,8 +13,10 @@ from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
 from engine.answering.prompt import EncodedExchange
 from engine.answering.provenance import Provenance
+from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
+from engine.answering.window import Window
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Answer, Failure, OutcomeSink
 from engine.commands.records import Chat, Complete
@@ -25,7 +27,7 @@ from providers.base import Completion, Message, Options, Usage
 from providers.chain.chain import Answered
 from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
-from providers.errors import BadAnswer, ContextTooLong, ProviderError, ProviderTimeout
+from providers.errors import BadAnswer, ProviderError, ProviderTimeout
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -49,6 +51,7 @@ class Generation:
         command: Chat | Complete,
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[EncodedExchange] | None,
+        shortened_windows: ShortenedWindows,
     ) -> None:
         self._observer = observer
         self._settings = settings
@@ -58,6 +61,7 @@ class Generation:
         self._persona = persona[1] if persona else NO_PERSONA
         self._options = _options(command, self._persona)
         self._exchanges = exchanges
+        self._shortened_windows = shortened_windows
         several = prompt.several_speak(exchanges or (), request.username)
         bot_name = settings.service.bot_name if several else ""
         self._provenance = Provenance(self._persona if exchanges is not None else None)
@@ -107,33 +111,56 @@ class Generation:
         """Gather the answer, in pieces if it is streamed."""
         chain, channel_id = self._settings.chain, self._request.channel_id
         began = partial(self._note_writer, started_s)
-        exchanges = self._exchanges or ()
+        window = self._window()
         while True:
-            messages = self._prompt(exchanges)
+            messages = self._prompt(window.exchanges)
+            shown = self._shown(messages)
+            if window.due:
+                window.halve(shown)
+                continue
+            can_shorten = window.can_shorten(messages, shown)
             try:
                 if not self._command.stream:
                     # Two async generators less: they cost 10 us a turn (bench: throughput).
                     ask = self._whole(messages)
-                    answered = await chain.answer(ask, self._options, channel=channel_id)
+                    answered = await chain.answer(
+                        ask, self._options, channel=channel_id, can_shorten=can_shorten
+                    )
+                    window.note_answered()
                     self._answer.feed(answered.completion.content)
                     return self._finish(answered)
-                stream = chain.stream(messages, self._options, channel=channel_id, began=began)
+                stream = chain.stream(
+                    messages,
+                    self._options,
+                    channel=channel_id,
+                    began=began,
+                    can_shorten=can_shorten,
+                )
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Answered):
+                            window.note_answered()
                             return self._finish(piece)
                         self._add(self._answer.feed(piece))
                         if self._answer.full:
                             break
-            except ContextTooLong:
-                # Our estimate was too low for this model: halve the window, down to nothing.
-                if not exchanges or self._answer.content:
+            except ProviderError as exc:
+                if self._answer.content:
                     raise
-                exchanges = exchanges[len(exchanges) // 2 + 1 :]
+                window.shorten(exc, messages, shown)
             else:
                 # The provider reports no token counts for an answer that we cut off.
                 completion = Completion(self._answer.content, self._writer[1], "length")
                 return self._finish(Answered(completion, self._writer[0], 1, 0.0))
+
+    def _window(self) -> Window:
+        primary = self._settings.chain.primary.name
+        key = (self._request.channel_id, primary, self._options.model or "")
+        return Window(self._exchanges or (), self._shortened_windows, key)
+
+    def _shown(self, messages: EncodedPrompt) -> int:
+        """Return how many exchanges a prompt shows."""
+        return len(messages) // 2 - bool(self._persona.prompt and self._exchanges is not None)
 
     def _whole(self, messages: EncodedPrompt) -> Ask:
         if self._exchanges is None:
@@ -171,7 +198,7 @@ class Generation:
             max_messages=self._settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
         )
-        self._provenance.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
+        self._provenance.note_prompt(messages, exchanges=self._shown(messages))
         return messages
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:

@@ -114,8 +114,14 @@ class ProviderChain:
         """Return the limit of the first provider; a later one may raise ContextTooLong."""
         return self.primary.context_tokens(model)
 
-    async def answer(self, ask: Ask, options: Options, *, channel: str) -> Answered:
-        """Return a whole answer, got by `ask` from the first provider that can answer."""
+    async def answer(
+        self, ask: Ask, options: Options, *, channel: str, can_shorten: bool = False
+    ) -> Answered:
+        """Return a whole answer, got by `ask` from the first provider that can answer.
+
+        can_shorten: whether the caller can try a shorter prompt. An error of the first provider
+            that may be one of length is then raised at once, and no other provider is asked.
+        """
         cost = CallCost(channel)
         failures: Failures = []
         for position, link in enumerate(self._links):
@@ -124,7 +130,8 @@ class ProviderChain:
                 completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
-                if not _may_fall_over(error, options):
+                held = can_shorten and error.maybe_too_long and not position
+                if held or not _may_fall_over(error, options):
                     break
                 options = replace(options, model=None)
             else:
@@ -139,11 +146,12 @@ class ProviderChain:
         *,
         channel: str,
         began: Began | None = None,
+        can_shorten: bool = False,
     ) -> AsyncGenerator[str | Answered, None]:
         """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
 
         `began` is called before the first piece with the provider's name and the model. So the
-        origin of the text is known even if the answer is stopped.
+        origin of the text is known even if the answer is stopped. `can_shorten` is as for `answer`.
         """
         cost = CallCost(channel)
         failures: Failures = []
@@ -167,7 +175,8 @@ class ProviderChain:
                 if begun:
                     raise
                 failures.append((link, error))
-                if not _may_fall_over(error, options):
+                held = can_shorten and error.maybe_too_long and not position
+                if held or not _may_fall_over(error, options):
                     break
                 options = replace(options, model=None)
             else:

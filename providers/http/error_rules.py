@@ -203,7 +203,7 @@ def judge(report: ErrorReport, status: int | None, *, model: str, wait_s: float 
         return Verdict(ParameterRefused, field)
     kind = _by_words(report.text, status, wait_s)
     if kind is not None:
-        return Verdict(kind)
+        return Verdict(kind, maybe_too_long=kind is ContextTooLong)
     kind = _by_vague_name(report, status) or _by_status(status)
     # A template refuses the roles of the messages, however few there are.
     doubtful = kind is BadAnswer and status in (400, 413, 422, *_FAILED)

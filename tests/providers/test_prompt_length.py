@@ -254,11 +254,12 @@ def test_words_about_another_limit_are_another_error(
         (429, "", False),
         (None, {"error": "it broke"}, False),
         (400, "Unsupported parameter: temperature", False),
-        (400, "context_length_exceeded", False),
+        (400, {"error": {"code": "context_length_exceeded"}}, False),
+        (400, "The prompt is too long", True),
         (400, "Jinja Exception: After the optional system message, roles must alternate", False),
     ],
 )
-def test_a_refusal_of_no_known_kind_may_be_one_of_length(
+def test_a_refusal_without_a_known_name_may_be_one_of_length(
     status: int | None, body: Any, doubtful: bool
 ) -> None:
     error = read_failure("OpenAI", body, status=status, headers={})
