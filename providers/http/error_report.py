@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -75,9 +76,9 @@ class ErrorReport:
         """Read a body: JSON of any shape, or text."""
         if isinstance(body, str):
             body = _from_text(body)
-        objects = tuple(_objects(body))[:_MOST_OBJECTS]
+        objects = tuple(islice(_objects(body), _MOST_OBJECTS))
         return cls(
-            text=_sentence(body) or _any_sentence(body),
+            text=(_sentence(body) or _any_sentence(body))[:_LONGEST_TEXT],
             names=tuple(_names(objects)),
             fields=tuple(_fields(objects)),
             status=_status(objects),
@@ -102,7 +103,8 @@ def _from_text(text: str) -> object:
     """Return the JSON in a text, with the text before it; else the text; "" for markup."""
     if _MARKUP.match(text):
         return ""
-    text = _EVENT.sub("", text[:_LONGEST_TEXT], count=1) if "data:" in text else text
+    if event := _EVENT.match(text):
+        text = text[event.end() :]
     start = _JSON_START.search(text)
     if start is None:
         return text[:_LONGEST_TEXT]
@@ -113,7 +115,7 @@ def _from_text(text: str) -> object:
     if found is None and not before:
         found = _from_cut(rest)
     first = found[0] if found and isinstance(found, list) else found
-    if not isinstance(first, dict) or not _sentence(found):
+    if not isinstance(first, dict) or not _CONTAINERS.intersection(first):
         return text[:_LONGEST_TEXT]
     return [before, found] if before else found
 

@@ -15,7 +15,7 @@ LONGEST = 200
 
 _KEYS = re.compile(
     r"\b(?:sk|gsk|xai)[-_][\w*.\-]{4,}"
-    r"|\b(?:hf|nvapi|pplx|csk|fw|tgp|r8|ghp)[-_](?:[\w\-]*\*[\w*.\-]*|\w{16,})"
+    r"|\b(?:hf|nvapi|pplx|csk|fw|tgp|r8|ghp)[-_](?:[\w\-]{0,80}\*[\w*.\-]*|\w{16,})"
     r"|\bAIza[\w\-*]{8,}"
 )
 _BEARER = re.compile(r"\bBearer\s+\S+", re.IGNORECASE)

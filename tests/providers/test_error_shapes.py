@@ -89,7 +89,30 @@ def test_the_providers_own_sentence_is_shown_wherever_it_stands(body: Any, sente
     assert sentence in said if sentence == "of a problem" else said == sentence
 
 
-@pytest.mark.parametrize("body", [b'{"a":' * 5000, b"[" * 5000, b'"{' * 5000, b"\xff\x00{", b"{}"])
+def in_strings(levels: int) -> bytes:
+    """Return JSON within a string within JSON, and so on."""
+    body = b"deep down"
+    for _ in range(levels):
+        body = orjson.dumps({"error": body.decode()})
+    return body
+
+
+HOSTILE = {
+    "open objects": b'{"a":' * 5000,
+    "open lists": b"[" * 5000,
+    "open strings": b'"{' * 5000,
+    "no text": b"\xff\x00{",
+    "an empty object": b"{}",
+    "spaces": b" " * 200_000 + b"xdata:",
+    "half keys": b"hf-" * 60_000,
+    "slashes": b"/a" * 90_000,
+    "models": b"model " * 40_000,
+    "strings within strings": in_strings(14),
+    "many objects": orjson.dumps([{"error": {"message": "no"}}] * 5000),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_body_is_an_error_like_any_other(body: bytes) -> None:
     error = read_failure("OpenAI", decode_body(body), status=500, headers={})
     assert isinstance(error, ProviderError)
