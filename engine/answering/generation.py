@@ -11,7 +11,7 @@ from engine.answering import prompt
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
-from engine.answering.prompt import EncodedExchange
+from engine.answering.prompt_forms import EncodedExchange
 from engine.answering.provenance import Provenance
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
@@ -26,6 +26,7 @@ from providers.chain.chain import Answered
 from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import BadAnswer, ContextTooLong, ProviderError, ProviderTimeout
+from providers.invisible import is_blank
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -58,10 +59,8 @@ class Generation:
         self._persona = persona[1] if persona else NO_PERSONA
         self._options = _options(command, self._persona)
         self._exchanges = exchanges
-        several = prompt.several_speak(exchanges or (), request.username)
-        bot_name = settings.service.bot_name if several else ""
         self._provenance = Provenance(self._persona if exchanges is not None else None)
-        self._answer = AnswerText(bot_name, settings.conversation.max_reply_bytes)
+        self._answer = AnswerText("", settings.conversation.max_reply_bytes)
         interval_s = settings.conversation.stream_interval_ms / 1000
         self._deltas = (
             DeltaBuffer(sink, request.channel_id, request.request_id, interval_s)
@@ -116,14 +115,14 @@ class Generation:
                     ask = self._whole(messages)
                     answered = await chain.answer(ask, self._options, channel=channel_id)
                     self._answer.feed(answered.completion.content)
-                    return self._finish(answered)
+                    return self._finish(answered, messages)
                 stream = chain.stream(messages, self._options, channel=channel_id, began=began)
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Answered):
-                            return self._finish(piece)
+                            return self._finish(piece, messages)
                         self._add(self._answer.feed(piece))
-                        if self._answer.full:
+                        if self._answer.finish_reason:
                             break
             except ContextTooLong:
                 # Our estimate was too low for this model: halve the window, down to nothing.
@@ -132,8 +131,8 @@ class Generation:
                 exchanges = exchanges[len(exchanges) // 2 + 1 :]
             else:
                 # The provider reports no token counts for an answer that we cut off.
-                completion = Completion(self._answer.content, self._writer[1], "length")
-                return self._finish(Answered(completion, self._writer[0], 1, 0.0))
+                completion = Completion(self._answer.content, self._writer[1])
+                return self._finish(Answered(completion, self._writer[0], 1, 0.0), messages)
 
     def _whole(self, messages: EncodedPrompt) -> Ask:
         if self._exchanges is None:
@@ -144,7 +143,10 @@ class Generation:
         if self._deltas is not None:
             self._deltas.add(text)
 
-    def _finish(self, answered: Answered) -> Answered:
+    def _finish(self, answered: Answered, messages: EncodedPrompt) -> Answered:
+        usage, (provider, model) = answered.completion.usage, self._primary_model()
+        if usage and answered.provider == provider and not answered.completion.prompt_cut:
+            self._settings.rates.learn(provider, model, messages, usage.prompt_tokens)
         self._add(self._answer.finish())
         if self._deltas is not None:
             self._deltas.finish()
@@ -162,25 +164,33 @@ class Generation:
         options = self._options
         context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
-        system = self._persona.prompt
-        messages = prompt.build(
-            system,
+        built = prompt.build(
+            self._persona.prompt,
             exchanges,
             self._request.username,
             self._command.text,
             max_messages=self._settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
+            rates=self._settings.rates.of(*self._primary_model()),
         )
-        self._provenance.note_prompt(messages, exchanges=len(messages) // 2 - bool(system))
-        return messages
+        self._provenance.note_prompt(built.messages, exchanges=built.exchanges)
+        bot_name = self._settings.service.bot_name if built.speakers else ""
+        max_bytes = self._settings.conversation.max_reply_bytes
+        self._answer = AnswerText(bot_name, max_bytes, built.speakers)
+        return built.messages
+
+    def _primary_model(self) -> tuple[str, str]:
+        """Return the first provider and its model, for which the prompt is made."""
+        primary = self._settings.chain.primary
+        return primary.name, primary.settled(self._options).model
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
-        if not content.strip():
+        if is_blank(content):
             empty = BadAnswer(f"{answered.provider} gave an empty answer.")
             return self._failed(empty, answered.provider)
         usage = completion.usage or Usage(0, 0)
-        finish_reason = "length" if self._answer.full else completion.finish_reason
+        finish_reason = self._answer.finish_reason or completion.finish_reason
         outcome = Answer(
             channel_id=self._request.channel_id,
             request_id=self._request.request_id,
