@@ -9,6 +9,7 @@ from functools import partial
 
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
+from engine.answering.token_rates import RatesByModel
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import DAY_MS, now_ms
 from engine.commands.ledger import Ledger
@@ -53,7 +54,7 @@ class Engine:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
-        turn_settings = _turn_settings(ProviderChain(providers), settings)
+        turn_settings = _turn_settings(ProviderChain(providers), settings, RatesByModel())
         self._context = ActorContext(database, ledger, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = BackgroundTasks()
@@ -83,7 +84,8 @@ class Engine:
         An unchanged provider is kept: `chain.providers` then contains the old object.
         """
         before = self.chain
-        self._context.turn_settings = _turn_settings(before.successor(providers), settings)
+        rates = self._context.turn_settings.rates
+        self._context.turn_settings = _turn_settings(before.successor(providers), settings, rates)
         self._settings = settings
         before.retire()
         self.supervisor.set_limits(settings.channels)
@@ -154,6 +156,6 @@ class Engine:
             await asyncio.sleep(0.1 if pruned else PRUNE_INTERVAL_S)
 
 
-def _turn_settings(chain: ProviderChain, settings: Settings) -> TurnSettings:
+def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:
     personas = Personas(settings.personas, settings.service.default_persona)
-    return TurnSettings(chain, personas, settings.service, settings.conversation)
+    return TurnSettings(chain, personas, settings.service, settings.conversation, rates)

@@ -25,7 +25,10 @@ attempts         how many calls were made to providers
 exchanges        how many pairs of message and answer the model was shown, the channel's newest
 persona_version  which text the persona had (`storage/persona_versions.py`)
 temperature, max_tokens   as sent to the provider
-prompt_digest    SHA-256 of the prompt, in hexadecimal digits
+prompt_form      which rules made the prompt (`engine/answering/prompt_forms.py`); none is form 1
+prompt_digest    SHA-256 of the prompt, in hexadecimal digits, before the provider adapted it
+sent_as          what the provider changed in the prompt or the settings, a list of names
+prompt_cut       true if the server seems to have cut the prompt
 
 `digest` chains each row to the one before it in its channel (`storage/hash_chain.py`).
 """

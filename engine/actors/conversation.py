@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from engine.answering.prompt import EncodedExchange
+from engine.answering.prompt_forms import EncodedExchange
 from storage.row_kinds import Kind
 
 

@@ -1,25 +1,42 @@
-"""The text of a growing answer, without the bot's name in front and within its size limit."""
+"""The text of a growing answer, without speakers' labels and within its size limit."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.answering.speaker_label import Label, Labels, NeedsMoreText
+from engine.answering.speaker_lines import SpeakerLines
+
+# Fed last: a character that Unicode has promised never to use settles what is undecided.
+_END = "\uffff"
 
 
 class AnswerText:
     """A filter that takes the model's text in pieces and returns the pieces to show.
 
-    In a channel with several speakers the prompt has lines like "alice: Hello", and models often
-    begin their own answer with "Rosey: ". That name is removed, unless `bot_name` is "".
+    In a channel with several speakers the prompt has lines like "alice: Hello". Models often begin
+    their own answer with "Rosey: ", once or more, and some go on with lines of others. The names in
+    front are removed unless `bot_name` is ""; the answer ends before a line of `speakers`.
 
     content: all returned pieces, joined; at most `max_bytes` of UTF-8.
-    full: whether text was cut off because of `max_bytes`.
+    finish_reason: why no more text is shown, whatever the model still writes: "length" for the size
+        limit, "stop" for another speaker's line; None if more may come.
+    writer: the provider and the model that write it; "" as long as that is not known.
     """
 
-    def __init__(self, bot_name: str, max_bytes: int) -> None:
-        self._names = (bot_name.lower(), "assistant")
+    def __init__(self, bot_name: str, max_bytes: int, speakers: Iterable[str] = ()) -> None:
+        names = (bot_name, "assistant") if bot_name else ()
+        self._labels = Labels(names, lenient=True)
         self._held = ""
-        self._name_checked = not bot_name
+        self._kept = ""
+        self._is_labelled = False
+        self._label_checked = not names
+        speakers = tuple(speakers)
+        self._lines = SpeakerLines(speakers) if speakers else None
         self._bytes_left = max_bytes
         self._parts: list[str] = []
-        self.full = False
+        self.finish_reason: str | None = None
+        self.writer = ("", "")
 
     @property
     def content(self) -> str:
@@ -27,36 +44,47 @@ class AnswerText:
 
     def feed(self, piece: str) -> str:
         """Return the text to show after this piece: often the piece, sometimes "" for now."""
-        if self._name_checked:
-            return self._append(piece)
-        self._held += piece
-        return "" if self._undecided() else self.finish()
+        if not self._label_checked:
+            piece = self._without_labels(piece)
+        if self._lines is not None and piece:
+            piece = self._within_lines(self._lines, piece)
+        return self._append(piece)
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""
-        if self._name_checked:
-            return ""
-        self._name_checked = True
-        text = self._held.lstrip()
-        for name in self._names:
-            rest = text[len(name) :].lstrip()
-            if text.lower().startswith(name) and rest.startswith(":"):
-                return self._append(rest[1:].lstrip())
-        return self._append(self._held)
+        text = _END if self._label_checked else self._without_labels(_END)
+        if self._lines is not None:
+            text = self._within_lines(self._lines, text)
+        return self._append(text.removesuffix(_END))
 
-    def _undecided(self) -> bool:
-        """Whether the text so far may still become a name with a colon."""
-        held = self._held.lstrip().lower()
-        return any(
-            name.startswith(held)
-            or (held.startswith(name) and held[len(name) :].strip() in ("", ":"))
-            for name in self._names
-        )
+    def _within_lines(self, lines: SpeakerLines, piece: str) -> str:
+        """Return the text before another speaker's line."""
+        text = lines.feed(piece)
+        if lines.ended:
+            self.finish_reason = "stop"
+        return text
+
+    def _without_labels(self, piece: str) -> str:
+        """Return the text after the names in front; "" while the text may still become a name."""
+        self._held += piece
+        try:
+            while label := self._next_label():
+                self._held, self._kept = self._held[label.end :], label.kept
+                self._is_labelled = True
+        except NeedsMoreText:
+            return ""
+        self._label_checked = True
+        return self._held if self._held == _END else self._kept + self._held
+
+    def _next_label(self) -> Label | None:
+        if self._is_labelled:
+            self._held = self._held.lstrip()
+        return self._labels.at_start(self._held)
 
     def _append(self, text: str) -> str:
         size = len(text.encode())
         if size > self._bytes_left:
-            self.full = True
+            self.finish_reason = "length"
             text = text.encode()[: self._bytes_left].decode(errors="ignore")
             size = self._bytes_left
         self._bytes_left -= size

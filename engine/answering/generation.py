@@ -11,7 +11,8 @@ from engine.answering import prompt
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
-from engine.answering.prompt import EncodedExchange
+from engine.answering.prompt import BuiltPrompt
+from engine.answering.prompt_forms import EncodedExchange
 from engine.answering.provenance import Provenance
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
@@ -28,6 +29,7 @@ from providers.chain.chain import Answered
 from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import BadAnswer, ProviderError, ProviderTimeout
+from providers.invisible import is_blank
 from storage.history import Row
 
 ANSWER_RESERVE_TOKENS = 1024
@@ -62,18 +64,15 @@ class Generation:
         self._options = _options(command, self._persona)
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
-        several = prompt.several_speak(exchanges or (), request.username)
-        bot_name = settings.service.bot_name if several else ""
         self._provenance = Provenance(self._persona if exchanges is not None else None)
-        self._answer = AnswerText(bot_name, settings.conversation.max_reply_bytes)
         interval_s = settings.conversation.stream_interval_ms / 1000
         self._deltas = (
             DeltaBuffer(sink, request.channel_id, request.request_id, interval_s)
             if command.stream
             else None
         )
-        # All that changes: who writes the answer, its task, and whether it was cut before that.
-        self._writer = ("", "")
+        # All that changes: the answer, its task, and whether it was cut before that.
+        self._answer = AnswerText("", settings.conversation.max_reply_bytes)
         self._task: AbandonableTask[Answered] | None = None
         self._cut = False
 
@@ -113,24 +112,23 @@ class Generation:
         began = partial(self._note_writer, started_s)
         window = self._window()
         while True:
-            messages = self._prompt(window.exchanges)
-            shown = self._shown(messages)
+            built = self._prompt(window.exchanges)
             if window.due:
-                window.halve(shown)
+                window.halve(built.exchanges)
                 continue
-            can_shorten = window.can_shorten(messages, shown)
+            can_shorten = window.can_shorten(built.messages, built.exchanges)
             try:
                 if not self._command.stream:
                     # Two async generators less: they cost 10 us a turn (bench: throughput).
-                    ask = self._whole(messages)
+                    ask = self._whole(built.messages)
                     answered = await chain.answer(
                         ask, self._options, channel=channel_id, can_shorten=can_shorten
                     )
                     window.note_answered()
                     self._answer.feed(answered.completion.content)
-                    return self._finish(answered)
+                    return self._finish(answered, built.messages)
                 stream = chain.stream(
-                    messages,
+                    built.messages,
                     self._options,
                     channel=channel_id,
                     began=began,
@@ -140,27 +138,24 @@ class Generation:
                     async for piece in pieces:
                         if isinstance(piece, Answered):
                             window.note_answered()
-                            return self._finish(piece)
+                            return self._finish(piece, built.messages)
                         self._add(self._answer.feed(piece))
-                        if self._answer.full:
+                        if self._answer.finish_reason:
                             break
             except ProviderError as exc:
                 if self._answer.content:
                     raise
-                window.shorten(exc, messages, shown)
+                window.shorten(exc, built.messages, built.exchanges)
             else:
                 # The provider reports no token counts for an answer that we cut off.
-                completion = Completion(self._answer.content, self._writer[1], "length")
-                return self._finish(Answered(completion, self._writer[0], 1, 0.0))
+                provider, model = self._answer.writer
+                cut = Answered(Completion(self._answer.content, model), provider, 1, 0.0)
+                return self._finish(cut, built.messages)
 
     def _window(self) -> Window:
         primary = self._settings.chain.primary.name
         key = (self._request.channel_id, primary, self._options.model or "")
         return Window(self._exchanges or (), self._shortened_windows, key)
-
-    def _shown(self, messages: EncodedPrompt) -> int:
-        """Return how many exchanges a prompt shows."""
-        return len(messages) // 2 - bool(self._persona.prompt and self._exchanges is not None)
 
     def _whole(self, messages: EncodedPrompt) -> Ask:
         if self._exchanges is None:
@@ -171,43 +166,54 @@ class Generation:
         if self._deltas is not None:
             self._deltas.add(text)
 
-    def _finish(self, answered: Answered) -> Answered:
+    def _finish(self, answered: Answered, messages: EncodedPrompt) -> Answered:
+        usage, (provider, model) = answered.completion.usage, self._primary_model()
+        if usage and answered.provider == provider and not answered.completion.prompt_cut:
+            self._settings.rates.learn(provider, model, messages, usage.prompt_tokens)
         self._add(self._answer.finish())
         if self._deltas is not None:
             self._deltas.finish()
         return answered
 
     def _note_writer(self, started_s: float, provider: str, model: str) -> None:
-        self._writer = (provider, model)
+        self._answer.writer = (provider, model)
         self._observer.first_token(provider, time.monotonic() - started_s)
 
-    def _prompt(self, exchanges: Sequence[EncodedExchange]) -> EncodedPrompt:
+    def _prompt(self, exchanges: Sequence[EncodedExchange]) -> BuiltPrompt:
         if self._exchanges is None:
             messages = EncodedPrompt.of([Message("user", self._command.text)])
             self._provenance.note_prompt(messages, exchanges=0)
-            return messages
+            return BuiltPrompt(messages, 0, ())
         options = self._options
         context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
-        system = self._persona.prompt
-        messages = prompt.build(
-            system,
+        built = prompt.build(
+            self._persona.prompt,
             exchanges,
             self._request.username,
             self._command.text,
             max_messages=self._settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
+            rates=self._settings.rates.of(*self._primary_model()),
         )
-        self._provenance.note_prompt(messages, exchanges=self._shown(messages))
-        return messages
+        self._provenance.note_prompt(built.messages, exchanges=built.exchanges)
+        bot_name = self._settings.service.bot_name if built.speakers else ""
+        max_bytes = self._settings.conversation.max_reply_bytes
+        self._answer = AnswerText(bot_name, max_bytes, built.speakers)
+        return built
+
+    def _primary_model(self) -> tuple[str, str]:
+        """Return the first provider and its model, for which the prompt is made."""
+        primary = self._settings.chain.primary
+        return primary.name, primary.settled(self._options).model
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
-        if not content.strip():
+        if is_blank(content):
             empty = BadAnswer(f"{answered.provider} gave an empty answer.")
             return self._failed(empty, answered.provider)
         usage = completion.usage or Usage(0, 0)
-        finish_reason = "length" if self._answer.full else completion.finish_reason
+        finish_reason = self._answer.finish_reason or completion.finish_reason
         outcome = Answer(
             channel_id=self._request.channel_id,
             request_id=self._request.request_id,
@@ -244,7 +250,7 @@ class Generation:
         outcome = Failure(
             request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s
         )
-        provider = provider or self._writer[0]
+        provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
             provider = self._settings.chain.primary.name
         row = Row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.answering import prompt
+from engine.answering import prompt, prompt_forms
 from engine.clock import now_ms
 from engine.config.personas import Persona
 from providers.chain.chain import Answered
@@ -28,6 +28,7 @@ class Provenance:
 
         exchanges: the number of earlier pairs of message and answer in it.
         """
+        self._details["prompt_form"] = prompt_forms.CURRENT
         self._details["exchanges"] = exchanges
         self._details["prompt_digest"] = prompt.digest(messages)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from engine.answering.token_rates import RatesByModel
 from engine.config.personas import Personas
 from engine.config.settings import ConversationSettings, ServiceSettings
 from providers.chain.chain import ProviderChain
@@ -21,3 +22,4 @@ class TurnSettings:
     personas: Personas
     service: ServiceSettings
     conversation: ConversationSettings
+    rates: RatesByModel = field(default_factory=RatesByModel)

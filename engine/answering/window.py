@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.answering.prompt import EncodedExchange
+from engine.answering.prompt_forms import EncodedExchange
 from engine.answering.shortened_windows import Key, ShortenedWindows
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import ContextTooLong, ProviderError

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas, Stop
+from providers.invisible import is_blank
 
 
 def parse(line: str) -> Command:
-    """Return the command of `!chat <line>`. A line that only begins like a command is a Chat."""
-    match line.lower().split():
+    """Return the command of `!chat <line>`. A line that only begins like a command is a Chat.
+
+    Invisible words do not count: some chat programs append them, so that a line can be repeated.
+    """
+    match _words(line):
         case [] | ["help"]:
             return Help()
         case ["reset"]:
@@ -20,3 +24,10 @@ def parse(line: str) -> Command:
             return SetPersona(name)
         case _:
             return Chat(line.strip())
+
+
+def _words(line: str) -> list[str]:
+    words = line.lower().split()
+    if line.isascii() and line.isprintable():  # the usual line, which may have many words
+        return words
+    return [word for word in words if not is_blank(word)]

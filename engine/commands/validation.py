@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from engine.errors import InvalidRequest
 from providers import validation
+from providers.invisible import is_blank
 from providers.validation import Count, Temperature, ValidationError, shown
 
 MAX_REQUEST_ID = 128
@@ -28,7 +29,7 @@ class Choices:
 def check_text(text: object, max_bytes: int) -> None:
     """Raise InvalidRequest if the message is empty, too long or not text."""
     text = _string("message", text)
-    if not text.strip():
+    if is_blank(text):
         raise InvalidRequest("The message is empty. Send some text.")
     check_length(text, max_bytes)
     if "\0" in text:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.shared_timeout import SharedTimeout
 from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
+from providers.invisible import is_blank
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Guard:
             raise self.bad_answer(f"failed: it returned {type(completion).__name__}")
         if not _is_text(completion):
             raise self.bad_answer(NO_TEXT)
-        if not completion.content.strip():
+        if is_blank(completion.content):
             raise self.bad_answer("gave an empty answer")
         return completion
 
@@ -144,9 +145,9 @@ class TokenStream:
             match self._checked(await anext(source, END)):
                 case str(piece):
                     self._texts.append(piece)
-                    if piece.strip():
+                    if not is_blank(piece):
                         return
-                case Completion(content) as completion if content.strip():
+                case Completion(content) as completion if not is_blank(content):
                     self._texts = [content]
                     self._completion = completion
                     return

@@ -25,7 +25,7 @@ def whole(pieces: list[str], max_bytes: int = 1000) -> tuple[str, AnswerText]:
         ("Rosey is my name", "Rosey is my name"),
         ("Roses: red", "Roses: red"),
         ("Rosey", "Rosey"),
-        ("Rosey: Rosey: Hello", "Rosey: Hello"),
+        ("Rosey: Rosey: Hello", "Hello"),
         ("Hello, Rosey: here", "Hello, Rosey: here"),
         ("Rosey:", ""),
         ("", ""),
@@ -50,9 +50,9 @@ def test_the_shown_pieces_are_the_content_and_within_the_limit(
 
 def test_a_cut_falls_between_two_characters_and_is_noted() -> None:
     shown, answer = whole(["ää", "ää"], max_bytes=5)
-    assert (shown, answer.full) == ("ää", True)
+    assert (shown, answer.finish_reason) == ("ää", "length")
     shown, answer = whole(["ää", "ä"], max_bytes=6)
-    assert (shown, answer.full) == ("äää", False)
+    assert (shown, answer.finish_reason) == ("äää", None)
 
 
 def test_a_usual_answer_is_shown_from_its_first_piece() -> None:

@@ -22,11 +22,16 @@ EVIL = [
     "\u2066",
     "\x85",
     "\u2028",
+    "\u200b",
+    "\U000e0041",
 ]
 
 
 def steers(text: str) -> bool:
-    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u202e\u2066" for c in text)
+    return any(
+        unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u202e\u2066\u200b\U000e0041"
+        for c in text
+    )
 
 
 @given(st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("".join(EVIL)))))

@@ -59,3 +59,18 @@ def test_a_line_is_a_command_only_if_the_whole_line_has_its_form(
 )
 def test_a_command_comes_back_from_the_mailbox_as_it_was(command: Command) -> None:
     assert records.decode(records.encode(command)) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("\u200b", Help()),
+        (" \ufeff\u3164 \U000e0000", Help()),
+        ("\x01", Help()),
+        ("reset \U000e0000", Reset()),
+        ("\u200b persona concise \u2060", SetPersona("concise")),
+        ("hello \U000e0000", Chat("hello \U000e0000")),
+    ],
+)
+def test_invisible_words_do_not_make_a_line_another_command(line: str, command: Command) -> None:
+    assert parse(line) == command

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.actors.conversation import Exchange
-from engine.answering import prompt
+from engine.answering import prompt, prompt_forms
 from providers.base import Message
 from providers.encoded_prompt import EncodedPrompt
+from providers.invisible import is_blank
 
 TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\0",\\{}')))
 NAMES = st.one_of(st.sampled_from(["alice", "bob"]), TEXTS)
@@ -32,7 +33,7 @@ def build(
         max_messages=max_messages,
         budget_tokens=budget_tokens,
     )
-    return list(built)
+    return list(built.messages)
 
 
 def exchanges(count: int, username: str = "alice") -> list[Exchange]:
@@ -107,9 +108,9 @@ def test_a_prompt_is_the_json_of_its_messages(
     several = {username} != {username, *(each.username for each in said)}
 
     def spoken(name: str, words: str) -> str:
-        return f"{' '.join(name.split())[:64]}: {words}" if several else words
+        return f"{prompt_forms.shown_name(name)}: {words}" if several else words
 
-    expected = [Message("system", system)] if system else []
+    expected = [] if is_blank(system) else [Message("system", system)]
     for each in said:
         expected.append(Message("user", spoken(each.username, each.message)))
         expected.append(Message("assistant", each.answer))
@@ -121,7 +122,7 @@ def test_a_prompt_is_the_json_of_its_messages(
         text,
         max_messages=100,
         budget_tokens=100_000,
-    )
+    ).messages
     assert (list(built), len(built)) == (expected, len(expected))
     assert built.encoded == orjson.dumps(expected)
 

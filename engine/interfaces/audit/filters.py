@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from engine.clock import now_ms
+from engine.interfaces.reports import output
 from storage.row_kinds import row_kind
 
 HUES = 12
@@ -91,6 +92,11 @@ def label(kind: str) -> str:
     return row_kind(kind).label
 
 
+def visible(name: object) -> str:
+    """Format a name, so that it cannot hide or reorder a part of itself."""
+    return output.visible(str(name), "")
+
+
 def _local(ms: int) -> datetime:
     try:
         return datetime.fromtimestamp(ms / 1000).astimezone()
@@ -114,5 +120,6 @@ FILTERS: dict[str, Callable[..., str | int]] = {
         excerpt,
         bubble,
         label,
+        visible,
     )
 }

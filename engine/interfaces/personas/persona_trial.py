@@ -15,6 +15,7 @@ from providers import registry
 from providers.base import Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.errors import ProviderError
+from providers.invisible import is_blank
 
 CHANNEL = "trial"
 
@@ -53,7 +54,7 @@ async def _ask(
     options = _options(persona, choices)
     context_tokens = chain.context_tokens(options.model)
     reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
-    messages = prompt.build(
+    built = prompt.build(
         persona.prompt,
         (),
         "User",
@@ -61,13 +62,13 @@ async def _ask(
         max_messages=settings.service.max_context_messages,
         budget_tokens=context_tokens - reserve,
     )
-    async with aclosing(chain.stream(messages, options, channel=CHANNEL)) as pieces:
+    async with aclosing(chain.stream(built.messages, options, channel=CHANNEL)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Answered):
                 answered = piece
             else:
                 show(piece)
-    if not answered.completion.content.strip():
+    if is_blank(answered.completion.content):
         raise LLMError("provider_error", f"{answered.provider} gave an empty answer.")
     return answered
 

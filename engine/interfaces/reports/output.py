@@ -21,7 +21,13 @@ _SHOWN = {
     **{code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)},
     **{
         code: f"<U+{code:04X}>"
-        for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+        for code in (
+            *(0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF),
+            *range(0x2028, 0x202F),
+            *range(0x2060, 0x2070),
+            *range(0xFFF9, 0xFFFC),
+            *range(0xE0000, 0xE0080),  # tags: letters that are not shown
+        )
     },
     0x7F: "\u2421",
     ord("\t"): "    ",
@@ -75,7 +81,12 @@ class Output:
 
 def json(value: object) -> str:
     """Encode as JSON; characters that control a terminal become equivalent \\u escapes."""
-    return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(value).decode())
+    return _ACTING.sub(lambda match: _escaped(match[0]), orjson.dumps(value).decode())
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
 def safe(text: str) -> list[str]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.actors.conversation import Exchange
-from engine.answering import prompt
+from engine.answering import prompt, prompt_forms
+from engine.answering.prompt_forms import PromptParts, UnknownForm
 from engine.config.settings import ServiceSettings
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import Output, indented, number, visible
@@ -18,7 +19,12 @@ from storage.queries.entries import HistoryEntry
 from storage.queries.reader import Reader
 from storage.queries.turns import RecordedTurn
 
-NO_LIMIT = 10**9
+# What a provider did to the prompt, by the names in `details.sent_as`.
+SENT_AS = {
+    "system_in_user": "moved the system text into the first user message",
+    "marks_broken": "broke the control marks in it, so that the model reads them as text",
+}
+CUT = "The server may have cut off the start of the prompt: it counted too few tokens."
 NO_TEXT = "(The text of this persona was not stored.)"
 
 
@@ -40,6 +46,12 @@ class RebuiltPrompt:
         return self.turn.outcome.details or {}
 
     @property
+    def notes(self) -> list[str]:
+        """What happened to the prompt on its way to the model, as sentences."""
+        notes = [f"The provider {_change(name)}." for name in self.details.get("sent_as", ())]
+        return [*notes, CUT] if self.details.get("prompt_cut") else notes
+
+    @property
     def verdict(self) -> str:
         """Whether the messages are what the model was given, as a sentence."""
         if self.matches:
@@ -57,7 +69,11 @@ def rebuild(connection: Reader, turn: RecordedTurn) -> RebuiltPrompt:
     if turn.asked.kind == "prompt":
         rebuilt.messages = [Message("user", _content(turn.asked, rebuilt))]
     else:
-        rebuilt.messages = _chat(connection, turn.asked, rebuilt)
+        try:
+            rebuilt.messages = _chat(connection, turn.asked, rebuilt)
+        except UnknownForm as exc:
+            rebuilt.doubts.append(str(exc))
+            return rebuilt
     if stored is None:
         started = "started_ms" in rebuilt.details
         reason = "the turn ended before a model was asked" if started else "the turn is too old"
@@ -86,15 +102,13 @@ def _chat(connection: Reader, asked: HistoryEntry, rebuilt: RebuiltPrompt) -> li
         Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt)).encoded
         for message, answer in found
     ]
-    built = prompt.build(
+    parts = PromptParts(
         _system(connection, rebuilt),
         exchanges,
         asked.username if asked.username is not None else _name(asked),
         _content(asked, rebuilt),
-        max_messages=2 * len(exchanges) + 1,
-        budget_tokens=NO_LIMIT,
     )
-    return list(built)
+    return list(prompt_forms.render(parts, prompt_forms.form_of(rebuilt.details)))
 
 
 def _system(connection: Reader, rebuilt: RebuiltPrompt) -> str:
@@ -120,7 +134,7 @@ def _name(entry: HistoryEntry) -> str:
 def print_rebuilt(out: Output, rebuilt: RebuiltPrompt) -> None:
     outcome = rebuilt.turn.outcome
     for name, value in _facts(rebuilt):
-        out.line((f"{name + ':':<15}", "bold"), value)
+        out.line((f"{name + ':' if name else '':<15}", "bold"), value)
     for message in rebuilt.messages:
         out.line()
         out.line((f"{message.role}", "bold cyan"))
@@ -131,6 +145,12 @@ def print_rebuilt(out: Output, rebuilt: RebuiltPrompt) -> None:
     text = f"[erased on {shown(outcome.erased_ms)}]" if outcome.erased else outcome.content
     for line in _block(text):
         out.line(line)
+
+
+def _change(name: str) -> str:
+    if name.startswith("without_"):
+        return f"left out {visible(name.removeprefix('without_'))}, which the model refuses"
+    return SENT_AS.get(name) or f"changed it ({visible(name)})"
 
 
 def _block(text: str) -> list[str]:
@@ -168,6 +188,7 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
         facts.append(("prompt", f"none: {outcome.kind} needs no model"))
     else:
         facts.append(("prompt", rebuilt.verdict))
+        facts += [("", note) for note in rebuilt.notes]
     return facts
 
 
@@ -200,6 +221,7 @@ def record(rebuilt: RebuiltPrompt) -> dict[str, Any]:
         "messages": rebuilt.messages,
         "exact": rebuilt.matches,
         "doubts": rebuilt.doubts,
+        "notes": rebuilt.notes,
         "times": {name: ms if ms is None else iso(ms) for name, ms in times.items()},
         "asked": rebuilt.turn.asked.record if rebuilt.turn.asked else None,
         "outcome": outcome.record,
