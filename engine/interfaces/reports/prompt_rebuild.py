@@ -19,6 +19,7 @@ from storage.queries.reader import Reader
 from storage.queries.turns import RecordedTurn
 
 NO_LIMIT = 10**9
+CUT = "the server seems to have dropped the start of this prompt: raise context_tokens"
 NO_TEXT = "(The text of this persona was not stored.)"
 
 
@@ -38,6 +39,11 @@ class RebuiltPrompt:
     @property
     def details(self) -> dict[str, Any]:
         return self.turn.outcome.details or {}
+
+    @property
+    def cut(self) -> str:
+        """A sentence if the server seems to have cut the prompt, else ""."""
+        return CUT if self.details.get("prompt_cut") else ""
 
     @property
     def verdict(self) -> str:
@@ -168,6 +174,8 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
         facts.append(("prompt", f"none: {outcome.kind} needs no model"))
     else:
         facts.append(("prompt", rebuilt.verdict))
+    if rebuilt.cut:
+        facts.append(("cut", rebuilt.cut))
     return facts
 
 
