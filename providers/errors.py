@@ -14,6 +14,7 @@ ProviderError                 code                  retry  next provider
 ├─ ContentWithheld            refused               no     no    a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
 └─ BadAnswer                  provider_error        no     yes   empty, garbled
+   ├─ EmptyAnswer             provider_error        yes    yes   complete, but without text
    └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` has its start
 
 retry: the same provider is asked again. next provider: the chain asks the next one.
@@ -33,6 +34,7 @@ class ProviderError(Exception):
     retry_after_s: seconds to wait before another call, if the provider said so.
     maybe_too_long: whether the prompt may be too long, though no name says so. A prompt of a few
         words is not; for another one, a call with a shorter prompt finds out.
+    said: the texts in the provider's error body, for code only: they may quote the prompt.
     """
 
     code: ClassVar[str] = "provider_error"
@@ -46,6 +48,7 @@ class ProviderError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.said: tuple[str, ...] = ()
 
 
 class ProviderUnavailable(ProviderError):
@@ -149,6 +152,12 @@ class ContextTooLong(ProviderError):
 
 class BadAnswer(ProviderError):
     """The provider's answer is not usable."""
+
+
+class EmptyAnswer(BadAnswer):
+    """The answer has no text, though the provider says that it is complete."""
+
+    retryable = True
 
 
 class IncompleteAnswer(BadAnswer):

@@ -7,16 +7,19 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orjson import JSONDecodeError
 
-from providers.base import Completion, Message, Options, Status
+from providers.base import CallSettings, Completion, Message, Options, Status
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import ConnectionLost, ProviderError
+from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
+from providers.http.draft import Draft, usage_of
 from providers.http.error_mapping import as_dict
+from providers.http.ollama_model import OllamaModel, is_cut
 from providers.http.provider import HttpConfig, HttpProvider
-from providers.http.reasoning import Draft, usage_of
+from providers.http.refusals import AdaptedCall, Refusals
 from providers.http.stream_parser import JsonLines, parsed
 from providers.validation import Count, Seconds
 
@@ -44,6 +47,15 @@ class OllamaConfig(HttpConfig):
     keep_alive: str = ""
 
 
+class _Call(NamedTuple):
+    """One call of a model, which may take several requests."""
+
+    messages: Sequence[Message]
+    settings: CallSettings
+    model: OllamaModel
+    attempt: AdaptedCall
+
+
 class OllamaProvider(HttpProvider):
     """A provider for Ollama: chat over /api/chat, raw completions over /api/generate."""
 
@@ -53,47 +65,54 @@ class OllamaProvider(HttpProvider):
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        self._thinks: dict[str, bool] = {}
+        self._models: dict[str, OllamaModel] = {}
+        self._refusals = Refusals(self.label)
+        self._told_of_cuts: set[str] = set()
 
     @property
     def label(self) -> str:
         return "Ollama"
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        return await self._whole_answer(
-            "chat", {"messages": EncodedPrompt.of(messages).fragment}, options
-        )
+        return await self._whole_answer("chat", messages, options)
 
     async def complete(self, prompt: str, options: Options) -> Completion:
-        return await self._whole_answer("generate", {"prompt": prompt}, options)
+        return await self._whole_answer("generate", [Message("user", prompt)], options)
 
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        body = await self._body(
-            {"messages": EncodedPrompt.of(messages).fragment, "stream": True}, options
-        )
-        draft = Draft(self.label, body["model"])
-        try:
-            with await self.session.post_stream(f"{self.base_url}/api/chat", body) as reply:
-                lines = JsonLines()
-                async for block in reply.blocks():
-                    try:
-                        self._read_lines(lines.feed(block), draft)
-                    finally:  # the text before an error is yielded before it is raised
-                        if piece := draft.new_text():
-                            yield piece
-                    if draft.done:
-                        break
-                else:
-                    with suppress(JSONDecodeError):  # it was cut off within a line
-                        self._read_lines(lines.finish(), draft)
-                if rest := draft.last_text():
-                    yield rest
-                yield draft.completion()
-                await reply.drain()
-        except ConnectionLost as exc:
-            raise draft.cut_off(exc) from exc
+        call = await self._call(messages, options)
+        url = f"{self.base_url}/api/chat"
+        while True:
+            request = self._request(call, "chat", stream=True)
+            draft = Draft(self.label, call.settings.model, request.sent_as)
+            try:
+                with await self.session.post_stream(url, request.body) as reply:
+                    lines = JsonLines()
+                    async for block in reply.blocks():
+                        try:
+                            self._read_lines(lines.feed(block), draft)
+                        finally:  # the text before an error is yielded before it is raised
+                            if piece := draft.new_text():
+                                yield piece
+                        if draft.done:
+                            break
+                    else:
+                        with suppress(JSONDecodeError):  # it was cut off within a line
+                            self._read_lines(lines.finish(), draft)
+                    call.attempt.accept()
+                    if rest := draft.last_text():
+                        yield rest
+                    yield self._completion(call, draft)
+                    await reply.drain()
+                return
+            except ConnectionLost as exc:
+                raise draft.cut_off(exc) from exc
+            except ProviderError as exc:
+                if draft.begun:
+                    raise
+                call.attempt.adapt(exc, request.optional)
 
     async def models(self) -> list[str]:
         listing = as_dict(await self.session.get_json(f"{self.base_url}/api/tags"))
@@ -109,51 +128,84 @@ class OllamaProvider(HttpProvider):
         return Status(False, f"model {model} is not installed; run: ollama pull {model}")
 
     async def _whole_answer(
-        self, method: str, fields: Mapping[str, Any], options: Options
+        self, method: str, messages: Sequence[Message], options: Options
     ) -> Completion:
-        body = await self._body({**fields, "stream": False}, options)
-        draft = Draft(self.label, body["model"])
-        self._read(
-            as_dict(await self.session.post_json(f"{self.base_url}/api/{method}", body)), draft
-        )
-        draft.last_text()
-        return draft.completion()
-
-    async def _body(self, fields: Mapping[str, Any], options: Options) -> dict[str, Any]:
-        model, temperature, max_tokens = self.settled(options)
-        body: dict[str, Any] = {
-            "model": model,
-            **fields,
-            "options": {
-                "temperature": temperature,
-                "num_predict": max_tokens or OllamaConfig.max_tokens,
-                "num_ctx": self.context_tokens(model),
-            },
-        }
-        if keep_alive := self.config.keep_alive:
-            body["keep_alive"] = _duration(keep_alive)
-        if await self._can_think(model):
-            body["think"] = False
-        return body
-
-    async def _can_think(self, model: str) -> bool:
-        """Return whether the model thinks by default. For other models, `think` is an error."""
-        if model not in self._thinks:
+        call = await self._call(messages, options)
+        url = f"{self.base_url}/api/{method}"
+        while True:
+            request = self._request(call, method, stream=False)
+            draft = Draft(self.label, call.settings.model, request.sent_as)
             try:
-                async with asyncio.timeout(SHOW_S):
-                    details = await self.session.post_json(
-                        f"{self.base_url}/api/show", {"model": model}
-                    )
-            except (ProviderError, TimeoutError) as exc:
-                logger.debug("cannot find out whether %s thinks: %r", model, exc)
-                return False
-            capabilities = as_dict(details).get("capabilities")
-            self._thinks[model] = isinstance(capabilities, list) and "thinking" in capabilities
-        return self._thinks[model]
+                self._read(as_dict(await self.session.post_json(url, request.body)), draft)
+            except ProviderError as exc:
+                call.attempt.adapt(exc, request.optional)
+            else:
+                break
+        call.attempt.accept()
+        draft.last_text()
+        return self._completion(call, draft)
+
+    async def _call(self, messages: Sequence[Message], options: Options) -> _Call:
+        settings = self.settled(options)
+        model = await self._model(settings.model)
+        return _Call(messages, settings, model, self._refusals.call(settings.model))
+
+    def _request(self, call: _Call, method: str, *, stream: bool) -> AdaptedRequest:
+        attempt, (model, temperature, max_tokens) = call.attempt, call.settings
+        prompt = adapted_prompt(call.messages, attempt, call.model.marks)
+        settings: dict[str, Any] = {
+            "temperature": temperature,
+            "num_predict": max_tokens or OllamaConfig.max_tokens,
+            "num_ctx": self.context_tokens(model),
+        }
+        sent = {name: value for name, value in settings.items() if attempt.sends(name, value)}
+        fields: dict[str, Any] = {}
+        if keep_alive := self.config.keep_alive:
+            fields["keep_alive"] = _duration(keep_alive)
+        if call.model.thinks:
+            fields["think"] = False
+        fields = {name: value for name, value in fields.items() if attempt.sends(name)}
+        stream = stream and attempt.sends("stream")
+        text = prompt.messages.fragment if method == "chat" else prompt.messages[-1].content
+        optional = dict.fromkeys([*fields, *(["stream"] if stream else [])])
+        return AdaptedRequest(
+            {
+                "model": model,
+                "messages" if method == "chat" else "prompt": text,
+                "stream": stream,  # without it, Ollama streams
+                "options": sent,
+                **fields,
+            },
+            {**prompt.optional, **optional, **sent},
+            prompt.sent_as
+            + without(temperature="temperature" not in sent, max_tokens="num_predict" not in sent),
+        )
+
+    async def _model(self, name: str) -> OllamaModel:
+        """Return what the server says of a model; it is asked once."""
+        known = self._models.get(name)
+        if known is not None:
+            return known
+        try:
+            async with asyncio.timeout(SHOW_S):
+                details = await self.session.post_json(f"{self.base_url}/api/show", {"model": name})
+        except (ProviderError, TimeoutError) as exc:
+            logger.debug("cannot find out about the model %s: %r", name, exc)
+            return OllamaModel()
+        model = self._models[name] = OllamaModel.of(as_dict(details))
+        return model
 
     def _read_lines(self, lines: Iterable[bytes], draft: Draft) -> None:
         for line in lines:
-            self._read(as_dict(parsed(line)), draft)
+            try:
+                part = parsed(line)
+            except JSONDecodeError:
+                draft.unreadable = True
+                if line.lstrip().startswith(b"{"):  # a piece of the text may be lost
+                    raise
+                logger.debug("%s sent a line that is no JSON; it is skipped.", self.label)
+                continue
+            self._read(as_dict(part), draft)
             if draft.done:
                 return
 
@@ -163,15 +215,40 @@ class OllamaProvider(HttpProvider):
             raise self.session.failure({"error": error})
         if isinstance(model := part.get("model"), str) and model:
             draft.model = model
+        message = as_dict(part.get("message"))
+        text = message.get("content", part.get("response"))
+        if isinstance(text, str) and text:
+            if part.get("done") is True:  # a proxy may repeat the whole text here
+                draft.add_whole(text, sure=False)
+            else:
+                draft.add(text)
+        elif message.get("thinking") or part.get("thinking"):
+            draft.thought = True
+        if message.get("tool_calls"):
+            draft.called_tool = True
         if part.get("done") is True:
             draft.done = True
             reason = part.get("done_reason")
             draft.finish_reason = reason if isinstance(reason, str) else None
             # Ollama leaves out counts of zero.
             draft.usage = usage_of(part.get("prompt_eval_count", 0), part.get("eval_count", 0))
-        text = as_dict(part.get("message")).get("content", part.get("response"))
-        if isinstance(text, str):
-            draft.add(text)
+
+    def _completion(self, call: _Call, draft: Draft) -> Completion:
+        name, limit = call.settings.model, call.model.context_tokens
+        window = self.context_tokens(name)
+        size_bytes = len(EncodedPrompt.of(call.messages).encoded)
+        if draft.usage and is_cut(draft.usage.prompt_tokens, size_bytes, window, limit):
+            draft.prompt_cut = True
+            if name not in self._told_of_cuts:
+                self._told_of_cuts.add(name)
+                logger.warning(
+                    "Ollama seems to have dropped the start of a prompt for model %s: it read %d "
+                    "tokens. Raise providers.%s.context_tokens (now %d%s), or lower "
+                    "max_context_messages.",
+                    *(name, draft.usage.prompt_tokens, self.name, window),
+                    f"; the model has {limit}" if limit else "",
+                )
+        return draft.completion()
 
 
 def _duration(text: str) -> int | str:

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from orjson import JSONDecodeError
 
 from providers.base import Completion, Message, Options, Status
-from providers.encoded_prompt import EncodedPrompt
+from providers.control_marks import ControlMarks
 from providers.errors import (
     AddressNotFound,
     AuthenticationFailed,
-    BadAnswer,
     ConnectionLost,
     ModelNotFound,
-    ParameterRefused,
+    ProviderError,
 )
+from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
+from providers.http.chat_completion import read_answer, read_events
+from providers.http.draft import Draft
 from providers.http.error_mapping import as_dict
 from providers.http.provider import HttpConfig, HttpProvider
-from providers.http.reasoning import Draft, usage_of
-from providers.http.stream_parser import Events, ServerSentEvent, parsed
-
-Sent = TypeVar("Sent")
-Send = Callable[[str, Mapping[str, Any]], Awaitable[Sent]]
-
-# The parameters that some models refuse, and the ones to send instead; None: leave it out.
-_REPLACEMENTS = {
-    "max_tokens": "max_completion_tokens",
-    "max_completion_tokens": "max_tokens",
-    "temperature": None,
-}
+from providers.http.refusals import AdaptedCall, Refusals
+from providers.http.stream_parser import Events, ServerSentEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,47 +56,68 @@ class OpenAIProvider(HttpProvider):
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         self._chat_url = f"{self.base_url}/chat/completions"
-        self._refused: dict[str, frozenset[str]] = {}
+        self._refusals = Refusals(self.label)
+        # The marks to break in texts of users; none for a server that may be any.
+        self.marks: ControlMarks | None = None
 
     @property
     def label(self) -> str:
         return "OpenAI" if self.name == "openai" or self._is_key_host else self.name
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        draft = self._draft(options)
-        answer = await self._request(self.session.post_json, messages, options, stream=False)
-        self._read_whole(answer, draft)
+        self._check_key()
+        attempt = self._attempt(options)
+        while True:
+            request = self._request(messages, options, attempt, stream=False)
+            draft = self._draft(options, request)
+            try:
+                answer = await self.session.post_json(self._chat_url, request.body)
+                self._read_whole(answer, draft)
+            except ProviderError as exc:
+                attempt.adapt(exc, request.optional)
+            else:
+                break
+        attempt.accept()
         draft.last_text()
         return draft.completion()
 
     async def stream(
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
-        draft = self._draft(options)
-        send = self.session.post_stream
-        try:
-            with await self._request(send, messages, options, stream=True) as reply:
-                if reply.is_json:  # an error, or a server without token streams
-                    self._read_whole(await reply.json(), draft)
-                else:
-                    events = Events()
-                    async for block in reply.blocks():
-                        try:
-                            self._read_events(events.feed(block), draft)
-                        finally:  # the text before an error is yielded before it is raised
-                            if piece := draft.new_text():
-                                yield piece
-                        if draft.done:
-                            break
+        self._check_key()
+        attempt = self._attempt(options)
+        while True:
+            request = self._request(messages, options, attempt, stream=True)
+            draft = self._draft(options, request)
+            try:
+                with await self.session.post_stream(self._chat_url, request.body) as reply:
+                    if reply.is_json:  # an error, or a server without token streams
+                        self._read_whole(await reply.json(), draft)
                     else:
-                        with suppress(JSONDecodeError):  # it was cut off within an event
-                            self._read_events(events.finish(), draft)
-                if rest := draft.last_text():
-                    yield rest
-                yield draft.completion()
-                await reply.drain()
-        except ConnectionLost as exc:
-            raise draft.cut_off(exc) from exc
+                        events = Events()
+                        async for block in reply.blocks():
+                            try:
+                                self._read_events(events.feed(block), draft)
+                            finally:  # the text before an error is yielded before it is raised
+                                if piece := draft.new_text():
+                                    yield piece
+                            if draft.done:
+                                break
+                        else:
+                            with suppress(JSONDecodeError):  # it was cut off within an event
+                                self._read_events(events.finish(), draft)
+                    attempt.accept()
+                    if rest := draft.last_text():
+                        yield rest
+                    yield draft.completion()
+                    await reply.drain()
+                return
+            except ConnectionLost as exc:
+                raise draft.cut_off(exc) from exc
+            except ProviderError as exc:
+                if draft.begun:
+                    raise
+                attempt.adapt(exc, request.optional)
 
     async def models(self) -> list[str]:
         self._check_key()
@@ -145,129 +157,51 @@ class OpenAIProvider(HttpProvider):
                 f"{self.label} needs an API key: set providers.{self.name}.api_key{hint}"
             )
 
-    def _draft(self, options: Options) -> Draft:
-        return Draft(self.label, options.model or self.config.default_model)
+    def _attempt(self, options: Options) -> AdaptedCall:
+        return self._refusals.call(options.model or self.config.default_model)
 
-    async def _request(
-        self, send: Send[Sent], messages: Sequence[Message], options: Options, *, stream: bool
-    ) -> Sent:
-        """Return what `send` returns; repeat the request once for each refused parameter."""
-        self._check_key()
-        model = options.model or self.config.default_model
-        refused = self._refused.get(model, frozenset())
-        while True:
-            body = self._body(messages, options, refused, stream=stream)
-            try:
-                reply = await send(self._chat_url, body)
-            except (BadAnswer, ParameterRefused) as exc:
-                parameter = self._refused_parameter(exc, body, refused)
-                if parameter is None:
-                    raise
-                refused |= {parameter}
-            else:
-                if refused:
-                    self._refused[model] = refused
-                return reply
+    def _draft(self, options: Options, request: AdaptedRequest) -> Draft:
+        return Draft(self.label, options.model or self.config.default_model, request.sent_as)
 
-    def _body(
-        self,
-        messages: Sequence[Message],
-        options: Options,
-        refused: frozenset[str],
-        *,
-        stream: bool,
-    ) -> dict[str, Any]:
+    def _request(
+        self, messages: Sequence[Message], options: Options, attempt: AdaptedCall, *, stream: bool
+    ) -> AdaptedRequest:
         model, temperature, max_tokens = self.settled(options)
-        body: dict[str, Any] = {
-            "model": model,
-            "messages": EncodedPrompt.of(messages).fragment,
-            "stream": stream,
-        }
-        if stream:
-            body["stream_options"] = {"include_usage": True}
-        if "temperature" not in refused:
-            body["temperature"] = temperature
-        if max_tokens is not None:
-            body[self._cap_field(refused)] = max_tokens
-        return body
+        prompt = adapted_prompt(messages, attempt, self.marks)
+        optional: dict[str, Any] = dict(prompt.optional)
+        fields: dict[str, Any] = {}
+        if attempt.sends("stream"):
+            fields["stream"] = stream
+            if stream and attempt.sends("stream_options"):
+                fields["stream_options"] = {"include_usage": True}
+        if has_temperature := attempt.sends("temperature", temperature):
+            fields["temperature"] = optional["temperature"] = temperature
+        if cap := max_tokens and self._cap_field(attempt, max_tokens):
+            fields[cap] = optional[cap] = max_tokens
+        return AdaptedRequest(
+            {"model": model, "messages": prompt.messages.fragment, **fields},
+            dict.fromkeys(fields) | optional,
+            prompt.sent_as
+            + without(temperature=not has_temperature, max_tokens=bool(max_tokens and not cap)),
+        )
 
-    def _cap_field(self, refused: frozenset[str]) -> str:
+    def _cap_field(self, attempt: AdaptedCall, max_tokens: int) -> str | None:
+        """Return the name by which the limit of tokens is sent; None if it is not sent."""
+        names = ["max_tokens", "max_completion_tokens"]
         if self.config.max_tokens_field != "auto":
-            return self.config.max_tokens_field
-        first = "max_completion_tokens" if self._is_key_host else "max_tokens"
-        return _REPLACEMENTS[first] or first if first in refused else first
-
-    def _refused_parameter(
-        self,
-        exc: BadAnswer | ParameterRefused,
-        body: Mapping[str, Any],
-        refused: frozenset[str],
-    ) -> str | None:
-        """Return the parameter of `body` that the error names, if a request can do without it."""
-        if exc.status not in (400, 422):
-            return None
-        for parameter, replacement in _REPLACEMENTS.items():
-            fixed = replacement is not None and self.config.max_tokens_field != "auto"
-            if parameter not in body or fixed or replacement in refused:
-                continue
-            named = isinstance(exc, ParameterRefused) and exc.field == parameter
-            if named or re.search(rf"\b{parameter}\b", str(exc)):
-                return parameter
-        return None
+            names = [self.config.max_tokens_field]
+        elif self._is_key_host:
+            names.reverse()
+        taken = next((name for name in names if attempt.sends(name)), None)
+        return taken if taken and attempt.sends(taken, max_tokens) else None
 
     def _read_whole(self, answer: object, draft: Draft) -> None:
         """Add a whole answer to the draft. It is complete even without a finish reason."""
         draft.done = True
-        self._read(answer, draft)
+        read_answer(answer, draft, self.session.failure)
 
     def _read_events(self, events: Sequence[bytes | ServerSentEvent], draft: Draft) -> None:
-        for event in events:
-            if draft.done:
-                return
-            if isinstance(event, ServerSentEvent):
-                self._read(_object_of(event), draft)
-            elif event.strip() == b"[DONE]":
-                draft.done = True
-            else:
-                self._read(parsed(event), draft)
-
-    def _read(self, answer: object, draft: Draft) -> None:
-        """Add a chunk, or a whole answer, to the draft."""
-        if not isinstance(answer, dict):
-            return
-        choices = answer.get("choices")
-        choice = as_dict(choices[0]) if choices and isinstance(choices, list) else {}
-        if error := answer.get("error") or choice.get("error"):
-            raise self.session.failure({"error": error})
-        if reason := choice.get("finish_reason"):
-            self._read_reason(reason, draft)
-        if (model := answer.get("model")) and isinstance(model, str):
-            draft.model = model
-        if (usage := answer.get("usage")) and isinstance(usage, dict):
-            draft.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        part = choice.get("delta") or choice.get("message")
-        if isinstance(part, dict) and (content := part.get("content")):
-            draft.add(content if isinstance(content, str) else _text(content))
-
-    def _read_reason(self, reason: object, draft: Draft) -> None:
-        if reason == "error":
-            raise BadAnswer(f"{self.label} reported an error in the middle of its answer")
-        if isinstance(reason, str):
-            draft.finish_reason = reason
-
-
-def _object_of(event: ServerSentEvent) -> dict[str, Any]:
-    data = as_dict(parsed(event.data))
-    return {"error": data} if event.kind == "error" and "error" not in data else data
-
-
-def _text(content: object) -> str:
-    """Return the text in a content that is a list of parts of several types."""
-    parts = [as_dict(part) for part in _list(content)]
-    texts = [
-        part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")
-    ]
-    return "".join(text for text in texts if isinstance(text, str))
+        read_events(events, draft, self.session.failure)
 
 
 def _list(value: object) -> list[Any]:

@@ -13,7 +13,7 @@ import pytest
 from engine.commands.outcomes import Action, Answer, Failure
 from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers.base import Usage
-from providers.http.reasoning import FINISH_REASONS
+from providers.http.draft import FINISH_REASONS
 from providers.validation import Range
 from tests.support.service_harness import House
 

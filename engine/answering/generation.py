@@ -168,8 +168,11 @@ class Generation:
 
     def _finish(self, answered: Answered, messages: EncodedPrompt) -> Answered:
         usage, (provider, model) = answered.completion.usage, self._primary_model()
-        if usage and answered.provider == provider and not answered.completion.prompt_cut:
-            self._settings.rates.learn(provider, model, messages, usage.prompt_tokens)
+        if usage and answered.provider == provider:
+            # Of a prompt that was cut, only the part that was left is counted.
+            at_least = answered.completion.prompt_cut
+            tokens = usage.prompt_tokens
+            self._settings.rates.learn(provider, model, messages, tokens, at_least=at_least)
         self._add(self._answer.finish())
         if self._deltas is not None:
             self._deltas.finish()

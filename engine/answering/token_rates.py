@@ -46,15 +46,18 @@ class TokenRates:
         others = _other_bytes(one) + _other_bytes(other)
         return (size - others) * self.ascii + others * self.other
 
-    def learn(self, prompt: EncodedPrompt, counted_tokens: int) -> None:
-        """Correct the rates by what the server counted for a prompt. Takes the time of a read."""
+    def learn(self, prompt: EncodedPrompt, counted_tokens: int, *, at_least: bool = False) -> None:
+        """Correct the rates by what the server counted for a prompt. Takes the time of a read.
+
+        at_least: whether the prompt has these tokens or more.
+        """
         data = prompt.encoded
         others = _other_bytes(data)
         ascii_tokens = (len(data) - others - len(prompt) * _JSON_OVERHEAD_BYTES) * self.ascii
         other_tokens = others * self.other
         estimate = ascii_tokens + other_tokens
         ratio = counted_tokens / estimate
-        if estimate < SHORTEST_TOKENS or ratio < LOWEST_RATIO:
+        if estimate < SHORTEST_TOKENS or ratio < (1 if at_least else LOWEST_RATIO):
             return
         step = (ratio - 1) * (UPWARD if ratio > 1 else DOWNWARD)
         # Each rate moves as far as its bytes had a share in the error.
@@ -72,12 +75,21 @@ class RatesByModel:
         """Return the rates of a model, for reading."""
         return self._rates.get((provider, model)) or TokenRates()
 
-    def learn(self, provider: str, model: str, prompt: EncodedPrompt, counted_tokens: int) -> None:
+    def learn(
+        self,
+        provider: str,
+        model: str,
+        prompt: EncodedPrompt,
+        counted_tokens: int,
+        *,
+        at_least: bool = False,
+    ) -> None:
+        """Do `learn` for the rates of this model."""
         if (rates := self._rates.get((provider, model))) is None:
             if len(self._rates) >= MOST_MODELS:
                 del self._rates[next(iter(self._rates))]
             rates = self._rates[provider, model] = TokenRates()
-        rates.learn(prompt, counted_tokens)
+        rates.learn(prompt, counted_tokens, at_least=at_least)
 
 
 def _other_bytes(text: bytes) -> int:

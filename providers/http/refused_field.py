@@ -44,6 +44,11 @@ _NO_SYSTEM = re.compile(
 # Ours alternate, unless the template counts the system message as one of them.
 _ROLES_ALTERNATE = re.compile(r"roles must alternate", re.IGNORECASE)
 _OPTIONAL_SYSTEM = re.compile(r"after the optional system", re.IGNORECASE)
+_NOT_KNOWN = re.compile(
+    r"\b(?:extra|unknown|unexpected|unrecognized|unsupported)\b.{0,20}"
+    r"\b(?:inputs?|fields?|keys?|arguments?|parameters?)\b",
+    re.IGNORECASE,
+)
 _PROMPT = re.compile(r"\b(?:inputs?|prompts?|messages)\b", re.IGNORECASE)
 
 
@@ -55,6 +60,8 @@ def refused_field(report: ErrorReport) -> str | None:
 
 def _is_of_the_sum(text: str) -> bool:
     """Return whether prompt and answer together are too long, so that a shorter prompt helps."""
+    if _NOT_KNOWN.search(text):  # "Extra inputs are not permitted": the inputs are fields
+        return False
     return leaves_no_room(text) or (bool(_PROMPT.search(text)) and speaks_of_length(text))
 
 

@@ -29,7 +29,8 @@ from providers.errors import (
     ProviderUnavailable,
 )
 from providers.http.error_mapping import decode_body, read_failure
-from providers.http.stream_parser import TooLong
+from providers.http.refusals import texts_in
+from providers.http.stream_parser import TooLong, parsed
 
 logger = logging.getLogger("rosey_llm.providers")
 
@@ -90,7 +91,7 @@ class Reply:
             size_bytes += len(blocks[-1])
             if size_bytes > REPLY_LIMIT_BYTES:
                 raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
-        return orjson.loads(b"".join(blocks))
+        return parsed(b"".join(blocks))
 
     async def drain(self) -> None:
         """Read what follows the answer, so that the connection can be used again."""
@@ -164,7 +165,7 @@ class Session:
 
         path, model: of the request, if known.
         """
-        return read_failure(
+        error = read_failure(
             self.label,
             body,
             status=status,
@@ -173,6 +174,8 @@ class Session:
             path=path,
             model=model,
         )
+        error.said = texts_in(body)
+        return error
 
     def translate(self, exc: Exception, url: str) -> ProviderError:
         """Return our own error for one of `FOREIGN`."""

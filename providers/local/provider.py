@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from providers.base import Completion, LLMProvider, Message, Options, ProviderConfig, Status
+from providers.control_marks import ControlMarks
 from providers.errors import IncompleteAnswer, ModelNotFound, ProviderUnavailable
+from providers.local import gguf
 from providers.local.process import ModelProcess, NotStarted
 from providers.local.server import ServerCommand
 from providers.openai import OpenAIProvider
@@ -190,6 +192,7 @@ class LocalProvider(LLMProvider):
             parent_pid=os.getpid(),
         )
         limit_s = self.config.first_content_timeout or self.config.timeout
+        marks = await asyncio.to_thread(_marks_of, path)
         try:
             process = await ModelProcess.launch(command, limit_s)
         except NotStarted as exc:
@@ -199,6 +202,7 @@ class LocalProvider(LLMProvider):
             raise self._unavailable(f"did not start: {why}") from exc
         log.info("The embedded model runs as process %d.", process.pid)
         api = self._api(process.port, key)
+        api.marks = marks
         self._server = _Server(process, api, asyncio.create_task(self._watch(process, api)))
         return self._server
 
@@ -272,6 +276,16 @@ def bundled() -> Path | None:
             if file.suffix == ".gguf":
                 return Path(str(file.locate()))
     return None
+
+
+def _marks_of(path: Path) -> ControlMarks:
+    """Return the control marks of a model's file; those that many share if it does not tell."""
+    try:
+        tokens = gguf.chat_tokens(path)
+    except gguf.Unreadable as exc:
+        log.info("The control tokens of %s cannot be read: %s", path.name, exc)
+        return ControlMarks()
+    return ControlMarks.of(tokens.control, tokens.template)
 
 
 async def _has_died(server: _Server) -> bool:

@@ -52,4 +52,4 @@ def test_names_and_notes_are_shown(tmp_path: Path) -> None:
             assert f"<bdi>{ODD}" not in page, path
     assert "exactly what the model was given" in page
     assert "The provider moved the system text into the first user message." in page
-    assert "The server may have cut off the start of the prompt" in page
+    assert "The server seems to have dropped the start of this prompt" in page

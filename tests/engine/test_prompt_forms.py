@@ -131,7 +131,7 @@ def test_what_a_provider_changed_is_shown_beside_the_proof(database: Path) -> No
         "The provider broke the control marks in it, so that the model reads them as text.",
         "The provider left out temperature, which the model refuses.",
         "The provider changed it (turned\u241b[2J).",
-        "The server may have cut off the start of the prompt: it counted too few tokens.",
+        "The server seems to have dropped the start of this prompt: raise context_tokens.",
     ):
         assert f"\n{' ' * 15}{note}\n" in shown.stdout
     assert rebuilt(database).notes == prompt_rebuild.record(rebuilt(database))["notes"]

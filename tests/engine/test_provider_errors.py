@@ -90,7 +90,7 @@ async def test_the_sender_gets_the_code_the_sentence_and_the_wait(
     wait_s: float | None,
     stream: bool,
 ) -> None:
-    spoken.llm.plan(behaviour)
+    spoken.llm.plan(behaviour, behaviour)  # a refused role is tried once more without it
     failure = await ask(spoken, stream)
     assert failure["code"] == code
     assert sentence in failure["error"]
@@ -100,7 +100,7 @@ async def test_the_sender_gets_the_code_the_sentence_and_the_wait(
 async def test_a_prompt_that_makes_a_server_fail_does_not_stop_the_calls_of_others(
     spoken: House, llm: LLMServer
 ) -> None:
-    llm.plan(*[Behaviour(status=500, body=TEMPLATE)] * 8)
+    llm.plan(*[Behaviour(status=500, body=TEMPLATE)] * 16)  # with the system role, and without
     for _ in range(8):
         assert (await ask(spoken, stream=False))["code"] == "provider_error"
     assert (await ask(spoken, stream=False, channel="#other"))["content"] == "You said: Hi"

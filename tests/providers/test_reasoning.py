@@ -6,7 +6,8 @@ import pytest
 
 from providers.base import Usage
 from providers.errors import BadAnswer, ConnectionLost, IncompleteAnswer
-from providers.http.reasoning import Draft, ReasoningFilter, usage_of
+from providers.http.draft import Draft, usage_of
+from providers.http.reasoning import ReasoningFilter
 
 SHOWN = {
     "Hello": "Hello",
@@ -104,7 +105,7 @@ def test_a_draft_without_text_is_no_answer() -> None:
     draft.add("<think>hm</think> \n")
     draft.last_text()
     draft.finish_reason = "length"
-    with pytest.raises(BadAnswer, match=r"^Nobody gave an empty answer \(finish reason: length\)$"):
+    with pytest.raises(BadAnswer, match=r"^Nobody gave an empty answer: the model thought"):
         draft.completion()
 
 

@@ -24,7 +24,7 @@ SENT_AS = {
     "system_in_user": "moved the system text into the first user message",
     "marks_broken": "broke the control marks in it, so that the model reads them as text",
 }
-CUT = "The server may have cut off the start of the prompt: it counted too few tokens."
+CUT = "The server seems to have dropped the start of this prompt: raise context_tokens."
 NO_TEXT = "(The text of this persona was not stored.)"
 
 
