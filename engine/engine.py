@@ -53,7 +53,8 @@ class Engine:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
-        turn_settings = _turn_settings(ProviderChain(providers), settings)
+        chain = ProviderChain(providers, fallback_on=settings.fallback_on)
+        turn_settings = _turn_settings(chain, settings)
         self._context = ActorContext(database, ledger, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = BackgroundTasks()
@@ -83,7 +84,8 @@ class Engine:
         An unchanged provider is kept: `chain.providers` then contains the old object.
         """
         before = self.chain
-        self._context.turn_settings = _turn_settings(before.successor(providers), settings)
+        chain = before.successor(providers, fallback_on=settings.fallback_on)
+        self._context.turn_settings = _turn_settings(chain, settings)
         self._settings = settings
         before.retire()
         self.supervisor.set_limits(settings.channels)

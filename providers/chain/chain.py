@@ -12,10 +12,11 @@ from typing import NamedTuple
 from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.counters import CallCounters, CountersByProvider
+from providers.chain.fallback import FallbackOn, may_fall_over
 from providers.chain.lifetimes import Lifetimes
 from providers.chain.link import Ask, CallCost, Link, LinkStatistics
 from providers.chain.retry import Retry
-from providers.errors import ContextTooLong, ModelNotFound, ProviderError
+from providers.errors import ContextTooLong, ProviderError
 
 Began = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
@@ -45,8 +46,8 @@ class ProviderChain:
 
     Every call raises ProviderError and nothing else. The first provider uses the requested model;
     later ones use their own default. The next provider is asked only before the first piece of an
-    answer was yielded, and only if the error allows it. `channel` is the channel of the call: the
-    channels that wait for a slot take turns.
+    answer was yielded, and only if the error and `fallback_on` allow it. `channel` is the channel
+    of the call: the channels that wait for a slot take turns.
 
     To change the providers of a running service, make a `successor` and `retire` this chain.
     Callers that may still call it `hold` it.
@@ -58,12 +59,14 @@ class ProviderChain:
         *,
         circuit: Callable[[], CircuitBreaker] = CircuitBreaker,
         retry: Retry | None = None,
+        fallback_on: FallbackOn = "passing",
         predecessor: ProviderChain | None = None,
     ) -> None:
         if not providers:
             raise ValueError("a chain needs a provider")
         if len({provider.name for provider in providers}) < len(providers):
             raise ValueError("the providers of a chain need different names")
+        self.fallback_on: FallbackOn = fallback_on
         self._breaker = circuit
         self._retry = retry = retry or Retry()
         old = predecessor
@@ -88,13 +91,21 @@ class ProviderChain:
         """The providers in the order in which they are asked."""
         return [link.provider for link in self._links]
 
-    def successor(self, providers: Sequence[LLMProvider]) -> ProviderChain:
+    def successor(
+        self, providers: Sequence[LLMProvider], *, fallback_on: FallbackOn = "passing"
+    ) -> ProviderChain:
         """Return a chain of these providers for new calls; then `retire` this one.
 
         A provider with the same name, kind and configuration as one of this chain is not used: the
         old one stays, with its connections, slots and circuit breaker.
         """
-        return ProviderChain(providers, circuit=self._breaker, retry=self._retry, predecessor=self)
+        return ProviderChain(
+            providers,
+            circuit=self._breaker,
+            retry=self._retry,
+            fallback_on=fallback_on,
+            predecessor=self,
+        )
 
     def hold(self) -> None:
         """Keep the providers open until `release` is called as often as `hold`."""
@@ -124,7 +135,7 @@ class ProviderChain:
                 completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
-                if not _may_fall_over(error, options):
+                if not may_fall_over(error, options, self.fallback_on):
                     break
                 options = replace(options, model=None)
             else:
@@ -167,7 +178,7 @@ class ProviderChain:
                 if begun:
                     raise
                 failures.append((link, error))
-                if not _may_fall_over(error, options):
+                if not may_fall_over(error, options, self.fallback_on):
                     break
                 options = replace(options, model=None)
             else:
@@ -251,11 +262,6 @@ def _as_answered(completion: Completion, link: Link, options: Options, cost: Cal
     return Answered(
         completion, link.name, cost.attempts, cost.waited_s, asked.temperature, asked.max_tokens
     )
-
-
-def _may_fall_over(error: ProviderError, options: Options) -> bool:
-    named = isinstance(error, ModelNotFound) and options.model is not None
-    return error.falls_over and not named
 
 
 def _error_for_caller(failures: Failures) -> ProviderError:

@@ -115,7 +115,7 @@ class Link:
             await self._start_within(min(START_LIMIT_S, self.provider.config.total_timeout))
             return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
         except ProviderError as error:
-            return Status(False, str(error))
+            return Status(False, str(error), error.needs_person)
 
     async def aclose(self) -> None:
         try:

@@ -10,6 +10,7 @@ import pytest
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.fallback import FallbackOn
 from providers.chain.retry import Retry
 from providers.errors import ProviderUnavailable
 from providers.scripted import Script, ScriptedProvider
@@ -55,8 +56,10 @@ def scripted(name: str, *acts: Exception | list[str], **config: Any) -> Scripted
     return ScriptedProvider(config, name=name, script=in_turn(*acts) if acts else None)
 
 
-def chained(time: MadeUpTime, *providers: LLMProvider) -> ProviderChain:
-    return ProviderChain(providers, circuit=time.circuit, retry=time.retry)
+def chained(
+    time: MadeUpTime, *providers: LLMProvider, fallback_on: FallbackOn = "passing"
+) -> ProviderChain:
+    return ProviderChain(providers, circuit=time.circuit, retry=time.retry, fallback_on=fallback_on)
 
 
 async def streamed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:
