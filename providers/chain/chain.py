@@ -16,6 +16,7 @@ from providers.chain.fallback import FallbackOn, may_fall_over
 from providers.chain.lifetimes import Lifetimes
 from providers.chain.link import Ask, CallCost, Link, LinkStatistics
 from providers.chain.retry import Retry
+from providers.chain.trouble_log import TroubleLog
 from providers.errors import ContextTooLong, ProviderError
 
 Began = Callable[[str, str], None]
@@ -76,7 +77,7 @@ class ProviderChain:
             or Link(provider, circuit(), retry, self._counters.of(provider.name))
             for provider in providers
         ]
-        self._passed_over: set[str] = set(old._passed_over) if old else set()
+        self._trouble_log: TroubleLog = old._trouble_log if old else TroubleLog()
         self._lifetimes: Lifetimes = old._lifetimes if old else Lifetimes()
         self._lifetimes.retain(self._links)
         self._holders = 0
@@ -135,13 +136,13 @@ class ProviderChain:
                 completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
-                if not may_fall_over(error, options, self.fallback_on):
+                if not self._note_failure(position, error, options):
                     break
                 options = replace(options, model=None)
             else:
-                self._note_answer(link, failures)
+                self._note_answer(link, options, failures)
                 return _as_answered(completion, link, options, cost)
-        raise _error_for_caller(failures)
+        raise self._error_for_caller(failures)
 
     async def stream(
         self,
@@ -167,7 +168,7 @@ class ProviderChain:
                     async for item in pieces:
                         if not begun:
                             begun = True
-                            self._note_answer(link, failures)
+                            self._note_answer(link, options, failures)
                             if began is not None:
                                 began(link.name, link.provider.settled(options).model)
                         if isinstance(item, str):
@@ -178,13 +179,13 @@ class ProviderChain:
                 if begun:
                     raise
                 failures.append((link, error))
-                if not may_fall_over(error, options, self.fallback_on):
+                if not self._note_failure(position, error, options):
                     break
                 options = replace(options, model=None)
             else:
                 yield _as_answered(completion, link, options, cost)
                 return
-        raise _error_for_caller(failures)
+        raise self._error_for_caller(failures)
 
     async def start(self) -> None:
         """Start the first provider; the others start with their first call.
@@ -194,7 +195,9 @@ class ProviderChain:
         try:
             await self._links[0].start()
         except ProviderError as error:
-            log.warning("Provider %s: %s", self._links[0].name, error)
+            if not error.needs_person:  # else the next line logs what to do
+                log.warning("Provider %s: %s", self._links[0].name, error)
+            self._note_failure(0, error, Options())
 
     async def aclose(self) -> None:
         """Close all providers, also those of earlier chains that are still held."""
@@ -233,24 +236,39 @@ class ProviderChain:
         later = self._links[position + 1 :]
         return bool(later) and any(link.ready for link in later)
 
-    def _note_answer(self, link: Link, failures: Failures) -> None:
-        """Log once that a provider is passed over, and once that it answers again."""
-        if not failures and not self._passed_over:
+    def _note_failure(self, position: int, error: ProviderError, options: Options) -> bool:
+        """Record what a person must change, if anything. Return whether the next one is asked."""
+        link, following = self._links[position], self._links[position + 1 :]
+        goes_on = bool(following) and may_fall_over(error, options, self.fallback_on)
+        if found := link.misconfiguration.note_failure(error, options):
+            if goes_on:
+                until_then = f"{following[0].name} is asked"
+            else:
+                until_then = "it is no fallback" if position else f"senders get {found.code}"
+            self._trouble_log.misconfigured(link.name, found, error, until_then)
+        return goes_on
+
+    def _note_answer(self, link: Link, options: Options, failures: Failures) -> None:
+        """Record that providers are passed over, or that one answers again."""
+        if not failures and self._trouble_log.is_empty and not link.misconfiguration.found:
             return
         if failures:
             self._counters.of(link.name).fallbacks += 1
-        if link.name in self._passed_over:
-            self._passed_over.remove(link.name)
-            log.info("Provider %s answers again.", link.name)
+        link.misconfiguration.note_answer(options)
+        if not link.misconfiguration.found:
+            self._trouble_log.answers(link.name)
         for failed, error in failures:
-            if failed.name not in self._passed_over:
-                self._passed_over.add(failed.name)
-                log.warning(
-                    "Provider %s is not available; answering with %s. (%s)",
-                    failed.name,
-                    link.name,
-                    error,
-                )
+            self._trouble_log.passed_over(failed.name, error, by=link.name)
+
+    def _error_for_caller(self, failures: Failures) -> ProviderError:
+        """Return the first error, or the last one if it is ContextTooLong.
+
+        The caller can shorten the prompt, and then that last provider answers.
+        """
+        for link, error in failures[1:]:
+            self._trouble_log.failed_as_well(link.name, error)
+        last = failures[-1][1]
+        return last if isinstance(last, ContextTooLong) else failures[0][1]
 
 
 def _is_same(one: LLMProvider, other: LLMProvider) -> bool:
@@ -262,14 +280,3 @@ def _as_answered(completion: Completion, link: Link, options: Options, cost: Cal
     return Answered(
         completion, link.name, cost.attempts, cost.waited_s, asked.temperature, asked.max_tokens
     )
-
-
-def _error_for_caller(failures: Failures) -> ProviderError:
-    """Return the first error, or the last one if it is ContextTooLong.
-
-    The caller can shorten the prompt, and then that last provider answers.
-    """
-    for link, error in failures[1:]:
-        log.warning("Provider %s failed as well: %s", link.name, error)
-    last = failures[-1][1]
-    return last if isinstance(last, ContextTooLong) else failures[0][1]

@@ -16,6 +16,7 @@ from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.chain.counters import CallCounters
 from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
 from providers.chain.guard import CLOSE_LIMIT_S, Guard
+from providers.chain.misconfiguration import Misconfiguration, Misconfigured
 from providers.chain.retry import Retry, RetryLimits
 from providers.errors import ProviderError, ProviderUnavailable
 
@@ -39,8 +40,11 @@ class CallCost:
 
 @dataclass(frozen=True, slots=True)
 class LinkStatistics:
+    """The state of a link. misconfigured: what a person must change; None for nothing."""
+
     circuit: CircuitStatistics
     slots: FairSemaphoreStatistics
+    misconfigured: Misconfigured | None = None
 
 
 class Link:
@@ -59,6 +63,7 @@ class Link:
         self.provider = provider
         self.name = provider.name
         self._counters = counters or CallCounters()
+        self.misconfiguration = Misconfiguration(provider)
         circuit.on_open = self._counters.note_opened
         self._guard = Guard(provider, retry.clock)
         self._breaker = circuit
@@ -69,11 +74,15 @@ class Link:
 
     @property
     def ready(self) -> bool:
-        """Whether the circuit lets a call through now."""
-        return self._breaker.wait_s() is None
+        """Whether it could answer now: the circuit lets a call through, and no person is needed."""
+        return self._breaker.wait_s() is None and not self.misconfiguration.found
 
     def statistics(self) -> LinkStatistics:
-        return LinkStatistics(self._breaker.statistics(), self._semaphore.statistics())
+        return LinkStatistics(
+            self._breaker.statistics(),
+            self._semaphore.statistics(),
+            self.misconfiguration.describe(),
+        )
 
     async def start(self) -> None:
         """Start the provider, once; if it fails, the next call tries again."""

@@ -206,7 +206,7 @@ async def test_passing_over_is_logged_once_and_so_is_the_return(
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "WARNING",
-            "Provider ollama is not available; answering with local. (Ollama error: 500)",
+            "Provider ollama gave no usable answer; answering with local. (Ollama error: 500)",
         ),
         ("INFO", "Provider ollama answers again."),
     ]
