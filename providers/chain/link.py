@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.chain.availability import AvailabilityWatch
 from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.chain.counters import CallCounters
 from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
@@ -64,9 +65,11 @@ class Link:
         self.name = provider.name
         self._counters = counters or CallCounters()
         self.misconfiguration = Misconfiguration(provider)
-        circuit.on_open = self._counters.note_opened
         self._guard = Guard(provider, retry.clock)
         self._breaker = circuit
+        self._availability = AvailabilityWatch(provider, self._guard, circuit)
+        circuit.on_open = self._counters.note_opened
+        circuit.on_wait = self._ask_when_started
         self._retry = retry
         self._semaphore = FairSemaphore(provider.config.max_concurrency)
         self._starting = asyncio.Lock()
@@ -94,7 +97,7 @@ class Link:
         """Return the completion that `ask` gets from the provider."""
         limits = await self._admit(cost, alternative)
         try:
-            with self._counters.counting(), self._breaker.guard():
+            with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.answer, ask, options, limits.deadline_s)
                 return await self._with_retries(attempt, limits, cost)
         finally:
@@ -106,7 +109,7 @@ class Link:
         """Yield the answer in pieces, then its completion. Retry only before the first piece."""
         limits = await self._admit(cost, alternative)
         try:
-            with self._counters.counting(), self._breaker.guard():
+            with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
                 async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
                     item: str | Completion = stream.text
@@ -127,11 +130,16 @@ class Link:
             return Status(False, str(error), error.needs_person)
 
     async def aclose(self) -> None:
+        await self._availability.aclose()
         try:
             problem = f"did not close within {CLOSE_LIMIT_S:g} s"
             await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, problem)
         except ProviderError as error:
             log.warning("%s", error)
+
+    def _ask_when_started(self) -> None:
+        if self._started:  # before that, a provider may be asked nothing
+            self._availability.begin()
 
     async def _start_within(self, limit_s: float) -> None:
         async with self._starting:

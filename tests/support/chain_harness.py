@@ -22,9 +22,12 @@ REFUSED = ProviderUnavailable("Primary refused", refused=True)
 
 
 class MadeUpTime:
+    """ask_every_s: real seconds between two questions whether a provider is available."""
+
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.slept: list[float] = []
+        self.ask_every_s = 3600.0
 
     async def sleep(self, delay_s: float) -> None:
         self.slept.append(delay_s)
@@ -35,7 +38,12 @@ class MadeUpTime:
         return Retry(sleep=self.sleep, clock=lambda: self.now_s, chance=lambda: 0.0)
 
     def circuit(self) -> CircuitBreaker:
-        return CircuitBreaker(failures=2, cooldown_s=30, clock=lambda: self.now_s)
+        return CircuitBreaker(
+            failures=2,
+            cooldown_s=30,
+            ask_every_s=self.ask_every_s,
+            clock=lambda: self.now_s,
+        )
 
 
 def in_turn(*acts: Exception | list[str]) -> Script:
