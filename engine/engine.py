@@ -54,7 +54,8 @@ class Engine:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
-        turn_settings = _turn_settings(ProviderChain(providers), settings, RatesByModel())
+        chain = ProviderChain(providers, fallback_on=settings.fallback_on)
+        turn_settings = _turn_settings(chain, settings, RatesByModel())
         self._context = ActorContext(database, ledger, sink, observer, turn_settings)
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = BackgroundTasks()
@@ -85,7 +86,8 @@ class Engine:
         """
         before = self.chain
         rates = self._context.turn_settings.rates
-        self._context.turn_settings = _turn_settings(before.successor(providers), settings, rates)
+        chain = before.successor(providers, fallback_on=settings.fallback_on)
+        self._context.turn_settings = _turn_settings(chain, settings, rates)
         self._settings = settings
         before.retire()
         self.supervisor.set_limits(settings.channels)

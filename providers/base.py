@@ -71,10 +71,14 @@ class CallSettings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The availability of a provider; if it cannot answer, `detail` says why and what to do."""
+    """The availability of a provider; if it cannot answer, `detail` says why and what to do.
+
+    misconfigured: whether it stays so until a person changes the configuration or the account.
+    """
 
     available: bool
     detail: str = ""
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,27 @@
 """The errors of a provider: their classes, their codes, and whether to try again.
 
-ProviderError                 code                  retry  next provider
-├─ ProviderUnavailable        provider_unavailable  yes    yes   refused, DNS, 5xx
-│  └─ ConnectionLost          provider_unavailable  no     yes   lost after the request was sent
-├─ ProviderTimeout            provider_timeout      no     yes   no content in time
-├─ HostExhausted              busy                  no     no    this machine lacks files or memory
-├─ RateLimited                rate_limited          yes    yes   429
-│  └─ QuotaExhausted          rate_limited          no     yes   429 or 402; waiting does not help
-├─ AuthenticationFailed       provider_auth         no     yes   401, 403
-├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
-├─ ParameterRefused           provider_error        no     no    it refuses a field that we send
-│  └─ AddressNotFound         provider_error        no     no    404, 405: `base_url` is wrong
-├─ ContentWithheld            refused               no     no    a filter of the provider
-├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
-└─ BadAnswer                  provider_error        no     yes   empty, garbled
-   ├─ EmptyAnswer             provider_error        yes    yes   complete, but without text
-   └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` has its start
+ProviderError                 code                  retry  next  person
+├─ ProviderUnavailable        provider_unavailable  yes    yes   no      refused, DNS, 5xx
+│  └─ ConnectionLost          provider_unavailable  no     yes   no      lost after the request
+├─ ProviderTimeout            provider_timeout      no     yes   no      no content in time
+├─ HostExhausted              busy                  no     no    no      no files or memory here
+├─ RateLimited                rate_limited          yes    yes   no      429
+│  └─ QuotaExhausted          rate_limited          no     no    yes     429 or 402: no credit
+├─ AuthenticationFailed       provider_auth         no     no    yes     401, 403
+├─ ModelNotFound              model_not_found       no     no    yes     no such model
+├─ ParameterRefused           provider_error        no     no    yes     it refuses what we send
+│  └─ AddressNotFound         provider_error        no     no    yes     `base_url` is wrong
+├─ ContentWithheld            refused               no     no    no      a filter of the provider
+├─ ContextTooLong             context_too_long      no     no    no      shorten the prompt
+└─ BadAnswer                  provider_error        no     yes   no      empty, garbled
+   ├─ EmptyAnswer             provider_error        yes    yes   no      complete, without text
+   └─ IncompleteAnswer        provider_error        no     no    no      cut off; `partial` is there
 
-retry: the same provider is asked again. next provider: the chain asks the next one.
+retry: the same provider is asked again.
+next: the chain asks the next provider. With `fallback_on = "any"` it does so as well after
+    ContentWithheld and all that needs a person, except for a model that the request named.
+person: it does not pass by itself. If the configuration caused it, the provider is misconfigured.
+
 The codes are those of `llm.error`. A message is one sentence for people. It names the provider and
 the HTTP status, if any ("OpenAI API error: 401 Unauthorized"), and never contains a key.
 """
@@ -41,6 +45,7 @@ class ProviderError(Exception):
     retryable: ClassVar[bool] = False
     falls_over: ClassVar[bool] = True
     maybe_too_long: bool = False
+    needs_person: ClassVar[bool] = False
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None
@@ -96,9 +101,16 @@ class HostExhausted(ProviderError):
     code = "busy"
     falls_over = False
 
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = 1.0
+    ) -> None:
+        super().__init__(message, status=status, retry_after_s=retry_after_s)
+
 
 class AuthenticationFailed(ProviderError):
     code = "provider_auth"
+    falls_over = False
+    needs_person = True
 
 
 class RateLimited(ProviderError):
@@ -108,10 +120,14 @@ class RateLimited(ProviderError):
 
 class QuotaExhausted(RateLimited):
     retryable = False
+    falls_over = False
+    needs_person = True
 
 
 class ModelNotFound(ProviderError):
     code = "model_not_found"
+    falls_over = False
+    needs_person = True
 
 
 class ParameterRefused(ProviderError):
@@ -121,6 +137,7 @@ class ParameterRefused(ProviderError):
     """
 
     falls_over = False
+    needs_person = True
 
     def __init__(
         self,

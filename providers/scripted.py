@@ -35,6 +35,7 @@ FAILURES: dict[str, type[errors.ProviderError]] = {
     "rate_limited": errors.RateLimited,
     "model_not_found": errors.ModelNotFound,
     "context_too_long": errors.ContextTooLong,
+    "refused": errors.ContentWithheld,
     "provider_error": errors.BadAnswer,
 }
 
@@ -62,6 +63,7 @@ class ScriptedConfig(ProviderConfig):
         "rate_limited",
         "model_not_found",
         "context_too_long",
+        "refused",
         "provider_error",
     ] = ""
 
@@ -113,7 +115,9 @@ class ScriptedProvider(LLMProvider):
         return not self.config.fail
 
     async def status(self) -> Status:
-        return Status(not self.config.fail, self._failure_text() if self.config.fail else "")
+        if not self.config.fail:
+            return Status(True)
+        return Status(False, self._failure_text(), FAILURES[self.config.fail].needs_person)
 
     async def models(self) -> list[str]:
         return [self.config.default_model]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 import orjson
 import pytest
 
+from engine import errors as engine_errors
 from engine.commands.outcomes import Action, Answer, Failure
 from engine.traffic.wire import ALIASES, ChatBody, RequestBody
+from providers import errors as provider_errors
 from providers.base import Usage
 from providers.http.draft import FINISH_REASONS
 from providers.validation import Range
@@ -112,3 +115,23 @@ def test_the_examples_have_no_field_that_is_not_there() -> None:
     assert sent.keys() <= rows("rosey.command.chat").keys()
     assert failed.keys() <= failure().keys()
     assert answered.keys() == answer().keys()
+
+
+def codes_of(module: ModuleType) -> set[str]:
+    codes = [getattr(each, "code", None) for each in vars(module).values()]
+    return {code for code in codes if isinstance(code, str)}
+
+
+def test_every_code_of_an_error_is_named_and_no_other() -> None:
+    table = DOCUMENT.split("\n## Error codes\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert named == codes_of(engine_errors) | codes_of(provider_errors)
+
+
+@pytest.mark.parametrize(("provider", "note"), [("vllm", ""), ("local", " (answered by local)")])
+def test_a_bot_can_show_that_a_fallback_answered(provider: str, note: str) -> None:
+    (code,) = re.findall(r"<!-- tested: fallback -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 -- the code of our own document
+    assert names["shown"]({"content": "Hi!", "provider": provider}, "vllm") == f"Hi!{note}"
+    assert names["shown"]({"content": "Stopped."}, "vllm") == "Stopped."

@@ -16,6 +16,7 @@ RELOADABLE = frozenset(
     {
         "default_provider",
         "fallback_providers",
+        "fallback_on",
         "providers",
         "personas",
         "service",

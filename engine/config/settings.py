@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from engine.config.personas import Persona
 from providers import registry
+from providers.chain.fallback import FallbackOn
 from providers.validation import Count, Limit, Range, Seconds, Secret
 
 NO_SECRET = Secret("")
@@ -130,6 +131,7 @@ class Settings:
     enabled: bool = True
     default_provider: str = "ollama"
     fallback_providers: tuple[str, ...] = ("local",)
+    fallback_on: FallbackOn = "passing"
     service: ServiceSettings = field(default_factory=ServiceSettings)
     conversation: ConversationSettings = field(default_factory=ConversationSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from engine.engine import Engine
 from engine.monitoring.cached import Cached
+from providers.chain.link import LinkStatistics
 from storage import statistics
 from storage.errors import StorageUnavailable
 
@@ -79,16 +80,28 @@ class Health:
         return HealthPart(True, str(path or "in memory"))
 
     def _providers(self) -> HealthPart:
-        links = self._engine.chain.statistics()
-        resting = {
-            name: link.circuit.wait_s
-            for name, link in links.items()
-            if link.circuit.state == "open"
-        }
-        if len(resting) < len(links):
-            return HealthPart(True, ", ".join(name for name in links if name not in resting))
-        rests = ", ".join(f"{name} for {math.ceil(s)} s more" for name, s in resting.items())
-        return HealthPart(
-            False,
-            f"All failed too often and get no calls: {rests}. Run `rosey-llm check` to see why.",
-        )
+        chain = self._engine.chain
+        links = chain.statistics()
+        wrong = [_misconfigured(name, link) for name, link in links.items() if link.misconfigured]
+        resting = [_resting(name, link) for name, link in links.items() if _is_resting(link)]
+        usable = [n for n, link in links.items() if not (link.misconfigured or _is_resting(link))]
+        first = links[chain.primary.name]
+        if not usable or (first.misconfigured and chain.fallback_on == "passing"):
+            return HealthPart(False, " ".join([*wrong, *resting]))
+        return HealthPart(True, " ".join([", ".join(usable), *(f"({each})" for each in wrong)]))
+
+
+def _is_resting(link: LinkStatistics) -> bool:
+    return link.circuit.state == "open"
+
+
+def _resting(name: str, link: LinkStatistics) -> str:
+    return (
+        f"{name} failed too often and gets no calls for {math.ceil(link.circuit.wait_s)} s more. "
+        "Run `rosey-llm check` to see why."
+    )
+
+
+def _misconfigured(name: str, link: LinkStatistics) -> str:
+    found = link.misconfigured
+    return f"{name} {found.problem}. {found.remedy}." if found else ""

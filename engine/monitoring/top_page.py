@@ -13,6 +13,7 @@ from engine.monitoring import observation
 from engine.monitoring.counts import Counts
 from engine.monitoring.observation import Observation, TrafficStatistics
 from engine.version import our_version
+from providers.chain.link import LinkStatistics
 
 IDLE_SHOWN = 100
 BUSY_SHOWN = 400
@@ -99,6 +100,7 @@ def _providers(seen: Observation) -> list[dict[str, Any]]:
             "provider": name,
             "circuit": link.circuit.state,
             "rests_s": link.circuit.wait_s,
+            "misconfigured": _misconfigured(link),
             "running": link.slots.running,
             "slots": link.slots.limit,
             "waiting": link.slots.waiting,
@@ -108,6 +110,11 @@ def _providers(seen: Observation) -> list[dict[str, Any]]:
         }
         for name, link in seen.links.items()
     ]
+
+
+def _misconfigured(link: LinkStatistics) -> dict[str, str] | None:
+    found = link.misconfigured
+    return found and {"code": found.code, "problem": found.problem, "remedy": found.remedy}
 
 
 def _storage(seen: Observation) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 from providers.base import Completion, LLMProvider, Message, Options, Status
 from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.counters import CallCounters, CountersByProvider
+from providers.chain.fallback import FallbackOn, may_fall_over
 from providers.chain.lifetimes import Lifetimes
 from providers.chain.link import Ask, CallCost, Link, LinkStatistics
 from providers.chain.retry import Retry
-from providers.errors import ContextTooLong, ModelNotFound, ProviderError
+from providers.chain.trouble_log import TroubleLog
+from providers.errors import ContextTooLong, ProviderError
 
 Began = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
@@ -45,8 +47,8 @@ class ProviderChain:
 
     Every call raises ProviderError and nothing else. The first provider uses the requested model;
     later ones use their own default. The next provider is asked only before the first piece of an
-    answer was yielded, and only if the error allows it. `channel` is the channel of the call: the
-    channels that wait for a slot take turns.
+    answer was yielded, and only if the error and `fallback_on` allow it. `channel` is the channel
+    of the call: the channels that wait for a slot take turns.
 
     To change the providers of a running service, make a `successor` and `retire` this chain.
     Callers that may still call it `hold` it.
@@ -58,12 +60,14 @@ class ProviderChain:
         *,
         circuit: Callable[[], CircuitBreaker] = CircuitBreaker,
         retry: Retry | None = None,
+        fallback_on: FallbackOn = "passing",
         predecessor: ProviderChain | None = None,
     ) -> None:
         if not providers:
             raise ValueError("a chain needs a provider")
         if len({provider.name for provider in providers}) < len(providers):
             raise ValueError("the providers of a chain need different names")
+        self.fallback_on: FallbackOn = fallback_on
         self._breaker = circuit
         self._retry = retry = retry or Retry()
         old = predecessor
@@ -73,7 +77,7 @@ class ProviderChain:
             or Link(provider, circuit(), retry, self._counters.of(provider.name))
             for provider in providers
         ]
-        self._passed_over: set[str] = set(old._passed_over) if old else set()
+        self._trouble_log: TroubleLog = old._trouble_log if old else TroubleLog()
         self._lifetimes: Lifetimes = old._lifetimes if old else Lifetimes()
         self._lifetimes.retain(self._links)
         self._holders = 0
@@ -88,13 +92,21 @@ class ProviderChain:
         """The providers in the order in which they are asked."""
         return [link.provider for link in self._links]
 
-    def successor(self, providers: Sequence[LLMProvider]) -> ProviderChain:
+    def successor(
+        self, providers: Sequence[LLMProvider], *, fallback_on: FallbackOn = "passing"
+    ) -> ProviderChain:
         """Return a chain of these providers for new calls; then `retire` this one.
 
         A provider with the same name, kind and configuration as one of this chain is not used: the
         old one stays, with its connections, slots and circuit breaker.
         """
-        return ProviderChain(providers, circuit=self._breaker, retry=self._retry, predecessor=self)
+        return ProviderChain(
+            providers,
+            circuit=self._breaker,
+            retry=self._retry,
+            fallback_on=fallback_on,
+            predecessor=self,
+        )
 
     def hold(self) -> None:
         """Keep the providers open until `release` is called as often as `hold`."""
@@ -131,13 +143,13 @@ class ProviderChain:
             except ProviderError as error:
                 failures.append((link, error))
                 held = can_shorten and error.maybe_too_long and not position
-                if held or not _may_fall_over(error, options):
+                if held or not self._note_failure(position, error, options):
                     break
                 options = replace(options, model=None)
             else:
-                self._note_answer(link, failures)
+                self._note_answer(link, options, failures)
                 return _as_answered(completion, link, options, cost)
-        raise _error_for_caller(failures)
+        raise self._error_for_caller(failures)
 
     async def stream(
         self,
@@ -164,7 +176,7 @@ class ProviderChain:
                     async for item in pieces:
                         if not begun:
                             begun = True
-                            self._note_answer(link, failures)
+                            self._note_answer(link, options, failures)
                             if began is not None:
                                 began(link.name, link.provider.settled(options).model)
                         if isinstance(item, str):
@@ -176,13 +188,13 @@ class ProviderChain:
                     raise
                 failures.append((link, error))
                 held = can_shorten and error.maybe_too_long and not position
-                if held or not _may_fall_over(error, options):
+                if held or not self._note_failure(position, error, options):
                     break
                 options = replace(options, model=None)
             else:
                 yield _as_answered(completion, link, options, cost)
                 return
-        raise _error_for_caller(failures)
+        raise self._error_for_caller(failures)
 
     async def start(self) -> None:
         """Start the first provider; the others start with their first call.
@@ -192,7 +204,9 @@ class ProviderChain:
         try:
             await self._links[0].start()
         except ProviderError as error:
-            log.warning("Provider %s: %s", self._links[0].name, error)
+            if not error.needs_person:  # else the next line logs what to do
+                log.warning("Provider %s: %s", self._links[0].name, error)
+            self._note_failure(0, error, Options())
 
     async def aclose(self) -> None:
         """Close all providers, also those of earlier chains that are still held."""
@@ -231,24 +245,39 @@ class ProviderChain:
         later = self._links[position + 1 :]
         return bool(later) and any(link.ready for link in later)
 
-    def _note_answer(self, link: Link, failures: Failures) -> None:
-        """Log once that a provider is passed over, and once that it answers again."""
-        if not failures and not self._passed_over:
+    def _note_failure(self, position: int, error: ProviderError, options: Options) -> bool:
+        """Record what a person must change, if anything. Return whether the next one is asked."""
+        link, following = self._links[position], self._links[position + 1 :]
+        goes_on = bool(following) and may_fall_over(error, options, self.fallback_on)
+        if found := link.misconfiguration.note_failure(error, options):
+            if goes_on:
+                until_then = f"{following[0].name} is asked"
+            else:
+                until_then = "it is no fallback" if position else f"senders get {found.code}"
+            self._trouble_log.misconfigured(link.name, found, error, until_then)
+        return goes_on
+
+    def _note_answer(self, link: Link, options: Options, failures: Failures) -> None:
+        """Record that providers are passed over, or that one answers again."""
+        if not failures and self._trouble_log.is_empty and not link.misconfiguration.found:
             return
         if failures:
             self._counters.of(link.name).fallbacks += 1
-        if link.name in self._passed_over:
-            self._passed_over.remove(link.name)
-            log.info("Provider %s answers again.", link.name)
+        link.misconfiguration.note_answer(options)
+        if not link.misconfiguration.found:
+            self._trouble_log.answers(link.name)
         for failed, error in failures:
-            if failed.name not in self._passed_over:
-                self._passed_over.add(failed.name)
-                log.warning(
-                    "Provider %s is not available; answering with %s. (%s)",
-                    failed.name,
-                    link.name,
-                    error,
-                )
+            self._trouble_log.passed_over(failed.name, error, by=link.name)
+
+    def _error_for_caller(self, failures: Failures) -> ProviderError:
+        """Return the first error, or the last one if it is ContextTooLong.
+
+        The caller can shorten the prompt, and then that last provider answers.
+        """
+        for link, error in failures[1:]:
+            self._trouble_log.failed_as_well(link.name, error)
+        last = failures[-1][1]
+        return last if isinstance(last, ContextTooLong) else failures[0][1]
 
 
 def _is_same(one: LLMProvider, other: LLMProvider) -> bool:
@@ -260,19 +289,3 @@ def _as_answered(completion: Completion, link: Link, options: Options, cost: Cal
     return Answered(
         completion, link.name, cost.attempts, cost.waited_s, asked.temperature, asked.max_tokens
     )
-
-
-def _may_fall_over(error: ProviderError, options: Options) -> bool:
-    named = isinstance(error, ModelNotFound) and options.model is not None
-    return error.falls_over and not named
-
-
-def _error_for_caller(failures: Failures) -> ProviderError:
-    """Return the first error, or the last one if it is ContextTooLong.
-
-    The caller can shorten the prompt, and then that last provider answers.
-    """
-    for link, error in failures[1:]:
-        log.warning("Provider %s failed as well: %s", link.name, error)
-    last = failures[-1][1]
-    return last if isinstance(last, ContextTooLong) else failures[0][1]

@@ -12,10 +12,12 @@ from functools import partial
 from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.chain.availability import AvailabilityWatch
 from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.chain.counters import CallCounters
 from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
 from providers.chain.guard import CLOSE_LIMIT_S, Guard
+from providers.chain.misconfiguration import Misconfiguration, Misconfigured
 from providers.chain.retry import Retry, RetryLimits
 from providers.errors import ProviderError, ProviderUnavailable
 
@@ -39,8 +41,11 @@ class CallCost:
 
 @dataclass(frozen=True, slots=True)
 class LinkStatistics:
+    """The state of a link. misconfigured: what a person must change; None for nothing."""
+
     circuit: CircuitStatistics
     slots: FairSemaphoreStatistics
+    misconfigured: Misconfigured | None = None
 
 
 class Link:
@@ -59,9 +64,12 @@ class Link:
         self.provider = provider
         self.name = provider.name
         self._counters = counters or CallCounters()
-        circuit.on_open = self._counters.note_opened
+        self.misconfiguration = Misconfiguration(provider)
         self._guard = Guard(provider, retry.clock)
         self._breaker = circuit
+        self._availability = AvailabilityWatch(provider, self._guard, circuit)
+        circuit.on_open = self._counters.note_opened
+        circuit.on_wait = self._ask_when_started
         self._retry = retry
         self._semaphore = FairSemaphore(provider.config.max_concurrency)
         self._starting = asyncio.Lock()
@@ -69,11 +77,15 @@ class Link:
 
     @property
     def ready(self) -> bool:
-        """Whether the circuit lets a call through now."""
-        return self._breaker.wait_s() is None
+        """Whether it could answer now: the circuit lets a call through, and no person is needed."""
+        return self._breaker.wait_s() is None and not self.misconfiguration.found
 
     def statistics(self) -> LinkStatistics:
-        return LinkStatistics(self._breaker.statistics(), self._semaphore.statistics())
+        return LinkStatistics(
+            self._breaker.statistics(),
+            self._semaphore.statistics(),
+            self.misconfiguration.describe(),
+        )
 
     async def start(self) -> None:
         """Start the provider, once; if it fails, the next call tries again."""
@@ -85,7 +97,7 @@ class Link:
         """Return the completion that `ask` gets from the provider."""
         limits = await self._admit(cost, alternative)
         try:
-            with self._counters.counting(), self._breaker.guard():
+            with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.answer, ask, options, limits.deadline_s)
                 return await self._with_retries(attempt, limits, cost)
         finally:
@@ -97,7 +109,7 @@ class Link:
         """Yield the answer in pieces, then its completion. Retry only before the first piece."""
         limits = await self._admit(cost, alternative)
         try:
-            with self._counters.counting(), self._breaker.guard():
+            with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
                 async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
                     item: str | Completion = stream.text
@@ -115,14 +127,19 @@ class Link:
             await self._start_within(min(START_LIMIT_S, self.provider.config.total_timeout))
             return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
         except ProviderError as error:
-            return Status(False, str(error))
+            return Status(False, str(error), error.needs_person)
 
     async def aclose(self) -> None:
+        await self._availability.aclose()
         try:
             problem = f"did not close within {CLOSE_LIMIT_S:g} s"
             await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, problem)
         except ProviderError as error:
             log.warning("%s", error)
+
+    def _ask_when_started(self) -> None:
+        if self._started:  # before that, a provider may be asked nothing
+            self._availability.begin()
 
     async def _start_within(self, limit_s: float) -> None:
         async with self._starting:

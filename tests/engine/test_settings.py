@@ -93,6 +93,8 @@ def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None
         ("default_provider = 'olama'", 'default_provider: unknown provider "olama"; did you mean'),
         ("fallback_providers = ['x']", 'fallback_providers[0]: unknown provider "x"'),
         ("fallback_providers = 'local'", "fallback_providers: expected a list"),
+        ("fallback_on = 'all'", 'fallback_on: expected "passing" or "any", got "all"'),
+        ("fallback_on = true", 'fallback_on: expected "passing" or "any", got true'),
         ("[service]\ndefault_persona = 'concice'", 'unknown persona "concice"; did you mean'),
         ("[personas.pirate]", "personas.pirate.prompt: missing"),
         ("[personas.p]\npromt = 'x'", 'personas.p.promt: unknown key; did you mean "prompt"?'),

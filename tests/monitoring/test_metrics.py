@@ -23,7 +23,7 @@ from providers import OpenAIProvider, ScriptedProvider
 from providers.base import Usage
 from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
 from tests.support.scraper import Scrape, scrape, scraped
-from tests.support.service_harness import House
+from tests.support.service_harness import House, rests_for_long
 
 
 def url_of(house: House) -> str:
@@ -136,6 +136,7 @@ async def test_retries_fallbacks_and_circuits_are_counted(llm: LLMServer, tmp_pa
     spare = ScriptedProvider(name="spare")
     async with LLMService([first, spare], database=tmp_path / "db") as service:
         llm.plan(Behaviour(status=503), Behaviour())
+        rests_for_long(service)
         assert (await service.chat("Hello")).provider == "first"
         await llm.stop()
         for _ in range(6):

@@ -218,9 +218,10 @@ async def _housekeeping(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await work()
 
 
-def _new_chain(clock: Clock, providers: list[Any]) -> ProviderChain:
+def _new_chain(clock: Clock, providers: list[Any], **settings: Any) -> ProviderChain:
     return ProviderChain(
         providers,
+        **settings,
         circuit=partial(CircuitBreaker, clock=clock.monotonic),
         retry=Retry(clock=clock.monotonic, chance=lambda: 0.5),
     )

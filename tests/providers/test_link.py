@@ -7,6 +7,7 @@ import pytest
 from providers.base import Message, Options
 from providers.chain.fair_semaphore import FairSemaphoreStatistics
 from providers.errors import (
+    HostExhausted,
     ProviderTimeout,
     ProviderUnavailable,
 )
@@ -84,6 +85,20 @@ async def test_a_call_that_waited_for_a_slot_fails_if_the_circuit_has_opened(
     assert all(isinstance(error, ProviderUnavailable) for error in errors)
     assert len(first.calls) == 2
     assert idle(chain)
+
+
+@every_way
+async def test_what_this_machine_lacks_never_counts_against_a_provider(
+    way: Way, time: MadeUpTime
+) -> None:
+    spare = scripted("spare")
+    chain = chained(time, scripted("first", HostExhausted("no files left")), spare)
+    for _ in range(5):
+        with pytest.raises(HostExhausted) as caught:
+            await way(chain)
+        assert (caught.value.code, caught.value.retry_after_s) == ("busy", 1.0)
+    assert chain.statistics()["first"].circuit.failures == 0
+    assert not spare.calls
 
 
 # Deadlines

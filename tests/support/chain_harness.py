@@ -10,6 +10,7 @@ import pytest
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.chain.circuit_breaker import CircuitBreaker
+from providers.chain.fallback import FallbackOn
 from providers.chain.retry import Retry
 from providers.errors import ProviderUnavailable
 from providers.scripted import Script, ScriptedProvider
@@ -21,9 +22,12 @@ REFUSED = ProviderUnavailable("Primary refused", refused=True)
 
 
 class MadeUpTime:
+    """ask_every_s: real seconds between two questions whether a provider is available."""
+
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.slept: list[float] = []
+        self.ask_every_s = 3600.0
 
     async def sleep(self, delay_s: float) -> None:
         self.slept.append(delay_s)
@@ -34,7 +38,12 @@ class MadeUpTime:
         return Retry(sleep=self.sleep, clock=lambda: self.now_s, chance=lambda: 0.0)
 
     def circuit(self) -> CircuitBreaker:
-        return CircuitBreaker(failures=2, cooldown_s=30, clock=lambda: self.now_s)
+        return CircuitBreaker(
+            failures=2,
+            cooldown_s=30,
+            ask_every_s=self.ask_every_s,
+            clock=lambda: self.now_s,
+        )
 
 
 def in_turn(*acts: Exception | list[str]) -> Script:
@@ -55,8 +64,10 @@ def scripted(name: str, *acts: Exception | list[str], **config: Any) -> Scripted
     return ScriptedProvider(config, name=name, script=in_turn(*acts) if acts else None)
 
 
-def chained(time: MadeUpTime, *providers: LLMProvider) -> ProviderChain:
-    return ProviderChain(providers, circuit=time.circuit, retry=time.retry)
+def chained(
+    time: MadeUpTime, *providers: LLMProvider, fallback_on: FallbackOn = "passing"
+) -> ProviderChain:
+    return ProviderChain(providers, circuit=time.circuit, retry=time.retry, fallback_on=fallback_on)
 
 
 async def streamed(chain: ProviderChain, options: Options = ANY) -> tuple[list[str], Answered]:

@@ -17,6 +17,7 @@ import tomlkit
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from engine import LLMService
 from engine.app import App, build_app
 from engine.config.changes import Changes
 from engine.config.loading import parse
@@ -229,3 +230,11 @@ class House:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def rests_for_long(service: House | LLMService) -> None:
+    """Let circuits that open stay open for an hour, so that no test depends on a second."""
+    owner = service.app if isinstance(service, House) else service
+    assert owner is not None
+    for link in owner._engine.chain._links:
+        link._breaker._cooldown_s = 3600.0

@@ -33,7 +33,8 @@ async def ask(
     check_text(text, settings.conversation.max_message_bytes)
     check_choices(choices, settings.conversation.max_message_bytes)
     chain = ProviderChain(
-        [registry.build(name, settings.provider_table(name)) for name in settings.provider_names]
+        [registry.build(name, settings.provider_table(name)) for name in settings.provider_names],
+        fallback_on=settings.fallback_on,
     )
     try:
         return await _ask(chain, settings, persona, text, choices, show)

@@ -60,6 +60,7 @@ def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
         yield _problem(f"Trying again. {_clean(gone)}")
     if nats is not None and not nats["connected"]:
         yield _problem("NATS is not connected; the service waits for it.")
+    yield from _misconfigured(seen["providers"])
     if store["failing"] is not None:
         yield _problem(f"Cannot write the database: {_clean(store['failing'])}")
     elif not store["answers"]:
@@ -69,6 +70,13 @@ def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
             f"{store['unpublished']} outcomes are not published yet; the oldest waits for "
             f"{duration(store['oldest_unpublished_s'])}."
         )
+
+
+def _misconfigured(providers: list[Mapping[str, Any]]) -> Iterator[Text]:
+    for each in providers:
+        if found := each.get("misconfigured"):  # a service of an older version has no such key
+            what = f"Provider {each['provider']} {found['problem']}. {found['remedy']}."
+            yield _problem(_clean(what))
 
 
 def _problem(text: str) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric
 
@@ -10,6 +10,7 @@ from engine.monitoring.metrics.families import counters, gauges, histograms
 from engine.monitoring.observation import Observation
 
 STATES = ("closed", "half_open", "open")
+MISCONFIGURED = ("provider_auth", "rate_limited", "model_not_found", "provider_error")
 
 
 def families(observation: Observation) -> Iterator[Metric]:
@@ -50,11 +51,19 @@ def families(observation: Observation) -> Iterator[Metric]:
 
 def _links(observation: Observation) -> Iterator[Metric]:
     links = observation.links.items()
+    codes = [(p, link.misconfigured and link.misconfigured.code) for p, link in links]
     yield gauges(
         "provider_circuit_state",
         "1 for the circuit's current state (closed, half_open or open), 0 for the others.",
         ["provider", "state"],
         (([p, each], float(link.circuit.state == each)) for p, link in links for each in STATES),
+    )
+    yield gauges(
+        "provider_misconfigured",
+        "1 if a person must change the provider's configuration or its account, by the code that"
+        " its calls fail with; 0 again when a call succeeds.",
+        ["provider", "code"],
+        (([p, code], float(code == wrong)) for p, wrong in codes for code in _codes(wrong)),
     )
     yield gauges(
         "provider_slots",
@@ -74,6 +83,10 @@ def _links(observation: Observation) -> Iterator[Metric]:
         ["provider"],
         (([p], link.slots.waiting) for p, link in links),
     )
+
+
+def _codes(wrong: str | None) -> Iterable[str]:
+    return dict.fromkeys((*MISCONFIGURED, wrong or MISCONFIGURED[0]))
 
 
 def _answers(observation: Observation) -> Iterator[Metric]:
