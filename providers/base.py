@@ -84,6 +84,8 @@ class ProviderConfig:
     timeout: longest wait between two pieces of an answer.
     first_content_timeout: longest wait for the first piece; None means `timeout`.
     total_timeout: longest time for a whole call, with its retries.
+    retry_lost: whether a retry may follow a call that was lost before its first text, although the
+        provider may have charged for it.
     max_concurrency: calls at once; further calls wait, and the waiting channels take turns.
     context_tokens: tokens of a prompt and its answer; `model_context_tokens` sets them per model.
     """
@@ -94,6 +96,7 @@ class ProviderConfig:
     total_timeout: Seconds = 600.0
     default_model: str = "default"
     max_retries: Limit = 2
+    retry_lost: bool = True
     max_concurrency: Count = 64
     context_tokens: Count = 8192
     model_context_tokens: Mapping[str, Count] = field(default_factory=dict)

@@ -2,20 +2,23 @@
 
 ProviderError                 code                  retry  next provider
 ├─ ProviderUnavailable        provider_unavailable  yes    yes   refused, DNS, 5xx
-│  └─ ConnectionLost          provider_unavailable  no     yes   lost after the request was sent
+│  └─ ConnectionLost          provider_unavailable  lost   yes   lost after the request was sent
 ├─ ProviderTimeout            provider_timeout      no     yes   no content in time
 ├─ HostExhausted              busy                  no     no    this machine lacks files or memory
 ├─ RateLimited                rate_limited          yes    yes   429
 │  └─ QuotaExhausted          rate_limited          no     yes   429 or 402; waiting does not help
 ├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
+├─ WrongAddress               provider_error        no     no    a redirect, or a useless proxy
 ├─ ParameterRefused           provider_error        no     no    it refuses a field that we send
 ├─ ContentWithheld            refused               no     no    a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
 └─ BadAnswer                  provider_error        no     yes   empty, garbled
+   ├─ EmptyAnswer             provider_error        lost   yes   ended before its first text
    └─ IncompleteAnswer        provider_error        no     no    cut off; `partial` has its start
 
-retry: the same provider is asked again. next provider: the chain asks the next one.
+retry: the same provider is asked again; "lost": only with `retry_lost`, since the provider may have
+charged for the call. next provider: the chain asks the next one.
 The codes are those of `llm.error`. A message is one sentence for people. It names the provider and
 the HTTP status, if any ("OpenAI API error: 401 Unauthorized"), and never contains a key.
 """
@@ -30,10 +33,13 @@ class ProviderError(Exception):
 
     status: the HTTP status, if there was one.
     retry_after_s: seconds to wait before another call, if the provider said so.
+    may_be_charged: whether the provider may have done the work and charged for it. Such a call is
+        retried only with `retry_lost`.
     """
 
     code: ClassVar[str] = "provider_error"
     retryable: ClassVar[bool] = False
+    may_be_charged: ClassVar[bool] = False
     falls_over: ClassVar[bool] = True
 
     def __init__(
@@ -66,12 +72,9 @@ class ProviderUnavailable(ProviderError):
 
 
 class ConnectionLost(ProviderUnavailable):
-    """The connection broke after the request was sent.
+    """The connection broke after the request was sent."""
 
-    Not retried: the provider may have answered the request, and charged for it.
-    """
-
-    retryable = False
+    may_be_charged = True
 
 
 class ProviderTimeout(ProviderError):
@@ -107,6 +110,15 @@ class ModelNotFound(ProviderError):
     code = "model_not_found"
 
 
+class WrongAddress(ProviderError):
+    """The configured address, or the way to it, does not lead to the provider's API.
+
+    A person must correct the settings; another call would end like this one.
+    """
+
+    falls_over = False
+
+
 class ParameterRefused(ProviderError):
     """The provider refuses a field that we send, and also a call without it."""
 
@@ -127,6 +139,13 @@ class ContextTooLong(ProviderError):
 
 class BadAnswer(ProviderError):
     """The provider's answer is not usable."""
+
+
+class EmptyAnswer(BadAnswer):
+    """The answer ended before its first text, and nothing says that it will do so again."""
+
+    retryable = True
+    may_be_charged = True
 
 
 class IncompleteAnswer(BadAnswer):

@@ -83,7 +83,7 @@ class OpenAIProvider(HttpProvider):
         send = self.session.post_stream
         try:
             with await self._request(send, messages, options, stream=True) as reply:
-                if reply.is_json:  # an error, or a server without token streams
+                if await reply.form() != "other":  # an error, or a server without token streams
                     self._read_whole(await reply.json(), draft)
                 else:
                     events = Events()
@@ -135,7 +135,7 @@ class OpenAIProvider(HttpProvider):
         return urlsplit(self.config.base_url.strip()).hostname == self.key_host
 
     def _check_key(self) -> None:
-        if self._is_key_host and not self.config.api_key.strip():
+        if self._is_key_host and not self.has_key:
             # The settings use the variable only for the default address.
             default = self.base_url == self.Config().base_url
             hint = f" (or {self.key_variable} in the service's environment)" if default else ""

@@ -58,6 +58,8 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     403: AuthenticationFailed,
     404: ModelNotFound,
     408: ProviderTimeout,
+    409: ProviderUnavailable,  # a conflict with another call, which may be gone the next time
+    425: ProviderUnavailable,
     429: RateLimited,
     504: ProviderTimeout,
     524: ProviderTimeout,

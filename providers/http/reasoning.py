@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from providers.base import Completion, Usage
-from providers.errors import BadAnswer, ConnectionLost, IncompleteAnswer, ProviderError
+from providers.errors import BadAnswer, ConnectionLost, EmptyAnswer, IncompleteAnswer, ProviderError
 
 _TAGS = ("think", "thinking", "reasoning")
 # White space before a thinking block is held back; after more than this, no block is expected.
@@ -142,7 +142,7 @@ class Draft:
         if partial:
             problem = "broke off in the middle of its answer"
             return IncompleteAnswer(f"{self.label} {problem}", partial=partial)
-        return lost or BadAnswer(f"{self.label} broke off before its answer began")
+        return lost or EmptyAnswer(f"{self.label} broke off before its answer began")
 
     def _show(self, text: str) -> str:
         if text:
