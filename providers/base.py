@@ -82,7 +82,8 @@ class ProviderConfig:
     """The settings that every `[providers.<name>]` can have. Times in seconds.
 
     timeout: longest wait between two pieces of an answer.
-    first_content_timeout: longest wait for the first piece; None means `timeout`.
+    first_content_timeout: longest wait for the first piece; None means `timeout`. A class may have
+        a longer default, which is for a table without a `timeout` of its own.
     total_timeout: longest time for a whole call, with its retries.
     retry_lost: whether a retry may follow a call that was lost before its first text, although the
         provider may have charged for it.
@@ -120,7 +121,10 @@ class LLMProvider(ABC):
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         self.name = name or self.kind
-        self.config = validation.read(dict(config or {}), self.Config, f"providers.{self.name}")
+        values = dict(config or {})
+        if "timeout" in values:
+            values.setdefault("first_content_timeout", values["timeout"])
+        self.config = validation.read(values, self.Config, f"providers.{self.name}")
 
     @property
     def label(self) -> str:

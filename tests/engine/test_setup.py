@@ -421,3 +421,12 @@ def test_convert_copies_no_header_parameter_or_login_of_a_proxy(tmp_path: Path) 
     everything = done.stdout + done.stderr + (tmp_path / "rosey-llm.toml").read_text()
     assert KEY not in everything
     assert "proxy:3128" not in everything
+
+
+def test_a_value_that_replaces_a_commented_default_keeps_what_the_line_says_about_it() -> None:
+    changed = example.Example()
+    changed.put(("providers", "ollama", "first_content_timeout"), 90)
+    changed.put(("providers", "ollama", "timeout"), 5)
+    assert changed.values["providers"]["ollama"]["first_content_timeout"] == 90
+    assert "\nfirst_content_timeout = 90  # Ollama loads the model first\n" in changed.text
+    assert "\ntimeout = 5\n" in changed.text
