@@ -9,8 +9,8 @@ ProviderError                 code                  retry  next provider
 │  └─ QuotaExhausted          rate_limited          no     yes   429 or 402; waiting does not help
 ├─ AuthenticationFailed       provider_auth         no     yes   401, 403
 ├─ ModelNotFound              model_not_found       no     yes   (not if the request named it)
-├─ WrongAddress               provider_error        no     no    a redirect, or a useless proxy
 ├─ ParameterRefused           provider_error        no     no    it refuses a field that we send
+│  └─ WrongAddress            provider_error        no     no    a redirect, or a useless proxy
 ├─ ContentWithheld            refused               no     no    a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    the prompt must be shortened
 └─ BadAnswer                  provider_error        no     yes   empty, garbled
@@ -110,19 +110,17 @@ class ModelNotFound(ProviderError):
     code = "model_not_found"
 
 
-class WrongAddress(ProviderError):
-    """The configured address, or the way to it, does not lead to the provider's API.
-
-    A person must correct the settings; another call would end like this one.
-    """
-
-    falls_over = False
-
-
 class ParameterRefused(ProviderError):
     """The provider refuses a field that we send, and also a call without it."""
 
     falls_over = False
+
+
+class WrongAddress(ParameterRefused):
+    """The configured address, or the way to it, does not lead to the provider's API.
+
+    A person must correct the settings; another call would end like this one.
+    """
 
 
 class ContentWithheld(ProviderError):
