@@ -1,12 +1,7 @@
-"""The version of the installed rosey-llm package."""
+"""The version of the installed rosey-llm package, which the providers send as their User-Agent."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from providers.version import our_version
 
-
-def our_version() -> str:
-    try:
-        return version("rosey-llm")
-    except PackageNotFoundError:  # run from a folder without installing it
-        return "0.0.0"
+__all__ = ["our_version"]

@@ -86,8 +86,11 @@ class ProviderConfig:
     """The settings that every `[providers.<name>]` can have. Times in seconds.
 
     timeout: longest wait between two pieces of an answer.
-    first_content_timeout: longest wait for the first piece; None means `timeout`.
+    first_content_timeout: longest wait for the first piece; None means `timeout`. A class may have
+        a longer default, which is for a table without a `timeout` of its own.
     total_timeout: longest time for a whole call, with its retries.
+    retry_lost: whether a retry may follow a call that was lost before its first text, although the
+        provider may have charged for it.
     max_concurrency: calls at once; further calls wait, and the waiting channels take turns.
     context_tokens: tokens of a prompt and its answer; `model_context_tokens` sets them per model.
     """
@@ -98,6 +101,7 @@ class ProviderConfig:
     total_timeout: Seconds = 600.0
     default_model: str = "default"
     max_retries: Limit = 2
+    retry_lost: bool = True
     max_concurrency: Count = 64
     context_tokens: Count = 8192
     model_context_tokens: Mapping[str, Count] = field(default_factory=dict)
@@ -121,7 +125,10 @@ class LLMProvider(ABC):
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         self.name = name or self.kind
-        self.config = validation.read(dict(config or {}), self.Config, f"providers.{self.name}")
+        values = dict(config or {})
+        if "timeout" in values:
+            values.setdefault("first_content_timeout", values["timeout"])
+        self.config = validation.read(values, self.Config, f"providers.{self.name}")
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 ProviderError                 code                  retry  next  person
 ├─ ProviderUnavailable        provider_unavailable  yes    yes   no      refused, DNS, 5xx
-│  └─ ConnectionLost          provider_unavailable  no     yes   no      lost after the request
+│  └─ ConnectionLost          provider_unavailable  lost   yes   no      lost after the request
 ├─ ProviderTimeout            provider_timeout      no     yes   no      no content in time
 ├─ HostExhausted              busy                  no     no    no      no files or memory here
 ├─ RateLimited                rate_limited          yes    yes   no      429
@@ -10,14 +10,16 @@ ProviderError                 code                  retry  next  person
 ├─ AuthenticationFailed       provider_auth         no     no    yes     401, 403
 ├─ ModelNotFound              model_not_found       no     no    yes     no such model
 ├─ ParameterRefused           provider_error        no     no    yes     it refuses what we send
-│  └─ AddressNotFound         provider_error        no     no    yes     `base_url` is wrong
+│  ├─ AddressNotFound         provider_error        no     no    yes     404, 405: wrong `base_url`
+│  └─ WrongAddress            provider_error        no     no    yes     a redirect, a useless proxy
 ├─ ContentWithheld            refused               no     no    no      a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    no      shorten the prompt
 └─ BadAnswer                  provider_error        no     yes   no      empty, garbled
-   ├─ EmptyAnswer             provider_error        yes    yes   no      complete, without text
+   ├─ EmptyAnswer             provider_error        lost   yes   no      ended before its first text
    └─ IncompleteAnswer        provider_error        no     no    no      cut off; `partial` is there
 
-retry: the same provider is asked again.
+retry: the same provider is asked again; "lost": only with `retry_lost`, since the provider may
+    have done the work and charged for it.
 next: the chain asks the next provider. With `fallback_on = "any"` it does so as well after
     ContentWithheld and all that needs a person, except for a model that the request named.
 person: it does not pass by itself. If the configuration caused it, the provider is misconfigured.
@@ -39,10 +41,13 @@ class ProviderError(Exception):
     maybe_too_long: whether the prompt may be too long, though no name says so. A prompt of a few
         words is not; for another one, a call with a shorter prompt finds out.
     said: the texts in the provider's error body, for code only: they may quote the prompt.
+    may_be_charged: whether the provider may have done the work and charged for it. Such a call is
+        retried only with `retry_lost`.
     """
 
     code: ClassVar[str] = "provider_error"
     retryable: ClassVar[bool] = False
+    may_be_charged: ClassVar[bool] = False
     falls_over: ClassVar[bool] = True
     maybe_too_long: bool = False
     needs_person: ClassVar[bool] = False
@@ -78,12 +83,9 @@ class ProviderUnavailable(ProviderError):
 
 
 class ConnectionLost(ProviderUnavailable):
-    """The connection broke after the request was sent.
+    """The connection broke after the request was sent."""
 
-    Not retried: the provider may have answered the request, and charged for it.
-    """
-
-    retryable = False
+    may_be_charged = True
 
 
 class ProviderTimeout(ProviderError):
@@ -155,6 +157,13 @@ class AddressNotFound(ParameterRefused):
     """The server does not know the address of the call: `base_url` is wrong."""
 
 
+class WrongAddress(ParameterRefused):
+    """The configured address, or the way to it, does not lead to the provider's API.
+
+    A person must correct the settings; another call would end like this one.
+    """
+
+
 class ContentWithheld(ProviderError):
     """A filter of the provider withheld the answer, or refused the prompt."""
 
@@ -172,9 +181,10 @@ class BadAnswer(ProviderError):
 
 
 class EmptyAnswer(BadAnswer):
-    """The answer has no text, though the provider says that it is complete."""
+    """The answer ended before its first text, and nothing says that it will do so again."""
 
     retryable = True
+    may_be_charged = True
 
 
 class IncompleteAnswer(BadAnswer):

@@ -89,18 +89,21 @@ class OllamaProvider(HttpProvider):
             draft = Draft(self.label, call.settings.model, request.sent_as)
             try:
                 with await self.session.post_stream(url, request.body) as reply:
-                    lines = JsonLines()
-                    async for block in reply.blocks():
-                        try:
-                            self._read_lines(lines.feed(block), draft)
-                        finally:  # the text before an error is yielded before it is raised
-                            if piece := draft.new_text():
-                                yield piece
-                        if draft.done:
-                            break
+                    if await reply.form() == "json":  # one object over several lines
+                        self._read(as_dict(await reply.json()), draft)
                     else:
-                        with suppress(JSONDecodeError):  # it was cut off within a line
-                            self._read_lines(lines.finish(), draft)
+                        lines = JsonLines()
+                        async for block in reply.blocks():
+                            try:
+                                self._read_lines(lines.feed(block), draft)
+                            finally:  # the text before an error is yielded before it is raised
+                                if piece := draft.new_text():
+                                    yield piece
+                            if draft.done:
+                                break
+                        else:
+                            with suppress(JSONDecodeError):  # it was cut off within a line
+                                self._read_lines(lines.finish(), draft)
                     call.attempt.accept()
                     if rest := draft.last_text():
                         yield rest

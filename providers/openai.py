@@ -91,7 +91,7 @@ class OpenAIProvider(HttpProvider):
             draft = self._draft(options, request)
             try:
                 with await self.session.post_stream(self._chat_url, request.body) as reply:
-                    if reply.is_json:  # an error, or a server without token streams
+                    if await reply.is_one_value():  # an error, or a server without token streams
                         self._read_whole(await reply.json(), draft)
                     else:
                         events = Events()
@@ -149,7 +149,7 @@ class OpenAIProvider(HttpProvider):
         return urlsplit(self.config.base_url.strip()).hostname == self.key_host
 
     def _check_key(self) -> None:
-        if self._is_key_host and not self.config.api_key.strip():
+        if self._is_key_host and not self.has_key:
             # The settings use the variable only for the default address.
             default = self.base_url == self.Config().base_url
             hint = f" (or {self.key_variable} in the service's environment)" if default else ""

@@ -177,7 +177,7 @@ def _number(value: Any, _: Any) -> float:
 
 def _secret(value: Any, _: Any) -> Secret:
     if not isinstance(value, str):
-        raise _Unexpected("a string", value)
+        raise ValidationError("", "expected a string in quotes")  # the value may be the secret
     return Secret(value)
 
 

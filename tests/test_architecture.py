@@ -61,7 +61,10 @@ def who_imports(package: str) -> set[str]:
     ("package", "allowed"),
     [
         ("nats", r"engine/traffic/(\w+/)?\w+\.py"),
-        ("aiohttp", r"(providers/(http/session|local/provider)|engine/monitoring/http)\.py"),
+        (
+            "aiohttp",
+            r"(providers/http/(session|reply|transport_errors)|engine/monitoring/http)\.py",
+        ),
         ("sqlite_utils", r"storage/(\w+/)?\w+\.py"),
         ("sqlite3", r"storage/(\w+/)?\w+\.py"),
         ("xllamacpp", r"providers/local/server\.py"),

@@ -99,26 +99,28 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         storage=replace(settings.storage, path=path),
         nats=replace(nats, store_dir=store_dir, **files),
         providers={
-            name: _with_absolute_model_path(name, values, folder)
+            name: _with_absolute_files(name, values, folder)
             for name, values in settings.providers.items()
         },
     )
 
 
-def _with_absolute_model_path(name: str, values: object, folder: Path) -> Mapping[str, Any]:
+def _with_absolute_files(name: str, values: object, folder: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise ValidationError(
             f"providers.{name}", f"expected a table, got {validation.shown(values)}"
         )
-    model_path = values.get("model_path")
-    if not isinstance(model_path, str) or not model_path:
+    files = {
+        key: absolute(value, folder, f"providers.{name}.{key}")
+        for key in ("model_path", "ca_file")
+        if isinstance(value := values.get(key), str) and value
+    }
+    if not files:
         return values
-    # Only if the provider's configuration has this key.
-    config = type(registry.build(name, values, folder)).Config
-    if "model_path" not in {each.name for each in fields(config)}:
-        return values
-    path = absolute(model_path, folder, f"providers.{name}.model_path")
-    return {**values, "model_path": path}
+    # Only if the provider's configuration has these keys.
+    config = type(registry.build(name, {**values, **files}, folder)).Config
+    known = {each.name for each in fields(config)}
+    return {**values, **{key: path for key, path in files.items() if key in known}}
 
 
 def _check_personas(settings: Settings) -> None:

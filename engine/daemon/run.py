@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -12,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.app import App, build_app
+from engine.config import old_defaults
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
 from engine.errors import EXIT_INTERRUPTED
 from engine.operations.reload import Reloader
 from engine.traffic.login import without_login
+
+log = logging.getLogger("rosey_llm.config")
 
 
 async def run(settings: Settings, say: Callable[[str], None], config: Path | None = None) -> None:
@@ -27,6 +31,8 @@ async def run(settings: Settings, say: Callable[[str], None], config: Path | Non
 
     say: prints one line for people.
     """
+    for note in old_defaults.notes(settings):
+        log.info("%s: %s.", config or "The configuration", note)
     systemd = Systemd.from_environment()
     systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
     app = build_app(settings, config)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.config import loading
+from engine.config import loading, old_defaults
 from engine.config.changes import Changes
 from engine.config.settings import Settings
 from engine.errors import CannotReload, CannotStart
@@ -106,7 +106,7 @@ class Reloader:
             read = await asyncio.to_thread(loading.load, self._source())
             if self._closed:
                 raise CannotReload(STOPPING)
-            return self.apply(read)
+            changes = self.apply(read)
         except CannotStart as exc:
             raise CannotReload(str(exc)) from exc
         except ValidationError as exc:
@@ -116,6 +116,9 @@ class Reloader:
         except Exception as exc:  # an edge: a third-party provider's constructor may raise anything
             log.exception("The configuration could not be applied.")
             raise CannotReload(f"{self._source()}: {type(exc).__name__}: {exc}") from exc
+        for note in old_defaults.notes(read):
+            log.info("%s: %s.", self._source(), note)
+        return changes
 
     def _source(self) -> Path:
         if self._file is not None:

@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.shared_timeout import SharedTimeout
-from providers.errors import BadAnswer, IncompleteAnswer, ProviderError, ProviderTimeout
+from providers.errors import (
+    BadAnswer,
+    EmptyAnswer,
+    HostExhausted,
+    IncompleteAnswer,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from providers.host_exhausted import host_exhausted
 from providers.invisible import is_blank
 
 T = TypeVar("T")
@@ -63,7 +72,7 @@ class Guard:
         if not _is_text(completion):
             raise self.bad_answer(NO_TEXT)
         if is_blank(completion.content):
-            raise self.bad_answer("gave an empty answer")
+            raise self.empty_answer(completion)
         return completion
 
     async def open_stream(
@@ -104,13 +113,31 @@ class Guard:
                 raise
             if wait.expired:
                 raise ProviderTimeout(f"{self._provider.label} {problem}") from exc
+            if exhausted := self._exhausted(exc):
+                raise exhausted from exc
             if isinstance(exc, ProviderError):
                 raise
             log.exception("Provider %s failed.", self._provider.name)
             raise self.bad_answer(f"failed: {type(exc).__name__}") from exc
 
+    def _exhausted(self, exc: BaseException) -> HostExhausted | None:
+        """Return the error to raise if this machine is to blame for a failure of the provider."""
+        if isinstance(exc, ProviderError) and not isinstance(exc, ProviderUnavailable):
+            return None
+        return host_exhausted(exc, self._provider.label)
+
     def bad_answer(self, problem: str) -> BadAnswer:
         return BadAnswer(f"{self._provider.label} {problem}")
+
+    def empty_answer(self, completion: Completion | None) -> BadAnswer:
+        """Return the error for an answer without text; None: it ended without a completion.
+
+        With a reason such as "length", another call would end like this one.
+        """
+        empty = self.bad_answer("gave an empty answer")
+        if completion is None or completion.finish_reason == "stop":
+            return EmptyAnswer(str(empty))
+        return empty
 
     def incomplete_answer(self, partial: str) -> IncompleteAnswer:
         text = f"{self._provider.label} broke off in the middle of its answer"
@@ -151,8 +178,8 @@ class TokenStream:
                     self._texts = [content]
                     self._completion = completion
                     return
-                case _:
-                    raise self._guard.bad_answer("gave an empty answer")
+                case without_text:
+                    raise self._guard.empty_answer(without_text)
 
     async def next(self) -> str | Completion:
         """Return the next piece; at the end, the completion with all the text."""

@@ -156,7 +156,7 @@ class Link:
         cost.attempts += 1
         config = self.provider.config
         deadline_s = self._retry.clock() + config.total_timeout
-        return RetryLimits(config.max_retries, deadline_s, alternative)
+        return RetryLimits(config.max_retries, deadline_s, alternative, config.retry_lost)
 
     async def _wait_for_slot(self, cost: CallCost) -> None:
         started_s = self._retry.clock()

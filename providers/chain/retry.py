@@ -24,11 +24,13 @@ class RetryLimits(NamedTuple):
 
     deadline_s: the time, by `Retry.clock`, at which the whole call must be over.
     alternative: whether another provider could answer instead.
+    retry_lost: whether a call is repeated that the provider may have charged for.
     """
 
     max_retries: int
     deadline_s: float
     alternative: bool = False
+    retry_lost: bool = True
 
 
 def delay_s(
@@ -43,6 +45,8 @@ def delay_s(
     finds it in the error.
     """
     if not error.retryable or attempt > limits.max_retries:
+        return None
+    if error.may_be_charged and not limits.retry_lost:
         return None
     if limits.alternative and isinstance(error, ProviderUnavailable) and error.refused:
         return None

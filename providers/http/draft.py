@@ -137,7 +137,7 @@ class Draft:
             return IncompleteAnswer(f"{self.label} {problem}", partial=partial)
         if self.unreadable:
             return self._unreadable()
-        return lost or BadAnswer(f"{self.label} broke off before its answer began")
+        return lost or EmptyAnswer(f"{self.label} broke off before its answer began")
 
     @property
     def _reason(self) -> str:

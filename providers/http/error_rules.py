@@ -136,6 +136,8 @@ _BY_STATUS: dict[int, Kind] = {
     402: QuotaExhausted,
     403: AuthenticationFailed,
     408: ProviderTimeout,
+    409: ProviderUnavailable,  # a conflict with another call, which may be gone the next time
+    425: ProviderUnavailable,
     429: RateLimited,
     504: ProviderTimeout,
     524: ProviderTimeout,

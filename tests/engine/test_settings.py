@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from engine.config.personas import Personas
 from engine.config.settings import Settings
 from engine.errors import CannotStart
 from providers import registry
+from providers.base import ProviderConfig
 from providers.validation import ValidationError
 
 EXAMPLE = Path(__file__).parents[2] / "rosey-llm.toml"
@@ -55,10 +57,36 @@ def test_the_shipped_file_has_every_key() -> None:
     assert missing_keys(Settings(), values) == ["personas"]
     assert "[personas.pirate]" in text
     for name, section in values["providers"].items():
-        # A key without a default is a comment.
-        part = text.split(f"[providers.{name}]")[1].split("\n[")[0]
+        # A default that may change is a comment.
+        part = text.split(f"[providers.{name}]")[1].split("\n\n")[0]
         for field in dataclasses.fields(registry.find(name).Config):
-            assert field.name in section or f"# {field.name} = " in part + text, field.name
+            assert field.name in section or f"\n# {field.name} = " in part, (name, field.name)
+
+
+# For these, None has a meaning that a file cannot say.
+SHOWN_FOR_NONE = {"first_content_timeout": 60.0, "temperature": 0.7, "max_tokens": 1024}
+
+
+def test_a_commented_line_of_the_shipped_file_shows_the_default() -> None:
+    tables = EXAMPLE.read_text().split("\n[providers.ollama]\n")[1].split("\n\n# Another")[0]
+    values = tomllib.loads(
+        "[ollama]\n" + re.sub(r"(?m)^# ", "", tables).replace("[providers.", "[")
+    )
+    assert values.keys() == tomllib.loads(EXAMPLE.read_text())["providers"].keys()
+    for name, section in values.items():
+        default = registry.find(name).Config()
+        for key, value in section.items():
+            meant = getattr(default, key)
+            if key != "api_key":
+                assert value == (SHOWN_FOR_NONE[key] if meant is None else meant), (name, key)
+
+
+@pytest.mark.parametrize("name", ["ollama", "openai", "openrouter", "local"])
+def test_the_shipped_file_sets_no_default_that_may_change(name: str) -> None:
+    section = tomllib.loads(EXAMPLE.read_text())["providers"][name]
+    assert not section.keys() & {field.name for field in dataclasses.fields(ProviderConfig)} - {
+        "default_model"
+    }
 
 
 def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None:

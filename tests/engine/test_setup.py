@@ -400,3 +400,33 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"name": "kept"}')
     done = rosey(tmp_path, "config", "convert", "config.json")
     assert tomllib.loads(done.stdout)["name"] == "kept"
+
+
+@pytest.mark.process
+def test_convert_copies_no_header_parameter_or_login_of_a_proxy(tmp_path: Path) -> None:
+    table = {
+        "headers": {"api-key": KEY, "X-Ours": "${OURS}"},
+        "query": {"code": KEY},
+        "proxy": f"http://jo:{KEY}@proxy:3128",
+        "ca_file": "ca.pem",
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"providers": {"openai": table}}))
+    command = ("config", "convert", "config.json", "--output", "rosey-llm.toml")
+    done = rosey(tmp_path, *command)
+    openai = written(tmp_path)["providers"]["openai"]
+    assert openai["headers"] == {"api-key": "${OPENAI_HEADERS_API_KEY}", "X-Ours": "${OURS}"}
+    assert openai["query"] == {"code": "${OPENAI_QUERY_CODE}"}
+    assert openai["proxy"] == "${OPENAI_PROXY}"
+    assert "ca_file: left out: expected a file of certificates" in done.stdout + done.stderr
+    everything = done.stdout + done.stderr + (tmp_path / "rosey-llm.toml").read_text()
+    assert KEY not in everything
+    assert "proxy:3128" not in everything
+
+
+def test_a_value_that_replaces_a_commented_default_keeps_what_the_line_says_about_it() -> None:
+    changed = example.Example()
+    changed.put(("providers", "ollama", "first_content_timeout"), 90)
+    changed.put(("providers", "ollama", "timeout"), 5)
+    assert changed.values["providers"]["ollama"]["first_content_timeout"] == 90
+    assert "\nfirst_content_timeout = 90  # Ollama loads the model first\n" in changed.text
+    assert "\ntimeout = 5\n" in changed.text

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,6 +51,7 @@ class Behaviour:
     status, headers, body: of a status other than 200, `body` is JSON, text, bytes, or a list of
         bytes that are written one by one; with status 200, `body` replaces the answer.
     text, pieces: the answer, or its pieces.
+    drop: close the connection before the first byte.
     hold: wait for this event before the first byte, or before piece number `hold_after`.
     delay_s, gap_s: pauses before the first byte and between pieces.
     cut_after: close the connection after this many pieces, by default so that HTTP shows it (chunks
@@ -64,6 +66,7 @@ class Behaviour:
     content_type: str = "application/json"
     text: str | None = None
     pieces: Sequence[str] | None = None
+    drop: bool = False
     hold: asyncio.Event | None = None
     hold_after: int = 0
     delay_s: float = 0.0
@@ -100,22 +103,30 @@ class LLMServer:
     requests: all requests.
     prompts: the messages of each chat call.
     routes: behaviours of paths that are not chat calls.
+    aliases: other paths, also with a query, and the paths that they are taken for.
     api_key: if set, requests without it get 401.
     connections: all connections so far.
     disconnects: clients that left before the end of their answer.
     """
 
-    def __init__(self, reply: Callable[[dict[str, Any]], str] | str | None = None) -> None:
+    def __init__(
+        self,
+        reply: Callable[[dict[str, Any]], str] | str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.reply: Callable[[dict[str, Any]], str] | str = reply or _echo
         self.requests: list[RecordedRequest] = []
         self.prompts: list[list[dict[str, Any]]] = []
         self.models = ["llama3.2:latest", "gpt-4", "anthropic/claude-3-sonnet"]
         self.capabilities = ["completion"]
         self.routes: dict[str, Behaviour] = {}
+        self.aliases: dict[str, str] = {}
         self.api_key: str | None = None
         self.connections = 0
         self.disconnects = 0
         self.url = ""
+        self.port = 0
         self._plans: deque[Behaviour] = deque()
         self._changed = asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
@@ -149,9 +160,13 @@ class LLMServer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: asyncio.StreamReaderProtocol(_Reader(), self._connected), "127.0.0.1", 0
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._connected),
+            "127.0.0.1",
+            0,
+            ssl=self._tls,
         )
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(
@@ -198,6 +213,8 @@ class LLMServer:
                 while True:
                     request = await _read_request(reader)
                     self.requests.append(request)
+                    path = self.aliases.get(request.path, request.path)
+                    request = replace(request, path=path)
                     await self._answer_or_leave(request, reader, writer)
                     if request.closes:
                         break
@@ -239,6 +256,8 @@ class LLMServer:
         await asyncio.sleep(behaviour.delay_s)
         if behaviour.hold and not behaviour.hold_after:
             await behaviour.hold.wait()
+        if behaviour.drop:
+            raise _Cut
         if behaviour.status != 200 or behaviour.body is not None:
             await _write_whole(writer, request, behaviour)
         elif body.get("stream", request.path.startswith("/api/chat")):

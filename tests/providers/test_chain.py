@@ -107,7 +107,7 @@ async def test_a_failure_that_waiting_cures_is_tried_again(way: Way, time: MadeU
     [
         (DOWN, 3),
         (REFUSED, 1),
-        (ConnectionLost("lost"), 1),
+        (ConnectionLost("lost"), 3),
         (RateLimited("429"), 3),
         (RateLimited("429", retry_after_s=3600), 1),
         (ProviderTimeout("late"), 1),

@@ -98,8 +98,8 @@ class Odd(Stranger):
             self.stopped += 1
 
 
-def odd(*items: Any) -> Odd:
-    provider = Odd()
+def odd(*items: Any, **config: Any) -> Odd:
+    provider = Odd(config)
     provider.items = items
     return provider
 
@@ -119,7 +119,7 @@ def odd(*items: Any) -> Odd:
 async def test_a_token_stream_must_keep_the_rules(
     items: list[Any], error: type[ProviderError], text: str, time: MadeUpTime
 ) -> None:
-    provider = odd(*items)
+    provider = odd(*items, max_retries=0)
     with pytest.raises(error) as caught:
         await streamed(chained(time, provider))
     assert str(caught.value) == text

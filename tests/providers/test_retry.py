@@ -6,6 +6,8 @@ from providers.errors import (
     BadAnswer,
     ConnectionLost,
     ContextTooLong,
+    EmptyAnswer,
+    HostExhausted,
     IncompleteAnswer,
     ModelNotFound,
     ProviderError,
@@ -13,14 +15,20 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    WrongAddress,
 )
 
 DOWN = ProviderUnavailable("down")
 REFUSED = ProviderUnavailable("refused", refused=True)
 
 
-def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False) -> RetryLimits:
-    return RetryLimits(retries, deadline_s, alternative)
+def limits(
+    retries: int = 99,
+    deadline_s: float = 1e9,
+    alternative: bool = False,
+    retry_lost: bool = True,
+) -> RetryLimits:
+    return RetryLimits(retries, deadline_s, alternative, retry_lost)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +37,10 @@ def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False
         (DOWN, True),
         (REFUSED, True),
         (RateLimited("429"), True),
-        (ConnectionLost("lost after sending"), False),
+        (ConnectionLost("lost after sending"), True),
+        (EmptyAnswer("nothing"), True),
+        (HostExhausted("no files"), False),
+        (WrongAddress("moved"), False),
         (ProviderTimeout("late"), False),
         (AuthenticationFailed("401"), False),
         (QuotaExhausted("402"), False),
@@ -42,6 +53,24 @@ def limits(retries: int = 99, deadline_s: float = 1e9, alternative: bool = False
 )
 def test_only_temporary_errors_are_retried(error: ProviderError, again: bool) -> None:
     assert (delay_s(error, attempt=1, now_s=0, limits=limits(), chance=0) is not None) is again
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ConnectionLost("lost after sending"), False),
+        (EmptyAnswer("nothing"), False),
+        (DOWN, True),
+        (REFUSED, True),
+        (RateLimited("429"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_without_retry_lost_no_call_is_repeated_that_may_have_been_charged(
+    error: ProviderError, again: bool
+) -> None:
+    allowed = limits(retry_lost=False)
+    assert (delay_s(error, attempt=1, now_s=0, limits=allowed, chance=0) is not None) is again
 
 
 def test_the_delay_doubles_up_to_eight_seconds() -> None:

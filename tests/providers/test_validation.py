@@ -89,7 +89,7 @@ def test_a_valid_value_is_accepted(values: dict[str, Any], field_name: str, valu
         ({"heat": float("nan")}, "car.heat: expected 0 to 2, got nan"),
         ({"electric": "false"}, 'car.electric: expected true or false, got "false"'),
         ({"electric": 0}, "car.electric: expected true or false, got 0"),
-        ({"key": 7}, "car.key: expected a string, got 7"),
+        ({"key": 7}, "car.key: expected a string in quotes"),
         ({"engine": "big"}, 'car.engine: expected a table, got "big"'),
         ({"engine": {}}, "car.engine.power: missing"),
         ({"engine": {"power": 0}}, "car.engine.power: expected 1 or more, got 0"),

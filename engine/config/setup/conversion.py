@@ -150,6 +150,8 @@ class _Conversion:
             self._section(key_path, value, hints[key])
         elif hints[key] is Secret:
             self._secret(key_path, value)
+        elif hints[key] == Mapping[str, Secret]:
+            self._secrets(key_path, value)
         elif key_path == ("nats", "url") and isinstance(value, str):
             self._nats_url(value)
         else:
@@ -168,6 +170,12 @@ class _Conversion:
                 path, "expected a string"
             )  # the value is not shown: it may be the secret
             return
+        text = self._reference(path, value)
+        placeholder = "http://x" if path[-1] == "proxy" else PLACEHOLDER
+        self._carry(path, text, placeholder if text else "")
+
+    def _reference(self, path: KeyPath, value: str) -> str:
+        """Return a reference to a secret that is set elsewhere; note it if there was none."""
         text = value.strip()
         if text and not REFERENCE.fullmatch(text):
             text = f"${{{_variable(path)}}}"
@@ -175,7 +183,17 @@ class _Conversion:
                 f"{_dotted(path)}: a secret is not copied. The new file has"
                 f' "{text}": set that variable in the service\'s environment'
             )
-        self._carry(path, text, PLACEHOLDER if text else "")
+        return text
+
+    def _secrets(self, path: KeyPath, value: object) -> None:
+        """Convert a table of which each value may be a secret."""
+        if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+            self._leave_out(path, "expected a table of strings")
+            return
+        texts = {name: self._reference((*path, name), value[name]) for name in value}
+        self._carry(
+            path, texts, {name: PLACEHOLDER if text else "" for name, text in texts.items()}
+        )
 
     def _nats_url(self, url: str) -> None:
         """Move a login from the address to its own keys, and its secret to the environment."""

@@ -65,7 +65,8 @@ class Example:
             n for n in range(start, end) if re.match(rf"# {re.escape(path[-1])} += ", lines[n])
         ]
         if shown:
-            lines[shown[0]] = _line(path[-1], value)
+            _, sign, comment = lines[shown[0]].removeprefix("# ").partition(" # ")
+            lines[shown[0]] = _line(path[-1], value) + f"  {sign.strip()} {comment}" * bool(sign)
         else:
             lines.insert(end, _line(path[-1], value))
         self._document = tomlkit.parse("\n".join(lines))
