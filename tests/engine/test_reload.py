@@ -148,7 +148,7 @@ async def test_fifty_changes_of_the_provider_leave_no_connection_behind(
 
 def engine(house: House) -> Any:
     assert house.app is not None
-    return house.app._engine
+    return house.app.inspect().engine
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_a_file_with_an_error_is_refused_as_a_whole(
     )
     monkeypatch.syspath_prepend(house.folder)
     await house.open()
-    before = engine(house)._context.turn_settings
+    before = engine(house).turn_settings
     if text is not None:
         # The rest of the file is valid, and is not applied either.
         house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
@@ -192,7 +192,7 @@ async def test_a_file_with_an_error_is_refused_as_a_whole(
     assert problem in str(refused.value)
     assert str(house.file) in str(refused.value)
     assert f"was not reloaded: {refused.value}" in caplog.text
-    assert engine(house)._context.turn_settings is before
+    assert engine(house).turn_settings is before
     assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
     assert "pirate" not in (await house.bot.ask("persona"))["content"]
 

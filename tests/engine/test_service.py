@@ -219,7 +219,7 @@ async def test_an_idle_channel_leaves_memory_and_comes_back_as_it_was(tmp_path: 
     async with LLMService(provider, settings=settings) as service:
         await service.set_persona("concise")
         await service.chat("one")
-        await service._engine.supervisor.residents.passivate_idle()
+        await service.inspect().engine.supervisor.residents.passivate_idle()
         assert service.statistics().actors == 0
         assert (await service.chat("two")).persona == "concise"
     assert [m.content for m in provider.calls[-1].messages][1:] == ["one", "You said: one", "two"]
@@ -352,8 +352,11 @@ async def test_beyond_the_resident_limit_the_longest_idle_channels_are_passivate
     async with LLMService(provider, settings=settings) as service:
         for channel in ("a", "b", "c", "a"):
             await service.chat(f"to {channel}", channel)
-        await service._engine.supervisor.residents.passivate_idle()
-        assert [each.channel_id for each in service._engine.supervisor.residents] == ["a", "c"]
+        await service.inspect().engine.supervisor.residents.passivate_idle()
+        assert [each.channel_id for each in service.inspect().engine.supervisor.residents] == [
+            "a",
+            "c",
+        ]
         await service.chat("again", "b")
     assert [m.content for m in provider.calls[-1].messages][1:] == [
         "to b",
@@ -391,7 +394,7 @@ async def test_a_passivated_actor_is_freed_without_the_garbage_collector(
     settings = parse({"channels": limits}, tmp_path)
     async with LLMService(ScriptedProvider(), settings=settings) as service:
         await service.start()
-        supervisor = service._engine.supervisor
+        supervisor = service.inspect().engine.supervisor
         gc.disable()
         try:
             await service.chat("Hi", "a")
