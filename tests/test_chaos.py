@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.run import Plan, RunResult, run
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.process]
 
 SEED = int(os.environ.get("ROSEY_LLM_CHAOS_SEED", "20"))
 

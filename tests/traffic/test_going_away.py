@@ -44,6 +44,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
     assert said(caplog) == ["lost", "connected"]
 
 
+@pytest.mark.real
 async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
