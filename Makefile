@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 # Install Debian packages if possible; otherwise say what to install.
 debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }
 
-.PHONY: chat run test test-fast check format bench chaos soak install tools clean
+.PHONY: chat run test test-real test-fast check format bench chaos soak install tools clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -16,8 +16,13 @@ chat: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
+# At most 8 minutes on two cores.
 test: install tools
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto -m "not real" $(ARGS)
+
+# The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
+test-real: install tools
+	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
 test-fast: install

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
+from engine.api.inspection import Inspection
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -117,6 +119,20 @@ def _nats_health(connection: NatsConnection) -> HealthPart:
     return HealthPart(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
 
 
+@dataclass(frozen=True, slots=True)
+class AppInspection(Inspection):
+    """The parts of a running service at one moment, for tests and for debugging.
+
+    connection: to NATS; its `client` is nats-py's.
+    embedded: the embedded NATS server with its `pid`; None if the service uses another server.
+    background: the tasks beside the turns; the engine has others of its own.
+    """
+
+    connection: NatsConnection
+    embedded: EmbeddedNats | None
+    background: BackgroundTasks
+
+
 class App:
     """The service: engine, NATS, monitoring pages and reloads; `rosey-llm chat` runs one, too.
 
@@ -158,6 +174,10 @@ class App:
     def http_url(self) -> str | None:
         """The address of the monitoring pages; None if they are disabled or could not start."""
         return self._monitoring.url
+
+    def inspect(self) -> AppInspection:
+        """Return the service's parts, for tests and debugging; they may change in any version."""
+        return AppInspection(self._engine, self._connection, self._embedded, self._background)
 
     async def start(self) -> None:
         """Start all parts; return when messages are taken. Waits for NATS if it is down.

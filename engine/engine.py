@@ -71,13 +71,18 @@ class Engine:
                 self._search_indexer = SearchIndexer(database.path)
 
     @property
+    def turn_settings(self) -> TurnSettings:
+        """What the next turn uses."""
+        return self._context.turn_settings
+
+    @property
     def chain(self) -> ProviderChain:
         """The providers for the next turn."""
-        return self._context.turn_settings.chain
+        return self.turn_settings.chain
 
     @property
     def personas(self) -> Personas:
-        return self._context.turn_settings.personas
+        return self.turn_settings.personas
 
     def apply(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
         """Use these from the next turn on; running turns keep the old ones.

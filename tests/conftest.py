@@ -27,11 +27,12 @@ STARTING_FIXTURES = {"house", "authority"}
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves tests out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a fixture which starts a process, and the property tests."""
+    """Mark the tests that use a fixture which starts a process, and all that takes seconds."""
     for item in items:
         if STARTING_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)
-        if is_hypothesis_test(getattr(item, "obj", None)):
+        real = item.get_closest_marker("real") is not None
+        if real or is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.slow)
 
 

@@ -190,3 +190,70 @@ def test_every_package_has_types(package: str) -> None:
 def test_no_file_names_a_path_or_a_tool_of_the_machine_it_was_made_on() -> None:
     for file in [*FILES, ROOT / "README.md", ROOT / "constraints.txt"]:
         assert not re.search(r"(^|[^\w.])/(work|root)/|https?://pypi", file.read_text()), file
+
+
+# The private members of other classes that tests may reach for, with the reason. Everything else is
+# public: `inspect()` of `App` and of `LLMService` returns their parts.
+REACHES = {
+    # nats-py has no public way to break its connection, or to see what it thinks of TLS.
+    ("tests/traffic/test_connection.py", "_process_err"),
+    ("tests/traffic/test_going_away.py", "_transport"),
+    ("tests/traffic/test_nats_internals.py", "_over_ssl"),
+    # A property test puts a disk of its own below the engine, and ends the engine as a kill does.
+    ("tests/properties/life.py", "_jobs"),
+    ("tests/properties/life.py", "_thread"),
+    # It compares them with the model; no part of the engine may read them.
+    ("tests/properties/world.py", "_commands_bytes"),
+    ("tests/properties/world.py", "_cache"),
+    ("tests/properties/world.py", "_conversation"),
+    # A chain that was replaced 50 times must keep nothing; only its memory can show that.
+    ("tests/providers/test_succession.py", "_links"),
+    ("tests/providers/test_succession.py", "_lifetimes"),
+    ("tests/providers/test_succession.py", "_chains"),
+    ("tests/providers/test_succession.py", "_closing"),
+    # The key of the embedded model is kept secret, and closing the input belongs to its process.
+    ("tests/providers/test_local.py", "_server"),
+    ("tests/providers/test_local.py", "_child"),
+    # The embedded model's own server counts tokens; the address of its API is no business of users.
+    ("tests/engine/test_token_rates.py", "_server"),
+    ("tests/providers/test_proxy.py", "_api"),
+    # What a model refuses is remembered up to a bound; the wire shows only the newest.
+    ("tests/providers/test_refusals.py", "_refusals"),
+    ("tests/providers/test_refusals.py", "_by_model"),
+    # One link of a chain, and how long its circuit rests.
+    ("tests/providers/test_misconfiguration.py", "_links"),
+    ("tests/support/service_harness.py", "_links"),
+    ("tests/support/service_harness.py", "_breaker"),
+    ("tests/support/service_harness.py", "_cooldown_s"),
+}
+# These begin with "_" and are documented: of named tuples, of `os` and of `sys`.
+DOCUMENTED = {"_replace", "_fields", "_asdict", "_exit", "_getframe"}
+# These break the engine on purpose, or stand in for parts of it.
+BREAKING = ("tests/chaos/", "tests/bench/", "tests/properties/broken.py")
+
+
+def private_reaches(file: Path) -> Iterator[str]:
+    """The private attributes of other classes that a file names."""
+    own = {
+        node.name
+        for node in nodes(file)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    for node in nodes(file):
+        if not isinstance(node, ast.Attribute) or not re.match(r"_[a-z]", node.attr):
+            continue
+        of_itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        of_its_base = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
+        if not (of_itself or of_its_base or node.attr in DOCUMENTED | own):
+            yield node.attr
+
+
+def test_tests_reach_for_private_members_only_with_a_reason() -> None:
+    reaches = {
+        (name, attribute)
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        if not (name := str(file.relative_to(ROOT))).startswith(BREAKING)
+        for attribute in private_reaches(file)
+    }
+    assert reaches - REACHES == set(), "Use app.inspect() or service.inspect()."
+    assert REACHES - reaches == set(), "This is reached for no more: take it out."

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.run import Plan, RunResult, run
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.process]
 
 SEED = int(os.environ.get("ROSEY_LLM_CHAOS_SEED", "20"))
 
@@ -20,11 +20,11 @@ def report(result: RunResult) -> str:
 
 @pytest.mark.timeout(600)
 async def test_engines_that_are_killed_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    result = await run(Plan(seed=SEED, kills=24, seconds=300), tmp_path)
+    result = await run(Plan(seed=SEED, kills=24, questions=100, seconds=400), tmp_path)
     assert result.good, report(result)
-    assert result.evidence.damage.killed >= 20, report(result)
-    assert result.verdict.accepted > 100, report(result)
-    assert sum(map(len, result.evidence.prompts.values())) > 100, report(result)
+    assert result.evidence.damage.killed >= 24, report(result)
+    assert len(result.evidence.prompts) >= 100, report(result)
+    assert result.verdict.accepted >= 100, report(result)
 
 
 @pytest.mark.timeout(600)

@@ -68,7 +68,7 @@ def test_every_picture_is_shown_or_linked() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["Makefile", "README.md", "docs/Containerfile", "docs/rosey-llm.service"]
+    "file", ["Makefile", "docs/getting-started.md", "docs/Containerfile", "docs/rosey-llm.service"]
 )
 def test_every_installation_includes_the_weights_of_the_embedded_model(file: str) -> None:
     text = (ROOT / file).read_text()

@@ -10,6 +10,7 @@ from typing import Self
 
 from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import SupervisorStatistics
+from engine.api.inspection import Inspection
 from engine.api.pending_calls import PendingCalls
 from engine.commands.observer import Observers
 from engine.commands.outcomes import Answer
@@ -124,6 +125,10 @@ class LLMService:
     def statistics(self) -> SupervisorStatistics:
         """Return the number of actors in memory, and of commands that wait or run."""
         return self._engine.supervisor.statistics()
+
+    def inspect(self) -> Inspection:
+        """Return the engine's parts, for tests and debugging; they may change in any version."""
+        return Inspection(self._engine)
 
     async def metrics(self) -> bytes:
         """Return the metrics since `start` in Prometheus' text format."""

@@ -11,14 +11,11 @@ import click
 from engine.cli.history import (
     FILE,
     Source,
-    channel_option,
     no,
     options,
     reading,
     selected,
-    since_option,
-    until_option,
-    user_option,
+    selection_options,
 )
 
 if TYPE_CHECKING:
@@ -39,10 +36,7 @@ if TYPE_CHECKING:
     click.option(
         "--output", "-o", type=FILE, help="The file to write; by default standard output."
     ),
-    channel_option,
-    user_option,
-    since_option,
-    until_option,
+    *selection_options,
 )
 def export(
     source: Source,

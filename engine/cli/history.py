@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engine.cli.startup import EXIT_CANNOT_START, cannot_start, config_file, config_option
+from engine.cli.startup import (
+    EXIT_CANNOT_START,
+    cannot_start,
+    config_file,
+    config_option,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -110,7 +116,6 @@ database_option = click.option(
 )
 # ROSEY_LLM_CONFIG is read by the group only: it must not override the group's own --config.
 _config_option = click.option("--config", "-c", type=FILE, help="Configuration file.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 channel_option = click.option("--channel", type=TEXT, help="Only this channel.")
 user_option = click.option("--user", type=TEXT, help="Only this user and the answers to them.")
 since_option = click.option(
@@ -123,6 +128,8 @@ until_option = click.option(
     type=Moment(may_be_future=True),
     help="Only before this time; a day is included to its end.",
 )
+# Which rows: `selected` takes their values.
+selection_options = (channel_option, user_option, since_option, until_option)
 
 
 def limit_option(default: int, what: str) -> Decorator:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from engine.cli.startup import config_option, load, log_to_stderr, run_async
+from engine.cli.startup import config_option, json_option, load, log_to_stderr, run_async
 from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from engine.interfaces.personas.persona_list import PersonaEntry
 
 WIDTH = 100
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(short_help="List, show and try the personas.")

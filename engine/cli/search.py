@@ -10,15 +10,12 @@ from engine.cli.history import (
     TEXT,
     Source,
     cannot_read,
-    channel_option,
     limit_option,
     no,
     options,
     reading,
     selected,
-    since_option,
-    until_option,
-    user_option,
+    selection_options,
 )
 
 if TYPE_CHECKING:
@@ -29,10 +26,7 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, required=True, type=TEXT)
 @options(
     click.option("--best", is_flag=True, help="Sort by relevance instead of time."),
-    channel_option,
-    user_option,
-    since_option,
-    until_option,
+    *selection_options,
     limit_option(20, "How many hits"),
 )
 def search(

@@ -1,4 +1,4 @@
-"""Shared by all commands: the --config option, loading settings, the event loop, start errors."""
+"""Shared by all commands: options, loading settings, the event loop, start errors."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ config_option = click.option(
     envvar="ROSEY_LLM_CONFIG",
     help="Configuration file; by default ./rosey-llm.toml if it exists, else built-in defaults.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def config_file(config: Path | None) -> Path | None:

@@ -11,15 +11,12 @@ from engine.cli.history import (
     ALL,
     FILE,
     Source,
-    channel_option,
     limit_option,
     no,
     options,
     reading,
     selected,
-    since_option,
-    until_option,
-    user_option,
+    selection_options,
 )
 
 if TYPE_CHECKING:
@@ -36,10 +33,7 @@ if TYPE_CHECKING:
         type=click.Choice(["channel", "user", "persona", "provider", "model", "day"]),
         help="Print one line for each of these; by default one total.",
     ),
-    channel_option,
-    user_option,
-    since_option,
-    until_option,
+    *selection_options,
     limit_option(20, "How many lines: those with most turns, or the newest days"),
     click.option(
         "--plot",

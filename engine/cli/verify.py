@@ -10,7 +10,7 @@ import click
 
 from engine.cli import history
 from engine.cli.history import no, no_channel
-from engine.cli.startup import config_option
+from engine.cli.startup import config_option, json_option
 
 if TYPE_CHECKING:
     from storage.verification import TamperedRow, Verified
@@ -70,7 +70,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
     "--database", type=history.FILE, help="Database to copy; by default the configuration's."
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def backup(
     file: Path, config: Path | None, database: Path | None, force: bool, as_json: bool
 ) -> None:

@@ -79,6 +79,11 @@ class NatsConnection:
         self._logged_refusal = False
         self._logged_micro = False
 
+    @property
+    def client(self) -> IntakeClient | None:
+        """nats-py's client of this moment; None before the first one connects."""
+        return self._client
+
     def statistics(self) -> ConnectionStatistics:
         reconnects = max(0, self._connects - 1)
         return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)

@@ -23,6 +23,13 @@ SORTED = {
     "speakers": "speakers DESC, name",
     "tokens": "ifnull(prompt_tokens, 0) + ifnull(completion_tokens, 0) DESC, name",
 }
+# The persona that a channel was switched to last, or else that of its newest row with one.
+PERSONA = """ifnull(
+    (SELECT persona FROM history WHERE channel_id = {channel} AND kind = 'persona'
+     ORDER BY id DESC LIMIT 1),
+    (SELECT persona FROM history WHERE channel_id = {channel} AND persona IS NOT NULL
+     ORDER BY id DESC LIMIT 1)
+)"""
 TOTALS = """
     WITH total AS (
         SELECT channel_id,
@@ -39,12 +46,7 @@ TOTALS = """
         FROM channel c LEFT JOIN total t ON t.channel_id = c.id {among} ORDER BY {order} LIMIT ?
     )
     SELECT f.name, f.messages, f.speakers,
-        ifnull(
-            (SELECT persona FROM history WHERE channel_id = f.id AND kind = 'persona'
-             ORDER BY id DESC LIMIT 1),
-            (SELECT persona FROM history WHERE channel_id = f.id AND persona IS NOT NULL
-             ORDER BY id DESC LIMIT 1)
-        ) AS persona,
+        {persona} AS persona,
         f.prompt_tokens, f.completion_tokens,
         (SELECT ts_ms FROM history WHERE id = f.last_id) AS last_ms
     FROM first f ORDER BY {order}
@@ -81,7 +83,8 @@ def channels(connection: sqlite3.Connection, order: Order, limit: int) -> list[C
         # Our own integers, and more of them than a statement may have parameters.
         chosen = f"({', '.join(map(str, ids))})"
         only, among = f"WHERE channel_id IN {chosen}", f"WHERE c.id IN {chosen}"
-    sql = TOTALS.format(only=only, among=among, order=SORTED[order])
+    persona = PERSONA.format(channel="f.id")
+    sql = TOTALS.format(only=only, among=among, order=SORTED[order], persona=persona)
     return [Channel(*row) for row in connection.execute(sql, (limit,))]
 
 

@@ -6,12 +6,12 @@ import sqlite3
 from dataclasses import dataclass
 
 from storage.queries import entries
+from storage.queries.channels import PERSONA
 
 MANY = 50_000
 SCANNED_ROWS = 300_000
 NAMES = 2_000
 READ_ROWS = 1_000
-DEFAULT_PERSONA = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class RecentChannel:
 
     newest_id: the id of its newest row.
     rows: how many rows it has in all.
+    persona: as in `history channels`; None if it never switched, and none has answered yet.
     partly: whether it has more rows than were read for messages, speakers and tokens.
     """
 
@@ -31,7 +32,7 @@ class RecentChannel:
     messages: int
     speakers: int
     tokens: int
-    persona: str
+    persona: str | None
     partly: bool
 
 
@@ -153,11 +154,8 @@ def _summarize(connection: sqlite3.Connection, channel_id: int, newest_id: int) 
     )
 
 
-def persona_of(connection: sqlite3.Connection, channel_id: int) -> str:
-    """Return the persona that the channel was switched to last."""
-    found = connection.execute(
-        "SELECT persona FROM history WHERE channel_id = ? AND kind = 'persona'"
-        " ORDER BY id DESC LIMIT 1",
-        (channel_id,),
-    ).fetchone()
-    return found[0] if found and found[0] else DEFAULT_PERSONA
+def persona_of(connection: sqlite3.Connection, channel_id: int) -> str | None:
+    """Return the persona that the channel was switched to last, or else that answered last."""
+    query = f"SELECT {PERSONA.format(channel='?1')}"
+    (persona,) = connection.execute(query, (channel_id,)).fetchone()
+    return str(persona) if persona is not None else None

@@ -42,14 +42,16 @@ CHECKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The parameters of a run; it ends after `kills` or `seconds`, whichever comes first.
+    """The parameters of a run; it ends after `kills`, or after `seconds` if these come first.
 
+    questions: if the model has seen fewer by then, as on a busy machine, the killing goes on.
     patience_s: how long the bots may go on resending to the last engine.
     breakage: one of BREAKAGES.
     """
 
     seed: int
     kills: int = 500
+    questions: int = 0
     seconds: float = 1200.0
     bots: int = 8
     channels: int = len(CHANNELS)
@@ -123,7 +125,9 @@ async def run(
         bot_tasks = [asyncio.create_task(bot.send_bursts(plan.pause_s)) for bot in bots]
         stack.push_async_callback(_cancel, bot_tasks)
         deadline_s = asyncio.get_running_loop().time() + plan.seconds
-        await saboteur.kill_engines(plan.kills, deadline_s)
+        await saboteur.kill_engines(
+            lambda: damage.killed >= plan.kills and len(model.seen) >= plan.questions, deadline_s
+        )
         model.failing = False
         exit_code = await _finish(saboteur, bots, bot_tasks, run_folder, plan.patience_s)
     log = run_folder.log.read_text(errors="replace")

@@ -60,10 +60,10 @@ class Saboteur:
         self._report = report
         self._next: tuple[str, EngineProcess] | None = None
 
-    async def kill_engines(self, kills: int, until_s: float) -> None:
-        """Kill this many engines, or stop when the loop's clock reaches `until_s`."""
+    async def kill_engines(self, enough: Callable[[], bool], until_s: float) -> None:
+        """Kill engines until there were enough, or until the loop's clock reaches `until_s`."""
         clock = asyncio.get_running_loop().time
-        while self._damage.killed < kills and clock() < until_s:
+        while not enough() and clock() < until_s:
             way, engine = self._next or await self._prepare()
             self._next = None
             try:

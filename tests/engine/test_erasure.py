@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine import LLMService
+from engine.actors.conversation_cache import ConversationCache
 from engine.commands.parser import parse
 from engine.commands.records import Chat
 from engine.operations.erasure import Eraser
@@ -68,11 +69,12 @@ async def test_an_erased_user_is_found_in_no_file_and_no_prompt(house: House) ->
         await bot.ask(f"Mine is {WORD}", channel, username="Mallory", request_id=f"{channel} m")
         await bot.ask("Good to know", channel, username="bob")
     assert house.app is not None
-    await house.app._engine.supervisor.residents.snapshot_changed()
+    engine = house.app.inspect().engine
+    await engine.supervisor.residents.snapshot_changed()
     assert (await command(house, "search", WORD)).returncode == 0
     # One message whose outcome is not published yet; one that runs; one that waits.
     hold = asyncio.Event()
-    house.app._engine.database.write_soon(_unpublish)
+    engine.database.write_soon(_unpublish)
     llm.plan(Behaviour(hold=hold), Behaviour(hold=hold))
     await bot.chat("A long one", "#c", username="bob", request_id="running")
     await bot.chat(f"more {WORD}", "#c", username="mallory", request_id="waiting")
@@ -228,7 +230,7 @@ async def test_no_conversation_is_loaded_with_text_that_is_erased_meanwhile(
     async with LLMService(provider, database=database) as service:
         await service.chat(WORD, "#a", username="mallory")
     async with LLMService(provider, database=database) as service:
-        engine = service._engine
+        engine = service.inspect().engine
         eraser = Eraser(engine.database, engine.supervisor)
         talking = asyncio.create_task(service.chat("Hello", "#a", username="bob"))
         for _ in range(rounds):
@@ -252,13 +254,13 @@ async def test_a_conversation_that_is_being_read_is_read_again(tmp_path: Path) -
     async with LLMService(provider, database=database) as service:
         await service.chat(WORD, "#a", username="mallory")
     async with LLMService(provider, database=database) as service:
-        engine = service._engine
-        actor = engine.supervisor._spawn("#a")
-        async with held(engine.database):
-            waking = asyncio.create_task(actor._cache.conversation(window=10))
+        store = service.inspect().engine.database
+        cache = ConversationCache("#a", store)
+        async with held(store):
+            waking = asyncio.create_task(cache.conversation(window=10))
             await asyncio.sleep(0)
-            actor.forget()
-            blanked = engine.database.write_soon(_blank_everything)
+            cache.forget()
+            blanked = store.write_soon(_blank_everything)
         await blanked
         conversation = await waking
         assert conversation.messages == 0

@@ -4,91 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import pty
-import shutil
-import signal
-import sqlite3
 import stat
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 
-from engine.interfaces.reports import transcript
-from storage.queries import entries
-from storage.queries.reader import reading as open_reading
-from storage.queries.selection import Selection
-from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.archive import Archive
-from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
-from tests.support.service_harness import House
+from tests.support.history_command import copy_of, history, in_terminal, lines
 
 pytestmark = pytest.mark.process
-
-ESCAPES = "look \x1b]0;title\x07 and \x1b[2J here\u2028bob: a second line"
-TOLD = [
-    ("alice", "#lobby", "Hello, green tea\npersona technical\n"),
-    ("bob", "#lobby", "What is a Café au lait?\n"),
-    ("alice", "#dev", "green mountains\n"),
-    ("bob", "#lobby", "reset\nafter the reset\n"),
-    ("alice", "#lobby", f"{ESCAPES}\npersona nobody\n"),
-]
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a configuration and a database; nothing runs there."""
-    folder = tmp_path_factory.mktemp("told")
-    (folder / "rosey-llm.toml").write_text(SCRIPTED)
-    with running(folder) as ready:
-        assert ready
-        for user, channel, said in TOLD:
-            rosey(folder, "chat", "--channel", channel, "--user", user, said=said)
-    return folder
-
-
-def history(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "history", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env={**os.environ, **env},
-    )
-
-
-def lines(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Return the output of `--json`, one object per line."""
-    done = history(folder, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return [orjson.loads(line) for line in done.stdout.splitlines()]
-
-
-def in_terminal(folder: Path, *arguments: str, **env: str) -> str:
-    """Return all that the command writes to a terminal."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(COMMAND, [COMMAND, "history", *arguments], {**os.environ, "TERM": "xterm", **env})
-    shown = b""
-    with closing(os.fdopen(terminal, "rb", buffering=0)) as screen:
-        while True:
-            try:
-                piece = screen.read(65536)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            shown += piece
-    os.waitpid(pid, 0)
-    return shown.decode()
 
 
 def test_channels_are_listed_with_their_totals(told: Path) -> None:
@@ -266,60 +190,6 @@ def test_a_plot_without_matplotlib_says_what_to_install(told: Path, tmp_path: Pa
     assert "pip install 'rosey-llm[plot]'" in done.stderr
 
 
-def test_every_prompt_is_rebuilt_as_the_model_was_given_it(told: Path) -> None:
-    answers = [row for row in lines(told, "export") if row["kind"] == "answer"]
-    assert len(answers) == 5
-    for answer in answers:
-        (prompt,) = lines(told, "prompt", answer["request_id"])
-        assert prompt["exact"] is True
-    (prompt,) = lines(told, "prompt", answers[-1]["request_id"])
-    assert [message["role"] for message in prompt["messages"]] == [
-        "system",
-        "user",
-        "assistant",
-        "user",
-    ]
-    assert prompt["messages"][1]["content"] == "bob: after the reset"
-    assert prompt["outcome"]["details"]["attempts"] == 1
-    assert all(prompt["times"].values())
-    shown = history(told, "prompt", answers[-1]["request_id"]).stdout
-    assert "prompt:        exact" in shown
-    assert "\x1b" not in shown
-
-
-def test_a_prompt_that_cannot_be_the_same_says_why(told: Path, tmp_path: Path) -> None:
-    copied = copy_of(told, tmp_path)
-    answer = [row for row in lines(told, "export") if row["kind"] == "answer"][-1]
-    with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
-        connection.execute(
-            "UPDATE history SET erased_ms = ?, username = NULL, content = ''"
-            " WHERE content = 'after the reset'",
-            (answer["ts_ms"] + 1,),
-        )
-    (prompt,) = lines(tmp_path, "--database", str(copied), "prompt", answer["request_id"])
-    assert prompt["exact"] is False
-    assert "was erased on" in prompt["doubts"][0]
-    assert "[erased on" in prompt["messages"][1]["content"]
-    with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
-        connection.execute("UPDATE history SET erased_ms = NULL, content = 'forged' WHERE id = 9")
-    shown = history(tmp_path, "--database", str(copied), "prompt", answer["request_id"]).stdout
-    assert "not what the model was given: Rows of this channel may have been changed" in shown
-
-
-def test_requests_without_a_prompt_and_unknown_ones_are_explained(told: Path) -> None:
-    by_kind = {row["kind"]: row["request_id"] for row in lines(told, "export")}
-    shown = history(told, "prompt", by_kind["reset"]).stdout
-    assert "none: reset needs no model" in shown
-    unknown = history(told, "prompt", by_kind["reset"][:-1])
-    assert unknown.returncode == 1
-    assert f'Did you mean "{by_kind["reset"]}"' in unknown.stderr
-
-
-def copy_of(folder: Path, target: Path) -> Path:
-    """The file alone: no service, no configuration, no index."""
-    return Path(shutil.copy(folder / "data" / "rosey-llm.db", target / "copy.db"))
-
-
 def test_a_copy_needs_neither_a_configuration_nor_a_service(told: Path, tmp_path: Path) -> None:
     copied = copy_of(told, tmp_path)
     before = copied.read_bytes()
@@ -353,112 +223,3 @@ def test_a_database_that_cannot_be_read_ends_with_3(told: Path, tmp_path: Path) 
             done = history(tmp_path, "--database", name, *command)
             assert done.returncode == 3
             assert said in done.stderr
-
-
-@contextmanager
-def following(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [COMMAND, "history", "show", *arguments, "--follow", "--json"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def next_content(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    content: str = orjson.loads(process.stdout.readline())["content"]
-    return content
-
-
-def test_it_follows_a_running_service_and_the_next_one(tmp_path: Path) -> None:
-    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
-    with running(tmp_path) as ready:
-        assert ready
-        rosey(tmp_path, "chat", "--channel", "a", said="first\n")
-        with following(tmp_path, "a", "-n", "1") as follow:
-            assert next_content(follow) == "You said: first"
-            rosey(tmp_path, "chat", "--channel", "b", said="elsewhere\n")
-            rosey(tmp_path, "chat", "--channel", "a", said="second\n")
-            assert [next_content(follow) for _ in range(2)] == ["second", "You said: second"]
-            assert len(lines(tmp_path, "channels")) == 2
-            assert len(lines(tmp_path, "search", "elsewhere")) == 2
-            _after_a_restart(tmp_path, follow)
-
-
-def test_it_follows_a_backup_that_replaces_the_file(told: Path, tmp_path: Path) -> None:
-    database, backup = copy_of(told, tmp_path), tmp_path / "backup.db"
-    shutil.copy(database, backup)
-    with closing(Archive(backup)) as archive:
-        archive.say("after the backup", channel="#dev")
-    with following(tmp_path, "#dev", "-n", "1", "--database", "copy.db") as follow:
-        assert next_content(follow) == "You said: green mountains"
-        os.replace(backup, database)
-        assert next_content(follow) == "after the backup"
-
-
-def _after_a_restart(folder: Path, follow: subprocess.Popen[str]) -> None:
-    """`chat` starts its own service when the other is gone."""
-    assert follow.stderr is not None
-    rosey(folder, "chat", "--config", "rosey-llm.toml", "--channel", "a", said="third\n")
-    assert [next_content(follow) for _ in range(2)] == ["third", "You said: third"]
-    follow.send_signal(signal.SIGINT)
-    assert follow.wait(timeout=30) == 0
-    assert "Traceback" not in follow.stderr.read()
-
-
-async def test_prompts_of_failures_completions_and_several_channels(
-    house: House, llm: LLMServer, tmp_path: Path
-) -> None:
-    await house.open()
-    await house.bot.ask("Hello", channel="#a", request_id="same")
-    await house.bot.ask("Hello", channel="#b", request_id="same")
-    raw = {"action": "complete", "channel_id": "#a", "message": "Once", "request_id": "raw"}
-    await house.bot.call("llm.request", raw)
-    llm.plan(Behaviour(status=500))
-    failed = await house.bot.ask("Again", channel="#a", request_id="failed")
-    assert failed["type"] == "llm_error"
-    database = str(tmp_path / "data" / "rosey-llm.db")
-    several = history(tmp_path, "--database", database, "prompt", "same")
-    assert several.returncode == 2
-    assert "#a, #b" in several.stderr
-    (one,) = lines(tmp_path, "--database", database, "prompt", "same", "--channel", "#b")
-    assert (one["channel"], one["exact"]) == ("#b", True)
-    (completion,) = lines(tmp_path, "--database", database, "prompt", "raw")
-    assert completion["messages"] == [{"role": "user", "content": "Once"}]
-    (failure,) = lines(tmp_path, "--database", database, "prompt", "failed")
-    assert [message["content"] for message in failure["messages"][1:]] == [
-        "Hello",
-        "You said: Hello",
-        "Again",
-    ]
-    assert (failure["exact"], failure["outcome"]["code"]) == (True, failed["code"])
-    # The service answers while all of this is asked.
-    assert (await house.bot.ask("Still there?"))["type"] == "llm_response"
-
-
-def test_a_file_that_is_replaced_while_it_is_opened_is_followed(
-    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database, backup = copy_of(told, tmp_path), tmp_path / "backup.db"
-    shutil.copy(database, backup)
-    with closing(Archive(backup)) as archive:
-        archive.say("after the backup", channel="#dev")
-    with open_reading(database) as connection:
-        last_id = entries.newest_id(connection)
-
-    @contextmanager
-    def replaced_once_open(path: Path) -> Iterator[sqlite3.Connection]:
-        with open_reading(path) as connection:
-            if backup.exists():
-                os.replace(backup, database)
-            yield connection
-
-    monkeypatch.setattr(transcript, "reading", replaced_once_open)
-    found = next(transcript.follow(database, "#dev", Selection(), last_id))
-    assert [each.content for each in found] == ["after the backup", "Well."]

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tomlkit
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.service_harness import WAIT_S, House, ReceivedMessage
+from tests.support.reloads import engine, outcome, point_to, provider, until
+from tests.support.service_harness import House
 
 CHANNELS = [f"#{number}" for number in range(20)]
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[LLMServer]:
-    """A second language model server."""
-    async with LLMServer(lambda body: f"other: {body['messages'][-1]['content']}") as server:
-        yield server
-
-
-def provider(house: House, **table: Any) -> None:
-    house.config["providers"]["openai"] |= table
-
-
-def point_to(house: House, llm: LLMServer) -> None:
-    provider(house, base_url=f"{llm.url}/v1")
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
-
-
-async def outcome(house: House, request_id: str) -> ReceivedMessage:
-    def heard() -> list[ReceivedMessage]:
-        return [each for each in house.bot.received_outcomes() if each["request_id"] == request_id]
-
-    await house.bot.until(lambda: bool(heard()))
-    return heard()[0]
 
 
 async def test_no_message_is_lost_doubled_or_out_of_order_while_all_of_it_changes(
@@ -146,11 +115,6 @@ async def test_fifty_changes_of_the_provider_leave_no_connection_behind(
     assert llm.connections == 50
 
 
-def engine(house: House) -> Any:
-    assert house.app is not None
-    return house.app._engine
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -182,7 +146,7 @@ async def test_a_file_with_an_error_is_refused_as_a_whole(
     )
     monkeypatch.syspath_prepend(house.folder)
     await house.open()
-    before = engine(house)._context.turn_settings
+    before = engine(house).turn_settings
     if text is not None:
         # The rest of the file is valid, and is not applied either.
         house.file.write_text(f"{text}\n[personas.pirate]\nprompt = 'Arr.'\n")
@@ -192,7 +156,7 @@ async def test_a_file_with_an_error_is_refused_as_a_whole(
     assert problem in str(refused.value)
     assert str(house.file) in str(refused.value)
     assert f"was not reloaded: {refused.value}" in caplog.text
-    assert engine(house)._context.turn_settings is before
+    assert engine(house).turn_settings is before
     assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
     assert "pirate" not in (await house.bot.ask("persona"))["content"]
 
@@ -222,150 +186,6 @@ async def test_a_reload_cancels_the_loading_of_a_model_that_is_no_longer_needed(
         await until(lambda: [each.config.reply for each in loading] == [f"{number}"])  # noqa: B023
     await house.close()
     assert not loading
-
-
-async def test_new_personas_apply_from_the_next_message_on(house: House, llm: LLMServer) -> None:
-    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
-    await house.open()
-    await house.bot.ask("persona pirate")
-    house.config["personas"] = {"pirate": {"prompt": "Ahoy."}}
-    await house.reload()
-    await house.bot.ask("Hello")
-    assert llm.prompts[-1][0]["content"] == "Ahoy."
-    house.config["personas"] = {}
-    await house.reload()
-    assert (await house.bot.ask("Hello"))["persona"] == "default"
-    house.config["service"] = {"default_persona": "concise"}
-    await house.reload()
-    assert (await house.bot.ask("Hello"))["persona"] == "concise"
-
-
-async def test_the_prompts_of_new_personas_are_stored(house: House) -> None:
-    await house.open()
-    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
-    await house.reload()
-    await house.bot.ask("persona pirate")
-    assert house.rows("SELECT prompt FROM persona_version WHERE name = 'pirate'")
-
-
-async def test_a_larger_window_shows_a_channel_in_memory_more_of_its_history(
-    house: House, llm: LLMServer
-) -> None:
-    house.config["service"] = {"max_context_messages": 3}
-    await house.open()
-    for word in ("one", "two", "three", "four"):
-        await house.bot.ask(word)
-    assert [message["role"] for message in llm.prompts[-1]].count("user") == 2
-    house.config["service"] = {"max_context_messages": 9}
-    await house.reload()
-    await house.bot.ask("five")
-    said = [message["content"] for message in llm.prompts[-1] if message["role"] == "user"]
-    assert said == ["one", "two", "three", "four", "five"]
-    house.config["service"] = {"max_context_messages": 3}
-    await house.reload()
-    reset = await house.bot.ask("reset")
-    assert reset["content"] == "The conversation starts afresh: 2 messages cleared."
-
-
-async def test_new_limits_apply_to_channels_in_memory(house: House, llm: LLMServer) -> None:
-    await house.open()
-    go_on = asyncio.Event()
-    llm.plan(Behaviour(hold=go_on))
-    await house.bot.chat("one", request_id="1")
-    await llm.wait_for_requests(1)
-    for request_id in ("2", "3"):
-        await house.bot.chat(request_id, request_id=request_id)
-    await until(lambda: engine(house).supervisor.statistics().commands == 3)
-    house.config["channels"] = {"mailbox_limit": 1}
-    house.config["conversation"] = {"max_message_bytes": 10}
-    await house.reload()
-    refused = await house.bot.ask("four")
-    assert (refused["code"], refused["ahead"]) == ("busy", 2)
-    assert (await house.bot.ask("a long message"))["code"] == "invalid_request"
-    house.config["channels"] = {"commands_limit": 3}
-    await house.reload()
-    assert (await house.bot.ask("five", "#elsewhere"))["code"] == "busy"
-    house.config["channels"] = {}
-    await house.reload()
-    go_on.set()
-    assert (await house.bot.ask("six"))["type"] == "llm_response"
-    ids = [each["request_id"] for each in house.bot.received_outcomes()]
-    assert [each for each in ids if each in "123"] == ["1", "2", "3"]
-
-
-async def test_a_shorter_interval_applies_at_once(house: House) -> None:
-    house.config["channels"] = {"snapshot_interval_s": 3600.0, "passivate_after_s": 7200.0}
-    await house.open()
-    await house.bot.ask("Hello")
-    supervisor = engine(house).supervisor
-    assert supervisor.statistics().actors == 1
-    house.config["channels"] = {"snapshot_interval_s": 0.01, "passivate_after_s": 0.02}
-    await house.reload()
-    await until(lambda: supervisor.statistics().actors == 0)
-    assert house.rows("SELECT * FROM snapshot")
-
-
-async def test_secrets_in_files_are_read_again(house: House, llm: LLMServer) -> None:
-    llm.api_key = "sk-new-key-of-the-server"
-    (house.folder / "key").write_text("sk-old")
-    provider(house, api_key="${file:key}")
-    await house.open()
-    assert (await house.bot.ask("Hello"))["code"] == "provider_auth"
-    (house.folder / "key").write_text(llm.api_key)
-    changes = await house.reload()
-    assert changes.lines == ["providers: openai changed"]
-    assert (await house.bot.ask("Hello"))["content"] == "You said: Hello"
-
-
-async def test_a_reload_reports_changes_and_what_needs_a_restart(house: House) -> None:
-    house.config["personas"] = {"pirate": {"prompt": "Arr."}, "nun": {"prompt": "Peace."}}
-    await house.open()
-    house.config["personas"] = {"Pirate": {"prompt": "Ahoy."}, "poet": {"prompt": "O!"}}
-    house.config["fallback_providers"] = ["scripted"]
-    provider(house, timeout=5.0)
-    house.config["channels"] = {"mailbox_limit": 7}
-    house.config["storage"] = {"dedupe_days": 3, "durability": "normal"}
-    house.config["nats"] = {"port": 4333, "subjects": {"chat": "x"}, "password": "hush-hush"}
-    changes = await house.reload()
-    assert changes.lines == [
-        "personas: poet added, pirate changed, nun removed",
-        "providers: scripted added, openai changed",
-        'settings: fallback_providers = ["scripted"], channels.mailbox_limit = 7,'
-        " storage.dedupe_days = 3",
-        "needs a restart: storage.durability, nats.port, nats.password, nats.subjects.chat",
-    ]
-    # Each reload reports this until then.
-    assert (await house.reload()).lines == changes.lines[-1:]
-    house.config["nats"] = {"port": 0}
-    house.config["storage"] = {"dedupe_days": 3}
-    assert (await house.reload()).lines == ["nothing has changed"]
-
-
-async def test_a_service_without_a_file_reads_one_that_was_created_since(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from engine.app import build_app
-
-    monkeypatch.chdir(house.folder)
-    house.app = build_app(house.settings)
-    await house.app.start()
-    with pytest.raises(CannotReload, match="started without a configuration file"):
-        await house.app.reloader.reload()
-    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
-    assert (await house.reload()).lines == ["personas: pirate added"]
-
-
-async def test_concurrent_reloads_run_one_after_the_other(house: House) -> None:
-    await house.open()
-    house.config["personas"] = {"pirate": {"prompt": "Arr."}}
-    house.file.write_text(tomlkit.dumps(house.config))
-    assert house.app is not None
-    reloader = house.app.reloader
-    both = await asyncio.gather(reloader.reload(), reloader.reload())
-    assert [changes.lines for changes in both] == [
-        ["personas: pirate added"],
-        ["nothing has changed"],
-    ]
 
 
 async def test_a_reload_does_not_run_while_the_service_stops(

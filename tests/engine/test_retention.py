@@ -163,7 +163,7 @@ async def test_new_messages_outlive_every_sweep(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider({}), settings=wanted, database=path) as service:
         await service.chat("Hello", "#a")
-        engine = service._engine
+        engine = service.inspect().engine
         await Retention(engine.eraser, lambda: StorageSettings(retention_days=1)).sweep()
         await service.chat("Hello again", "#a")
     assert len(left(path)) == 4

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from engine import LLMService
+from engine.commands.records import Chat
+from engine.commands.request import Request
 from engine.config.loading import parse
 from providers.base import Completion, LLMProvider, Message, Options
 
@@ -72,11 +74,8 @@ async def test_the_way_from_the_actor_to_the_provider_is_short(
     provider = StackRecorder()
     tables: dict[str, Any] = {"conversation": {"stream": stream}}
     async with LLMService(provider, settings=parse(tables, tmp_path)) as service:
-        if stream:
-            from engine.commands.records import Chat
-
-            await service._call(Chat("Hello", stream=True), "#a", "alice")
-        else:
-            await service.chat("Hello", "#a")
+        supervisor = service.inspect().engine.supervisor
+        supervisor.tell(Request("#a", "r", "alice", Chat("Hello", stream=stream)))
+        await service.reset("#a")  # runs after it, and calls no provider
     assert provider.frames[0] == "ChannelActor._run"
     assert len(provider.frames) <= MOST_FRAMES, "\n".join(provider.frames)

@@ -100,7 +100,7 @@ async def test_nothing_accepted_is_lost_at_any_scrape_whatever_happens(
     settings = parse(LIMITS, tmp_path)
     provider = ScriptedProvider({"max_retries": 0}, script=fickle)
     async with LLMService(provider, settings=settings, database=tmp_path / "db") as service:
-        database: Database = service._engine.database
+        database: Database = service.inspect().engine.database
         watching = asyncio.create_task(watched(service, looks))
         for burst in range(6):
             full = burst == 3

@@ -207,7 +207,7 @@ async def test_an_outcome_that_cannot_be_published_is_counted_with_its_age(house
     assert house.app is not None
     await house.bot.chat("Hello")
     await house.llm.wait_for_requests(1)
-    await house.app._connection.close()
+    await house.app.inspect().connection.close()
     hold.set()
     seen = await scraped(url_of(house), lambda seen: seen.total("outbox_unpublished") == 1)
     assert seen.total("nats_unsent") >= 1

@@ -20,6 +20,7 @@ import pytest_asyncio
 from providers.base import Completion, Message, Options
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
 from providers.local import gguf
+from providers.local.process import ModelProcess
 from providers.local.provider import LocalProvider, bundled
 
 pytestmark = [
@@ -48,6 +49,13 @@ def pieces_of(
     provider: LocalProvider, prompt: list[Message], options: Options
 ) -> AsyncGenerator[str | Completion, None]:
     return cast("AsyncGenerator[str | Completion, None]", provider.stream(prompt, options))
+
+
+def process_and_key(provider: LocalProvider) -> tuple[ModelProcess, str]:
+    """Return the child process, and the key that its server asks for."""
+    server = provider._server
+    assert server is not None
+    return server.process, str(server.api.config.api_key)
 
 
 def running(provider: LocalProvider) -> int:
@@ -136,8 +144,7 @@ async def test_another_model_is_not_found(local: LocalProvider) -> None:
 
 
 async def test_the_key_is_in_no_command_line_and_no_environment(local: LocalProvider) -> None:
-    assert local._server is not None
-    key = str(local._server.api.config.api_key)
+    _, key = process_and_key(local)
 
     assert len(key) > 20
     assert key not in proc(running(local), "cmdline")
@@ -145,8 +152,8 @@ async def test_the_key_is_in_no_command_line_and_no_environment(local: LocalProv
 
 
 async def test_a_request_without_the_key_gets_no_answer(local: LocalProvider) -> None:
-    assert local._server is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", local._server.process.port)
+    process, _ = process_and_key(local)
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
     body = b'{"messages": [{"role": "user", "content": "Hi"}]}'
     writer.write(
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -295,10 +302,10 @@ async def test_the_child_ends_with_an_engine_that_was_killed(loop: str) -> None:
 
 async def test_the_child_ends_when_its_input_ends() -> None:
     async with LocalProvider() as provider:
-        assert provider._server is not None
-        process = provider._server.process
-        assert process._child.stdin is not None
-        process._child.stdin.close()
+        process, _ = process_and_key(provider)
+        stdin = process._child.stdin
+        assert stdin is not None
+        stdin.close()
         async with asyncio.timeout(30):
             assert await process.ended() == 0
 

@@ -104,4 +104,4 @@ async def test_ollamas_client_and_ours_read_the_same(
         for content, said in [(whole.message.content, whole), (text, last)]
     ]
     assert ours == theirs
-    await client._client.aclose()
+    await client.close()  # type: ignore[no-untyped-call]

@@ -176,8 +176,9 @@ async def test_many_successors_leave_nothing_behind(time: MadeUpTime) -> None:
         chain = replaced(chain, provider)
     await settled()
     assert [provider.closed for provider in made] == [1] * 49 + [0]
-    assert list(chain._lifetimes._chains) == chain._links
-    assert not chain._lifetimes._closing
+    lifetimes = chain._lifetimes
+    assert list(lifetimes._chains) == chain._links
+    assert not lifetimes._closing
 
 
 async def test_an_invalid_successor_changes_nothing(time: MadeUpTime) -> None:

@@ -253,3 +253,16 @@ def test_a_query_that_takes_too_long_is_interrupted(rooms: sqlite3.Connection) -
     with pytest.raises(TookTooLong), time_limit(rooms, 0.02):
         rooms.execute(ENDLESS).fetchone()
     assert rooms.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_channel_that_never_switched_has_the_persona_that_answered_last(
+    rooms: sqlite3.Connection,
+) -> None:
+    history.append(rooms, [history.TurnRows(1, 0, [Row("reset", "r", "bob")])])
+    assert recent_channels.persona_of(rooms, 1) is None
+    say(rooms, 1, persona="concise")
+    say(rooms, 1, kind="error", code="busy")
+    assert recent_channels.persona_of(rooms, 1) == "concise"
+    history.append(rooms, [history.TurnRows(1, 0, [Row("persona", "r", "bob", persona="poet")])])
+    say(rooms, 1, persona="concise")  # for one message only
+    assert recent_channels.persona_of(rooms, 1) == "poet"

@@ -236,5 +236,5 @@ def rests_for_long(service: House | LLMService) -> None:
     """Let circuits that open stay open for an hour, so that no test depends on a second."""
     owner = service.app if isinstance(service, House) else service
     assert owner is not None
-    for link in owner._engine.chain._links:
+    for link in owner.inspect().engine.chain._links:
         link._breaker._cooldown_s = 3600.0

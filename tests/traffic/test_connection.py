@@ -63,7 +63,7 @@ async def test_an_answer_that_ends_while_the_server_is_away_comes_when_it_is_bac
     await house.bot.chat("Hi", request_id="r")
     await house.llm.wait_for_requests(1)
     assert house.app is not None
-    embedded = house.app._embedded
+    embedded = house.app.inspect().embedded
     assert embedded is not None
     assert embedded.pid is not None
     os.kill(embedded.pid, signal.SIGKILL)
@@ -82,12 +82,13 @@ async def test_after_a_protocol_error_closes_the_client_a_new_one_connects(
 ) -> None:
     await house.open()
     assert house.app is not None
-    client = house.app._connection._client
+    nats = house.app.inspect().connection
+    client = nats.client
     assert client is not None
     # What nats-py does on an -ERR of the server: it closes for good and does not reconnect.
     await client._process_err("'maximum payload violation'")
     answer = await house.bot.ask_until_answered("Hi", request_id="r")
-    assert house.app._connection._client is not client
+    assert nats.client is not client
     assert answer["content"] == "You said: Hi"
 
 
@@ -125,18 +126,19 @@ async def test_a_server_that_stops_for_a_while_does_not_leave_the_engine_deaf(
     monkeypatch.setattr(connection, "FLUSH_TIMEOUT_S", 0.2)
     await house.open()
     assert house.app is not None
-    assert house.app._embedded is not None
-    assert house.app._embedded.pid is not None
+    embedded = house.app.inspect().embedded
+    assert embedded is not None
+    assert embedded.pid is not None
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
     await house.bot.chat("Hi", request_id="r")
     await house.llm.wait_for_requests(1)
-    os.kill(house.app._embedded.pid, signal.SIGSTOP)
+    os.kill(embedded.pid, signal.SIGSTOP)
     hold.set()
-    nats = house.app._connection
+    nats = house.app.inspect().connection
     with pytest.raises(NotConnected):
         await flush_often(nats)
-    os.kill(house.app._embedded.pid, signal.SIGCONT)
+    os.kill(embedded.pid, signal.SIGCONT)
     assert (await house.bot.ask_until_answered("Hi", request_id="r"))["content"] == "You said: Hi"
     assert (await house.bot.ask("and now?"))["content"] == "You said: and now?"
     assert nats.losses == 0
@@ -147,11 +149,12 @@ async def test_the_drain_works_if_no_background_task_runs_any_more(
 ) -> None:
     await house.open()
     assert house.app is not None
-    await house.app._background.end()
+    parts = house.app.inspect()
+    await parts.background.end()
     await house.bot.close()
     await house.app.drain()
-    assert house.app._embedded is not None
-    assert house.app._embedded.pid is None
+    assert parts.embedded is not None
+    assert parts.embedded.pid is None
     house.bots, house.app = [], None
 
 

@@ -34,7 +34,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
         await bot.chat("Hi", request_id="r")
         await house.llm.wait_for_requests(1)
         server.signal(signal.SIGUSR2)
-        await until(lambda: not app._connection.connected.is_set())
+        await until(lambda: not app.inspect().connection.connected.is_set())
         hold.set()
         await server.ended()
         await server.start()
@@ -44,6 +44,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
     assert said(caplog) == ["lost", "connected"]
 
 
+@pytest.mark.real
 async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
     house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,12 +72,13 @@ def clustered(folder: Path, routes: list[str]) -> Server:
 
 async def left_for_another(house: House, first: Server, second: Server) -> None:
     async with service(house, first) as app:
-        client = app._connection._client
+        connection = app.inspect().connection
+        client = connection.client
         assert client is not None
         await until(lambda: len(client.servers) == 2)
         first.signal(signal.SIGUSR2)
-        await until(lambda: app._connection.losses == 1)
-        await app._connection.connected.wait()
+        await until(lambda: connection.losses == 1)
+        await connection.connected.wait()
         bot = await Bot.connect(second.url)
         house.bots.append(bot)
         answer = await bot.ask_until_answered("Hi", request_id="r")
@@ -205,12 +207,14 @@ async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_sur
     server = Server(tmp_path, "")
     async with server, service(house, server) as app:
         bot = await house.new_bot()
-        client = app._connection._client
+        connection = app.inspect().connection
+        client = connection.client
         assert client is not None
-        assert client._transport is not None
-        client._transport.write(b"NONSENSE\r\n")  # -ERR 'Unknown Protocol Operation'
-        await until(lambda: app._connection.losses == 1)
+        transport = client._transport
+        assert transport is not None
+        transport.write(b"NONSENSE\r\n")  # -ERR 'Unknown Protocol Operation'
+        await until(lambda: connection.losses == 1)
         answer = await bot.ask_until_answered("Hi", request_id="r")
         assert answer["content"] == "You said: Hi"
-        assert app._connection._client is not client
+        assert connection.client is not client
     assert said(caplog) == ["lost", "connected"]

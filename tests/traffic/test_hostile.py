@@ -77,7 +77,7 @@ async def stranger(house: House) -> AsyncIterator[RawClient]:
 def check(house: House, caplog: pytest.LogCaptureFixture) -> None:
     """Check that all outcomes are well formed and that nothing crashed."""
     assert house.app is not None
-    assert house.app._connection.losses == 0
+    assert house.app.inspect().connection.losses == 0
     assert not [record for record in caplog.records if record.exc_info], caplog.text
     for heard in house.bot.received_outcomes():
         assert heard["type"] == "llm_response" or heard["code"] in CODES, heard

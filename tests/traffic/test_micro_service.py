@@ -161,30 +161,31 @@ async def test_it_answers_again_after_nats_has_gone_away_and_come_back(
     tmp_path: Path, house: House
 ) -> None:
     async with Server(tmp_path, "") as server, service(house, server) as app:
-        ids = set()
+        connection, ids = app.inspect().connection, set()
         for kill in (True, True, False):
             bot = await Bot.connect(server.url)
             ids.add((await asked(bot.client, "$SRV.PING.rosey-llm"))["id"])
             assert (await bot.ask_until_answered("Hi", request_id=f"r{kill}"))["content"]
             await bot.close()
             if kill:
-                losses = app._connection.losses
+                losses = connection.losses
                 await server.stop()
-                await until(lambda: app._connection.losses > losses)  # noqa: B023
+                await until(lambda: connection.losses > losses)  # noqa: B023
                 await server.start()
-                await app._connection.connected.wait()
-                await app._connection.flush()
+                await connection.connected.wait()
+                await connection.flush()
         assert len(ids) == 1
 
 
 async def test_it_answers_on_a_new_client(tmp_path: Path, house: House) -> None:
     async with Server(tmp_path, "") as server, service(house, server) as app:
-        first = app._connection._client
+        connection = app.inspect().connection
+        first = connection.client
         assert first is not None
         await first.close()
-        await until(lambda: app._connection._client is not first)
-        await app._connection.connected.wait()
-        await app._connection.flush()
+        await until(lambda: connection.client is not first)
+        await connection.connected.wait()
+        await connection.flush()
         bot = await Bot.connect(server.url)
         check_identity(await asked(bot.client, "$SRV.INFO"), "INFO")
         assert (await bot.ask("Hi"))["type"] == "llm_response"

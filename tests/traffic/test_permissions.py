@@ -122,7 +122,7 @@ async def test_the_engine_cannot_be_made_to_write_where_it_should_not(
     refused = f'permissions violation for publish to "{reply.lower()}"'
     await until(lambda: refused in caplog.text.lower())
     assert house.app is not None
-    assert house.app._connection.losses == 0
+    assert house.app.inspect().connection.losses == 0
 
 
 async def test_the_engine_needs_no_more_than_the_permissions_it_has(

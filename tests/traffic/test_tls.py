@@ -52,7 +52,7 @@ async def test_the_engine_shows_its_own_certificate_if_the_server_requires_one(
     server = tls_server(tmp_path, files, verified_by=authority.file)
     settings = engine(authority, tls_cert=str(certificate), tls_key=str(key))
     async with server, service(house, server, **settings) as app:
-        assert app._connection.connected.is_set()
+        assert app.inspect().connection.connected.is_set()
 
 
 @pytest.mark.parametrize("first", [True, False])

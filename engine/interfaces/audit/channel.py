@@ -29,7 +29,7 @@ class DatedEntry(NamedTuple):
 class ChannelView:
     id: int
     name: str
-    persona: str
+    persona: str | None
     page: HistoryPage
     entries: list[DatedEntry]
 

@@ -1,0 +1,37 @@
+"""What the tests of a reload change and wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.fakes.llm_server import LLMServer
+from tests.support.service_harness import WAIT_S, House, ReceivedMessage
+
+
+def provider(house: House, **table: Any) -> None:
+    house.config["providers"]["openai"] |= table
+
+
+def point_to(house: House, llm: LLMServer) -> None:
+    provider(house, base_url=f"{llm.url}/v1")
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not reached():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def outcome(house: House, request_id: str) -> ReceivedMessage:
+    def heard() -> list[ReceivedMessage]:
+        return [each for each in house.bot.received_outcomes() if each["request_id"] == request_id]
+
+    await house.bot.until(lambda: bool(heard()))
+    return heard()[0]
+
+
+def engine(house: House) -> Any:
+    assert house.app is not None
+    return house.app.inspect().engine
