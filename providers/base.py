@@ -71,10 +71,14 @@ class CallSettings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The availability of a provider; if it cannot answer, `detail` says why and what to do."""
+    """The availability of a provider; if it cannot answer, `detail` says why and what to do.
+
+    misconfigured: whether it stays so until a person changes the configuration or the account.
+    """
 
     available: bool
     detail: str = ""
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +159,13 @@ class LLMProvider(ABC):
     async def status(self) -> Status:
         """Return `is_available` with a reason. Never raises; answers within seconds."""
         return Status(await self.is_available())
+
+    async def diagnose(self) -> Status:
+        """Return `status` after a longer search for what is wrong, for `rosey-llm check`.
+
+        Never raises. It may try other addresses, and at worst makes one tiny call.
+        """
+        return await self.status()
 
     async def models(self) -> list[str]:
         """Return the names of the provider's models; an empty list if it cannot list them."""

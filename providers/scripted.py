@@ -113,7 +113,11 @@ class ScriptedProvider(LLMProvider):
         return not self.config.fail
 
     async def status(self) -> Status:
-        return Status(not self.config.fail, self._failure_text() if self.config.fail else "")
+        if not self.config.fail:
+            return Status(True)
+        failure = FAILURES[self.config.fail]
+        misconfigured = issubclass(failure, errors.AuthenticationFailed | errors.ModelNotFound)
+        return Status(False, self._failure_text(), misconfigured)
 
     async def models(self) -> list[str]:
         return [self.config.default_model]

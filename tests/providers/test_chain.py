@@ -245,7 +245,7 @@ async def test_statuses_are_asked_of_all_and_never_raise(time: MadeUpTime) -> No
     )
     assert await chain.statuses() == {
         "fine": Status(True),
-        "sick": Status(False, "sick fails as configured (provider_auth)"),
+        "sick": Status(False, "sick fails as configured (provider_auth)", misconfigured=True),
         "stranger": Status(False, "stranger failed: OSError"),
     }
 
