@@ -75,6 +75,7 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         subjects,
         settings.name,
         lambda: micro_stats(engine.supervisor.statistics(), counts),
+        micro_service.database_mark(Path(settings.storage.path)),
     )
     connection.add_intake(service.subjects, service.on_msg)
     monitoring = MonitoringPages(

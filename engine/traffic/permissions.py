@@ -9,8 +9,14 @@ from engine.config.settings import SubjectSettings
 
 log = logging.getLogger("rosey_llm.nats")
 
-_VIOLATION = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"', re.I)
+_VIOLATION = re.compile(r'permissions violation for (subscription|publish) to "([^"]*)"')
 TODO = "Give its login the permissions in docs/security.md; the engine keeps trying."
+
+
+def refusal(exc: Exception) -> tuple[str, str]:
+    """Return ("subscription" or "publish", subject in lower case) of a refusal, else ("", "")."""
+    found = _VIOLATION.search(str(exc).lower())
+    return (found[1], found[2]) if found else ("", "")
 
 
 class Permissions:
@@ -49,11 +55,9 @@ class Permissions:
 
     def note(self, exc: Exception) -> bool:
         """Keep and log a refusal; return whether the error is one."""
-        text = str(exc).lower()
-        if "permissions violation" not in text:
+        if "permissions violation" not in str(exc).lower():
             return False
-        found = _VIOLATION.search(text)
-        verb, subject = (found[1], found[2]) if found else ("", "")
+        verb, subject = refusal(exc)
         if verb == "subscription" and subject in self._inputs:
             self._refused_inputs[self._inputs[subject]] = self._attempt
             self._log_once(

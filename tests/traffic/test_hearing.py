@@ -7,39 +7,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import tomlkit
 
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.nats_logins import GUEST, INPUTS, LOGIN, OUTPUTS, logins
 from tests.support.nats_servers import Server, service, starting, until
 from tests.support.scraper import get
 from tests.support.service_harness import WAIT_S, Bot, House
 from tests.support.service_process import configuration
 
 pytestmark = pytest.mark.process
-
-INPUTS = ["rosey.command.chat", "llm.request"]
-OUTPUTS = ["llm.response", "llm.error", "llm.stream"]
-LOGIN = {"user": "engine", "password": "engine-secret"}
-GUEST = {"user": "guest", "password": "guest-secret"}
-
-
-def logins(
-    hears: list[str] = INPUTS,
-    says: list[str] = OUTPUTS,
-    services: list[str] | None = None,
-) -> str:
-    """Return a server's configuration: an engine with these permissions, and a free guest."""
-    subscribe = orjson.dumps([*hears, *(["$SRV.>"] if services is None else services)]).decode()
-    publish = orjson.dumps([*says, "_INBOX.>"]).decode()
-    return f"""
-    authorization {{ users: [
-      {{ user: engine, password: engine-secret,
-         permissions: {{ subscribe: {subscribe}, publish: {publish} }} }}
-      {{ user: guest, password: guest-secret }}
-    ] }}"""
 
 
 async def readiness(house: House) -> tuple[int, dict[str, Any]]:
