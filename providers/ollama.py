@@ -111,7 +111,13 @@ class OllamaProvider(HttpProvider):
         return Status(False, missing + model_names.near(model, names), misconfigured=True)
 
     async def _examine(self) -> Status:
-        return await examination.of_ollama(self, self._probe)
+        names = await self.locate()
+        if not self.config.default_model.strip():
+            examination.check_model(self, names)
+        return await self._probe()
+
+    async def locate(self) -> list[str]:
+        return await examination.locate_ollama(self)
 
     async def _whole_answer(
         self, method: str, fields: Mapping[str, Any], options: Options

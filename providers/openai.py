@@ -121,8 +121,11 @@ class OpenAIProvider(HttpProvider):
         return Status(True)
 
     async def _examine(self) -> Status:
-        await examination.of_chat(self, self._check_access)
+        await examination.of_chat(self)
         return Status(True)
+
+    async def locate(self) -> list[str]:
+        return await examination.locate_chat(self, self._check_access)
 
     async def _check_access(self) -> bool:
         """Make a free call that fails if the key does; return whether it proved the address."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
-from providers.base import Message, Options, Status
+from providers.base import Message, Options
 from providers.errors import ModelNotFound, ProviderError, ProviderUnavailable
 from providers.http import address_probe, model_names
 from providers.http.address_probe import LooksRight, WrongAddress, needs_person
@@ -16,8 +17,21 @@ logger = logging.getLogger("rosey_llm.providers")
 CALL_S = 10.0
 
 
-async def of_chat(provider: HttpProvider, check_access: Callable[[], Awaitable[object]]) -> None:
-    """Raise ProviderError with what to do if calls with OpenAI's protocol cannot succeed.
+async def of_chat(provider: HttpProvider) -> None:
+    """Raise ProviderError with what to do if calls with OpenAI's protocol cannot succeed."""
+    names = await provider.locate()
+    check_model(provider, names)
+    model = provider.config.default_model
+    with suppress(WrongAddress):  # one that is in doubt; `locate` has raised the others
+        await address_probe.require_chat(provider.session, provider.base_url, model)
+    if not names:
+        await _try_call(provider)
+
+
+async def locate_chat(
+    provider: HttpProvider, check_access: Callable[[], Awaitable[object]]
+) -> list[str]:
+    """Do `HttpProvider.locate` with OpenAI's protocol.
 
     check_access: raises if the server cannot be reached or refuses the key.
     """
@@ -25,10 +39,8 @@ async def of_chat(provider: HttpProvider, check_access: Callable[[], Awaitable[o
     try:
         await check_access()
         names = await provider.models()
-        check_model(provider, names)
-        await address_probe.require_chat(
-            provider.session, provider.base_url, provider.config.default_model
-        )
+        with suppress(ModelNotFound):  # the chat is there: it asks for a model
+            await address_probe.require_chat(provider.session, provider.base_url, "")
     except (WrongAddress, ProviderUnavailable) as exc:
         in_doubt = isinstance(exc, WrongAddress) and not exc.sure
         addresses = address_probe.chat_addresses(provider.base_url)
@@ -38,16 +50,14 @@ async def of_chat(provider: HttpProvider, check_access: Callable[[], Awaitable[o
             raise
         if exc.sure:
             raise WrongAddress(f"{exc}; check providers.{provider.name}.base_url") from exc
-    if not names:
-        await _try_call(provider)
+    return names
 
 
-async def of_ollama(provider: HttpProvider, probe: Callable[[], Awaitable[Status]]) -> Status:
-    """Return the status of an Ollama provider; ProviderError with what to do if it has none."""
-    if not provider.config.default_model.strip():
-        check_model(provider, await provider.models())
+async def locate_ollama(provider: HttpProvider) -> list[str]:
+    """Do `HttpProvider.locate` with Ollama's protocol."""
     try:
-        return await probe()
+        await address_probe.require_ollama(provider.session, provider.base_url)
+        return await provider.models()
     except (WrongAddress, ProviderUnavailable) as exc:
         addresses = address_probe.ollama_addresses(provider.base_url)
         await check_address(provider, exc, addresses, address_probe.has_ollama)

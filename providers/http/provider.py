@@ -70,6 +70,13 @@ class HttpProvider(LLMProvider):
         """Do `_probe`, then search for what is wrong; ProviderError if anything is."""
         return await self._probe()
 
+    async def locate(self) -> list[str]:
+        """Return the server's models, [] if it has no list of them.
+
+        Raises ProviderError; WrongAddress names the address that was meant, if one is found.
+        """
+        return await self.models()
+
     async def status(self) -> Status:
         return await self._status_by(self._probe, STATUS_S)
 

@@ -203,7 +203,7 @@ async def test_a_model_that_is_not_in_the_servers_list_fails_with_the_nearest(
         'providers.vllm.default_model: vllm has no model "lama-3.1-8b-instruct"; '
         'did you mean "llama-3.1-8b-instruct"?'
     )
-    assert not server.prompts
+    assert not [each for each in server.requests if each.body.get("messages")]
     status = await openai(server, default_model="gpt-4")
     assert status.detail.endswith("; it has llama-3.1-8b-instruct, qwen3-14b")
 
@@ -302,10 +302,9 @@ async def test_a_model_that_the_chat_refuses_is_unknown_and_the_address_is_right
 ) -> None:
     server.routes["/v1/models"] = UNKNOWN_PATH["404 text"]
     refused = {"error": {"message": "The model `gpt-9` does not exist", "code": 404}}
-    for plan in (
-        [Behaviour(status=404, body=refused)],
-        [Behaviour(), Behaviour(status=404, body=refused)],
-    ):
+    refusal = Behaviour(status=404, body=refused)
+    # Known by its name, without messages; or only by a call.
+    for plan in ([refusal, refusal], [Behaviour(), Behaviour(), refusal]):
         server.plan(*plan)
         status = await openai(server, default_model="gpt-9")
         assert (status.available, status.misconfigured) == (False, True)
@@ -315,6 +314,6 @@ async def test_a_model_that_the_chat_refuses_is_unknown_and_the_address_is_right
 
 async def test_a_server_that_fails_each_call_is_not_available(server: LLMServer) -> None:
     server.routes["/v1/models"] = UNKNOWN_PATH["404 text"]
-    server.plan(Behaviour(status=500), Behaviour(status=500))
+    server.plan(*[Behaviour(status=500)] * 3)
     status = await openai(server)
     assert (status.available, status.misconfigured) == (False, False)
