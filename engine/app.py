@@ -77,6 +77,7 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         subjects,
         settings.name,
         lambda: micro_stats(engine.supervisor.statistics(), counts),
+        micro_service.database_mark(Path(settings.storage.path)),
     )
     connection.add_intake(service.subjects, service.on_msg)
     monitoring = MonitoringPages(
@@ -115,7 +116,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
 def _nats_health(connection: NatsConnection) -> HealthPart:
     url = without_login(connection.url)
     if connection.connected.is_set():
-        return HealthPart(True, url)
+        return HealthPart(connection.refused is None, connection.refused or url)
     return HealthPart(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
 
 
@@ -169,6 +170,15 @@ class App:
     def url(self) -> str:
         """The address of NATS."""
         return self._connection.url
+
+    @property
+    def unheard(self) -> str | None:
+        """Why NATS lets the engine hear no messages, and what to do; None if it hears them."""
+        return None if self._connection.hearing.is_set() else self._connection.refused
+
+    async def hears(self) -> None:
+        """Return once the engine hears messages on all its subjects."""
+        await self._connection.hearing.wait()
 
     @property
     def http_url(self) -> str | None:

@@ -167,6 +167,13 @@ class LLMProvider(ABC):
         """Return `is_available` with a reason. Never raises; answers within seconds."""
         return Status(await self.is_available())
 
+    async def diagnose(self) -> Status:
+        """Return `status` after a longer search for what is wrong, for `rosey-llm check`.
+
+        Never raises. It may try other addresses, and at worst makes one tiny call.
+        """
+        return await self.status()
+
     async def models(self) -> list[str]:
         """Return the names of the provider's models; an empty list if it cannot list them."""
         return []

@@ -10,8 +10,7 @@ ProviderError                 code                  retry  next  person
 ├─ AuthenticationFailed       provider_auth         no     no    yes     401, 403
 ├─ ModelNotFound              model_not_found       no     no    yes     no such model
 ├─ ParameterRefused           provider_error        no     no    yes     it refuses what we send
-│  ├─ AddressNotFound         provider_error        no     no    yes     404, 405: wrong `base_url`
-│  └─ WrongAddress            provider_error        no     no    yes     a redirect, a useless proxy
+│  └─ WrongAddress            provider_error        no     no    yes     404, redirect, bad proxy
 ├─ ContentWithheld            refused               no     no    no      a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    no      shorten the prompt
 └─ BadAnswer                  provider_error        no     yes   no      empty, garbled
@@ -153,15 +152,15 @@ class ParameterRefused(ProviderError):
         self.field = field
 
 
-class AddressNotFound(ParameterRefused):
-    """The server does not know the address of the call: `base_url` is wrong."""
-
-
 class WrongAddress(ParameterRefused):
     """The configured address, or the way to it, does not lead to the provider's API.
 
     A person must correct the settings; another call would end like this one.
+
+    sure: if this is false, it may still be there.
     """
+
+    sure = True
 
 
 class ContentWithheld(ProviderError):

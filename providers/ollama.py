@@ -14,6 +14,7 @@ from orjson import JSONDecodeError
 from providers.base import CallSettings, Completion, Message, Options, Status
 from providers.encoded_prompt import EncodedPrompt
 from providers.errors import ConnectionLost, ProviderError
+from providers.http import address_probe, examination, model_names
 from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
 from providers.http.draft import Draft, usage_of
 from providers.http.error_mapping import as_dict
@@ -124,11 +125,21 @@ class OllamaProvider(HttpProvider):
         return [name for name in names if isinstance(name, str)]
 
     async def _probe(self) -> Status:
-        await self.session.get_json(f"{self.base_url}/api/version")
-        model = self.config.default_model
-        if _with_tag(model) in map(_with_tag, await self.models()):
+        await address_probe.require_ollama(self.session, self.base_url)
+        model, names = self.config.default_model, await self.models()
+        if _with_tag(model) in map(_with_tag, names):
             return Status(True)
-        return Status(False, f"model {model} is not installed; run: ollama pull {model}")
+        missing = f"model {model} is not installed; run: ollama pull {model}"
+        return Status(False, missing + model_names.near(model, names), misconfigured=True)
+
+    async def _examine(self) -> Status:
+        names = await self.locate()
+        if not self.config.default_model.strip():
+            examination.check_model(self, names)
+        return await self._probe()
+
+    async def locate(self) -> list[str]:
+        return await examination.locate_ollama(self)
 
     async def _whole_answer(
         self, method: str, messages: Sequence[Message], options: Options

@@ -14,16 +14,15 @@ from orjson import JSONDecodeError
 from providers.base import Completion, Message, Options, Status
 from providers.control_marks import ControlMarks
 from providers.errors import (
-    AddressNotFound,
     AuthenticationFailed,
     ConnectionLost,
-    ModelNotFound,
     ProviderError,
+    WrongAddress,
 )
+from providers.http import address_probe, examination
 from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
 from providers.http.chat_completion import read_answer, read_events
 from providers.http.draft import Draft
-from providers.http.error_mapping import as_dict
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
 from providers.http.stream_parser import Events, ServerSentEvent
@@ -121,24 +120,29 @@ class OpenAIProvider(HttpProvider):
 
     async def models(self) -> list[str]:
         self._check_key()
-        try:
-            listing = as_dict(await self.session.get_json(f"{self.base_url}/models"))
-        except (ModelNotFound, AddressNotFound):  # a 404: the server has no list
-            return []
-        names = [as_dict(model).get("id") for model in _list(listing.get("data"))]
-        return [name for name in names if isinstance(name, str)]
+        return await address_probe.models_at(self.session, self.base_url) or []
 
     async def _probe(self) -> Status:
-        try:
-            await self._check_access()
-        except AuthenticationFailed as exc:
-            hint = f"; check providers.{self.name}.api_key" if exc.status else ""
-            return Status(False, f"{exc}{hint}")
+        # A list of models proves address and key; without one, the chat API itself is asked.
+        if not await self._check_access():
+            try:
+                model = self.config.default_model
+                await address_probe.require_chat(self.session, self.base_url, model)
+            except WrongAddress as exc:
+                if exc.sure:
+                    raise
         return Status(True)
 
-    async def _check_access(self) -> None:
-        """Make a free call that succeeds only if the server and the key work."""
-        await self.models()
+    async def _examine(self) -> Status:
+        await examination.of_chat(self)
+        return Status(True)
+
+    async def locate(self) -> list[str]:
+        return await examination.locate_chat(self, self._check_access)
+
+    async def _check_access(self) -> bool:
+        """Make a free call that fails if the key does; return whether it proved the address."""
+        return bool(await self.models())
 
     def extra_headers(self) -> dict[str, str]:
         organization = self.header_value("organization", self.config.organization)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from providers.errors import ProviderError
+from providers.http.address_probe import knows_no_path
+from providers.http.error_mapping import as_dict
 from providers.openai import OpenAIConfig, OpenAIProvider
 
 
@@ -42,7 +45,13 @@ class OpenRouterProvider(OpenAIProvider):
         }
         return {**super().extra_headers(), **{k: v for k, v in headers.items() if v}}
 
-    async def _check_access(self) -> None:
+    async def _check_access(self) -> bool:
         # The list of models is public, so it would prove nothing about the key.
         self._check_key()
-        await self.session.get_json(f"{self.base_url}/key")
+        try:
+            answer = as_dict(await self.session.get_json(f"{self.base_url}/key"))
+        except ProviderError as exc:
+            if not knows_no_path(exc):
+                raise
+            return False
+        return "data" in answer

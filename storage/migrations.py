@@ -7,7 +7,7 @@ import sqlite3
 
 import sqlite_utils
 
-from storage import hash_chain
+from storage import hash_chain, schema
 from storage.errors import CannotOpen
 
 migrations = sqlite_utils.Migrations("rosey-llm")
@@ -173,8 +173,5 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         known = {step.name for step in migrations.pending(nothing)}
     newer = [step.name for step in migrations.applied(db) if step.name not in known]
     if newer:
-        raise CannotOpen(
-            f"{path} was written by a newer rosey-llm (it has {', '.join(newer)}); "
-            "install that version, or point [storage] path at another file."
-        )
+        raise CannotOpen(schema.written_by_newer(path, newer))
     migrations.apply(db)

@@ -214,6 +214,8 @@ REACHES = {
     # The key of the embedded model is kept secret, and closing the input belongs to its process.
     ("tests/providers/test_local.py", "_server"),
     ("tests/providers/test_local.py", "_child"),
+    # What an engine with another login would hear: its listener alone.
+    ("tests/traffic/test_nats_examination.py", "_listener"),
     # The embedded model's own server counts tokens; the address of its API is no business of users.
     ("tests/engine/test_token_rates.py", "_server"),
     ("tests/providers/test_proxy.py", "_api"),

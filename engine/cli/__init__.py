@@ -6,6 +6,7 @@ import click
 
 from engine.cli import (
     audit,
+    check,
     config,
     conversations,
     erase,
@@ -35,7 +36,7 @@ def main() -> None:
 for command in (
     service.run,
     service.chat,
-    service.check,
+    check.check,
     top.top,
     reload.reload,
     audit.audit,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+if TYPE_CHECKING:
+    from engine.config.setup.interview import ServerView
+
 FILE = "rosey-llm.toml"
 EXIT_UNREADABLE = 3
+LOOK_S = 10.0
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 
 
@@ -29,7 +33,8 @@ force_option = click.option("--force", is_flag=True, help="Replace an existing f
 def init(defaults: bool, output: Path, force: bool) -> None:
     """Write a configuration after a few questions. Every setting in it has a comment.
 
-    API keys are not asked for: the file refers to environment variables.
+    API keys are not asked for: the file refers to environment variables. If the provider's server
+    can be reached, its models are offered, and a wrong address or model is refused once.
 
     Exit codes: 0 written, 1 nothing was written.
     """
@@ -100,10 +105,34 @@ def _interview(folder: Path) -> tuple[str, str]:
 
     line_input.tolerate_odd_bytes()
     try:
-        configured = Interview(_ask, folder).hold()
+        configured = Interview(_ask, folder, _look).hold()
     except click.Abort:
         _refuse("\nNothing was written. `rosey-llm init --defaults` asks no questions.")
     return configured.text, configured.key_variable
+
+
+def _look(name: str, table: Mapping[str, Any]) -> ServerView:
+    """Return what a provider's server shows; nothing if it cannot be reached."""
+    import asyncio
+
+    from engine.config.setup.interview import ServerView
+    from providers import registry
+    from providers.errors import ProviderError, WrongAddress
+    from providers.http.provider import HttpProvider
+
+    async def look() -> ServerView:
+        async with registry.build(name, table) as provider:
+            if not isinstance(provider, HttpProvider):
+                return ServerView()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    return ServerView(models=await provider.locate())
+            except WrongAddress as exc:
+                return ServerView(problem=str(exc))
+            except (ProviderError, TimeoutError):
+                return ServerView()
+
+    return asyncio.run(look())
 
 
 def _ask(question: str, default: str | None, take: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""`rosey-llm run`, `chat` and `check`: run the service, talk to it, test its configuration."""
+"""`rosey-llm run` and `chat`: run the service, talk to it."""
 
 from __future__ import annotations
 
@@ -50,29 +50,6 @@ def chat(config: Path | None, channel: str, user: str | None) -> None:
     from engine.interfaces.terminal import chat
 
     sys.exit(run_async(chat.chat(settings, channel, user or _login_name(), config_file(config))))
-
-
-@click.command(short_help="Test the configuration, NATS, the database and the providers.")
-@config_option
-def check(config: Path | None) -> None:
-    """Test the configuration, NATS, the database and the providers; say how to fix what fails.
-
-    Exit codes: 0 the service can answer, 1 it cannot, 3 the configuration is wrong.
-    """
-    settings = load(config)
-    log_to_stderr("error")
-
-    from engine.operations import check
-
-    found = run_async(check.findings(settings))
-    width = max(len(each.part) for each in found)
-    for each in found:
-        state = "ok" if each.works else "FAILS" if each.needed else "off"
-        click.echo(f"{each.part:<{width}}  {state:<5}  {each.detail}")
-    if not check.could_answer(found):
-        click.echo("The service cannot answer.")
-        sys.exit(1)
-    click.echo("The service can answer.")
 
 
 def _login_name() -> str:

@@ -56,6 +56,35 @@ async def _serve(
     systemd: Systemd,
 ) -> None:
     _freeze_garbage_collector()
+    if await _hears(app, settings, stopping, say, systemd):
+        _announce(app, settings, say, systemd)
+    await stopping.wait()
+    systemd.stopping("Draining")
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        say(f"{settings.name} is draining; a second signal ends it at once.")
+    await app.drain()
+
+
+async def _hears(
+    app: App,
+    settings: Settings,
+    stopping: asyncio.Event,
+    say: Callable[[str], None],
+    systemd: Systemd,
+) -> bool:
+    """Wait until the engine hears messages; return False if a signal came first."""
+    if (problem := app.unheard) is None:
+        return True
+    say(f"{settings.name} is running, but not ready. {problem}")
+    systemd.status(f"Not ready. {problem}")
+    waiting = [asyncio.create_task(app.hears()), asyncio.create_task(stopping.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return not stopping.is_set()
+
+
+def _announce(app: App, settings: Settings, say: Callable[[str], None], systemd: Systemd) -> None:
     description = (
         f"NATS {without_login(app.url)}, "
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
@@ -64,11 +93,6 @@ async def _serve(
         description += f", health and metrics {app.http_url}"
     say(f"{settings.name} is ready: {description}")
     systemd.ready(f"Ready: {description}")
-    await stopping.wait()
-    systemd.stopping("Draining")
-    with contextlib.suppress(OSError):  # the terminal may be closed
-        say(f"{settings.name} is draining; a second signal ends it at once.")
-    await app.drain()
 
 
 async def _start(app: App, stopping: asyncio.Event) -> bool:

@@ -1,85 +1,131 @@
-"""`rosey-llm check`: tries NATS, the database and each provider, and says what to do."""
+"""`rosey-llm check`: tries NATS, the database and each provider, and says what to do.
+
+It leaves no file behind, and does not disturb a running service.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from engine.config import old_defaults
 from engine.config.settings import Settings
-from engine.traffic.chat_client import ChatClient
-from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic import examination
+from engine.traffic.embedded import store_lock
+from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
+from engine.traffic.examination import OwnService
 from engine.traffic.login import without_login
+from engine.traffic.micro_service import database_mark
 from providers import registry
 from providers.base import LLMProvider, Status
+from providers.chain import fallback
 from providers.chain.chain import ProviderChain
+from providers.chain.fallback import FallbackOn
 from storage.errors import CannotOpen, DatabaseInUse
-from storage.writer.database import Database
+from storage.examination import examine, require_writable
+from storage.lock import owner
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. `needed`: the service uses this part to answer."""
+    """One line of the table. `needed`: the service uses this part to answer.
+
+    misconfigured: it fails until a person changes something; no other provider answers instead.
+    """
 
     part: str
     works: bool
     detail: str
     needed: bool = True
+    misconfigured: bool = False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The finding as JSON; `misconfigured` only if it is."""
+        record = {"part": self.part, "ok": self.works, "needed": self.needed, "detail": self.detail}
+        return record | {"misconfigured": True} if self.misconfigured else record
 
 
-async def findings(settings: Settings) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All findings, and notes on what works but should be known."""
+
+    findings: Sequence[Finding]
+    notes: Sequence[str] = ()
+    fallback_on: FallbackOn = "passing"
+
+    @property
+    def can_answer(self) -> bool:
+        return could_answer(self.findings, self.fallback_on)
+
+
+async def report(settings: Settings) -> CheckReport:
     """Try NATS, the database and every configured provider."""
-    nats, database, providers = await asyncio.gather(
+    (nats, notes), database, providers = await asyncio.gather(
         _nats(settings), _database(settings), _providers(settings)
     )
-    return [nats, database, *providers]
+    notes = [*notes, *old_defaults.notes(settings)]
+    return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
 
 
-def could_answer(found: list[Finding]) -> bool:
+def could_answer(found: Sequence[Finding], fallback_on: FallbackOn) -> bool:
     """Decide whether the service could answer: one provider and all other parts must work."""
     providers = [each for each in found if each.part.startswith("provider ") and each.needed]
     others = [each for each in found if not each.part.startswith("provider ")]
-    return all(each.works for each in others) and any(each.works for each in providers)
+    statuses = [Status(each.works, each.detail, each.misconfigured) for each in providers]
+    works = fallback.could_answer(statuses, fallback_on)
+    return works and all(each.works for each in others)
 
 
-async def _nats(settings: Settings) -> Finding:
+async def _nats(settings: Settings) -> tuple[list[Finding], list[str]]:
     nats = settings.nats
     if nats.url == "embedded":
-        return await _embedded_nats(settings)
+        return [await _embedded_nats(settings)], []
     try:
-        client = await ChatClient.connect(nats, nats.url, "check", "check")
+        own = _own_service(Path(settings.storage.path))
+        found = await examination.examine(nats, settings.conversation.max_reply_bytes, own)
     except ConnectionError as exc:
-        return Finding("NATS", False, str(exc))
-    await client.close()
-    return Finding("NATS", True, without_login(nats.url))
+        return [Finding("NATS", False, str(exc))], []
+    url = without_login(nats.url)
+    problems = [Finding("NATS", False, f"{url}: {problem}") for problem in found.problems]
+    return problems or [Finding("NATS", True, url)], found.notes
+
+
+def _own_service(database: Path) -> OwnService:
+    try:
+        runs = owner(database) is not None
+    except CannotOpen:  # the finding on the database says so
+        runs = False
+    return OwnService(runs, database_mark(database))
 
 
 async def _embedded_nats(settings: Settings) -> Finding:
-    nats, subjects = settings.nats, settings.nats.subjects
-    server = EmbeddedNats(
-        Path(nats.store_dir),
-        0,
-        bot_publish=[subjects.chat, subjects.request],
-        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
-    )
+    store = Path(settings.nats.store_dir)
     try:
-        await server.start()
-        await server.stop()
-    except StoreInUse:
-        return Finding("NATS", True, f"embedded, {nats.store_dir}, in use by a running service")
-    except EmbeddedNatsError as exc:
-        return Finding("NATS", False, str(exc))
+        if store_lock.is_taken(store):
+            return Finding("NATS", True, f"embedded, {store}, in use by a running service")
+        require_writable(store)
     except OSError as exc:
         return Finding("NATS", False, f"{exc}. Set [nats] store_dir to a folder of its own.")
-    return Finding("NATS", True, f"embedded, {nats.store_dir}")
+    try:
+        # In a folder of its own: only whether the server starts is to be found out.
+        with tempfile.TemporaryDirectory(prefix="rosey-llm-check-") as folder:
+            server = EmbeddedNats(Path(folder), 0, bot_publish=[], bot_subscribe=[])
+            await server.start()
+            await server.stop()
+    except (EmbeddedNatsError, OSError) as exc:
+        return Finding("NATS", False, str(exc))
+    return Finding("NATS", True, f"embedded, {store}")
 
 
 async def _database(settings: Settings) -> Finding:
     path = Path(settings.storage.path)
-    database = Database(path, settings.storage.durability)
     try:
-        await database.open()
-        await database.close()
+        await asyncio.to_thread(examine, path)
     except DatabaseInUse:
         return Finding("database", True, f"{path}, in use by a running service")
     except CannotOpen as exc:
@@ -93,7 +139,11 @@ async def _providers(settings: Settings) -> list[Finding]:
     statuses = await asyncio.gather(*(_status(settings, name) for name in names))
     return [
         Finding(
-            f"provider {name}", status.available, status.detail, name in settings.provider_names
+            f"provider {name}",
+            status.available,
+            status.detail,
+            name in needed,
+            status.misconfigured,
         )
         for name, status in zip(names, statuses, strict=True)
     ]
@@ -103,7 +153,7 @@ async def _status(settings: Settings, name: str) -> Status:
     try:
         provider = registry.build(name, settings.provider_table(name))
     except Exception as exc:  # noqa: BLE001 - a third-party provider may raise anything
-        return Status(False, f"cannot be created: {type(exc).__name__}: {exc}")
+        return Status(False, f"cannot be created: {type(exc).__name__}: {exc}", misconfigured=True)
     return await _guarded_status(provider)
 
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
-from nats.aio.subscription import Subscription
 
 from engine.config.settings import NatsSettings
 from engine.traffic.connect_errors import is_refusal
+from engine.traffic.intake import Intake
 from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, LoginError, client_options, without_login
 from engine.traffic.nats_internals import Handler, IntakeClient
+from engine.traffic.permissions import Permissions
 
 log = logging.getLogger("rosey_llm.nats")
 
 CONNECT_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 5
 PAYLOAD_RESERVE_BYTES = 4096
-MICRO_SERVICE_REFUSED = re.compile(
-    r'permissions violation for subscription to "\$SRV\.', re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class ConnectionStatistics:
     dropped: int
 
 
-class NotConnected(Exception):
+class NotConnected(ConnectionError):
     """There is no connection now; send the message again later."""
 
 
@@ -50,6 +47,7 @@ class NatsConnection:
     """A connection to NATS that subscribes again after each loss, and logs each loss once.
 
     connected: set while there is a connection.
+    hearing: set while the server lets the engine hear all its inputs.
     losses: number of lost connections; messages sent just before a loss may not have arrived.
     """
 
@@ -70,14 +68,14 @@ class NatsConnection:
         self._user = user
         self._password = password
         self._ping_interval_s = ping_interval_s
-        self._handlers: dict[str, Handler] = {}
+        self._permissions = Permissions(settings.subjects)
+        self._intake = Intake(self._permissions, self.flush)
+        self.hearing = self._intake.hearing
         self._client: IntakeClient | None = None
-        self._subscriptions: list[Subscription] = []
         self._keeper: asyncio.Task[None] | None = None
         self._intake_started = False
         self._logged_missing = False
         self._logged_refusal = False
-        self._logged_micro = False
 
     @property
     def client(self) -> IntakeClient | None:
@@ -88,12 +86,17 @@ class NatsConnection:
         reconnects = max(0, self._connects - 1)
         return ConnectionStatistics(self.connected.is_set(), self.losses, reconnects, self._dropped)
 
+    @property
+    def refused(self) -> str | None:
+        """What the server does not permit, and what to do; None if the engine has what it needs."""
+        return self._permissions.problem
+
     def add_intake(self, subjects: Iterable[str], handler: Handler) -> None:
         """Hand the messages on these subjects to the handler; call before `start_intake`.
 
         The handler runs inside the read loop: it returns at once and never raises.
         """
-        self._handlers.update(dict.fromkeys(subjects, handler))
+        self._intake.handlers.update(dict.fromkeys(subjects, handler))
 
     def start(self) -> None:
         """Begin to connect, and return at once. The server may start later."""
@@ -103,17 +106,13 @@ class NatsConnection:
         """Wait for the connection and subscribe; later connections subscribe by themselves."""
         self._intake_started = True
         await self.connected.wait()
-        if self._client is not None and not self._subscriptions:
-            await self._subscribe(self._client)
+        if self._client is not None:
+            await self._intake.start(self._client)
 
     async def stop_intake(self) -> None:
         """Unsubscribe. On return the handler has all messages that the server had sent."""
         self._intake_started = False
-        subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+        await self._intake.stop()
 
     async def publish(self, subject: str, body: bytes) -> None:
         """Queue a message; a `flush` that returns means it was sent. Raise NotConnected."""
@@ -122,6 +121,7 @@ class NatsConnection:
             await client.publish(subject, body)
         except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as exc:
             raise NotConnected(str(exc)) from exc
+        self._permissions.published(subject)
 
     async def flush(self) -> None:
         """Return once the server has taken all that was published. Raise NotConnected."""
@@ -135,6 +135,7 @@ class NatsConnection:
             raise NotConnected(str(exc)) from exc
         if losses != self.losses or not client.is_connected:
             raise NotConnected("The connection broke.")
+        self._permissions.flushed()
 
     @property
     def max_body_bytes(self) -> int:
@@ -175,10 +176,10 @@ class NatsConnection:
             return
         self._client = client
         if self._intake_started:
-            await self._subscribe(client)
+            await self._intake.start(client)
         self._log_connected()
         await closed.wait()
-        self._subscriptions = []
+        self._intake.closed()
 
     async def _connect(self, closed: asyncio.Event) -> IntakeClient | None:
         try:
@@ -188,7 +189,7 @@ class NatsConnection:
         except LoginError as exc:
             self._log_missing(exc)
             return None
-        client = IntakeClient(lambda msg: self._handlers[msg.subject](msg))
+        client = IntakeClient(lambda msg: self._intake.handlers[msg.subject](msg))
         try:
             # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -217,11 +218,14 @@ class NatsConnection:
         async def on_disconnected() -> None:
             if client is self._client:
                 self.losses += 1
+                self._intake.lost()
                 self._log_missing()
 
         async def on_reconnected() -> None:
             if client is self._client:
                 self._log_connected()
+                if self._intake_started:
+                    self._intake.confirm_soon()
 
         async def on_closed() -> None:
             closed.set()
@@ -232,14 +236,6 @@ class NatsConnection:
             "reconnected_cb": on_reconnected,
             "closed_cb": on_closed,
         }
-
-    async def _subscribe(self, client: IntakeClient) -> None:
-        try:
-            self._subscriptions = [await client.start_intake(subject) for subject in self._handlers]
-            await self.flush()
-        except (nats.errors.Error, NotConnected) as exc:
-            # nats-py keeps the subscriptions and sends them again after it has reconnected.
-            log.debug("NATS: subscribing was interrupted: %s", exc)
 
     def _log_connected(self) -> None:
         if self._logged_missing:
@@ -276,16 +272,7 @@ class NatsConnection:
                 "nats-py dropped a message on %s: its queue was full. Send the message again.",
                 exc.subject,
             )
-        elif MICRO_SERVICE_REFUSED.search(str(exc)):
-            if not self._logged_micro:
-                log.warning(
-                    "NATS does not let the engine answer $SRV.PING, INFO and STATS; all else works."
-                    " Give it the permission in docs/security.md."
-                )
-            self._logged_micro = True
-        elif "permissions violation" in str(exc).lower():
-            log.error(
-                "NATS refused: %s. Compare the engine's permissions with docs/security.md.", exc
-            )
+        elif self._permissions.note(exc):
+            self._intake.refused()
         else:
             log.debug("NATS: %r", exc)

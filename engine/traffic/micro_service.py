@@ -7,11 +7,14 @@ endpoints; this module only reports them.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -37,6 +40,7 @@ class MicroService:
     """A handler of `$SRV` requests. It runs in the read loop: a task sends each answer.
 
     name: tells this engine from others. data: returns the engine's counts, for `$SRV.STATS`.
+    database: the engine's database, in a form that tells it from others (`database_mark`).
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class MicroService:
         subjects: SubjectSettings,
         name: str,
         data: Callable[[], Mapping[str, Any]],
+        database: str = "",
     ) -> None:
         self._connection = connection
         self._endpoint_stats = endpoints
@@ -56,7 +61,7 @@ class MicroService:
             "name": NAME,
             "id": secrets.token_hex(11),
             "version": our_version(),
-            "metadata": {"name": name},
+            "metadata": {"name": name, **({"database": database} if database else {})},
         }
         self._answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         self._sending: set[asyncio.Task[None]] = set()
@@ -110,6 +115,12 @@ class MicroService:
                 _endpoint_statistics(each) | {"data": data} for each in self._endpoint_stats.all
             ],
         }
+
+
+def database_mark(database: Path) -> str:
+    """Return a mark that only engines with the same database have; it does not tell the path."""
+    place = f"{socket.gethostname()}:{database.resolve()}"
+    return hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _endpoint_info(endpoint: Endpoint) -> dict[str, Any]:

@@ -213,9 +213,9 @@ class ProviderChain:
         await self._lifetimes.aclose()
 
     async def statuses(self) -> dict[str, Status]:
-        """Return each provider's status by its name; start providers that have not started.
+        """Return each provider's diagnosis by its name; start providers that have not started.
 
-        All are asked at the same time. A provider has 60 s to start and then 5 s to answer.
+        All are asked at the same time. A provider has 60 s to start and then 25 s to answer.
         """
         self.hold()
         try:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Ask = Callable[[LLMProvider, Options], Awaitable[Completion]]
 
 START_LIMIT_S = 60.0  # used only for `status`
-STATUS_LIMIT_S = 5.0
+STATUS_LIMIT_S = 25.0
 
 log = logging.getLogger("rosey_llm.providers")
 
@@ -121,11 +121,11 @@ class Link:
         yield item
 
     async def status(self) -> Status:
-        """Return the provider's status; start the provider first if necessary."""
+        """Return what the provider finds wrong with itself; start it first if necessary."""
         problem = f"did not answer within {STATUS_LIMIT_S:g} s"
         try:
             await self._start_within(min(START_LIMIT_S, self.provider.config.total_timeout))
-            return await self._guard.step(self.provider.status, STATUS_LIMIT_S, problem)
+            return await self._guard.step(self.provider.diagnose, STATUS_LIMIT_S, problem)
         except ProviderError as error:
             return Status(False, str(error), error.needs_person)
 

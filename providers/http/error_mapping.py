@@ -7,11 +7,11 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from providers.errors import (
-    AddressNotFound,
     ParameterRefused,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
+    WrongAddress,
 )
 from providers.http.error_report import ErrorReport, as_dict, decode_body
 from providers.http.error_rules import Verdict, judge
@@ -75,7 +75,7 @@ def _sentence(label: str, report: ErrorReport, status: int | None, secrets: Sequ
 
 def _hint(verdict: Verdict, report: ErrorReport, path: str) -> str:
     """Return what to do about an error whose own words do not say it."""
-    if verdict.kind is AddressNotFound:
+    if verdict.kind is WrongAddress:
         complete = "/v1" in path + report.text or path.startswith("/api/")
         return " (check base_url)" if complete else " (check base_url; did you forget /v1?)"
     if verdict.kind is ProviderUnavailable and "loading model" in report.text.lower():

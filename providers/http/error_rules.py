@@ -10,7 +10,6 @@ import re
 from typing import NamedTuple
 
 from providers.errors import (
-    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ContentWithheld,
@@ -22,6 +21,7 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    WrongAddress,
 )
 from providers.http.error_report import ErrorReport
 from providers.http.prompt_length import request_is_too_large, speaks_of_length
@@ -219,16 +219,16 @@ def _by_certain_name(report: ErrorReport) -> Kind | None:
 def _by_address(report: ErrorReport, status: int | None, model: str) -> Kind | None:
     """Decide what was not found: the model, if the error names one; else the address."""
     if _ADDRESS.search(report.text) and status in (None, 400, 404, 405):
-        return AddressNotFound
+        return WrongAddress
     if status == 405:
-        return AddressNotFound
+        return WrongAddress
     nothing = status in (404, 410) or (status is None and _NOT_FOUND.intersection(report.names))
     if not nothing:
         return None
     # Not as a part of the address: a model may be called "chat".
     asked = rf"(?<![\w/]){re.escape(model)}(?![\w/])"
     named = bool(model) and re.search(asked, report.text, re.IGNORECASE)
-    return ModelNotFound if named or _NAMES_MODEL.search(report.text) else AddressNotFound
+    return ModelNotFound if named or _NAMES_MODEL.search(report.text) else WrongAddress
 
 
 def _by_words(text: str, status: int | None, wait_s: float | None) -> Kind | None:

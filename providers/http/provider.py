@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from providers.base import LLMProvider, ProviderConfig, Status
-from providers.errors import ProviderError
+from providers.errors import AuthenticationFailed, ProviderError
 from providers.http.extras import (
     checked_headers,
     checked_query,
@@ -25,6 +25,7 @@ from providers.validation import Secret, ValidationError
 from providers.version import our_version
 
 STATUS_S = 5.0
+DIAGNOSIS_S = 20.0
 NO_KEY = Secret("")
 KEY_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
 
@@ -114,14 +115,34 @@ class HttpProvider(LLMProvider):
     async def _probe(self) -> Status:
         """Ask the provider for its status; ProviderError if that fails."""
 
+    async def _examine(self) -> Status:
+        """Do `_probe`, then search for what is wrong; ProviderError if anything is."""
+        return await self._probe()
+
+    async def locate(self) -> list[str]:
+        """Return the server's models, [] if it has no list of them.
+
+        Raises ProviderError; WrongAddress names the address that was meant, if one is found.
+        """
+        return await self.models()
+
     async def status(self) -> Status:
+        return await self._status_by(self._probe, STATUS_S)
+
+    async def diagnose(self) -> Status:
+        return await self._status_by(self._examine, DIAGNOSIS_S)
+
+    async def _status_by(self, ask: Callable[[], Awaitable[Status]], limit_s: float) -> Status:
         try:
-            async with asyncio.timeout(STATUS_S):
-                return await self._probe()
+            async with asyncio.timeout(limit_s):
+                return await ask()
         except TimeoutError:
-            return Status(False, f"{self.label} did not answer within {STATUS_S:g} seconds")
+            return Status(False, f"{self.label} did not answer within {limit_s:g} seconds")
         except ProviderError as exc:
-            return Status(False, str(exc))
+            # A key that is not set has no HTTP status, and an error that names the setting.
+            refused = isinstance(exc, AuthenticationFailed) and exc.status
+            hint = f"; check providers.{self.name}.api_key" if refused else ""
+            return Status(False, f"{exc}{hint}", misconfigured=exc.needs_person)
 
     async def is_available(self) -> bool:
         return (await self.status()).available

@@ -20,7 +20,7 @@ from storage.errors import CannotOpen, StorageUnavailable
 from storage.lock import Lock
 from storage.wal.wal_file import checkpoint
 from storage.writer.group_commit import GroupCommit, OnCommit
-from storage.writer.opening import Durability, opened
+from storage.writer.opening import Durability, cannot_open, opened
 from storage.writer.thread import WriterThread
 from storage.writer.write_queue import GROUP_LIMIT, Writable, Write, WriteJob, WriteQueue
 
@@ -28,7 +28,6 @@ __all__ = ["GROUP_LIMIT", "Database", "Durability", "Write"]
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 5.0
-DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class Database:
@@ -158,13 +157,7 @@ class Database:
             self._lock.free()
 
     def _cannot_open(self, exc: Exception) -> CannotOpen:
-        if isinstance(exc, CannotOpen):
-            return exc
-        reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
-        todo = "Set [storage] path to another file, in a folder that can be written."
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
-            todo = "Move it away, restore a copy of `rosey-llm backup`, or set [storage] path."
-        return CannotOpen(f"Cannot use the database {self.path}: {reason}. {todo}")
+        return exc if isinstance(exc, CannotOpen) else cannot_open(self.path, exc)
 
 
 def _truncate_wal(connection: sqlite3.Connection) -> bool:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from storage import schema
+from storage.errors import CannotOpen
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.wal.wal_file import WalFile
 from storage.writer.connection import WriterConnection
 
 Durability = Literal["full", "normal"]
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 @contextmanager
@@ -41,6 +43,15 @@ def opened(
         connection.execute("PRAGMA wal_autocheckpoint=0")
         with closing(CheckpointSchedule(connection, path, wal)) as checkpoints:
             yield connection, checkpoints
+
+
+def cannot_open(path: Path | None, exc: Exception) -> CannotOpen:
+    """Return the error that says why the database cannot be opened, and what to do."""
+    reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
+    todo = "Set [storage] path to another file, in a folder that can be written."
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+        todo = "Move it away, restore a copy of `rosey-llm backup`, or set [storage] path."
+    return CannotOpen(f"Cannot use the database {path}: {reason}. {todo}")
 
 
 def _create(path: Path) -> None:

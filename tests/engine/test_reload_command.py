@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -305,3 +306,27 @@ def test_a_service_drains_when_its_terminal_is_closed(tmp_path: Path) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert "No service runs" in rosey(tmp_path, "reload").stderr
+
+
+def test_reload_prints_json(tmp_path: Path) -> None:
+    file = configured(tmp_path)
+    done = rosey(tmp_path, "reload", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(done.stdout)
+    assert told["reloaded"] is False
+    assert told["error"].startswith("No service runs on ")
+    with running(tmp_path):
+        configured(tmp_path, PIRATE)
+        done = rosey(tmp_path, "reload", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout) == {
+            "reloaded": True,
+            "personas": {"pirate": "added"},
+            "providers": {},
+            "settings": {},
+            "restart": [],
+        }
+        file.write_text("nam = 3")
+        done = rosey(tmp_path, "reload", "--json")
+        assert (done.returncode, done.stderr) == (1, "")
+        assert "nam: unknown key" in json.loads(done.stdout)["error"]

@@ -353,7 +353,10 @@ _UNAUTHORIZED = Behaviour(
 
 
 async def _read_request(reader: asyncio.StreamReader) -> RecordedRequest:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    start = await reader.readexactly(1)
+    if not start.isalpha():  # a TLS handshake; real servers end the connection, too
+        raise _Cut
+    head = (start + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, path, _ = first.split(" ", 2)
     headers = {}

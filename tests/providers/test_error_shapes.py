@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from providers.errors import (
-    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ContentWithheld,
@@ -20,6 +19,7 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    WrongAddress,
 )
 from providers.http.error_mapping import decode_body, read_failure
 
@@ -182,22 +182,22 @@ KINDS: list[tuple[int | None, Any, type[ProviderError]]] = [
     (400, {"error": {"code": "invalid_prompt", "message": "It was flagged."}}, ContentWithheld),
     (403, {"error": {"message": "You have no access", "code": 403}}, AuthenticationFailed),
     # What was not found
-    (404, "", AddressNotFound),
-    (404, "404 page not found", AddressNotFound),
-    (404, "<html><body>No model here</body></html>", AddressNotFound),
-    (404, {"detail": "Not Found"}, AddressNotFound),
-    (404, "Cannot POST /chat/completions", AddressNotFound),
-    (404, "Cannot GET /v1/models", AddressNotFound),
-    (404, {"error": {"message": "Invalid URL (POST /v1/chat)", "code": None}}, AddressNotFound),
-    (404, {"error": {"metadata": {"error_type": "not_found"}}}, AddressNotFound),
+    (404, "", WrongAddress),
+    (404, "404 page not found", WrongAddress),
+    (404, "<html><body>No model here</body></html>", WrongAddress),
+    (404, {"detail": "Not Found"}, WrongAddress),
+    (404, "Cannot POST /chat/completions", WrongAddress),
+    (404, "Cannot GET /v1/models", WrongAddress),
+    (404, {"error": {"message": "Invalid URL (POST /v1/chat)", "code": None}}, WrongAddress),
+    (404, {"error": {"metadata": {"error_type": "not_found"}}}, WrongAddress),
     (404, {"error": {"code": "model_not_found"}}, ModelNotFound),
     (404, {"error": "model 'x' not found"}, ModelNotFound),
     (404, {"error": 'model "x" not found, try pulling it first'}, ModelNotFound),
     (404, {"error": {"message": "No endpoints found for x/y.", "code": 404}}, ModelNotFound),
     (404, {"error": {"code": "DeploymentNotFound", "message": "No"}}, ModelNotFound),
-    (405, "Method Not Allowed", AddressNotFound),
+    (405, "Method Not Allowed", WrongAddress),
     (None, {"error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200"
-            " anyway"}, AddressNotFound),
+            " anyway"}, WrongAddress),
     # A 5xx that is about the request
     (500, {"error": {"type": "invalid_request_error", "message": "no"}}, BadAnswer),
     (500, {"error": {"code": 500, "message": "Failed to parse input at pos 0", "type":

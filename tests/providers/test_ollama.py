@@ -224,4 +224,6 @@ async def test_a_model_without_a_tag_is_the_latest(
         status = await provider.status()
         assert await provider.is_available() is there
     missing = f"model {model} is not installed; run: ollama pull {model}"
-    assert status.detail == ("" if there else missing)
+    near = '; did you mean "llama3.2:1b"?' if models == ["llama3.2:1b"] else ""
+    assert status.detail == ("" if there else missing + near)
+    assert status.misconfigured is not there

@@ -11,7 +11,6 @@ import pytest
 
 from providers.base import Completion, LLMProvider, Message, Options, Usage
 from providers.errors import (
-    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ContextTooLong,
@@ -20,6 +19,7 @@ from providers.errors import (
     ProviderError,
     ProviderUnavailable,
     RateLimited,
+    WrongAddress,
 )
 from providers.openai import OpenAIProvider
 from providers.validation import ValidationError
@@ -437,7 +437,7 @@ async def test_a_server_that_loads_its_model_is_starting(server: LLMServer) -> N
 async def test_a_404_without_a_model_is_about_the_address(server: LLMServer) -> None:
     server.routes["/chat/completions"] = Behaviour(status=404, body="404 page not found")
     async with OpenAIProvider({"base_url": server.url}) as provider:
-        with pytest.raises(AddressNotFound, match=r"did you forget /v1\?"):
+        with pytest.raises(WrongAddress, match=r"did you forget /v1\?"):
             await provider.chat(HELLO, Options())
 
 
@@ -446,7 +446,7 @@ async def test_a_404_that_names_the_model_is_about_the_model(server: LLMServer) 
     async with at(server) as provider:
         with pytest.raises(ModelNotFound):
             await provider.chat(HELLO, Options(model="tiny-one"))
-        with pytest.raises(AddressNotFound):
+        with pytest.raises(WrongAddress):
             await provider.chat(HELLO, Options(model="another"))
 
 
@@ -456,7 +456,7 @@ async def test_an_unknown_address_with_status_200_is_one(server: LLMServer) -> N
     }
     server.plan(*[Behaviour(body=said)] * 2)
     async with at(server) as provider:
-        with pytest.raises(AddressNotFound, match=r"did you forget /v1\?"):
+        with pytest.raises(WrongAddress, match=r"did you forget /v1\?"):
             await provider.chat(HELLO, Options())
-        with pytest.raises(AddressNotFound):
+        with pytest.raises(WrongAddress):
             await streamed(provider)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from providers.errors import (
-    AddressNotFound,
     AuthenticationFailed,
     BadAnswer,
     ContentWithheld,
@@ -19,6 +18,7 @@ from providers.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    WrongAddress,
 )
 from providers.http.error_mapping import read_failure
 
@@ -214,7 +214,7 @@ OTHERS: list[tuple[int | None, Any, type[ProviderError]]] = [
     (503, "server busy: maximum pending requests exceeded", ProviderUnavailable),
     (504, {"error": {"status": "DEADLINE_EXCEEDED", "message": "deadline"}}, ProviderTimeout),
     (401, "The token limit of this key is exceeded", AuthenticationFailed),
-    (404, "The maximum length of this address is exceeded", AddressNotFound),
+    (404, "The maximum length of this address is exceeded", WrongAddress),
     (400, "The prompt was flagged: it exceeds the limit of the usage policy", ContentWithheld),
 ]
 

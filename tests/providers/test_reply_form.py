@@ -201,6 +201,8 @@ async def test_a_redirect_names_its_target_and_needs_a_person(
 async def test_the_status_names_a_redirect(provider: HttpProvider, server: LLMServer) -> None:
     for path in ("/api/version", "/v1/models"):
         server.routes[path] = Behaviour(status=301, headers={"Location": f"https://there{path}"})
+    # A list of models may be elsewhere, so the chat is asked, too.
+    server.plan(Behaviour(status=301, headers={"Location": "https://there/v1/chat/completions"}))
     status = await provider.status()
     assert not status.available
     assert "redirects to https://there/" in status.detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from engine.config import loading
 from engine.config.setup.example import Example
 from providers import registry
+from providers.http import model_names
 from providers.validation import ValidationError, suggestion
 
 OFFERED = ("ollama", "openai", "openrouter", "local")
@@ -18,6 +19,17 @@ SERVER_KEY = "ROSEY_LLM_SERVER_KEY"
 
 Accept = Callable[[str], None]
 Ask = Callable[[str, str | None, Accept], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a provider's server shows: why its address is wrong, if it is, and its models."""
+
+    problem: str = ""
+    models: Sequence[str] = ()
+
+
+Look = Callable[[str, Mapping[str, Any]], ServerView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,19 @@ class Interview:
     ask: called with question, default and `accept`; it repeats the question until `accept(answer)`
         raises no ValueError.
     folder: the new file's folder; relative paths start there.
+    look: called with a provider's name and table; returns what its server shows.
+
+    An answer that the server contradicts is refused once; the same answer again is taken.
     """
 
-    def __init__(self, ask: Ask, folder: Path) -> None:
+    def __init__(
+        self, ask: Ask, folder: Path, look: Look = lambda name, table: ServerView()
+    ) -> None:
         self._ask = ask
         self._folder = folder
+        self._look = look
+        self._view = ServerView()
+        self._contradicted = ""
         self._example = Example()
         self._default: Mapping[str, Any] = self._example.values
         self._key_variable = ""
@@ -82,22 +102,56 @@ class Interview:
             self._put(("fallback_providers",), [])
             return
         if name == "ollama":
-            self._about("Where is Ollama?", ("providers", name, "base_url"))
-        if name == SERVER:
-            self._key_variable = SERVER_KEY
             self._ask(
-                "Which model?",
-                None,
-                lambda answer: self._put(("providers", name, "default_model"), answer),
+                "Where is Ollama?", self._default["providers"][name]["base_url"], self._take_ollama
             )
+        elif name == SERVER:
+            self._key_variable = SERVER_KEY
         else:
             self._key_variable = getattr(registry.find(name), "key_variable", "")
-            self._about("Which model?", ("providers", name, "default_model"))
+            self._view = self._look(name, self._table(name))
+        self._about_the_model(name)
         self._ask(
             "Does the tiny local model answer when that provider cannot? yes or no",
             "yes",
             lambda answer: self._put(("fallback_providers",), ["local"] if _is_yes(answer) else []),
         )
+
+    def _about_the_model(self, name: str) -> None:
+        models, path = self._view.models, ("providers", name, "default_model")
+        has = f" The server has {model_names.few(models)}" if models else ""
+        default = self._example.values["providers"][name]["default_model"]
+        if models and not model_names.is_listed(default, models):
+            default = models[0]
+
+        def take(answer: str) -> None:
+            if models and not model_names.is_listed(answer, models):
+                near = model_names.near(answer, models)
+                self._contradict(answer, f'the server has no model "{answer}"{near}')
+            self._put(path, answer)
+
+        self._ask(f"Which model?{has}", default or None, take)
+
+    def _take_ollama(self, answer: str) -> None:
+        path = ("providers", "ollama", "base_url")
+        self._put(path, answer)
+        self._examine("ollama", answer)
+
+    def _examine(self, name: str, answer: str) -> None:
+        """Look at the provider's server; ValueError if it shows that the address is wrong."""
+        self._view = self._look(name, self._table(name))
+        if self._view.problem:
+            self._contradict(answer, self._view.problem)
+
+    def _contradict(self, answer: str, problem: str) -> None:
+        if answer != self._contradicted:
+            self._contradicted = answer
+            end = "" if problem.endswith("?") else "."
+            raise ValueError(f"{problem}{end} To keep your answer, give it again.")
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        """Return the provider's table with its environment variables replaced."""
+        return loading.parse(self._example.values, self._folder).provider_table(name)
 
     def _take_provider(self, answer: str) -> None:
         if "://" not in answer:
@@ -113,7 +167,11 @@ class Interview:
             "default_model": "",
         }
         self._check({"providers": {SERVER: server}})
-        self._example.add({("providers", SERVER): server})
+        if SERVER in self._example.values["providers"]:  # another answer came before
+            self._put(("providers", SERVER, "base_url"), answer)
+        else:
+            self._example.add({("providers", SERVER): server})
+        self._examine(SERVER, answer)
         self._put(("default_provider",), SERVER)
 
     def _take_nats(self, answer: str) -> None:

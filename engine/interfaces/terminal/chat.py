@@ -120,6 +120,8 @@ async def _start_app(settings: Settings, config: Path | None, stack: AsyncExitSt
     app = build_app(settings, config)
     await app.start()
     stack.push_async_callback(app.drain)
+    if problem := app.unheard:
+        raise CannotStart(problem)
     return app
 
 

@@ -24,6 +24,21 @@ class StoreInUse(EmbeddedNatsError):
         self.owner = owner
 
 
+def is_taken(directory: Path) -> bool:
+    """Return whether a server uses the directory. Leaves nothing behind. Raises OSError."""
+    try:
+        lock = os.open(directory / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 async def take(directory: Path) -> int:
     """Lock the directory until the returned file descriptor and its copies are closed.
 

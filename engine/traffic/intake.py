@@ -1,0 +1,106 @@
+"""The engine's subscriptions, which it makes again while the server refuses them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+import nats.errors
+from nats.aio.subscription import Subscription
+
+from engine.traffic.nats_internals import Handler, IntakeClient
+from engine.traffic.permissions import Permissions
+
+log = logging.getLogger("rosey_llm.nats")
+UNSUBSCRIBE_LIMIT_S = 5.0
+# A server that reads its configuration again gives a permission without a new connection.
+TRY_AGAIN_S = 5.0
+
+
+class Intake:
+    """The subscriptions of one connection.
+
+    handlers: by subject. flush: returns when the server has taken all; raises if it is not there.
+    hearing: set while the server lets the engine hear all its inputs.
+    """
+
+    def __init__(self, permissions: Permissions, flush: Callable[[], Awaitable[None]]) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.hearing = asyncio.Event()
+        self._permissions = permissions
+        self._flush = flush
+        self._client: IntakeClient | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._trying: asyncio.Task[None] | None = None
+
+    async def start(self, client: IntakeClient) -> None:
+        """Subscribe to all subjects, if that is not done yet."""
+        if self._subscriptions:
+            return
+        self._client = client
+        self._permissions.attempt()
+        await self._subscribe(list(self.handlers))
+        await self._confirm()
+
+    def lost(self) -> None:
+        """Note that the connection is lost; nats-py subscribes again when it is back."""
+        self.hearing.clear()
+        self._permissions.attempt()
+
+    def closed(self) -> None:
+        """Note that the client was closed, so that its subscriptions are gone."""
+        self.hearing.clear()
+        self._subscriptions = {}
+
+    def refused(self) -> None:
+        """Try again soon, if the server refuses an input."""
+        if self._permissions.refused_inputs:
+            self.hearing.clear()
+            self.confirm_soon()
+
+    def confirm_soon(self) -> None:
+        if self._trying is None or self._trying.done():
+            self._trying = asyncio.create_task(self._try_again(), name="nats permissions")
+
+    async def stop(self) -> None:
+        """Unsubscribe. On return the handlers have all messages that the server had sent."""
+        if self._trying is not None:
+            self._trying.cancel()
+            await asyncio.wait({self._trying})
+        subscriptions, self._subscriptions = self._subscriptions, {}
+        for subscription in subscriptions.values():
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                async with asyncio.timeout(UNSUBSCRIBE_LIMIT_S):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
+
+    async def _try_again(self) -> None:
+        await self._confirm()
+        while (refused := self._permissions.refused_inputs) and self._subscriptions:
+            await asyncio.sleep(TRY_AGAIN_S)
+            self._permissions.attempt()
+            for subject in refused:
+                with contextlib.suppress(nats.errors.Error, KeyError):
+                    await self._subscriptions.pop(subject).unsubscribe()
+            await self._subscribe(refused)
+            await self._confirm()
+
+    async def _subscribe(self, subjects: list[str]) -> None:
+        assert self._client is not None  # noqa: S101 -- `start` has set it
+        try:
+            for subject in subjects:
+                self._subscriptions[subject] = await self._client.start_intake(subject)
+        except nats.errors.Error as exc:
+            # nats-py keeps the subscriptions and sends them again after it has reconnected.
+            log.debug("NATS: subscribing was interrupted: %s", exc)
+
+    async def _confirm(self) -> None:
+        """Find out whether the server lets the engine hear its inputs."""
+        try:
+            await self._flush()
+        except ConnectionError as exc:
+            log.debug("NATS: subscribing was interrupted: %s", exc)
+            return
+        if not self._permissions.refused_inputs and self._subscriptions:
+            self.hearing.set()
