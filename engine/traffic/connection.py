@@ -72,6 +72,7 @@ class NatsConnection:
         self._ping_interval_s = ping_interval_s
         self._handlers: dict[str, Handler] = {}
         self._client: IntakeClient | None = None
+        self._connecting: IntakeClient | None = None
         self._subscriptions: list[Subscription] = []
         self._keeper: asyncio.Task[None] | None = None
         self._intake_started = False
@@ -171,7 +172,9 @@ class NatsConnection:
         self._client = client
         if self._intake_started:
             await self._subscribe(client)
-        self._log_connected()
+        # It may have been lost meanwhile, and come back: then `on_reconnected` has said so.
+        if client.is_connected and not self.connected.is_set():
+            self._log_connected()
         await closed.wait()
         self._subscriptions = []
 
@@ -184,6 +187,7 @@ class NatsConnection:
             self._log_missing(exc)
             return None
         client = IntakeClient(lambda msg: self._handlers[msg.subject](msg))
+        self._connecting = client
         try:
             # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -199,14 +203,14 @@ class NatsConnection:
 
     def _callbacks(self, client: IntakeClient, closed: asyncio.Event) -> dict[str, Any]:
         """Return nats-py's callbacks. It awaits them in its read loop: they return at once and
-        never raise. A client that was replaced may still call them; its losses do not count.
+        never raise. A client that was replaced may still call them: that changes nothing.
         """
 
         async def on_error(exc: Exception) -> None:
             self._dropped += isinstance(exc, nats.errors.SlowConsumerError)
             if client is self._client and client.is_connected:
                 self._log_error(exc)
-            else:
+            elif client is self._connecting:  # the newest one, connected or not
                 self._log_missing(exc)
 
         async def on_disconnected() -> None:
