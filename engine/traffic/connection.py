@@ -51,6 +51,7 @@ class NatsConnection:
 
     connected: set while there is a connection.
     losses: number of lost connections; messages sent just before a loss may not have arrived.
+    login_refused: why the server last refused the connection; None while there is one.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class NatsConnection:
         self.url = url
         self.connected = asyncio.Event()
         self.losses = 0
+        self.login_refused: BaseException | None = None
         self._connects = self._dropped = 0
         self._settings = settings
         self._user = user
@@ -244,12 +246,15 @@ class NatsConnection:
         if self._logged_missing:
             log.warning("Connected to NATS at %s.", without_login(self.url))
         self._logged_missing = self._logged_refusal = False
+        self.login_refused = None
         self._connects += 1
         self.connected.set()
 
     def _log_missing(self, exc: BaseException | None = None) -> None:
         """Log a loss once, and once more if the server then refuses the connection."""
         self.connected.clear()
+        if is_refusal(exc):  # a later error, such as a timeout, says less
+            self.login_refused = exc
         url, reason = without_login(self.url), str(exc) or type(exc).__name__
         if not self._logged_missing:
             why = f": {reason}" if exc is not None else ""
