@@ -126,6 +126,15 @@ def test_an_error_or_an_unexpected_answer_ends_the_measurement(
     assert not answers
 
 
+def test_no_two_messages_of_any_load_have_the_same_id() -> None:
+    question, sent = Question("llm.request", {"action": "chat"}), list[bytes]()
+    for asker in (Asker(), Asker()):
+        for _ in range(2):
+            asker.ask(question, "a", print)
+        sent += [message.partition(b"request_id")[2] for message in asker._outgoing[1:]]
+    assert len(set(sent)) == 4
+
+
 def test_a_goal_is_an_upper_or_a_lower_limit() -> None:
     results = {"s": {"few": 3.0, "many": {"low": 0.7, "median": 0.8, "high": 0.9}}}
     few = Goal("s", "few", "ms", "<= 4", "few")

@@ -6,6 +6,7 @@ It speaks NATS itself, on a raw protocol, so that the load never limits what is 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -65,6 +66,8 @@ class Asker(asyncio.Protocol):
         self.deltas = 0
         self.trouble = ""
         self._open: dict[str, tuple[OnAnswered, str, float, bool]] = {}
+        # The engine answers a repeated id from its store; no two askers may use the same one.
+        self._run = os.urandom(4).hex()
         self._count = 0
         self._received = b""
         self._outgoing = [CONNECT]
@@ -88,7 +91,7 @@ class Asker(asyncio.Protocol):
     ) -> None:
         """Queue a question; `send` sends it. asked: when it was due, by default now."""
         self._count += 1
-        request_id = f"r{self._count}"
+        request_id = f"{self._run}-{self._count}"
         asked = asked or perf_counter()
         self._open[request_id] = (on_answered, channel, asked, question.may_be_busy)
         body = question.message(channel, request_id)
