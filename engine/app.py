@@ -29,6 +29,7 @@ from engine.operations import reload
 from engine.operations.background_tasks import BackgroundTasks
 from engine.operations.reload import Reloader
 from engine.traffic import micro_service
+from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import NatsConnection
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.endpoint_stats import EndpointStats
@@ -117,6 +118,8 @@ def _nats_health(connection: NatsConnection) -> HealthPart:
     url = without_login(connection.url)
     if connection.connected.is_set():
         return HealthPart(connection.refused is None, connection.refused or url)
+    if connection.login_refused is not None:
+        return HealthPart(False, str(ConnectError(url, connection.login_refused)))
     return HealthPart(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
 
 

@@ -198,6 +198,11 @@ REACHES = {
     # nats-py has no public way to break its connection, or to see what it thinks of TLS.
     ("tests/traffic/test_connection.py", "_process_err"),
     ("tests/traffic/test_going_away.py", "_transport"),
+    ("tests/traffic/test_going_away.py", "_error_cb"),
+    # An attempt to connect ends by itself, and only its client shows when.
+    ("tests/traffic/test_logins.py", "_connecting"),
+    # The messages of a load, before they are sent.
+    ("tests/test_bench.py", "_outgoing"),
     ("tests/traffic/test_nats_internals.py", "_over_ssl"),
     # A property test puts a disk of its own below the engine, and ends the engine as a kill does.
     ("tests/properties/life.py", "_jobs"),

@@ -49,6 +49,7 @@ class NatsConnection:
     connected: set while there is a connection.
     hearing: set while the server lets the engine hear all its inputs.
     losses: number of lost connections; messages sent just before a loss may not have arrived.
+    login_refused: why the server last refused the connection; None while there is one.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class NatsConnection:
         self.url = url
         self.connected = asyncio.Event()
         self.losses = 0
+        self.login_refused: BaseException | None = None
         self._connects = self._dropped = 0
         self._settings = settings
         self._user = user
@@ -72,6 +74,7 @@ class NatsConnection:
         self._intake = Intake(self._permissions, self.flush)
         self.hearing = self._intake.hearing
         self._client: IntakeClient | None = None
+        self._connecting: IntakeClient | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._intake_started = False
         self._logged_missing = False
@@ -177,7 +180,9 @@ class NatsConnection:
         self._client = client
         if self._intake_started:
             await self._intake.start(client)
-        self._log_connected()
+        # It may have been lost meanwhile, and come back: then `on_reconnected` has said so.
+        if client.is_connected and not self.connected.is_set():
+            self._log_connected()
         await closed.wait()
         self._intake.closed()
 
@@ -190,6 +195,7 @@ class NatsConnection:
             self._log_missing(exc)
             return None
         client = IntakeClient(lambda msg: self._intake.handlers[msg.subject](msg))
+        self._connecting = client
         try:
             # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -205,14 +211,14 @@ class NatsConnection:
 
     def _callbacks(self, client: IntakeClient, closed: asyncio.Event) -> dict[str, Any]:
         """Return nats-py's callbacks. It awaits them in its read loop: they return at once and
-        never raise. A client that was replaced may still call them; its losses do not count.
+        never raise. A client that was replaced may still call them: that changes nothing.
         """
 
         async def on_error(exc: Exception) -> None:
             self._dropped += isinstance(exc, nats.errors.SlowConsumerError)
             if client is self._client and client.is_connected:
                 self._log_error(exc)
-            else:
+            elif client is self._connecting:  # the newest one, connected or not
                 self._log_missing(exc)
 
         async def on_disconnected() -> None:
@@ -241,12 +247,15 @@ class NatsConnection:
         if self._logged_missing:
             log.warning("Connected to NATS at %s.", without_login(self.url))
         self._logged_missing = self._logged_refusal = False
+        self.login_refused = None
         self._connects += 1
         self.connected.set()
 
     def _log_missing(self, exc: BaseException | None = None) -> None:
         """Log a loss once, and once more if the server then refuses the connection."""
         self.connected.clear()
+        if is_refusal(exc):  # a later error, such as a timeout, says less
+            self.login_refused = exc
         url, reason = without_login(self.url), str(exc) or type(exc).__name__
         if not self._logged_missing:
             why = f": {reason}" if exc is not None else ""

@@ -1,15 +1,16 @@
 """The sending side of the load: questions over NATS, each answer matched to its question.
 
-It has a tiny NATS client on a raw protocol, so that the load never limits what is measured.
+It speaks NATS itself, on a raw protocol, so that the load never limits what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Self, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -23,22 +24,58 @@ class LoadFailed(Exception):
     """A question got no answer, or a wrong one; the measurement is worthless."""
 
 
-class NatsWire(asyncio.Protocol):
-    """A NATS connection without credentials that calls `on_msg(subject, body)` for each message.
+class Question:
+    """A message that is sent many times: `body` with a channel and a new id each time.
 
-    trouble: the first error on the connection, or "".
+    may_be_busy: the engine may refuse the message for now.
     """
 
-    def __init__(self, on_msg: Callable[[str, bytes], None]) -> None:
-        self._on_msg = on_msg
+    def __init__(self, subject: str, body: Mapping[str, Any], may_be_busy: bool = False) -> None:
+        self.subject = subject.encode()
+        self.may_be_busy = may_be_busy
+        self._beginning = orjson.dumps(body)[:-1]
+
+    def message(self, channel: str, request_id: str) -> bytes:
+        return b'%b,"channel_id":"%b","request_id":"%b"}' % (
+            self._beginning,
+            channel.encode(),
+            request_id.encode(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that arrived; asked, now: by perf_counter. busy: it is a refusal."""
+
+    channel: str
+    asked: float
+    now: float
+    busy: bool
+
+
+OnAnswered = Callable[[Answered], None]
+
+
+class Asker(asyncio.Protocol):
+    """A NATS connection without credentials that expects exactly one answer to each question.
+
+    trouble: the first thing that went wrong, or "". deltas: how many arrived.
+    """
+
+    def __init__(self) -> None:
+        self.deltas = 0
+        self.trouble = ""
+        self._open: dict[str, tuple[OnAnswered, str, float, bool]] = {}
+        # The engine answers a repeated id from its store; no two askers may use the same one.
+        self._run = os.urandom(4).hex()
+        self._count = 0
         self._received = b""
         self._outgoing = [CONNECT]
         self._transport: asyncio.Transport
         self._pong: asyncio.Future[None]
-        self.trouble = ""
 
-    async def open(self, url: str, subjects: Iterable[str]) -> None:
-        """Connect, and subscribe; return when the server has the subscriptions."""
+    async def connect(self, url: str, subjects: Iterable[str]) -> None:
+        """Take answers on these subjects; return when the server has the subscriptions."""
         parts, loop = urlsplit(url), asyncio.get_running_loop()
         self._pong = loop.create_future()
         await loop.create_connection(lambda: self, parts.hostname or "", parts.port or 4222)
@@ -49,23 +86,38 @@ class NatsWire(asyncio.Protocol):
         async with asyncio.timeout(CONNECT_LIMIT_S):
             await self._pong
 
-    def close(self) -> None:
-        self._transport.close()
+    def ask(
+        self, question: Question, channel: str, on_answered: OnAnswered, asked: float | None = None
+    ) -> None:
+        """Queue a question; `send` sends it. asked: when it was due, by default now."""
+        self._count += 1
+        request_id = f"{self._run}-{self._count}"
+        asked = asked or perf_counter()
+        self._open[request_id] = (on_answered, channel, asked, question.may_be_busy)
+        body = question.message(channel, request_id)
+        self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (question.subject, len(body), body))
+
+    def send(self) -> None:
+        if self._outgoing:
+            self._transport.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    async def until(self, done: Callable[[], bool], limit_s: float) -> None:
+        """Send what is queued, then wait. Raise LoadFailed on trouble or after `limit_s`."""
+        ends = perf_counter() + limit_s
+        self.send()
+        while not done() and not self.trouble:
+            if perf_counter() > ends:
+                self.trouble = f"{len(self._open)} messages not answered within {limit_s:g} s"
+            await asyncio.sleep(0.005)
+        if self.trouble:
+            raise LoadFailed(self.trouble)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.trouble = self.trouble or "NATS closed the connection"
-
-    def publish(self, subject: bytes, body: bytes) -> None:
-        """Queue a message; `send` sends all queued messages."""
-        self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject, len(body), body))
-
-    def send(self) -> None:
-        if self._outgoing:
-            self._transport.write(b"".join(self._outgoing))
-            self._outgoing.clear()
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
@@ -78,7 +130,7 @@ class NatsWire(asyncio.Protocol):
                 body_end = at_next + int(size)
                 if len(received) < body_end + 2:
                     break
-                self._on_msg(subject.decode(), received[at_next:body_end])
+                self.on_msg(subject.decode(), received[at_next:body_end])
                 at_next = body_end + 2
             else:
                 self._on_control(line)
@@ -94,115 +146,19 @@ class NatsWire(asyncio.Protocol):
         elif line.startswith(b"-ERR"):
             self.trouble = line.decode(errors="replace")
 
-
-class Question:
-    """A message that is sent many times: `body` with a channel and a new id each time."""
-
-    def __init__(self, subject: str, body: Mapping[str, Any]) -> None:
-        self.subject = subject.encode()
-        self._beginning = orjson.dumps(body)[:-1]
-
-    def message(self, channel: str, request_id: str) -> bytes:
-        return b'%b,"channel_id":"%b","request_id":"%b"}' % (
-            self._beginning,
-            channel.encode(),
-            request_id.encode(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer that arrived.
-
-    asked, now: by perf_counter. busy: the engine refused the message for now.
-    """
-
-    channel: str
-    asked: float
-    now: float
-    busy: bool
-
-
-OnAnswered = Callable[[Answered], None]
-
-
-class Asker:
-    """A sender that expects exactly one answer to each question.
-
-    trouble: the first thing that went wrong, or "". deltas: how many arrived.
-    """
-
-    def __init__(self) -> None:
-        self.wire = NatsWire(self.on_msg)
-        self.deltas = 0
-        self.trouble = ""
-        self._open: dict[str, tuple[OnAnswered, str, float]] = {}
-        self._count = 0
-
-    @classmethod
-    async def connect(cls, url: str, subjects: Iterable[str]) -> Self:
-        """Return a sender that takes answers on these subjects."""
-        asker = cls()
-        await asker.wire.open(url, subjects)
-        return asker
-
-    def ask(
-        self, question: Question, channel: str, on_answered: OnAnswered, asked: float | None = None
-    ) -> None:
-        """Queue a question; `wire.send` sends it. asked: when it was due, by default now."""
-        self._count += 1
-        request_id = f"r{self._count}"
-        self._open[request_id] = (on_answered, channel, asked or perf_counter())
-        self.wire.publish(question.subject, question.message(channel, request_id))
-
     def on_msg(self, subject: str, data: bytes) -> None:
         if subject.endswith(DELTAS):
             self.deltas += 1
             return
         now = perf_counter()
         answer = orjson.loads(data)
-        on_answered, channel, asked = self._open.pop(answer["request_id"], (None, "", 0.0))
-        busy = answer.get("code") == "busy"
-        if on_answered is None:
+        found = self._open.pop(answer["request_id"], None)
+        if found is None:
             self.trouble = f"unexpected answer: {data.decode()[:300]}"
-        elif answer["type"] != "llm_response" and not busy:
+            return
+        on_answered, channel, asked, may_be_busy = found
+        busy = may_be_busy and answer.get("code") == "busy"
+        if answer["type"] != "llm_response" and not busy:
             self.trouble = f"not an answer: {data.decode()[:300]}"
         else:
             on_answered(Answered(channel, asked, now, busy))
-
-    async def visit(
-        self, question: Question, channels: Iterable[str], at_once: int, limit_s: float
-    ) -> list[Answered]:
-        """Ask in each channel and return the answers; each triggers the next. Raise LoadFailed."""
-        left = list(channels)[::-1]
-        count, answers = len(left), list[Answered]()
-
-        def ask() -> None:
-            if left:
-                self.ask(question, left.pop(), on_answered)
-
-        def on_answered(answered: Answered) -> None:
-            if answered.busy:
-                self.trouble = "the engine said busy, though few messages are in flight"
-            answers.append(answered)
-            ask()
-
-        for _ in range(at_once):
-            ask()
-        await self.until(lambda: len(answers) == count, limit_s, f"{count} messages answered")
-        return answers
-
-    async def until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Send what is queued, then wait. Raise LoadFailed on trouble or after `limit_s`."""
-        ends = perf_counter() + limit_s
-        self.wire.send()
-        while not done():
-            self._check()
-            if perf_counter() > ends:
-                raise LoadFailed(f"{what}: not within {limit_s:g} s")
-            await asyncio.sleep(0.005)
-        self._check()
-
-    def _check(self) -> None:
-        if trouble := self.trouble or self.wire.trouble:
-            raise LoadFailed(trouble)

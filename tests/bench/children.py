@@ -87,16 +87,13 @@ class Child:
 
 
 @asynccontextmanager
-async def running(
-    name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
-) -> AsyncIterator[Child]:
+async def running(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
     """Start a child, wait until it is ready, and end it after the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _LAUNCH, str(os.getpid())),
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **(environment or {})},
         limit=LINE_LIMIT_BYTES,
         # Ctrl-C goes to the benchmark, which then ends its children in order.
         start_new_session=True,
@@ -134,30 +131,23 @@ def freeze_garbage() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
-def write_line(answer: Mapping[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-    sys.stdout.buffer.flush()
+async def answer_questions(answers: object, **ready: Any) -> None:
+    """Write `ready`, then answer each question with the method that its `do` names.
 
-
-async def answer_questions(answers: object) -> None:
-    """Say that we are ready, then answer each question with the method that its `do` names."""
-    write_line({})
-    async for question in _questions():
-        try:
-            write_line(await getattr(answers, question.pop("do"))(**question))
-        except Exception as exc:  # noqa: BLE001 - the benchmark raises it as ChildFailed
-            write_line({"error": repr(exc)})
-
-
-async def until_stdin_closes() -> None:
-    async for _ in _questions():
-        pass
-
-
-async def _questions() -> AsyncIterator[dict[str, Any]]:
-    """Yield what the benchmark asks, until it closes the pipe."""
+    Return when the benchmark closes the pipe.
+    """
+    _write_line(ready)
     reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        yield orjson.loads(line)
+        question = orjson.loads(line)
+        try:
+            _write_line(await getattr(answers, question.pop("do"))(**question))
+        except Exception as exc:  # noqa: BLE001 - the benchmark raises it as ChildFailed
+            _write_line({"error": repr(exc)})
+
+
+def _write_line(answer: Mapping[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,29 +1,56 @@
-"""Statistics over many measurements: median and quartiles, ratios, percentiles; and their text."""
+"""The plan of a run, slices in turn, and the statistics over them: medians, ratios, percentiles."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Result = dict[str, Any]  # the figures of a section, to be written as JSON
 Answers = Sequence[Mapping[str, Any]]  # of a contestant, one for each round
+Spread = dict[str, float]  # the median and the quartiles of a figure over its rounds
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median and the quartiles of a figure over its rounds."""
+class Plan:
+    """A plan of a run.
 
-    low: float
-    median: float
-    high: float
+    rounds: how many slices each contestant gets. slice_s: seconds of a slice.
+    quick: a run of a few minutes, with wider quartiles. full: also a database of ten million rows.
+    """
+
+    rounds: int = 11
+    slice_s: float = 0.5
+    quick: bool = False
+    full: bool = False
+
+
+QUICK = Plan(rounds=3, slice_s=0.4, quick=True)
+
+
+async def alternate(
+    contestants: Mapping[str, Callable[[int], Awaitable[T]]], rounds: int
+) -> dict[str, list[T]]:
+    """Measure a slice of each contestant in turn, every other round in the opposite order.
+
+    A contestant is a function that measures the slice of the round with this number.
+    """
+    slices: dict[str, list[T]] = {name: [] for name in contestants}
+    order = list(contestants)
+    for number in range(rounds):
+        for name in order:
+            slices[name].append(await contestants[name](number))
+        order.reverse()
+    return slices
 
 
 def spread(values: Sequence[float]) -> Spread:
     if len(values) < 2:
-        return Spread(values[0], values[0], values[0])
-    return Spread(*statistics.quantiles(values, n=4, method="inclusive"))
+        values = [values[0]] * 2
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"low": low, "median": middle, "high": high}
 
 
 def ratios(figures: Sequence[float], yardstick: Sequence[float]) -> Spread:
@@ -65,29 +92,40 @@ def ratio(key: str, answers: Answers, yardstick: Answers) -> Spread:
     return ratios(column(answers, key), column(yardstick, key))
 
 
-def text(value: Any) -> str | None:
-    """Return a figure as in the JSON, with its quartiles; or None if it is no figure."""
-    if isinstance(value, Mapping):
-        if value.keys() != {"low", "median", "high"}:
-            return None
-        low, median, high = (short(value[key]) for key in ("low", "median", "high"))
-        return f"{median} [{low}-{high}]"
-    if isinstance(value, list):
-        return None if any(text(each) is None for each in value) else " ".join(map(short, value))
-    return value if isinstance(value, str) else short(value)
+def row(slices: Answers, yardstick: Answers) -> dict[str, Any]:
+    """Return the medians of a contestant's closed loops.
+
+    ratio: its rate over the yardstick's, round by round. cpu_ratio: the yardstick's processor time
+    over its own: the ratio if only the processor counted, which holds on a busy machine too.
+    """
+    return {
+        **medians(slices, "answers_a_second", "p50_ms", "p99_ms", "cpu_us", "deltas_an_answer"),
+        "ratio": ratio("answers_a_second", slices, yardstick),
+        "cpu_ratio": ratio("cpu_us", yardstick, slices),
+    }
 
 
-def short(figure: float) -> str:
-    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+def median(figure: float | Spread) -> float:
+    return figure if isinstance(figure, float | int) else figure["median"]
+
+
+def text(figure: float | Spread, unit: str = "") -> str:
+    """Return a figure with its unit, and with its quartiles if it has any."""
+    after = f" {unit}" if unit else ""
+    if isinstance(figure, float | int):
+        return (f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}") + after
+    return f"{text(figure['median'], unit)} [{text(figure['low'])}-{text(figure['high'])}]"
 
 
 def table(result: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Yield a result, as in the JSON, as text: each record on a line of its own, after its path."""
-    figures = {key: found for key, value in result.items() if (found := text(value)) is not None}
+    """Yield a result as text: each record on a line of its own, after its path."""
+    inner = {
+        key: value
+        for key, value in result.items()
+        if isinstance(value, Mapping) and value.keys() != {"low", "median", "high"}
+    }
+    figures = [f"{key} {text(result[key])}" for key in result if key not in inner]
     if figures:
-        yield f"{path:36} {'   '.join(f'{key} {found}' for key, found in figures.items())}"
-    for key in [key for key in result if key not in figures]:
-        inner = result[key]
-        if isinstance(inner, list):
-            inner = {str(number): each for number, each in enumerate(inner)}
-        yield from table(inner, f"{path}.{key}")
+        yield f"{path:36} {'   '.join(figures)}"
+    for key, value in inner.items():
+        yield from table(value, f"{path}.{key}")

@@ -3,8 +3,7 @@
 `python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then it
 answers these questions, each one line of JSON:
 
-burst        one message in each of `channels` channels at once: seconds until all are answered
-fill         `each` messages in every channel, `in_flight` at the same time
+visit        one message in each of `channels`, `at_once` at the same time: how long each took
 closed_loop  `in_flight` messages at the same time for `seconds`: how many were answered, and the
              share of one core that each of the processes `pids` used
 open_loop    `rate` messages a second for `seconds`, whatever comes back: how long each took
@@ -16,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,7 @@ from tests.bench import children, machine
 from tests.bench.asker import Answered, Asker, LoadFailed, Question
 from tests.bench.figures import percentile
 
-BURST_LIMIT_S = 60.0
-FILL_LIMIT_S = 300.0
+VISIT_LIMIT_S = 300.0
 TAIL_LIMIT_S = 30.0
 LONGEST_SLICE = 20  # times the planned seconds; a machine that needs longer is too slow
 
@@ -38,23 +36,27 @@ class Load:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self._flood = Flood(asker)
+        self._wanted = self._waiting = 0  # in the flooded channel
 
-    async def burst(
-        self, *, subject: str, body: Mapping[str, Any], channels: int
+    async def visit(
+        self, *, subject: str, body: Mapping[str, Any], channels: list[str], at_once: int
     ) -> dict[str, Any]:
-        names = [f"burst-{number}" for number in range(channels)]
+        left, question, answers = channels[::-1], Question(subject, body), list[Answered]()
+
+        def ask() -> None:
+            if left:
+                self._asker.ask(question, left.pop(), on_answered)
+
+        def on_answered(answered: Answered) -> None:
+            answers.append(answered)
+            ask()
+
         began = perf_counter()
-        answers = await self._asker.visit(Question(subject, body), names, channels, BURST_LIMIT_S)
-        return {"seconds": answers[-1].now - began}
-
-    async def fill(
-        self, *, subject: str, body: Mapping[str, Any], channels: int, in_flight: int, each: int
-    ) -> dict[str, Any]:
-        names = [f"loop-{number}" for number in range(channels)] * each
-        at_once = min(in_flight, channels)
-        await self._asker.visit(Question(subject, body), names, at_once, FILL_LIMIT_S)
-        return {}
+        for _ in range(at_once):
+            ask()
+        await self._asker.until(lambda: len(answers) == len(channels), VISIT_LIMIT_S)
+        taken_us = [round((each.now - each.asked) * 1e6) for each in answers]
+        return {"seconds": answers[-1].now - began, "taken_us": taken_us}
 
     async def closed_loop(
         self, *, subject: str, body: Mapping[str, Any], **more: Any
@@ -72,11 +74,45 @@ class Load:
         seed: int,
         counted_from_s: float = 0.0,
     ) -> dict[str, Any]:
-        loop = OpenLoop(self._asker, Question(subject, body), channels, counted_from_s, seconds)
-        return await loop.run(schedule(rate, seconds, seed))
+        """Count answers from `counted_from_s` to the end of the schedule; time all of them."""
+        question, moments = Question(subject, body, may_be_busy=True), schedule(rate, seconds, seed)
+        taken_ms: dict[bool, list[float]] = {False: [], True: []}  # by `busy`
+        counted, began = Counter[bool](), perf_counter()
+
+        def ask(number: int, due: float) -> None:
+            self._asker.ask(question, f"open-{number % channels}", on_answered, due)
+            self._asker.send()
+
+        def on_answered(answered: Answered) -> None:
+            taken_ms[answered.busy].append((answered.now - answered.asked) * 1000)
+            counted[answered.busy] += counted_from_s <= answered.now - began < seconds
+
+        late_ms = await keep_pace(moments, ask)
+        answered, busy = taken_ms[False], taken_ms[True]
+        await self._asker.until(lambda: len(answered) + len(busy) == len(moments), TAIL_LIMIT_S)
+        return {
+            "answered": len(answered),
+            "busy": len(busy),
+            "answered_a_second": counted[False] / (seconds - counted_from_s),
+            "busy_a_second": counted[True] / (seconds - counted_from_s),
+            "p50_ms": percentile(answered, 50),
+            "p99_ms": percentile(answered, 99),
+            "busy_p50_ms": percentile(busy, 50),
+            "busy_p99_ms": percentile(busy, 99),
+            "late_p99_ms": percentile(late_ms, 99),
+        }
 
     async def flood(self, *, subject: str, body: Mapping[str, Any], waiting: int) -> dict[str, Any]:
-        self._flood.keep(Question(subject, body), waiting)
+        question, self._wanted = Question(subject, body), waiting
+
+        def fill(answered: Answered | None = None) -> None:
+            self._waiting -= answered is not None
+            while self._waiting < self._wanted:
+                self._waiting += 1
+                self._asker.ask(question, "flooded", fill)
+            self._asker.send()
+
+        fill()
         return {}
 
 
@@ -115,11 +151,8 @@ class ClosedLoop:
         longest_s = self.seconds * LONGEST_SLICE
         for _ in range(sent):
             self._ask()
-        await self.asker.until(
-            lambda: self._closing and self.in_flight == 0,
-            longest_s + TAIL_LIMIT_S,
-            f"{sent} at once answered",
-        )
+        limit_s = longest_s + TAIL_LIMIT_S
+        await self.asker.until(lambda: self._closing and self.in_flight == 0, limit_s)
         if len(self._latencies) < sent:
             raise LoadFailed(f"only {len(self._latencies)} answers in {longest_s:g} s")
         counted_s = self._latest - self._first
@@ -140,8 +173,6 @@ class ClosedLoop:
     def _on_answered(self, answered: Answered) -> None:
         self._answers += 1
         self._resting.append(answered.channel)
-        if answered.busy:
-            self.asker.trouble = "the engine said busy in a closed loop"
         if self._closing:
             self.in_flight -= 1
             return
@@ -152,9 +183,8 @@ class ClosedLoop:
             self._latencies.append(answered.now - answered.asked)
         if self._is_over(answered.now):
             self._closing = True
-            self._used_s = {
-                name: now_s - self._began_cpu_s[name] for name, now_s in self._cpu_s().items()
-            }
+            began_s, used_s = self._began_cpu_s, self._cpu_s()
+            self._used_s = {name: used_s[name] - began_s[name] for name in used_s}
             self.in_flight -= 1
         else:
             self._ask()
@@ -172,84 +202,6 @@ class ClosedLoop:
         return passed_s >= self.seconds and rounds > 1 and not more
 
 
-@dataclass
-class OpenLoop:
-    """An open loop over `channels`: questions on a schedule, whether or not others are answered.
-
-    Rates count answers from `from_s` to `to_s`, the end of the schedule; latencies count all.
-    """
-
-    asker: Asker
-    question: Question
-    channels: int
-    from_s: float
-    to_s: float
-    _began: float = 0.0
-    _answered_ms: list[float] = field(default_factory=list)
-    _busy_ms: list[float] = field(default_factory=list)
-    _counted: Counter[bool] = field(default_factory=Counter)  # by `busy`
-
-    async def run(self, moments: list[float]) -> dict[str, Any]:
-        self._began = perf_counter()
-        pace = Pace(moments, self._ask)
-        await pace.keep()
-        answered, busy = self._answered_ms, self._busy_ms
-        await self.asker.until(
-            lambda: len(answered) + len(busy) == len(moments),
-            TAIL_LIMIT_S,
-            f"{len(moments)} messages answered",
-        )
-        counted_s = self.to_s - self.from_s
-        return {
-            "sent": len(moments),
-            "answered": len(answered),
-            "busy": len(busy),
-            "answered_a_second": self._counted[False] / counted_s,
-            "busy_a_second": self._counted[True] / counted_s,
-            "p50_ms": percentile(answered, 50),
-            "p99_ms": percentile(answered, 99),
-            "busy_p50_ms": percentile(busy, 50),
-            "busy_p99_ms": percentile(busy, 99),
-            "late_p99_ms": percentile(pace.lateness_s, 99) * 1000,
-        }
-
-    def _ask(self, number: int, due: float) -> None:
-        channel = f"open-{number % self.channels}"
-        self.asker.ask(self.question, channel, self._on_answered, due)
-        self.asker.wire.send()
-
-    def _on_answered(self, answered: Answered) -> None:
-        taken_ms = self._busy_ms if answered.busy else self._answered_ms
-        taken_ms.append((answered.now - answered.asked) * 1000)
-        if self.from_s <= answered.now - self._began < self.to_s:
-            self._counted[answered.busy] += 1
-
-
-class Flood:
-    """A sender that keeps a number of commands waiting in one channel."""
-
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._question = Question("", {})
-        self._wanted = self._waiting = 0
-
-    def keep(self, question: Question, wanted: int) -> None:
-        self._question, self._wanted = question, wanted
-        self._fill()
-
-    def _fill(self) -> None:
-        while self._waiting < self._wanted:
-            self._waiting += 1
-            self._asker.ask(self._question, "flooded", self._on_answered)
-        self._asker.wire.send()
-
-    def _on_answered(self, answered: Answered) -> None:
-        if answered.busy:
-            self._asker.trouble = "the flooded channel was busy: raise its mailbox_limit"
-        self._waiting -= 1
-        self._fill()
-
-
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
     """Return seconds from the start: one random moment in each interval of `1 / rate`.
 
@@ -259,62 +211,32 @@ def schedule(rate: float, seconds: float, seed: int) -> list[float]:
     return [(number + chance.random()) / rate for number in range(round(rate * seconds))]
 
 
-class Pace:
-    """A clock that calls `act(number, due)` in the event loop for each moment of a schedule.
+async def keep_pace(moments: Sequence[float], act: Callable[[int, float], None]) -> list[float]:
+    """Call `act(number, due)` in the event loop at each moment; return how late, in milliseconds.
 
-    It keeps a schedule to a tenth of a millisecond, which an event loop's timers cannot do.
-    due: when the call was due, by time.perf_counter, even if it comes late.
+    A thread waits for the moments: it keeps them to a tenth of a millisecond, which an event loop's
+    timers cannot do. due: by perf_counter, also of a call that comes late.
     """
+    loop, late_ms, began = asyncio.get_running_loop(), list[float](), perf_counter()
 
-    def __init__(self, moments: Sequence[float], act: Callable[[int, float], None]) -> None:
-        self._moments = moments
-        self._act = act
-        self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
-        self._given_up = threading.Event()
-        self.lateness_s: list[float] = []
+    def call(number: int, due: float) -> None:
+        late_ms.append((perf_counter() - due) * 1000)
+        act(number, due)
 
-    async def keep(self) -> None:
-        """Return after the last moment. Raise what `act` raises."""
-        thread = threading.Thread(target=self._run, args=(perf_counter(),), daemon=True)
-        thread.start()
-        try:
-            await self._done
-        finally:
-            self._given_up.set()
-            thread.join()
+    def wait() -> None:
+        for number, moment in enumerate(moments):
+            due = began + moment
+            time.sleep(max(0.0, due - perf_counter()))
+            loop.call_soon_threadsafe(call, number, due)
 
-    def _run(self, began: float) -> None:
-        number, count = 0, len(self._moments)
-        while number < count:
-            wait_s = began + self._moments[number] - perf_counter()
-            if self._given_up.wait(max(wait_s, 0)):
-                return
-            passed_s = perf_counter() - began
-            end = number + 1
-            while end < count and self._moments[end] <= passed_s:
-                end += 1
-            self._loop.call_soon_threadsafe(self._act_on, number, end, began)
-            number = end
-        self._loop.call_soon_threadsafe(self._end)
-
-    def _act_on(self, number: int, end: int, began: float) -> None:
-        try:
-            for each in range(number, end):
-                due = began + self._moments[each]
-                self.lateness_s.append(perf_counter() - due)
-                self._act(each, due)
-        except Exception as exc:  # noqa: BLE001 - `keep` raises it
-            if not self._done.done():
-                self._done.set_exception(exc)
-
-    def _end(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
+    await asyncio.to_thread(wait)
+    return late_ms
 
 
 async def main(url: str, *subjects: str) -> None:
-    await children.answer_questions(Load(await Asker.connect(url, subjects)))
+    asker = Asker()
+    await asker.connect(url, subjects)
+    await children.answer_questions(Load(asker))
 
 
 if __name__ == "__main__":

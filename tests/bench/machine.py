@@ -1,4 +1,4 @@
-"""Facts about the machine, and what a process uses of it."""
+"""Facts about the machine and its page cache, and what a process uses of the machine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ SYNCS = 51
 
 def facts(folder: Path) -> dict[str, str]:
     """Return the machine and the versions, for people. folder: where the database will be."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "machine": f"{_cpu()}, {os.cpu_count()} cores, {_memory()}",
+        "machine": f"{_cpu()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "load before": f"{os.getloadavg()[0]:.1f} (one minute; measure on an idle machine)",
         "commit": _output("git", "describe", "--always", "--dirty") or "unknown",
@@ -46,10 +47,8 @@ def rss_bytes(pid: int) -> int:
     """Return the resident memory of a process and its children; 0 if not on Linux."""
     if sys.platform != "linux":
         return 0
-    pages = sum(
-        int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _with_descendants(pid)
-    )
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    statm = [Path(f"/proc/{each}/statm").read_text() for each in _with_descendants(pid)]
+    return sum(int(each.split()[1]) for each in statm) * os.sysconf("SC_PAGE_SIZE")
 
 
 def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
@@ -57,20 +56,37 @@ def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
 
     pause_s: the pause before each one. A disk that has just synced is faster the next time.
     """
-    path = folder / "sync"
-    times = []
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        for number in range(SYNCS):
+    path, times = folder / "sync", []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(SYNCS):
             time.sleep(pause_s)
-            os.pwrite(descriptor, bytes(4096), number * 4096)
+            file.write(bytes(4096))
             began = time.perf_counter()
-            getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has no fdatasync
+            getattr(os, "fdatasync", os.fsync)(file.fileno())  # macOS has no fdatasync
             times.append(time.perf_counter() - began)
-    finally:
-        os.close(descriptor)
-        path.unlink()
+    path.unlink()
     return statistics.median(times) * 1000
+
+
+def read_into_memory(path: Path) -> None:
+    """Read the whole file, so that it is in memory if the system keeps it there."""
+    chunk = bytearray(MIB)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(chunk):
+            pass
+
+
+def drop_from_memory(path: Path) -> None:
+    """Write the file, and files beside it whose names begin with its name, to disk; drop them from
+    memory, so that the next read comes from the disk, which may have a cache of its own.
+
+    Not in a process that has the file open in SQLite: closing it would free SQLite's locks.
+    """
+    for each in path.parent.glob(f"{path.name}*"):
+        with each.open("rb", buffering=0) as file:
+            os.fsync(file.fileno())  # what is not on disk yet is never dropped
+            if hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _with_descendants(pid: int) -> list[int]:
@@ -79,17 +95,10 @@ def _with_descendants(pid: int) -> list[int]:
 
 
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown processor"
-
-
-def _memory() -> str:
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return f"{pages / 2**30:.0f} GiB"
 
 
 def _output(*command: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import orjson
 
 from tests.bench import goals
-from tests.bench.figures import Result
-from tests.bench.slices import Plan
+from tests.bench.figures import Plan, Result
 
 DATA = Path("data")
 FILE = DATA / "bench.json"
@@ -25,34 +24,29 @@ class NotPublished(Exception):
     """Results are missing, or the page has no place for them."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of the benchmark: its plan, and facts about the machine when it began."""
-
-    plan: Plan
-    facts: dict[str, str]
-
-
 class Record:
     """The results of all sections, kept in a file. A section that runs again replaces its results.
 
-    results: by section. sections: when, where and how each was measured.
+    sections: by name, each with its `result` and when, where and how it was measured.
     """
 
     def __init__(self, path: Path) -> None:
-        content = orjson.loads(path.read_bytes()) if path.exists() else {}
         self.path = path
-        self.results: dict[str, Any] = content.get("results", {})
-        self.sections: dict[str, Any] = content.get("sections", {})
+        self.sections: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else {}
 
-    def add(self, section: str, result: Result, run: Run, took_s: float) -> None:
-        """Write the section's results to the file at once, in case a later section fails."""
-        # Through JSON, so that the results now equal those read from the file later.
-        self.results[section] = orjson.loads(orjson.dumps(result))
+    @property
+    def results(self) -> dict[str, Result]:
+        return {name: each["result"] for name, each in self.sections.items()}
+
+    def add(
+        self, section: str, result: Result, plan: Plan, facts: Mapping[str, str], took_s: float
+    ) -> None:
+        """Write the section's result to the file at once, in case a later section fails."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self.sections[section] = {"measured": now, "took_s": round(took_s, 1), **asdict(run)}
-        content = {"sections": self.sections, "results": self.results}
-        self.path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        run = {"plan": asdict(plan), "facts": dict(facts)}
+        found = {"measured": now, "took_s": round(took_s, 1), "run": run, "result": result}
+        self.sections[section] = found
+        self.path.write_bytes(orjson.dumps(self.sections, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def publish(kept: Record, names: Sequence[str]) -> None:
@@ -80,17 +74,18 @@ def _table(kept: Record) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for each in goals.verdicts(kept.results):
         word = each.word.replace("MISSED", "**missed**")
-        yield f"| `{each.goal.section}` | {each.name} | {each.wanted} | {each.measured} | {word} |"
+        cells = (f"`{each.goal.section}`", each.name, each.goal.wanted, each.measured, word)
+        yield f"| {' | '.join(cells)} |"
 
 
 def _runs(kept: Record) -> Iterator[str]:
-    """Yield when and where each run was measured that has results here."""
+    """Yield when and where each run was measured, with its sections."""
     runs: dict[bytes, list[str]] = {}
     for name, section in kept.sections.items():
-        run = {"facts": section["facts"], "plan": section["plan"]}
-        runs.setdefault(orjson.dumps(run), []).append(name)
+        runs.setdefault(orjson.dumps(section["run"]), []).append(name)
     for names in runs.values():
         first = kept.sections[names[0]]
-        options = "".join(f", `--{name}`" for name in ("quick", "full") if first["plan"][name])
-        facts = "; ".join(f"{name} {fact}" for name, fact in first["facts"].items())
-        yield f"- {', '.join(f'`{name}`' for name in names)}: {first['measured']}{options}; {facts}"
+        plan, facts = first["run"]["plan"], first["run"]["facts"]
+        options = "".join(f", `--{name}`" for name in ("quick", "full") if plan[name])
+        told = "; ".join(f"{name} {fact}" for name, fact in facts.items())
+        yield f"- {', '.join(f'`{name}`' for name in names)}: {first['measured']}{options}; {told}"

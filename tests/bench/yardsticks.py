@@ -4,24 +4,36 @@ Bare loop: NATS in, orjson, one tuned POST, NATS out; all messages run concurren
 One at a time: the same, awaited in the NATS callback, as the plugin before this engine did.
 Bare relay: the bare loop with a token stream, whose pieces are joined for 50 ms and sent on.
 
-`python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` writes `{}` when it takes messages.
+`python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` writes `{}` when it takes messages. It also
+answers these questions without NATS, each one line of JSON:
+
+open_loop            calls on a schedule, as the load's `open_loop`: how long each took
+read_bare            token streams, read with bare aiohttp: how many chunks a second
+read_with_providers  the same, with the engine's providers
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from time import monotonic
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic, perf_counter
 from typing import Any
 
+import aiohttp
 import nats
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from yarl import URL
 
+from providers.base import Message, Options
+from providers.chain.chain import Answered, ProviderChain
+from providers.openai import OpenAIProvider
 from tests.bench import children
-from tests.bench.model_call import ModelCall, tuned_session
+from tests.bench.fake_provider import PIECE
+from tests.bench.figures import percentile
+from tests.bench.load import keep_pace, schedule
 
 BARE = "bench.in.bare"
 ONE_AT_A_TIME = "bench.in.one"
@@ -29,12 +41,59 @@ RELAY = "bench.in.relay"
 ANSWER = "bench.out.bare.response"
 DELTA = "bench.out.bare.stream"
 JOINED_S = 0.05
+CONTEXT_MESSAGES = 10
+MESSAGE_BYTES = 200
+MAX_CONCURRENCY = 4096
+TEXT, PAST_TEXT = "m" * MESSAGE_BYTES, "c" * MESSAGE_BYTES
 
-Handler = Callable[[Msg], Awaitable[None]]
+
+class ModelCall:
+    """The call that every yardstick makes: one tuned POST, written for speed and nothing else."""
+
+    def __init__(self, session: aiohttp.ClientSession, provider_url: str) -> None:
+        self._session = session
+        self._url = URL(f"{provider_url}/v1/chat/completions")
+        # The context, as in the engine's prompt: encoded once, joined for each call.
+        roles = ["system", *["user", "assistant"] * CONTEXT_MESSAGES][: CONTEXT_MESSAGES - 1]
+        self._context = [orjson.dumps({"role": role, "content": PAST_TEXT}) for role in roles]
+
+    async def whole(self, model: str, text: str) -> dict[str, Any]:
+        """Return the provider's answer."""
+        async with self._session.post(self._url, data=self._prompt(model, text)) as response:
+            reply: dict[str, Any] = orjson.loads(await response.read())
+        return reply
+
+    async def stream(self, model: str, text: str) -> AsyncIterator[list[str]]:
+        """Yield the texts of a token stream's chunks, those of one read in one list.
+
+        As fast as aiohttp allows: `iter_any`, events split by hand.
+        """
+        rest, prompt = b"", self._prompt(model, text, b"true")
+        async with self._session.post(self._url, data=prompt) as response:
+            async for block in response.content.iter_any():
+                *events, rest = (rest + block).split(b"\n\n")
+                found = []
+                for event in events:
+                    data = event[6:]  # after "data: "
+                    if data == b"[DONE]":
+                        continue
+                    choices = orjson.loads(data)["choices"]
+                    if choices and (piece := choices[0]["delta"].get("content")):
+                        found.append(piece)
+                if found:
+                    yield found
+
+    def _prompt(self, model: str, text: str, stream: bytes = b"false") -> bytes:
+        message = orjson.dumps({"role": "user", "content": text})
+        return b'{"model":"%b","messages":[%b],"stream":%b,"temperature":0.7}' % (
+            model.encode(),
+            b",".join([*self._context, message]),
+            stream,
+        )
 
 
-class Yardsticks:
-    """The three loops, each on a subject of its own."""
+class Loops:
+    """The three loops over NATS, each on a subject of its own."""
 
     def __init__(self, client: Client, call: ModelCall) -> None:
         self._client = client
@@ -48,7 +107,9 @@ class Yardsticks:
         await asyncio.sleep(0)  # otherwise the PING of the flush would overtake the subscriptions
         await self._client.flush()
 
-    def _concurrently(self, handler: Handler) -> Handler:
+    def _concurrently(
+        self, handler: Callable[[Msg], Awaitable[None]]
+    ) -> Callable[[Msg], Awaitable[None]]:
         async def on_msg(msg: Msg) -> None:
             task = asyncio.ensure_future(handler(msg))
             self._tasks.add(task)
@@ -82,13 +143,8 @@ class Yardsticks:
         await self._client.publish(ANSWER, orjson.dumps(answer))
 
     async def _delta(self, asked: dict[str, Any], index: int, text: str) -> None:
-        delta = {
-            "type": "llm_delta",
-            "channel_id": asked["channel_id"],
-            "request_id": asked["request_id"],
-            "index": index,
-            "delta": text,
-        }
+        ids = {key: asked[key] for key in ("channel_id", "request_id")}
+        delta = {"type": "llm_delta", **ids, "index": index, "delta": text}
         await self._client.publish(DELTA, orjson.dumps(delta))
 
 
@@ -104,13 +160,102 @@ def _answer(asked: dict[str, Any], content: str, model: str) -> dict[str, Any]:
     }
 
 
+class Direct:
+    """The answers to the questions: each method is named as in the question's `do`."""
+
+    def __init__(self, call: ModelCall, chain: ProviderChain) -> None:
+        self._call = call
+        self._chain = chain
+        pair = [Message("system", PAST_TEXT), Message("user", PAST_TEXT)]
+        self._context = pair * (CONTEXT_MESSAGES // 2)
+
+    async def open_loop(
+        self, *, model: str, rate: float, seconds: float, seed: int
+    ) -> dict[str, float]:
+        taken_ms: list[float] = []
+
+        async def ask(due: float) -> None:
+            await self._call.whole(model, TEXT)
+            taken_ms.append((perf_counter() - due) * 1000)
+
+        async with asyncio.TaskGroup() as group:
+
+            def start(_: int, due: float) -> None:
+                group.create_task(ask(due))
+
+            late_ms = await keep_pace(schedule(rate, seconds, seed), start)
+        return {
+            "p50_ms": percentile(taken_ms, 50),
+            "p99_ms": percentile(taken_ms, 99),
+            "late_p99_ms": percentile(late_ms, 99),
+        }
+
+    async def read_bare(self, *, model: str, **more: Any) -> dict[str, float]:
+        async def read(_: str) -> str:
+            pieces: list[str] = []
+            async for found in self._call.stream(model, TEXT):
+                pieces += found
+            return "".join(pieces)
+
+        return await _read(read, **more)
+
+    async def read_with_providers(self, *, model: str, **more: Any) -> dict[str, float]:
+        """Read as the engine does: through the chain with its slots, retries, circuit breaker."""
+
+        async def read(channel: str) -> str:
+            options = Options(model=model)
+            async for piece in self._chain.stream(self._context, options, channel=channel):
+                if isinstance(piece, Answered):
+                    return piece.completion.content
+            raise AssertionError("the stream did not end with a completion")
+
+        return await _read(read, **more)
+
+
+async def _read(
+    read: Callable[[str], Awaitable[str]], *, chunks: int, streams: int, seconds: float
+) -> dict[str, float]:
+    """Count the replies that end in time. Every reply must be complete."""
+    counted, whole = 0, PIECE * chunks
+    began = latest = perf_counter()
+
+    async def one_after_the_other(channel: str) -> None:
+        nonlocal counted, latest
+        while perf_counter() < began + seconds:
+            text = await read(channel)
+            assert text == whole, f"expected {len(whole)} characters, got {len(text)}"
+            if (now := perf_counter()) < began + seconds:
+                counted, latest = counted + chunks, now
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(streams):
+            group.create_task(one_after_the_other(f"stream-{number}"))
+    assert counted, "no stream ended in time"
+    return {"chunks_a_second": counted / (latest - began)}
+
+
+def tuned_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+        skip_auto_headers=["User-Agent"],
+        auto_decompress=False,
+        raise_for_status=True,
+    )
+
+
 async def main(nats_url: str, provider_url: str) -> None:
     client = await nats.connect(nats_url)
+    config = {"base_url": f"{provider_url}/v1", "max_concurrency": MAX_CONCURRENCY}
+    chain = ProviderChain([OpenAIProvider(config, name="bench")])
     async with tuned_session() as session:
-        await Yardsticks(client, ModelCall(session, provider_url)).subscribe()
+        call = ModelCall(session, provider_url)
+        await Loops(client, call).subscribe()
         children.freeze_garbage()
-        children.write_line({})
-        await children.until_stdin_closes()
+        await children.answer_questions(Direct(call, chain))
+    await chain.aclose()
     await client.close()
 
 

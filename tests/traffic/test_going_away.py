@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
 from tests.support.nats_servers import RawClient, Server, said, service, until
 from tests.support.service_harness import Bot, House
+from tests.support.tls_servers import INFO
 
 ROUTES = re.compile(r"Listening for route connections on (\S+)")
 
@@ -218,3 +220,48 @@ async def test_an_error_of_the_server_that_closes_the_connection_for_good_is_sur
         assert answer["content"] == "You said: Hi"
         assert connection.client is not client
     assert said(caplog) == ["lost", "connected"]
+
+
+async def test_a_late_error_of_a_client_that_was_replaced_changes_nothing(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(tmp_path, "")
+    async with server, service(house, server) as app:
+        replaced = app.inspect().connection.client
+        assert replaced is not None
+        assert replaced._transport is not None
+        replaced._transport.write(b"NONSENSE\r\n")
+        await until(lambda: app.inspect().connection.client is not replaced)
+        await app.inspect().connection.connected.wait()
+        await replaced._error_cb(OSError("the connection broke"))
+        assert app.inspect().connection.statistics().connected
+    assert said(caplog) == ["lost", "connected"]
+
+
+@pytest.mark.slow  # a flush without an answer
+async def test_a_connection_that_is_lost_while_subscribing_is_not_taken_for_connected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "rosey_llm.nats")
+
+    async def go_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO % b"")
+        while not (line := await reader.readline()).startswith(b"SUB"):
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        server.close()
+        writer.close()
+
+    server = await asyncio.start_server(go_away, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = NatsConnection(NatsSettings(), f"nats://127.0.0.1:{port}")
+    connection.add_intake(["in"], lambda msg: None)
+    intake = asyncio.create_task(connection.start_intake())
+    await asyncio.sleep(0)
+    connection.start()
+    await until(lambda: "subscribing was interrupted" in caplog.text)
+    assert connection.losses == 1
+    assert not connection.statistics().connected
+    intake.cancel()
+    await connection.close()
+    assert said(caplog) == ["lost"]

@@ -13,8 +13,10 @@ import nkeys  # type: ignore[import-untyped]
 import orjson
 import pytest
 
+from engine.app import _nats_health
 from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
+from engine.traffic.connection import NatsConnection
 from engine.traffic.login import LoginError, client_options, without_login
 from providers.validation import Secret
 from tests.support.nats_servers import Server, said, service, starting, until
@@ -202,3 +204,24 @@ async def test_a_login_in_the_url_is_never_shown(
 def test_the_settings_do_not_show_their_secrets() -> None:
     settings = NatsSettings(password=Secret("open-sesame"), token=Secret("open-barley"))
     assert "open" not in repr(settings)
+
+
+async def test_readyz_says_that_the_login_is_refused_also_if_the_server_is_gone_afterwards(
+    tmp_path: Path,
+) -> None:
+    right = password_login(tmp_path, "open-sesame")
+    server = Server(tmp_path, right.server)
+    async with server:
+        settings = NatsSettings(user="engine", password=Secret("open-barley"))
+        connection = NatsConnection(settings, server.url)
+        connection.start()
+        try:
+            await until(lambda: connection.login_refused is not None)
+            await server.stop()
+            client = connection._connecting
+            await until(lambda: connection._connecting is not client)  # its time was up
+            health = _nats_health(connection)
+        finally:
+            await connection.close()
+    assert (health.ok, "it refuses the login" in health.detail) == (False, True)
+    assert "open-barley" not in health.detail

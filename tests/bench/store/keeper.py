@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -31,10 +32,17 @@ from storage.writer.database import Database
 from tests.bench import children
 from tests.bench.store import grown
 
-MADE_BY = ("ollama", "llama3.2", "stop", 600, 50, 1200)
 GROUP = 8
 BY_SQLITE = "checkpoints-by-sqlite"
 FINISH_LIMIT_S = 30.0
+DETAILS = {
+    "persona_version": "3f1c5a09b2d7",
+    "exchanges": 4,
+    "prompt_digest": "5feceb66" * 8,
+    "waited_ms": 0,
+    "attempts": 1,
+    "temperature": 0.7,
+}
 
 
 class Keeper:
@@ -64,28 +72,13 @@ class Keeper:
             "wal_bytes": wal_bytes,
         }
 
-    async def _group(self, waits_us: list[int]) -> None:
-        group = [self._turn() for _ in range(GROUP)]
-        accepted = await self._timed([turn.accept() for turn in group], waits_us)
-        settle = [turn.settle(_row_id(each)) for turn, each in zip(group, accepted, strict=True)]
-        settled = await self._timed(settle, waits_us)
-        await self._database.write(_published(settled))
-
-    async def _timed(self, writes: list[Any], waits_us: list[int]) -> list[Any]:
-        began = perf_counter()
-        done = [self._database.write_soon(write) for write in writes]
-        for each in done:
-            each.add_done_callback(lambda _: waits_us.append(_us_since(began)))
-        return await asyncio.gather(*done)
-
     async def turns(self, *, count: int) -> dict[str, Any]:
         taken_us = []
         for _ in range(count):
             turn, began = self._turn(), perf_counter()
             accepted = await self._database.write(turn.accept())
-            settled = await self._database.write(turn.settle(_row_id(accepted)))
+            settled = await self._database.write(turn.settle(accepted))
             taken_us.append(_us_since(began))
-            assert isinstance(settled, Settled)
             self._database.write_soon(_published([settled]))
         return {"taken_us": taken_us}
 
@@ -98,18 +91,27 @@ class Keeper:
             assert conversation.messages == grown.WINDOW, conversation.messages
         return {"taken_us": taken_us}
 
+    async def _group(self, waits_us: list[int]) -> None:
+        group = [self._turn() for _ in range(GROUP)]
+        accepted = await self._timed([turn.accept() for turn in group], waits_us)
+        settle = [turn.settle(each) for turn, each in zip(group, accepted, strict=True)]
+        settled = await self._timed(settle, waits_us)
+        await self._database.write(_published(settled))
+
+    async def _timed(self, writes: Sequence[Any], waits_us: list[int]) -> list[Any]:
+        began = perf_counter()
+        done = [self._database.write_soon(write) for write in writes]
+        for each in done:
+            each.add_done_callback(lambda _: waits_us.append(_us_since(began)))
+        return await asyncio.gather(*done)
+
     def _turn(self) -> Turn:
         number = self._chance.randrange(self._channels)
         return Turn(grown.channel(number), grown.user(number), next(self._numbers))
 
 
-def _row_id(accepted: object) -> int:
-    assert isinstance(accepted, Accepted)
-    return accepted.id
-
-
-def _published(settled: list[Settled]) -> MarkPublished:
-    return MarkPublished([each.id for each in settled], now_ms())
+def _published(settled: Sequence[Settled | None]) -> MarkPublished:
+    return MarkPublished([each.id for each in settled if each is not None], now_ms())
 
 
 def _us_since(began: float) -> int:
@@ -117,52 +119,32 @@ def _us_since(began: float) -> int:
 
 
 class Turn:
-    """A turn as the engine writes it: accept the command, settle its outcome, mark it published."""
+    """A turn as the engine writes it: accept the command, then settle its outcome."""
 
     def __init__(self, channel: str, username: str, number: int) -> None:
-        self.channel = channel
-        self.username = username
-        self.request_id = f"bench-{number}"
-        self.message, self.answer = grown.text(number), grown.text(number + 1)
+        self._at = (channel, f"bench-{number}")
+        self._username = username
+        self._message, self._answer = grown.text(number), grown.text(number + 1)
 
     def accept(self) -> Accept:
-        body = b'{"command":"chat","text":"%b"}' % self.message.encode()
-        return Accept(self.channel, self.request_id, self.username, body, (), now_ms(), 1)
+        body = b'{"command":"chat","text":"%b"}' % self._message.encode()
+        return Accept(*self._at, self._username, body, (), now_ms(), 1)
 
-    def settle(self, row_id: int) -> Settle:
-        now, body = now_ms(), self._outcome().encode()
-        rows, salts = self._rows(now), hash_chain.new_salts(2)
-        return Settle(row_id, self.channel, self.request_id, rows, "response", body, now, salts)
-
-    def _rows(self, now: int) -> tuple[Row, Row]:
-        details = {
-            "started_ms": now,
-            "persona_version": "3f1c5a09b2d7",
-            "exchanges": 4,
-            "prompt_digest": "5feceb66" * 8,
-            "waited_ms": 0,
-            "attempts": 1,
-            "temperature": 0.7,
-        }
-        message = Row("message", self.request_id, self.username, self.message, "default")
-        answer = Row(
-            "answer",
-            self.request_id,
-            self.username,
-            self.answer,
-            "default",
-            *MADE_BY,
-            details=details,
+    def settle(self, accepted: object) -> Settle:
+        assert isinstance(accepted, Accepted)
+        (channel, request_id), now, name = self._at, now_ms(), self._username
+        details = {"started_ms": now, **DETAILS}
+        made_by = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, details)
+        rows = (
+            Row("message", request_id, name, self._message, "default"),
+            Row("answer", request_id, name, self._answer, "default", *made_by),
         )
-        return message, answer
-
-    def _outcome(self) -> Answer:
-        return Answer(
-            channel_id=self.channel,
-            request_id=self.request_id,
+        outcome = Answer(
+            channel_id=channel,
+            request_id=request_id,
             action="chat",
-            content=self.answer,
-            username=self.username,
+            content=self._answer,
+            username=name,
             persona="default",
             provider="ollama",
             model="llama3.2",
@@ -170,14 +152,15 @@ class Turn:
             usage=Usage(600, 50),
             latency_ms=1200,
         )
+        salts = hash_chain.new_salts(len(rows))
+        return Settle(accepted.id, *self._at, rows, "response", outcome.encode(), now, salts)
 
 
 async def main(path: str, channels: str, *options: str) -> None:
     database = Database(Path(path), own_checkpoints=BY_SQLITE not in options)
     await database.open()
-    keeper = Keeper(database, int(channels))
     children.freeze_garbage()
-    await children.answer_questions(keeper)
+    await children.answer_questions(Keeper(database, int(channels)))
     await database.close()
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from tests.bench.children import START_LIMIT_S, Child, ChildFailed, installed
-from tests.bench.figures import Result, spread
-from tests.bench.slices import Plan
+from tests.bench.children import Child, ChildFailed, installed
+from tests.bench.figures import Plan, Result, spread
 
 LEAST_ROUNDS = 9
 COMMAND_LIMIT_S = 60.0
 
 
-async def measure(folder: Path, plan: Plan) -> Result:
+async def startup(folder: Path, plan: Plan) -> Result:
     """Measure commands; python_s: of `python -I -c pass`."""
     help_s, python_s = [], []
     for _ in range(max(plan.rounds, LEAST_ROUNDS)):
@@ -31,21 +29,20 @@ async def time_command(command: Sequence[str]) -> float:
     """Return how many seconds a command took. Raise ChildFailed if it failed or took too long."""
     began = perf_counter()
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
-    line = " ".join(command)
     try:
         async with asyncio.timeout(COMMAND_LIMIT_S):
             await process.communicate()
         taken_s = perf_counter() - began
     except TimeoutError:
-        raise ChildFailed(f"{line} did not end within {COMMAND_LIMIT_S:g} s") from None
+        raise ChildFailed(f"{command} did not end within {COMMAND_LIMIT_S:g} s") from None
     finally:
-        await Child(line, process).end()
+        await Child(command[0], process).end()
     if process.returncode:
-        raise ChildFailed(f"{line} ended with {process.returncode}")
+        raise ChildFailed(f"{command} ended with {process.returncode}")
     return taken_s
 
 
-async def time_start(command: Sequence[str], variables: Mapping[str, str]) -> float:
+async def time_start(command: Sequence[str]) -> float:
     """Start an engine, and end it when it is ready; return the seconds in between.
 
     Raise ChildFailed.
@@ -53,11 +50,11 @@ async def time_start(command: Sequence[str], variables: Mapping[str, str]) -> fl
     began = perf_counter()
     # Not through `running`, whose launcher would be in the figure.
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **variables}, start_new_session=True
+        *command, stdin=PIPE, stdout=PIPE, start_new_session=True
     )
     child = Child("an engine", process)
     try:
-        line = await child.read_line(START_LIMIT_S)
+        line = await child.read_line(COMMAND_LIMIT_S)
         taken_s = perf_counter() - began
         if "is ready" not in line:
             raise ChildFailed(f"{child.name} wrote {line!r} instead of its ready line")
