@@ -1,4 +1,4 @@
-"""The writes of a command's life as records: accept, attempt, settle, mark as published.
+"""The writes of a command's life as records: accept, join, attempt, settle, mark as published.
 
 Records of one type in a group commit are applied together, by `apply_all` of their type; the
 states are those of `storage/mailboxes.py`. They may be applied in any order of types, since a turn
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from storage import mailboxes, outbox, settlement
 from storage.history import Row
-from storage.mailboxes import Acceptance
+from storage.mailboxes import Acceptance, AlreadyWaiting
 from storage.outbox import OutcomeKind, Settled
 
 
@@ -37,6 +37,23 @@ class Accept(NamedTuple):
         connection: sqlite3.Connection, records: Sequence[Accept]
     ) -> Sequence[Acceptance]:
         return mailboxes.put_all(connection, records)
+
+
+class Join(NamedTuple):
+    """Send the outcome of a known request to `replies`, too; the result is None if it is unknown.
+
+    A settled request's outcome is the result, for `replies` alone.
+    """
+
+    channel: str
+    request_id: str
+    replies: Sequence[str]
+
+    @staticmethod
+    def apply_all(
+        connection: sqlite3.Connection, records: Sequence[Join]
+    ) -> Sequence[AlreadyWaiting | Settled | None]:
+        return mailboxes.join_all(connection, records)
 
 
 class Attempt(NamedTuple):

@@ -71,7 +71,17 @@ class ControlLane:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
             self._context.sink.publish(known)
+        elif known.is_full:
+            self._refuse_copy(request)
+            return
         self._context.observer.repeated(request)
+
+    def _refuse_copy(self, request: Request) -> None:
+        """Tell this copy's sender alone: the request itself still waits for its outcome."""
+        error = "This message waits already, and was sent again too often. Wait for its outcome."
+        failure = Failure(request.channel_id, request.request_id, "busy", error, 5.0)
+        self._context.sink.refuse_privately(failure, request.replies)
+        self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 
     async def _stop(self, request: Request) -> None:
         actor = self._find_actor(request.channel_id)

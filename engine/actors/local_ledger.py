@@ -9,7 +9,7 @@ from engine.commands.ledger import Undecided, Void
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
 from storage import mailboxes, outbox
-from storage.commands import Accept, Attempt, MarkPublished, Settle, SettleAtOnce
+from storage.commands import Accept, Attempt, Join, MarkPublished, Settle, SettleAtOnce
 from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
@@ -95,9 +95,8 @@ class LocalLedger:
         )
 
     async def join(self, request: Request) -> AlreadyWaiting | Settled | None:
-        channel, request_id, replies = request.channel_id, request.request_id, request.replies
         return await self._database.write(
-            lambda connection: mailboxes.join(connection, channel, request_id, replies)
+            Join(request.channel_id, request.request_id, request.replies)
         )
 
     def published(self, outbox_ids: Sequence[int], *, now_ms: int) -> asyncio.Future[None]:

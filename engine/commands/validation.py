@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from engine.errors import InvalidRequest
 from providers import validation
 from providers.validation import Count, Temperature, ValidationError, shown
+from storage import channels
 
 MAX_REQUEST_ID = 128
 
@@ -59,6 +60,10 @@ def check_name(key: str, name: object, max_bytes: int) -> None:
 def check_channel_id(channel_id: object, max_bytes: int) -> None:
     if not _string("channel_id", channel_id).strip():
         raise InvalidRequest("channel_id: expected a channel's name, got nothing")
+    if channel_id == channels.ENGINE:
+        raise InvalidRequest(
+            f'channel_id: "{channels.ENGINE}" is kept for the engine\'s own events'
+        )
     check_name("channel_id", channel_id, max_bytes)
 
 

@@ -82,7 +82,8 @@ class Publisher:
 
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Send a failure to the reply subjects only."""
-        self._put(Parcel(replies, failure.encode()))
+        if replies:
+            self._put(Parcel(replies, failure.encode()))
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         if not self._connection.connected.is_set():

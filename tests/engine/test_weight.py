@@ -59,6 +59,8 @@ class Awaited:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         raise AssertionError(failure)
 
+    refuse_privately = refuse
+
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         return True
 
