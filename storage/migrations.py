@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from pathlib import Path
 
 import orjson
 import sqlite_utils
 
-from storage import erasure_events, hash_chain
+from storage import erasure_events, hash_chain, migration_backup
 from storage.errors import CannotOpen
 
 migrations = sqlite_utils.Migrations("rosey-llm")
@@ -221,8 +222,11 @@ def _record_erasures(connection: sqlite3.Connection) -> None:
     )
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it."""
+def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
+    """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
+
+    backup: copy a file that an older version wrote before its first change.
+    """
     db = sqlite_utils.Database(connection)
     with contextlib.closing(sqlite_utils.Database(memory=True)) as nothing:
         known = {step.name for step in migrations.pending(nothing)}
@@ -232,4 +236,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
             f"{path} was written by a newer rosey-llm (it has {', '.join(newer)}); "
             "install that version, or point [storage] path at another file."
         )
+    pending = migrations.pending(db)
+    if backup and pending and len(pending) < len(known):  # not a new file
+        migration_backup.copy_before(connection, Path(path), pending[0].name.partition("_")[0])
     migrations.apply(db)

@@ -95,6 +95,8 @@ def erase(
     _print_amount(amount, as_json, rows)
     if not as_json:
         click.echo(NOT_ERASED)
+        for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
+            click.echo(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:

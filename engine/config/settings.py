@@ -58,6 +58,7 @@ class StorageSettings:
     retention_days: Limit = 0
     retention_days_by_channel: Mapping[str, Limit] = field(default_factory=dict)
     search_index: bool = True
+    backup_before_migration: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
