@@ -171,7 +171,10 @@ def _chain(connection: sqlite3.Connection) -> None:
 
 @migrations()
 def m003_replies_and_erasures(db: sqlite_utils.Database) -> None:
-    """Give reply subjects a table, outcomes an audience, and the erasures so far an event."""
+    """Give reply subjects a table, outcomes an audience, and the erasures so far an event.
+
+    `sweep` has one row, the time of retention's last run.
+    """
     for statement in (
         """CREATE TABLE reply (
             channel_id INTEGER NOT NULL REFERENCES channel(id),
@@ -182,6 +185,10 @@ def m003_replies_and_erasures(db: sqlite_utils.Database) -> None:
             PRIMARY KEY (channel_id, request_id, subject)
         ) STRICT""",
         "ALTER TABLE outbox ADD COLUMN audience TEXT NOT NULL DEFAULT 'all'",
+        """CREATE TABLE sweep (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            wall_ms INTEGER NOT NULL
+        ) STRICT""",
         """INSERT OR IGNORE INTO reply (channel_id, request_id, subject)
             SELECT channel_id, request_id, each.value FROM mailbox, json_each(replies) each""",
         """INSERT OR IGNORE INTO reply (channel_id, request_id, subject)

@@ -128,8 +128,10 @@ class Eraser:
         finally:
             self._admin_requests -= 1
 
-    async def sweep(self, scopes: Iterable[Scope], *, compact: bool) -> Swept:
-        """Erase rows in these scopes and clean the files. Waiting commands are not erased.
+    async def sweep(self, scopes: Iterable[tuple[Scope, int]], *, compact: bool) -> Swept:
+        """Erase rows in these scopes, each up to a row id, and clean the files.
+
+        Waiting commands are not erased.
 
         A waiting request ends the sweep early. Raises StorageUnavailable.
 
@@ -141,8 +143,7 @@ class Eraser:
             if cut_off and not self._index.is_open:
                 await self._index.throw_away()
                 self._is_compact = False
-            upto = await self._database.write(erasure.newest)
-            for scope in scopes:
+            for scope, upto in scopes:
                 async with aclosing(self._blank_all(scope, upto)) as steps:
                     async for rows in steps:
                         erased += rows
