@@ -355,3 +355,12 @@ async def test_a_file_that_is_no_model_is_refused_and_then_not_tried_for_a_while
     assert not any(str(tmp_path) in str(error) for error in errors)
     assert [error.retry_after_s is None for error in errors] == [True, True, False]
     assert "ended 2 times in a row" in str(errors[2])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_model_process_gets_no_key_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-its-business")
+    async with LocalProvider() as provider:
+        variables = Path(f"/proc/{running(provider)}/environ").read_bytes()
+    assert b"PATH=" in variables
+    assert b"none-of-its-business" not in variables
