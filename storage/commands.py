@@ -70,6 +70,7 @@ class Settle(NamedTuple):
     """End the command in mailbox row `row_id`; the result is None if it no longer waits.
 
     salts: one for each of the rows (`storage/hash_chain.py`).
+    stops: the stops that ended its turn; their rows follow those of the turn.
     """
 
     row_id: int
@@ -80,6 +81,7 @@ class Settle(NamedTuple):
     body: bytes
     now_ms: int
     salts: Sequence[bytes] = ()
+    stops: Sequence[SettleAtOnce] = ()
 
     @staticmethod
     def apply_all(

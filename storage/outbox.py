@@ -27,6 +27,7 @@ class Settled(NamedTuple):
 
     id: of its outbox row.
     upto: the id of its newest history row; 0 if it was read from the outbox.
+    stops: the outcomes of the stops that ended the turn, from the same commit.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Settled(NamedTuple):
     body: bytes
     replies: tuple[str, ...]
     upto: int = 0
+    stops: tuple[Settled, ...] = ()
 
 
 def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:

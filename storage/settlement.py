@@ -52,6 +52,10 @@ def settle_all(connection: sqlite3.Connection, outcomes: Sequence[Settle]) -> li
         return [None] * len(outcomes)
     DELETE.execute(connection, [outcome.row_id for outcome, _ in valid.values()])
     kept = dict(zip(valid, _store(connection, list(valid.values())), strict=True))
+    for number, (outcome, _) in valid.items():
+        if outcome.stops:
+            stops = tuple(settle_at_once(connection, stop) for stop in outcome.stops)
+            kept[number] = kept[number]._replace(stops=stops)
     return [kept.get(number) for number in range(len(outcomes))]
 
 

@@ -49,6 +49,9 @@ class PendingCalls:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._resolve(failure)
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        self._resolve(answer)
+
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do nothing: calls in this process have no reply subjects."""
 

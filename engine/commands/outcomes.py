@@ -99,6 +99,9 @@ class OutcomeSink(Protocol):
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Report that a message was not accepted; nothing was stored."""
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        """Send an answer that changes nothing and is not stored."""
+
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do `refuse` on the reply subjects only."""
 
