@@ -55,7 +55,10 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
     counts, turn_log = Counts(), TurnLog(shows_content=settings.log.content)
     observers = Observers([counts, turn_log])
     database = Database(
-        Path(settings.storage.path), settings.storage.durability, on_commit=observers.committed
+        Path(settings.storage.path),
+        settings.storage.durability,
+        backup_before_migration=settings.storage.backup_before_migration,
+        on_commit=observers.committed,
     )
     ledger = LocalLedger(database)
     embedded = _embedded_nats(settings) if settings.nats.url == "embedded" else None

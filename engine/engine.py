@@ -17,7 +17,7 @@ from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
 from engine.config.personas import Personas
 from engine.config.settings import Settings
-from engine.operations import erasure
+from engine.operations import erasure, retention
 from engine.operations.admin_requests import AdminRequests, Handler
 from engine.operations.background_tasks import BackgroundTasks
 from engine.operations.erasure import Eraser
@@ -61,8 +61,12 @@ class Engine:
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(database, self.supervisor)
-        self._retention = Retention(self.eraser, lambda: self._settings.storage)
-        handlers = {**(handlers or {}), erasure.REQUEST_KIND: self.eraser.carry_out}
+        self.retention = Retention(database, self.eraser, lambda: self._settings.storage)
+        handlers = {
+            **(handlers or {}),
+            erasure.REQUEST_KIND: self.eraser.carry_out,
+            retention.REQUEST_KIND: self.retention.confirm,
+        }
         self._admin_requests: AdminRequests | None = None
         self._search_indexer: SearchIndexer | None = None
         if database.path is not None:  # other processes can see it
@@ -125,7 +129,7 @@ class Engine:
         await self.supervisor.recover()
         self._background.keep("residents", self.supervisor.residents.run)
         self._background.keep("prune", self._prune)
-        self._background.keep("retention", self._retention.run)
+        self._background.keep("retention", self.retention.run)
         if self._search_indexer is not None:
             self._search_indexer.start()
 

@@ -4,7 +4,8 @@ EngineError          code
 ├─ InvalidRequest    invalid_request    the sender's mistake; nothing was changed
 ├─ UnknownPersona    unknown_persona
 ├─ Busy              busy               a mailbox or the engine is full, or the database is not
-│                                       writable; nothing was accepted
+│  │                                    writable; nothing was accepted
+│  └─ TooManyCopies  busy               a request that waits was sent again too often
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
@@ -45,6 +46,10 @@ class Busy(EngineError):
     def __init__(self, message: str, *, retry_after_s: float, ahead: int | None = None) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.ahead = ahead
+
+
+class TooManyCopies(Busy):
+    """Said to this copy's sender alone: everybody else still waits for the request's outcome."""
 
 
 class Suspended(EngineError):

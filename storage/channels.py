@@ -6,6 +6,9 @@ import sqlite3
 
 from storage.writer.connection import known
 
+ENGINE = "(engine)"
+"""The channel of the engine's own events, such as erasures; no message may use it."""
+
 
 def find(connection: sqlite3.Connection, name: str) -> int | None:
     """Return a channel's id; None if there is no such channel."""

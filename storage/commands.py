@@ -1,4 +1,4 @@
-"""The writes of a command's life as records: accept, attempt, settle, mark as published.
+"""The writes of a command's life as records: accept, join, attempt, settle, mark as published.
 
 Records of one type in a group commit are applied together, by `apply_all` of their type; the
 states are those of `storage/mailboxes.py`. They may be applied in any order of types, since a turn
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from storage import mailboxes, outbox, settlement
 from storage.history import Row
-from storage.mailboxes import Acceptance
+from storage.mailboxes import Acceptance, AlreadyWaiting
 from storage.outbox import OutcomeKind, Settled
 
 
@@ -39,6 +39,23 @@ class Accept(NamedTuple):
         return mailboxes.put_all(connection, records)
 
 
+class Join(NamedTuple):
+    """Send the outcome of a known request to `replies`, too; the result is None if it is unknown.
+
+    A settled request's outcome is the result, for `replies` alone.
+    """
+
+    channel: str
+    request_id: str
+    replies: Sequence[str]
+
+    @staticmethod
+    def apply_all(
+        connection: sqlite3.Connection, records: Sequence[Join]
+    ) -> Sequence[AlreadyWaiting | Settled | None]:
+        return mailboxes.join_all(connection, records)
+
+
 class Attempt(NamedTuple):
     """Count one more attempt of a command; the result is their number, 0 if it is settled."""
 
@@ -53,6 +70,7 @@ class Settle(NamedTuple):
     """End the command in mailbox row `row_id`; the result is None if it no longer waits.
 
     salts: one for each of the rows (`storage/hash_chain.py`).
+    stops: the stops that ended its turn; their rows follow those of the turn.
     """
 
     row_id: int
@@ -63,6 +81,7 @@ class Settle(NamedTuple):
     body: bytes
     now_ms: int
     salts: Sequence[bytes] = ()
+    stops: Sequence[SettleAtOnce] = ()
 
     @staticmethod
     def apply_all(

@@ -2,7 +2,8 @@
 
 An erased row of the history keeps its place, its facts and the digest of its text
 (`storage/hash_chain.py`), and loses user, content and salt. The same commit deletes the other
-copies of the text: the body of the outcome in the outbox, and the snapshot of the channel.
+copies of the text (the body of the outcome in the outbox, and the snapshot of the channel), and
+appends the event of the erasure (`storage/erasure_events.py`).
 
 A waiting command is replaced with one that says that it was erased. It keeps its place in the
 channel's order and gets an outcome like any other.
@@ -16,7 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from storage import hash_chain
+from storage import erasure_events, hash_chain
+from storage.erasure_events import Erasure
+from storage.queries import row_times
 
 # A step reads SLICE rows and erases BATCH at most, so that no live turn waits long for it.
 SLICE = 5000
@@ -102,14 +105,18 @@ def find(connection: sqlite3.Connection, scope: Scope, after_id: int, upto: int)
 
 
 def blank(
-    connection: sqlite3.Connection, row_ids: Iterable[int], now_ms: int, outcome_of: OutcomeOf
+    connection: sqlite3.Connection,
+    row_ids: Iterable[int],
+    now_ms: int,
+    outcome_of: OutcomeOf,
+    why: Erasure,
 ) -> int:
     """Erase these rows, and their text in outbox and snapshots; return how many are newly erased.
 
     outcome_of: takes a channel and a request id; returns the body of the error that a request gets
         if it is sent again.
     """
-    erased = 0
+    erased: list[int] = []
     channel_ids: set[int] = set()
     for row_id in row_ids:
         row = connection.execute(
@@ -133,13 +140,14 @@ def blank(
             (outcome_of(channel, request_id), channel_id, request_id, row_id),
         )
         channel_ids.add(channel_id)
-        erased += 1
+        erased.append(row_id)
     connection.executemany(
         "DELETE FROM snapshot WHERE channel_id = ?", [(each,) for each in channel_ids]
     )
     if erased:
+        erasure_events.append(connection, why, sorted(erased), now_ms)
         note_remains(connection)
-    return erased
+    return len(erased)
 
 
 def erase_waiting(
@@ -205,7 +213,8 @@ def _end_of_slice(
 
 def _condition(scope: Scope) -> tuple[str, list[str | int]]:
     """Return a condition on `history h` and `channel c`, and its parameters."""
-    where, values = "", list[str | int]()
+    # An event of an erasure has no text, and must stay as it is.
+    where, values = f" AND h.kind <> '{erasure_events.KIND}'", list[str | int]()
     if scope.channel is not None:
         where += " AND h.channel_id = (SELECT id FROM channel WHERE name = ?)"
         values.append(scope.channel)
@@ -213,8 +222,9 @@ def _condition(scope: Scope) -> tuple[str, list[str | int]]:
         where += f" AND c.name NOT IN ({', '.join('?' * len(scope.but))})"
         values += scope.but
     if scope.before_ms is not None:
-        where += " AND h.ts_ms < ?"
-        values.append(scope.before_ms)
+        # A message and its answer are erased together, once the answer is old enough.
+        where += f" AND h.ts_ms < ? AND {row_times.outcome_ms()} < ?"
+        values += [scope.before_ms, scope.before_ms]
     if scope.user is not None:
         where += " AND h.username IS NOT NULL AND fold(h.username) = ?"
         values.append(fold(scope.user))

@@ -12,9 +12,12 @@ persona     a persona switch           nothing; `persona` is the new one
 personas    a list of the personas     nothing
 help        a list of the commands     nothing
 stop        a stop                     nothing
+erased       an erasure of other rows   what was erased (`storage/erasure_events.py`)
 
 The rows of one turn are appended together and are adjacent: `message`, then its outcome. A message
-is part of the conversation only if an `answer` follows it.
+is part of the conversation only if an `answer` follows it. `ts_ms` of a message is the time of its
+acceptance, so ids do not grow with time (`storage/queries/row_times.py` for rows of older
+versions); that of every other row is the time of its commit.
 
 `details` of an outcome is JSON; each field may be missing:
 
@@ -46,6 +49,7 @@ from storage.row_kinds import KINDS, Kind
 from storage.writer.bulk_statements import Insert, Values
 from storage.writer.connection import Head, known
 
+ASKED = ("message", "prompt")
 INSERT = Insert(
     "INSERT INTO history"
     f" (channel_id, username, content, salt, digest, {', '.join(hash_chain.FACTS)})",
@@ -74,7 +78,7 @@ class Row(NamedTuple):
 class TurnRows(NamedTuple):
     """The rows of one turn, appended together; the last one is the outcome.
 
-    accepted_ms: added to the outcome's details.
+    accepted_ms: the time of its message, also added to the outcome's details.
     salts: one for each row; new ones if there are none.
     """
 
@@ -125,9 +129,10 @@ def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[in
 def _chain_row(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Values, Head]:
     """Return the values to insert for a row that follows `head`, and the new head."""
     seq = head.seq + 1
+    is_asked = row.kind in ASKED and turn.accepted_ms is not None
     facts = (
         seq,
-        turn.ts_ms,
+        turn.accepted_ms if is_asked else turn.ts_ms,
         row.kind,
         row.request_id,
         row.persona,

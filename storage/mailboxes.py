@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from storage import channels, outbox
+from storage import channels, outbox, replies
 from storage.outbox import Settled
 from storage.writer.bulk_statements import Insert, Values
 
 if TYPE_CHECKING:
-    from storage.commands import Accept
+    from storage.commands import Accept, Join
 
 # Skips commands that are waiting already or have an outcome.
 INSERT = Insert(
@@ -37,6 +37,8 @@ INSERT = Insert(
     " ON CONFLICT DO NOTHING",
 )
 
+SUBJECTS = replies.SUBJECTS.format(table="m")
+
 
 class Accepted(NamedTuple):
     """The command is in the mailbox, as row `id`."""
@@ -46,7 +48,12 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AlreadyWaiting:
-    """The same request waits already; its outcome also goes to the new reply subjects."""
+    """The same request waits already; its outcome also goes to the new reply subjects.
+
+    is_full: it has as many reply subjects as a request may have; the new ones were not added.
+    """
+
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[
             command.request_id,
             command.username,
             command.body,
-            outbox.encoded(command.replies),
+            outbox.NO_REPLIES,
             command.attempts,
             command.now_ms,
         )
@@ -88,8 +95,29 @@ def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[
         new = _newest(connection, last_id - count) if count else {}
         for number in portion:
             row_id = new.pop(rows[number][:2], None)
-            acceptances.append(Accepted(row_id) if row_id else _join(connection, commands[number]))
-    return acceptances
+            acceptances.append(Accepted(row_id) if row_id else AlreadyWaiting())
+    _add_replies(connection, commands, rows, acceptances)
+    return [
+        each if isinstance(each, Accepted) else _join(connection, command)
+        for each, command in zip(acceptances, commands, strict=True)
+    ]
+
+
+def _add_replies(
+    connection: sqlite3.Connection,
+    commands: Sequence[Accept],
+    rows: Sequence[Values],
+    acceptances: Sequence[Acceptance],
+) -> None:
+    """Store the reply subjects of the commands that were accepted."""
+    subjects: list[Values] = [
+        (row[0], row[1], subject)
+        for command, row, acceptance in zip(commands, rows, acceptances, strict=True)
+        if command.replies and isinstance(acceptance, Accepted)
+        for subject in command.replies
+    ]
+    if subjects:
+        replies.add(connection, subjects)
 
 
 def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
@@ -101,33 +129,59 @@ def _newest(connection: sqlite3.Connection, after_id: int) -> dict[Values, int]:
 
 
 def _join(connection: sqlite3.Connection, command: Accept) -> AlreadyWaiting | Settled:
-    known = join(connection, command.channel, command.request_id, command.replies)
+    known = _joined(connection, command.channel, command.request_id, command.replies)
     if known is None:
         raise sqlite3.IntegrityError("the command was neither accepted nor known")
     return known
 
 
-def join(
-    connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
-) -> AlreadyWaiting | Settled | None:
-    """Send the outcome of a stored request to `replies` too, when the request is sent again.
+def join_all(
+    connection: sqlite3.Connection, copies: Sequence[Join]
+) -> list[AlreadyWaiting | Settled | None]:
+    """Send the outcomes of stored requests, which are sent again, to the new reply subjects too.
 
-    Return None if the request is not stored; it is not accepted then.
+    The result is None for a request that is not stored; it is not accepted then. The copies of one
+    request are joined in one go.
     """
-    if settled := outbox.find_settled(connection, channel, request_id, replies):
+    by_request: dict[tuple[str, str], dict[str, None]] = {}
+    for copy in copies:
+        subjects = by_request.setdefault((copy.channel, copy.request_id), {})
+        subjects.update(dict.fromkeys(copy.replies))
+    found = {
+        (channel, request_id): _joined(connection, channel, request_id, tuple(subjects))
+        for (channel, request_id), subjects in by_request.items()
+    }
+    return [_for_copy(found[copy.channel, copy.request_id], copy) for copy in copies]
+
+
+def _for_copy(
+    known: AlreadyWaiting | Settled | None, copy: Join
+) -> AlreadyWaiting | Settled | None:
+    """Return an outcome addressed to this copy alone: each copy publishes it by itself."""
+    return known._replace(replies=tuple(copy.replies)) if isinstance(known, Settled) else known
+
+
+def _joined(
+    connection: sqlite3.Connection, channel: str, request_id: str, subjects: Sequence[str]
+) -> AlreadyWaiting | Settled | None:
+    """Add subjects to a waiting request, or return its outcome; None if it is not stored."""
+    if settled := outbox.find_settled(connection, channel, request_id, subjects):
         return settled
     waiting = connection.execute(
-        "SELECT m.id, m.replies FROM mailbox m JOIN channel c ON c.id = m.channel_id"
+        "SELECT m.channel_id FROM mailbox m JOIN channel c ON c.id = m.channel_id"
         " WHERE c.name = ? AND m.request_id = ?",
         (channel, request_id),
     ).fetchone()
     if waiting is None:
         return None
-    connection.execute(
-        "UPDATE mailbox SET replies = ? WHERE id = ?",
-        (outbox.merged(waiting[1], replies), waiting[0]),
-    )
-    return AlreadyWaiting()
+    if not subjects:
+        return AlreadyWaiting()
+    known = replies.of_request(connection, waiting[0], request_id)
+    new = [subject for subject in subjects if subject not in known]
+    room = replies.LIMIT - len(known)
+    if new[:room]:
+        replies.add(connection, replies.rows_of(waiting[0], request_id, new[:room]))
+    return AlreadyWaiting(is_full=len(new) > room)
 
 
 def take(connection: sqlite3.Connection, row_id: int) -> int:
@@ -141,9 +195,9 @@ def take(connection: sqlite3.Connection, row_id: int) -> int:
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     """Return all accepted commands, oldest first, to continue after a restart."""
     return [
-        Waiting(row_id, channel, request_id, username, body, outbox.decoded(replies), accepted)
-        for row_id, channel, request_id, username, body, replies, accepted in connection.execute(
-            "SELECT m.id, c.name, m.request_id, m.username, m.body, m.replies, m.accepted_ms"
+        Waiting(row_id, channel, request_id, username, body, replies.decoded(subjects), accepted)
+        for row_id, channel, request_id, username, body, subjects, accepted in connection.execute(
+            f"SELECT m.id, c.name, m.request_id, m.username, m.body, {SUBJECTS}, m.accepted_ms"  # noqa: S608
             " FROM mailbox m JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
         )
     ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
+from pathlib import Path
 
+import orjson
 import sqlite_utils
 
-from storage import hash_chain, schema
+from storage import erasure_events, hash_chain, migration_backup, schema
 from storage.errors import CannotOpen
 
 migrations = sqlite_utils.Migrations("rosey-llm")
@@ -166,12 +169,78 @@ def _chain(connection: sqlite3.Connection) -> None:
         )
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it."""
+@migrations()
+def m003_replies_and_erasures(db: sqlite_utils.Database) -> None:
+    """Give reply subjects a table, outcomes an audience, and the erasures so far an event.
+
+    `sweep` has one row, the time of retention's last run.
+    """
+    for statement in (
+        """CREATE TABLE reply (
+            channel_id INTEGER NOT NULL REFERENCES channel(id),
+            request_id TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            form TEXT NOT NULL DEFAULT 'llm',
+            correlation_id TEXT,
+            PRIMARY KEY (channel_id, request_id, subject)
+        ) STRICT""",
+        "ALTER TABLE outbox ADD COLUMN audience TEXT NOT NULL DEFAULT 'all'",
+        """CREATE TABLE sweep (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            wall_ms INTEGER NOT NULL
+        ) STRICT""",
+        """INSERT OR IGNORE INTO reply (channel_id, request_id, subject)
+            SELECT channel_id, request_id, each.value FROM mailbox, json_each(replies) each""",
+        """INSERT OR IGNORE INTO reply (channel_id, request_id, subject)
+            SELECT channel_id, request_id, each.value FROM outbox, json_each(replies) each
+            WHERE published_ms IS NULL""",
+    ):
+        db.execute(statement)
+    _record_erasures(db.conn)
+
+
+def _record_erasures(connection: sqlite3.Connection) -> None:
+    """Append an event for the rows that were erased before there were such events."""
+    erased = connection.execute("SELECT id FROM history WHERE erased_ms IS NOT NULL ORDER BY id")
+    ids = [row_id for (row_id,) in erased]
+    if not ids:
+        return
+    now_ms = time.time_ns() // 1_000_000
+    name = "(engine)"
+    connection.execute(
+        "INSERT OR IGNORE INTO channel (name, created_ms) VALUES (?, ?)", (name, now_ms)
+    )
+    (channel_id,) = connection.execute("SELECT id FROM channel WHERE name = ?", (name,)).fetchone()
+    newest = connection.execute(
+        "SELECT seq, digest FROM history WHERE channel_id = ? ORDER BY id DESC LIMIT 1",
+        (channel_id,),
+    ).fetchone()
+    seq, digest = newest or (0, hash_chain.of_channel(name))
+    details = {"cause": "migration", "rows": len(ids), "ids": erasure_events.ranges(ids)}
+    facts: tuple[hash_chain.Fact, ...] = (
+        seq + 1, now_ms, "erased", "m003", *[None] * 8, orjson.dumps(details).decode(),
+    )  # fmt: skip
+    salt = hash_chain.new_salt()
+    link = hash_chain.of_row(digest, hash_chain.of_private(salt, None, ""), facts)
+    connection.execute(
+        "INSERT INTO history (channel_id, username, content, salt, digest,"  # noqa: S608
+        f" {', '.join(hash_chain.FACTS)}) VALUES (?, NULL, '', ?, ?{', ?' * len(facts)})",
+        (channel_id, salt, link, *facts),
+    )
+
+
+def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
+    """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
+
+    backup: copy a file that an older version wrote before its first change.
+    """
     db = sqlite_utils.Database(connection)
     with contextlib.closing(sqlite_utils.Database(memory=True)) as nothing:
         known = {step.name for step in migrations.pending(nothing)}
     newer = [step.name for step in migrations.applied(db) if step.name not in known]
     if newer:
         raise CannotOpen(schema.written_by_newer(path, newer))
+    pending = migrations.pending(db)
+    if backup and pending and len(pending) < len(known):  # not a new file
+        migration_backup.copy_before(connection, Path(path), pending[0].name.partition("_")[0])
     migrations.apply(db)

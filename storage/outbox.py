@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import orjson
-
+from storage import replies
 from storage.writer.bulk_statements import ByIds, Insert, Values
 
 if TYPE_CHECKING:
@@ -19,7 +18,8 @@ INSERT = Insert(
     columns=7,
 )
 PUBLISH = ByIds("UPDATE outbox SET published_ms = ? WHERE published_ms IS NULL AND id IN {ids}")
-NO_REPLIES = "[]"
+NO_REPLIES = "[]"  # of a column that is used no more; `storage/replies.py` has the subjects
+SUBJECTS = replies.SUBJECTS.format(table="o")
 
 
 class Settled(NamedTuple):
@@ -27,6 +27,7 @@ class Settled(NamedTuple):
 
     id: of its outbox row.
     upto: the id of its newest history row; 0 if it was read from the outbox.
+    stops: the outcomes of the stops that ended the turn, from the same commit.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Settled(NamedTuple):
     body: bytes
     replies: tuple[str, ...]
     upto: int = 0
+    stops: tuple[Settled, ...] = ()
 
 
 def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
@@ -47,9 +49,9 @@ def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
 
 
 def find_settled(
-    connection: sqlite3.Connection, channel: str, request_id: str, replies: Sequence[str]
+    connection: sqlite3.Connection, channel: str, request_id: str, subjects: Sequence[str]
 ) -> Settled | None:
-    """Return the stored outcome of this request, addressed to `replies`; None if there is none."""
+    """Return the stored outcome of this request, for these subjects; None if there is none."""
     found = connection.execute(
         "SELECT o.id, o.kind, o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
         " WHERE c.name = ? AND o.request_id = ?",
@@ -58,7 +60,7 @@ def find_settled(
     if found is None:
         return None
     row_id, kind, body = found
-    return Settled(row_id, channel, request_id, kind, body, tuple(replies))
+    return Settled(row_id, channel, request_id, kind, body, tuple(subjects))
 
 
 def mark_published(connection: sqlite3.Connection, marks: Sequence[MarkPublished]) -> None:
@@ -72,9 +74,9 @@ def mark_published(connection: sqlite3.Connection, marks: Sequence[MarkPublished
 def unpublished(connection: sqlite3.Connection) -> list[Settled]:
     """Return all outcomes that may not have been published, oldest first."""
     return [
-        Settled(row_id, channel, request_id, kind, body, decoded(replies))
-        for row_id, channel, request_id, kind, body, replies in connection.execute(
-            "SELECT o.id, c.name, o.request_id, o.kind, o.body, o.replies FROM outbox o"
+        Settled(row_id, channel, request_id, kind, body, replies.decoded(subjects))
+        for row_id, channel, request_id, kind, body, subjects in connection.execute(
+            f"SELECT o.id, c.name, o.request_id, o.kind, o.body, {SUBJECTS} FROM outbox o"  # noqa: S608
             " JOIN channel c ON c.id = o.channel_id WHERE o.published_ms IS NULL ORDER BY o.id"
         )
     ]
@@ -88,22 +90,11 @@ def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> i
     gone = connection.execute(
         "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
         " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)"
-        " RETURNING published_ms, history_id",
+        " RETURNING published_ms, history_id, channel_id, request_id",
         (before_ms, limit),
     ).fetchall()
-    connection.executemany("UPDATE history SET published_ms = ? WHERE id = ?", gone)
+    connection.executemany(
+        "UPDATE history SET published_ms = ? WHERE id = ?", [row[:2] for row in gone]
+    )
+    replies.delete(connection, [row[2:] for row in gone])
     return len(gone)
-
-
-def encoded(replies: Sequence[str]) -> str:
-    """Return reply subjects as they are stored."""
-    return orjson.dumps(replies).decode() if replies else NO_REPLIES
-
-
-def decoded(replies: str) -> tuple[str, ...]:
-    return () if replies == NO_REPLIES else tuple(orjson.loads(replies))
-
-
-def merged(replies: str, more: Sequence[str]) -> str:
-    """Return stored `replies`, with those of `more` added that are missing."""
-    return encoded(list(dict.fromkeys([*decoded(replies), *more])))

@@ -21,6 +21,7 @@ Kind = Literal[
     "personas",
     "help",
     "stop",
+    "erased",
 ]
 Style = Literal["asked", "answer", "error", "cancelled", "notice"]
 
@@ -56,6 +57,7 @@ KINDS: Mapping[Kind, RowKind] = {
     "personas": RowKind("notice", "listed the personas", is_quiet=True),
     "help": RowKind("notice", "asked for help", is_quiet=True),
     "stop": RowKind("notice", "stopped the answer"),
+    "erased": RowKind("notice", "erased earlier rows", is_quiet=True),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 
-STEPS = ("m001_first_schema", "m002_chain_of_digests")
+STEPS = ("m001_first_schema", "m002_chain_of_digests", "m003_replies_and_erasures")
 
 
 def is_current(connection: sqlite3.Connection) -> bool:

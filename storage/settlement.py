@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from storage import channels, history, outbox
+from storage import channels, history, outbox, replies
 from storage.history import TurnRows
 from storage.outbox import Settled, find_settled
 from storage.writer.bulk_statements import ByIds, Values
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 # As one row: each row that is fetched releases and takes the interpreter lock.
 SELECT = ByIds(
-    "SELECT json_group_array(json_array(id, channel_id, request_id, replies, accepted_ms))"
-    " FROM mailbox WHERE id IN {ids}"
+    "SELECT json_group_array(json_array(id, channel_id, request_id, json("  # noqa: S608
+    + replies.SUBJECTS.format(table="mailbox")
+    + "), accepted_ms)) FROM mailbox WHERE id IN {ids}"
 )
 DELETE = ByIds("DELETE FROM mailbox WHERE id IN {ids}")
 
 
 class _WaitingCommand(NamedTuple):
-    """What the mailbox has of a command; `replies` are as stored."""
+    """What the mailbox has of a command, and its reply subjects."""
 
     channel_id: int
     request_id: str
-    replies: str
+    replies: Sequence[str]
     accepted_ms: int
 
 
@@ -51,6 +52,10 @@ def settle_all(connection: sqlite3.Connection, outcomes: Sequence[Settle]) -> li
         return [None] * len(outcomes)
     DELETE.execute(connection, [outcome.row_id for outcome, _ in valid.values()])
     kept = dict(zip(valid, _store(connection, list(valid.values())), strict=True))
+    for number, (outcome, _) in valid.items():
+        if outcome.stops:
+            stops = tuple(settle_at_once(connection, stop) for stop in outcome.stops)
+            kept[number] = kept[number]._replace(stops=stops)
     return [kept.get(number) for number in range(len(outcomes))]
 
 
@@ -60,15 +65,16 @@ def settle_at_once(connection: sqlite3.Connection, outcome: SettleAtOnce) -> Set
     A request has one outcome: if another command waits under the same request id, this is its
     outcome too, and also goes to its reply subjects.
     """
-    channel, request_id, replies = outcome.channel, outcome.request_id, outcome.replies
-    if settled := find_settled(connection, channel, request_id, replies):
+    channel, request_id, subjects = outcome.channel, outcome.request_id, outcome.replies
+    if settled := find_settled(connection, channel, request_id, subjects):
         return settled
     channel_id = channels.find_or_make(connection, channel, outcome.now_ms)
-    gone = connection.execute(
-        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ? RETURNING replies",
-        (channel_id, request_id),
-    ).fetchone()
-    merged = outbox.merged(gone[0], replies) if gone else outbox.encoded(replies)
+    connection.execute(
+        "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ?", (channel_id, request_id)
+    )
+    if subjects:
+        replies.add(connection, replies.rows_of(channel_id, request_id, subjects))
+    merged = replies.of_request(connection, channel_id, request_id)
     command = _WaitingCommand(channel_id, request_id, merged, outcome.now_ms)
     return _store(connection, [(outcome, command)])[0]
 
@@ -97,7 +103,7 @@ def _store(
             wait.channel_id,
             outcome.request_id,
             outcome.kind,
-            wait.replies,
+            outbox.NO_REPLIES,
             outcome.body,
             outcome.now_ms,
             upto,
@@ -112,7 +118,7 @@ def _store(
             outcome.request_id,
             outcome.kind,
             outcome.body,
-            outbox.decoded(wait.replies),
+            tuple(wait.replies),
             upto,
         )
         for row_id, (outcome, wait), upto in zip(ids, outcomes, uptos, strict=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from storage import hash_chain, persona_versions
+from storage import channels, erasure_events, hash_chain, persona_versions
 
 CHUNK = 128  # many more do not fit the processor's cache: half as fast
 SEAL = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
@@ -131,6 +131,7 @@ class _Verification:
         self._erased = 0
         self._last_id = 0
         self._collects = False
+        self._covered: erasure_events.Ranges = []  # from the first one that may still matter
 
     def __enter__(self) -> _Verification:
         self._connection.execute("BEGIN")
@@ -147,6 +148,7 @@ class _Verification:
 
     def all_rows(self, seal: Seal | None, advance: Advance) -> Verified:
         self._load_names("", ())
+        self._load_covered()
         given = given_ids(self._connection)
         rows = self._rows("ORDER BY id", ())
         first_ms = last_ms = None
@@ -180,10 +182,18 @@ class _Verification:
         )
 
     def one_channel(self, channel: str, advance: Advance) -> Verified:
-        self._load_names("WHERE name = ?", (channel,))
-        if not self._names:
+        self._load_names("WHERE name IN (?, ?)", (channel, channels.ENGINE))
+        ids = {name: each for each, name in self._names.items()}
+        if channel not in ids:
             raise KeyError(channel)
-        (channel_id,) = self._names
+        channel_id = ids[channel]
+        if channel != channels.ENGINE and (events := ids.get(channels.ENGINE)):
+            # The erasures that this channel's erased rows refer to.
+            for chunk in self._rows("WHERE channel_id = ? ORDER BY id", (events,)):
+                self._check(chunk, gapless=False)
+            del self._heads[events]
+            self._last_id = 0
+        self._load_covered()
         first_ms = last_ms = None
         for chunk in self._rows("WHERE channel_id = ? ORDER BY id", (channel_id,)):
             first_ms = chunk[0][TS_MS] if first_ms is None else first_ms
@@ -194,7 +204,10 @@ class _Verification:
         return Verified(rows, self._count_channels(), self._erased, first_ms, last_ms, None)
 
     def _count_channels(self) -> int:
-        return sum(head.seq > 0 for head in self._heads.values())
+        names = self._names
+        return sum(
+            head.seq > 0 and names[each] != channels.ENGINE for each, head in self._heads.items()
+        )
 
     def _load_names(self, where: str, values: Values) -> None:
         self._cursor.execute(f"SELECT id, name FROM channel {where}", values)  # noqa: S608
@@ -202,6 +215,14 @@ class _Verification:
         self._heads = {
             each: _Head(hash_chain.of_channel(name)) for each, name in self._names.items()
         }
+
+    def _load_covered(self) -> None:
+        """Load the ids of the rows that have an event of their erasure, the last one first."""
+        try:
+            self._covered = list(reversed(erasure_events.covered(self._connection)))
+        except (KeyError, TypeError, ValueError) as exc:
+            problem = "The event of an erasure cannot be read: it was changed."
+            raise TamperedRow(problem) from exc
 
     def _rows(self, how: str, values: Values) -> Iterator[list[Values]]:
         try:
@@ -236,9 +257,18 @@ class _Verification:
         self._last_id = last_id
 
     def _check_erased(self, row: Values) -> None:
-        if problem := _erased_problem(row):
+        if problem := _erased_problem(row) or self._uncovered_problem(row[0]):
             raise self._tampered(row, problem)
         self._erased += 1
+
+    def _uncovered_problem(self, row_id: int) -> str:
+        """Return what is wrong with an erased row without an event; rows come in order of id."""
+        covered = self._covered
+        while covered and covered[-1][1] < row_id:
+            covered.pop()
+        if covered and covered[-1][0] <= row_id:
+            return ""
+        return "It is marked as erased, but no erasure of it was recorded."
 
     def _misplaced(self, row: Values, last_id: int, gapless: bool) -> TamperedRow:
         row_id, channel_id, seq = row[0], row[1], row[SEQ]

@@ -165,7 +165,10 @@ async def test_the_conversation_in_a_snapshot_goes_on(
     after_reset, _ = request_to(llm, "And after the reset?")
     assert contents(after_reset) == ["And after the reset?"]
     # Nothing on disk was unreadable: not the snapshot, and nothing else.
-    assert not [each for each in caplog.get_records("setup") if each.levelno >= logging.WARNING]
+    warnings = [each for each in caplog.get_records("setup") if each.levelno >= logging.WARNING]
+    assert [each.getMessage() for each in warnings] == [
+        "Copying rosey-llm.db to rosey-llm.db.before-m003 before its schema is changed."
+    ]
 
 
 async def test_a_cut_off_erasure_is_finished_and_a_reload_is_answered(old: OldDatabase) -> None:
@@ -186,6 +189,8 @@ async def test_a_cut_off_erasure_is_finished_and_a_reload_is_answered(old: OldDa
     assert old.house.history("#porch") == [("message", "I am back"), ("answer", "Hello again")]
     assert {(row["username"], row["content"], row["salt"]) for row in erased} == {(None, "", None)}
     assert old.house.rows("PRAGMA user_version") == [{"user_version": 0}]  # the files are clean
+    # The copy from before the upgrade has all of it; `history erase` says so.
+    old.path.with_name(f"{old.path.name}.before-m003").unlink()
     assert files_containing(old.path.parent, "secret", "in the attic") == []
 
 

@@ -23,7 +23,8 @@ from engine.commands import outcomes
 from engine.commands.ledger import Undecided, Void
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Answer, Failure
-from engine.errors import Internal, Suspended
+from engine.commands.request import Request
+from engine.errors import Busy, Internal, Suspended
 from storage.errors import StorageUnavailable
 from storage.hash_chain import new_salts
 from storage.history import Row
@@ -33,6 +34,7 @@ from storage.outbox import Settled
 log = logging.getLogger("rosey_llm.channel")
 MAX_ATTEMPTS = 2
 STORAGE_PAUSE_S = 1.0
+STOPS_LIMIT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,17 @@ class ChannelActor:
             self._take()
             self._task = asyncio.create_task(self._run(), name=f"channel {self.channel_id[:40]}")
 
-    def stop(self) -> bool:
-        """Stop the answer that is being written; return False if there is none."""
-        return self._turn is not None and self._turn.stop()
+    def stop(self, request: Request) -> bool:
+        """Stop the answer that is being written; return False if there is none.
+
+        The outcome of the stop comes with that of the turn. Raises Busy.
+        """
+        if self._turn is None or not self._turn.stop(request):
+            return False
+        if len(self._turn.stops) > STOPS_LIMIT:
+            self._turn.stops.pop()
+            raise Busy("This answer is being stopped already.", retry_after_s=1.0)
+        return True
 
     def erase(self, request_ids: Collection[str]) -> None:
         """Erase these commands: the outcome of each is `cancelled`, and nothing else is kept."""
@@ -196,6 +206,10 @@ class ChannelActor:
         """
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
+        for stop in self._turn.stops if self._turn is not None else ():
+            text = "The service ended before the answer was stopped; it starts again."
+            failure = Failure(stop.channel_id, stop.request_id, "busy", text, retry_after_s=5.0)
+            self._context.sink.refuse(failure, stop.replies)
 
     # One turn after another.
 
@@ -295,18 +309,29 @@ class ChannelActor:
             self._cache.apply(result.rows, settled.upto)
             self._context.sink.publish(settled)
             self._note_settled(turn, result.outcome, result.rows)
+            for stop, outcome in zip(turn.stops, settled.stops, strict=True):
+                self._context.sink.publish(outcome)
+                self._context.observer.settled_at_once(stop)
         else:
             self._note_settled(turn, result.outcome, ())
+            for stop in turn.stops:
+                self._context.sink.inform(turn_result.nothing_to_stop(stop), stop.replies)
 
     async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
         """Settle until it is decided: an answer has cost time and money, so it is kept."""
         request = turn.envelope.request
         while True:
             result = turn.unless_erased(result)
-            salts = new_salts(len(result.rows))
+            stops = [turn_result.stopped(stop) for stop in turn.stops]
             try:
                 return await self._context.ledger.settle(
-                    row_id, request, result.rows, result.outcome, now_ms=now_ms(), salts=salts
+                    row_id,
+                    request,
+                    result.rows,
+                    result.outcome,
+                    now_ms=now_ms(),
+                    salts=new_salts(len(result.rows) + len(stops)),
+                    stops=stops,
                 )
             except Undecided:
                 await asyncio.sleep(STORAGE_PAUSE_S)

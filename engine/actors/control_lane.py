@@ -8,15 +8,15 @@ from collections.abc import Callable, Coroutine
 
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
-from engine.clock import now_ms
-from engine.commands.outcomes import Answer, Failure
+from engine.answering import turn_result
+from engine.commands.outcomes import Failure
 from engine.commands.request import Request
+from engine.errors import EngineError
 from storage.errors import StorageUnavailable
-from storage.hash_chain import new_salts
-from storage.history import Row
 from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
+VAIN_KEPT = 1000
 LaneAction = Callable[[Request], Coroutine[None, None, None]]
 
 
@@ -34,6 +34,8 @@ class ControlLane:
         self._context = context
         self._find_actor = find_actor
         self.tasks: set[asyncio.Task[None]] = set()
+        # Newest stops that stopped nothing, by channel and request id. They leave no row.
+        self._vain: dict[tuple[str, str], None] = {}
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -43,7 +45,7 @@ class ControlLane:
         self._spawn(request, self._join)
 
     def stop(self, request: Request) -> None:
-        """Stop the answer that the channel's actor is writing now."""
+        """Stop the answer that the channel's actor is writing now; the turn ends the stop, too."""
         self._spawn(request, self._stop)
 
     def _spawn(self, request: Request, action: LaneAction) -> None:
@@ -57,6 +59,8 @@ class ControlLane:
             await action(request)
         except StorageUnavailable as exc:
             code, error, retry_after_s = "busy", str(exc), 5.0
+        except EngineError as exc:
+            code, error, retry_after_s = exc.code, str(exc), exc.retry_after_s
         except Exception:  # the edge of a task that no code awaits
             log.exception("Cannot handle a message of channel %.80r.", request.channel_id)
         else:
@@ -71,24 +75,35 @@ class ControlLane:
             raise StorageUnavailable("The message could not be stored. Send it again shortly.")
         if isinstance(known, Settled):
             self._context.sink.publish(known)
+        elif known.is_full:
+            self._refuse_copy(request)
+            return
         self._context.observer.repeated(request)
+
+    def _refuse_copy(self, request: Request) -> None:
+        """Tell this copy's sender alone: the request itself still waits for its outcome."""
+        error = "This message waits already, and was sent again too often. Wait for its outcome."
+        failure = Failure(request.channel_id, request.request_id, "busy", error, 5.0)
+        self._context.sink.refuse_privately(failure, request.replies)
+        self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 
     async def _stop(self, request: Request) -> None:
         actor = self._find_actor(request.channel_id)
         target = actor.current if actor else None
         settled = await self._context.ledger.find(request)
-        if settled is None:
-            # Stop only the turn that ran when the stop came: another may have begun since.
-            stopped = bool(actor and actor.current is target and actor.stop())
-            settled = await self._settle_stop(request, stopped=stopped)
-        self._context.sink.publish(settled)
-        self._context.observer.settled_at_once(request)
+        if settled is not None:
+            self._context.sink.publish(settled)
+            self._context.observer.settled_at_once(request)
+        # Stop only the turn that ran when the stop came: another may have begun since.
+        elif request[:2] in self._vain or not (
+            actor and actor.current is target and actor.stop(request)
+        ):
+            self._note_vain(request)
+            self._context.sink.inform(turn_result.nothing_to_stop(request), request.replies)
+            self._context.observer.settled_at_once(request)
 
-    async def _settle_stop(self, request: Request, *, stopped: bool) -> Settled:
-        channel, request_id = request.channel_id, request.request_id
-        text = "Stopped." if stopped else "There is nothing to stop."
-        answer = Answer(channel, request_id, "stop", text, request.username)
-        rows = (Row("stop", request_id, request.username),)
-        return await self._context.ledger.settle_at_once(
-            request, rows, answer, now_ms=now_ms(), salts=new_salts(len(rows))
-        )
+    def _note_vain(self, request: Request) -> None:
+        """Remember a stop that stopped nothing: sent again, it must not stop the next answer."""
+        self._vain[request[:2]] = None
+        if len(self._vain) > VAIN_KEPT:
+            del self._vain[next(iter(self._vain))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from engine.commands.ledger import Undecided, Void
+from engine.commands.ledger import StopOutcome, Undecided, Void
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
 from storage import mailboxes, outbox
-from storage.commands import Accept, Attempt, MarkPublished, Settle, SettleAtOnce
+from storage.commands import Accept, Attempt, Join, MarkPublished, Settle, SettleAtOnce
 from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
@@ -50,6 +50,7 @@ class LocalLedger:
         *,
         now_ms: int,
         salts: Sequence[bytes],
+        stops: Sequence[StopOutcome] = (),
     ) -> Settled | Void:
         record = Settle(
             row_id,
@@ -59,34 +60,16 @@ class LocalLedger:
             outcome.kind,
             outcome.encode(),
             now_ms,
-            salts,
+            salts[: len(rows)],
+            [
+                _stop(stop, now_ms, salt)
+                for stop, salt in zip(stops, salts[len(rows) :], strict=True)
+            ],
         )
         try:
             return await self._database.write(record) or Void()
         except StorageUnavailable as exc:
             raise Undecided(str(exc)) from exc
-
-    async def settle_at_once(
-        self,
-        request: Request,
-        rows: Sequence[Row],
-        outcome: Answer | Failure,
-        *,
-        now_ms: int,
-        salts: Sequence[bytes],
-    ) -> Settled:
-        return await self._database.write(
-            SettleAtOnce(
-                request.channel_id,
-                request.request_id,
-                rows,
-                outcome.kind,
-                outcome.encode(),
-                request.replies,
-                now_ms,
-                salts,
-            )
-        )
 
     async def find(self, request: Request) -> Settled | None:
         channel, request_id, replies = request.channel_id, request.request_id, request.replies
@@ -95,9 +78,8 @@ class LocalLedger:
         )
 
     async def join(self, request: Request) -> AlreadyWaiting | Settled | None:
-        channel, request_id, replies = request.channel_id, request.request_id, request.replies
         return await self._database.write(
-            lambda connection: mailboxes.join(connection, channel, request_id, replies)
+            Join(request.channel_id, request.request_id, request.replies)
         )
 
     def published(self, outbox_ids: Sequence[int], *, now_ms: int) -> asyncio.Future[None]:
@@ -108,3 +90,17 @@ class LocalLedger:
 
     async def unpublished(self) -> list[Settled]:
         return await self._database.write(outbox.unpublished)
+
+
+def _stop(stop: StopOutcome, now_ms: int, salt: bytes) -> SettleAtOnce:
+    request, outcome = stop.request, stop.outcome
+    return SettleAtOnce(
+        request.channel_id,
+        request.request_id,
+        (stop.row,),
+        outcome.kind,
+        outcome.encode(),
+        request.replies,
+        now_ms,
+        (salt,),
+    )

@@ -22,6 +22,7 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
+from engine.commands.request import Request
 from engine.errors import UnknownPersona
 from providers import trace
 
@@ -31,6 +32,7 @@ class RunningTurn:
 
     attempted: whether the next attempt is counted on disk already.
     started_ms: when the latest attempt began, in wall-clock milliseconds.
+    stops: the stops that ended the answer; their outcomes are committed with the turn's.
     erased: whether the message was erased; its outcome is `cancelled` whatever the model answers.
     settling: whether its outcome is being committed; it cannot be stopped any more.
     """
@@ -43,8 +45,8 @@ class RunningTurn:
         self.settling = False
         self._context = context
         self._cache = cache
+        self.stops: list[Request] = []
         self._generation: Generation | None = None
-        self._stopped = False
 
     def begin(self) -> None:
         """Start an attempt that is counted on disk: note the time and tell the observer."""
@@ -55,13 +57,13 @@ class RunningTurn:
         provider = context.turn_settings.chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
-    def stop(self) -> bool:
+    def stop(self, request: Request) -> bool:
         """Stop the answer that is being written; return False if there is none."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
-        if self._generation is not None:
-            return self._generation.cut()
-        self._stopped = True
+        if self._generation is not None and not self._generation.cut():
+            return False
+        self.stops.append(request)
         return True
 
     def erase(self) -> None:
@@ -128,7 +130,7 @@ class RunningTurn:
             exchanges,
             self._context.shortened_windows,
         )
-        if self._stopped or self.erased:
+        if self.stops or self.erased:
             generation.cut()
         return generation
 

@@ -19,8 +19,8 @@ from engine.commands import records
 from engine.commands.records import Complete, Stop
 from engine.commands.request import Request
 from engine.config.settings import ChannelSettings
-from engine.errors import Busy, EngineError
-from storage import suspensions
+from engine.errors import Busy, EngineError, TooManyCopies
+from storage import replies, suspensions
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
 
@@ -63,6 +63,8 @@ class Supervisor:
         self._waiting = 0
         self._recovered = False
         self._suspended: dict[str, int] = {}
+        # How often each waiting request was sent again, by channel and request id.
+        self._copies: dict[tuple[str, str], int] = {}
         self._draining = False
 
     def statistics(self) -> SupervisorStatistics:
@@ -98,7 +100,7 @@ class Supervisor:
         waiting = self.residents.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, even in a full mailbox.
-            self._control_lane.join(request)
+            self._join(request)
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
@@ -117,6 +119,18 @@ class Supervisor:
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, request))
         self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
+
+    def _join(self, request: Request) -> None:
+        """Add the sender to the request; TooManyCopies before that costs anybody else anything."""
+        copies = self._copies.get(request[:2], 0)
+        if copies >= replies.LIMIT:
+            raise TooManyCopies(
+                f"This message waits already, and was sent {copies} times more."
+                " Wait for its outcome.",
+                retry_after_s=5.0,
+            )
+        self._copies[request[:2]] = copies + 1
+        self._control_lane.join(request)
 
     def _note_acceptance(self, request: Request, accepted: asyncio.Future[Acceptance]) -> None:
         observer = self._context.observer
@@ -169,6 +183,7 @@ class Supervisor:
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
         self._completions.discard(actor)
+        self._copies.pop(envelope.request[:2], None)
 
     # From start to drain.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.commands.ledger import StopOutcome
 from engine.commands.outcomes import Action, Answer, Failure
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
@@ -52,6 +53,18 @@ def erased(request: Request) -> TurnResult:
     """Return the result of a command that was erased before its turn ended."""
     outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
     return TurnResult(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
+
+
+def stopped(stop: Request) -> StopOutcome:
+    """Return the outcome of a stop that ended a turn."""
+    answer = Answer(stop.channel_id, stop.request_id, "stop", "Stopped.", stop.username)
+    return StopOutcome(stop, answer, Row("stop", stop.request_id, stop.username))
+
+
+def nothing_to_stop(stop: Request) -> Answer:
+    """Return the answer to a stop that stops nothing; it is not stored."""
+    text = "There is nothing to stop."
+    return Answer(stop.channel_id, stop.request_id, "stop", text, stop.username)
 
 
 def user_row(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:

@@ -49,6 +49,12 @@ class PendingCalls:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._resolve(failure)
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        self._resolve(answer)
+
+    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Do nothing: calls in this process have no reply subjects."""
+
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         return True
 

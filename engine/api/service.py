@@ -180,6 +180,7 @@ class LLMService:
         database = Database(
             self._database,
             self._settings.storage.durability,
+            backup_before_migration=self._settings.storage.backup_before_migration,
             on_commit=self._observers.committed,
         )
         ledger = LocalLedger(database)

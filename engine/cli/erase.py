@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +38,7 @@ CONTINUES = (
         type=history.Moment(may_be_future=False),
         help='Erase only what is older: "30d", "2026-11-01", "yesterday" ...',
     ),
+    click.option("--reason", type=history.TEXT, help="Kept for ever in the event of the erasure."),
     click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
     click.option("--dry-run", is_flag=True, help="Erase nothing; only print how much it would be."),
     click.option(
@@ -49,6 +52,7 @@ def erase(
     user: str | None,
     channel: str | None,
     before: Span | None,
+    reason: str | None,
     yes: bool,
     dry_run: bool,
     no_compact: bool,
@@ -59,7 +63,8 @@ def erase(
     User names, texts and answers are removed from the history, the search index, snapshots,
     mailboxes, the outbox and active conversations. The rows remain, with their times and digests,
     so that `verify` can still prove the rest. Waiting messages are answered with "This message was
-    erased."
+    erased." The history gets a row, in the channel "(engine)", that says which rows were erased,
+    when, by whom and why, but not whose they were.
 
     The running service erases; without one, this command does. An interrupted erasure continues
     later. At the end the database file is rewritten, unless --no-compact is given; answers wait
@@ -85,10 +90,13 @@ def erase(
         return
     if has_matches and not yes:
         _confirm(amount, user if user is not None else str(channel))
-    rows = _erase(path, scope, amount, compact=not no_compact)
+    body = {"scope": scope.to_json(), "compact": not no_compact, "by": _operator()}
+    rows = _erase(path, body | ({"reason": reason} if reason else {}), amount)
     _print_amount(amount, as_json, rows)
     if not as_json:
         click.echo(NOT_ERASED)
+        for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
+            click.echo(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
@@ -150,7 +158,16 @@ def _confirm(amount: Amount, name: str) -> None:
         sys.exit(1)
 
 
-def _erase(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
+def _operator() -> str:
+    """Return who gives the order: the user of the operating system, also behind sudo."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in a container
+        name = str(os.getuid())
+    return os.environ.get("SUDO_USER") or name
+
+
+def _erase(path: Path, body: Mapping[str, Any], amount: Amount) -> int:
     """Ask for the erasure, wait until it is done, and return how many rows were erased."""
     from engine.interfaces.reports.progress import ProgressBar
     from engine.operations import admin_requests, erasure
@@ -167,7 +184,6 @@ def _erase(path: Path, scope: Scope, amount: Amount, *, compact: bool) -> int:
                 reported.add(reason)
                 click.echo(f"Waiting: {reason}", err=True)
 
-        body = {"scope": scope.to_json(), "compact": compact}
         try:
             result = admin_requests.wait_until_done(
                 path, erasure.REQUEST_KIND, body, erasure.handler, show_progress

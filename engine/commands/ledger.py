@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Void:
     """The result of settling a command that no longer waits: another outcome has ended it."""
+
+
+class StopOutcome(NamedTuple):
+    """A stop that ended a turn: its outcome and its history row."""
+
+    request: Request
+    outcome: Answer
+    row: Row
 
 
 class Undecided(StorageUnavailable):
@@ -56,22 +64,15 @@ class Ledger(Protocol):
         *,
         now_ms: int,
         salts: Sequence[bytes],
+        stops: Sequence[StopOutcome] = (),
     ) -> Settled | Void:
         """End a command that waits: its rows, its outcome and its place, in one commit.
 
         Raises Undecided.
-        """
 
-    async def settle_at_once(
-        self,
-        request: Request,
-        rows: Sequence[Row],
-        outcome: Answer | Failure,
-        *,
-        now_ms: int,
-        salts: Sequence[bytes],
-    ) -> Settled:
-        """End a command that never waits; sent again, it gets the first outcome."""
+        salts: one for each row, also of the stops.
+        stops: the stops that ended its turn; their rows follow.
+        """
 
     async def find(self, request: Request) -> Settled | None:
         """Return the outcome of a request that is settled, addressed to this sender."""

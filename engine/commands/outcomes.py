@@ -99,6 +99,12 @@ class OutcomeSink(Protocol):
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Report that a message was not accepted; nothing was stored."""
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        """Send an answer that changes nothing and is not stored."""
+
+    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Do `refuse` on the reply subjects only."""
+
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         """Send a piece of an unfinished answer; return False if it cannot be sent now."""
 

@@ -12,6 +12,7 @@ from engine.errors import InvalidRequest
 from providers import validation
 from providers.invisible import is_blank
 from providers.validation import Count, Temperature, ValidationError, shown
+from storage import channels
 
 MAX_REQUEST_ID = 128
 
@@ -60,6 +61,10 @@ def check_name(key: str, name: object, max_bytes: int) -> None:
 def check_channel_id(channel_id: object, max_bytes: int) -> None:
     if not _string("channel_id", channel_id).strip():
         raise InvalidRequest("channel_id: expected a channel's name, got nothing")
+    if channel_id == channels.ENGINE:
+        raise InvalidRequest(
+            f'channel_id: "{channels.ENGINE}" is kept for the engine\'s own events'
+        )
     check_name("channel_id", channel_id, max_bytes)
 
 

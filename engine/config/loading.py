@@ -43,13 +43,26 @@ def database_of(path: Path | None) -> Path:
 def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """Return a configuration's values as settings with absolute paths. Raises ValidationError."""
     folder = folder.absolute()
-    settings = _read_settings(expand(values, "", folder))
+    settings = _read_settings(_with_joined_servers(expand(values, "", folder)))
     _check_personas(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
     return replace(settings, personas={**BUILT_IN, **settings.personas})
+
+
+def _with_joined_servers(values: Any) -> Any:
+    """Write a list of servers in `[nats] url` as one string, with commas."""
+    nats = values.get("nats") if isinstance(values, Mapping) else None
+    urls = nats.get("url") if isinstance(nats, Mapping) else None
+    if not isinstance(nats, Mapping) or not isinstance(urls, list):
+        return values
+    for index, url in enumerate(urls):
+        if not isinstance(url, str) or "," in url:
+            shown = validation.shown(url)
+            raise ValidationError(f"nats.url[{index}]", f"expected one address, got {shown}")
+    return {**values, "nats": {**nats, "url": ",".join(urls)}}
 
 
 def _read_settings(values: object) -> Settings:
@@ -165,10 +178,13 @@ def _check_provider_name(path: str, name: str, settings: Settings, folder: Path)
 
 
 def _check_nats(nats: NatsSettings) -> None:
-    if nats.url != "embedded" and not re.match(r"(nats|tls|ws|wss)://[^\s]+", nats.url):
-        # Hide anything that may be a login, even in a malformed address.
-        url = re.sub(r"(?is)^([a-z0-9+.-]*:?//)?.*@", r"\1***@", nats.url)
-        raise ValidationError("nats.url", f'expected "embedded" or nats://..., got "{url}"')
+    urls = nats.url.split(",")
+    for index, url in enumerate(urls):
+        path = "nats.url" if len(urls) == 1 else f"nats.url[{index}]"
+        if nats.url != "embedded":
+            _check_server(url.strip(), path)
+    if len({url.strip().startswith("ws") for url in urls}) > 1:
+        raise ValidationError("nats.url", "expected all servers with ws:// or wss://, or none")
     subjects = nats.subjects
     names = [getattr(subjects, each.name) for each in fields(subjects)]
     for each, subject in zip(fields(subjects), names, strict=True):
@@ -179,6 +195,23 @@ def _check_nats(nats: NatsSettings) -> None:
             )
         if names.count(subject) > 1:
             raise ValidationError(f"nats.subjects.{each.name}", f'"{subject}" is used twice')
+
+
+def _check_server(url: str, path: str) -> None:
+    """Raise ValidationError if this cannot be the address of a NATS server."""
+    try:
+        parts = urlsplit(url)
+        # Anything behind the port would be ignored, or taken for part of the name.
+        usable = parts.hostname and parts.port != 0 and parts.path in ("", "/")
+        usable = usable and not (parts.query or parts.fragment or re.search(r"\s", url))
+        usable = usable and parts.scheme in ("nats", "tls", "ws", "wss")
+    except ValueError:
+        usable = False
+    if not usable:
+        # Hide anything that may be a login, even in a malformed address.
+        shown = re.sub(r"(?is)^([a-z0-9+.-]*:?//)?.*@", r"\1***@", url)
+        expected = 'expected "embedded" or an address such as nats://host:4222'
+        raise ValidationError(path, f'{expected}, got "{shown}"')
 
 
 def _check_tracing(tracing: TracingSettings) -> None:

@@ -59,6 +59,7 @@ class StorageSettings:
     retention_days: Limit = 0
     retention_days_by_channel: Mapping[str, Limit] = field(default_factory=dict)
     search_index: bool = True
+    backup_before_migration: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ class SubjectSettings:
 class NatsSettings:
     """How to connect to NATS, or how to run the embedded server.
 
-    url: "embedded", or the address of a server. `port` and `store_dir` are for the embedded one.
+    url: "embedded", or the address of a server, or several of one cluster, with commas.
+    port, store_dir: of the embedded server.
     tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
     needs `handshake_first`.
     """

@@ -19,6 +19,8 @@ log = logging.getLogger("rosey_llm.http")
 PORTS_TRIED = 100
 CONNECTIONS_LIMIT = 64
 END_LIMIT_S = 1.0
+# The time for the head of a request, from the connection or the last response on.
+HEAD_LIMIT_S = 10.0
 NAME_LIMIT_S = 2.0
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -50,6 +52,7 @@ class HttpServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._is_loopback = True
+        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
         self.url: str | None = None
 
     async def start(self) -> None:
@@ -71,6 +74,9 @@ class HttpServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        for timer in self._silent.values():
+            timer.cancel()
+        self._silent.clear()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -84,7 +90,7 @@ class HttpServer:
             access_log=None,
             handle_signals=False,
             shutdown_timeout=END_LIMIT_S,
-            keepalive_timeout=75.0,
+            keepalive_timeout=2 * HEAD_LIMIT_S,  # `_expect_head` ends it earlier
             lingering_time=0.0,
         )
         await self._runner.setup()
@@ -93,11 +99,32 @@ class HttpServer:
 
         def connected() -> asyncio.BaseProtocol:
             if len(protocols.connections) < CONNECTIONS_LIMIT:
-                return protocols()
+                protocol = protocols()
+                self._expect_head(protocol)
+                return protocol
             return _Refused()
 
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(connected, sock=listening)
+
+    def _expect_head(self, protocol: asyncio.BaseProtocol) -> None:
+        """Close the connection if no request comes in time: silent ones must not fill our places.
+
+        aiohttp limits only the time between two requests, not that of a request's head.
+        """
+        loop = asyncio.get_running_loop()
+        self._silent[protocol] = loop.call_later(HEAD_LIMIT_S, self._close_silent, protocol)
+
+    def _close_silent(self, protocol: asyncio.BaseProtocol) -> None:
+        del self._silent[protocol]
+        transport = getattr(protocol, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    def _note_head(self, protocol: asyncio.BaseProtocol) -> None:
+        timer = self._silent.pop(protocol, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _listen(self) -> socket.socket:
         """Return a socket on the configured port, or on the next free one. Raises OSError."""
@@ -135,6 +162,18 @@ class HttpServer:
 
     @web.middleware
     async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        self._note_head(request.protocol)
+        try:
+            return await self._checked(request, handler)
+        finally:
+            if request.transport is not None:  # still connected
+                self._expect_head(request.protocol)
+
+    async def _checked(
         self,
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],

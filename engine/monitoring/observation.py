@@ -47,6 +47,7 @@ class Observation:
     counters: the totals of each provider, by its name.
     figures: the store's numbers; None if the database did not answer in time.
     failing: why the database cannot be written; None if it can.
+    retention_held: why nothing is erased by age; "" if nothing is wrong.
     traffic: None without NATS.
     """
 
@@ -58,6 +59,7 @@ class Observation:
     counters: Mapping[str, CallCounters]
     figures: StoreStatistics | None
     failing: str | None
+    retention_held: str
     traffic: TrafficStatistics | None
 
 
@@ -84,6 +86,7 @@ async def observe(
         counters=engine.chain.totals(),
         figures=store,
         failing=engine.database.failing,
+        retention_held=engine.retention.held,
         traffic=traffic() if traffic is not None else None,
     )
 

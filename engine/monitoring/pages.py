@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rosey_llm.http")
 KEPT_S = 0.2
+INDEX = b"""<!doctype html><title>rosey-llm</title><h1>rosey-llm</h1><ul>
+<li><a href="/healthz">/healthz</a>: 200 while the process lives
+<li><a href="/readyz">/readyz</a>: 200 if the service can take messages, else 503; it says why
+<li><a href="/metrics">/metrics</a>: numbers for Prometheus
+<li><a href="/top">/top</a>: what <code>rosey-llm top</code> shows, as JSON
+</ul>
+"""
 
 
 class MonitoringPages:
@@ -53,6 +60,7 @@ class MonitoringPages:
         self._started_ms = now_ms()
         self._measuring: asyncio.Task[None] | None = None
         pages = {
+            "/": self._index,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._scraped.get,
@@ -93,6 +101,9 @@ class MonitoringPages:
             if self.url is not None:
                 address.remove(self._database, self.url)
             await self._server.stop()
+
+    async def _index(self) -> HttpPage:
+        return HttpPage(INDEX, "text/html; charset=utf-8")
 
     async def _healthz(self) -> HttpPage:
         """Return a page that shows, by being served, that process and event loop work."""

@@ -18,6 +18,7 @@ scope                        placed; step 1 is not finished
 scope, upto, rows            step 2: rows up to the id `upto`; so far `rows` rows are erased
 upto, rows, compact: true    step 4: the index and the database are to be rewritten
 upto, rows                   step 4: the index is to be cleaned and the WAL file truncated
+reason, by                   why the rows are erased, and who asked (`storage/erasure_events.py`)
 waits_for                    added if an attempt could not go on; the reason, for the caller
 
 "compact" is set by the caller, and deleted when the database is rewritten. After a crash the
@@ -49,6 +50,7 @@ from engine.operations.index_erasure import IndexErasure
 from storage import admin_requests, erasure
 from storage.admin_requests import AdminRequest
 from storage.erasure import ErasableRows, Scope
+from storage.erasure_events import Erasure
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 
@@ -72,6 +74,10 @@ class _ErasureProgress:
 
     request_id: int
     body: Mapping[str, Any]
+
+    @property
+    def why(self) -> Erasure:
+        return Erasure("order", self.body.get("reason", ""), self.body.get("by", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,10 @@ class Eraser:
         finally:
             self._admin_requests -= 1
 
-    async def sweep(self, scopes: Iterable[Scope], *, compact: bool) -> Swept:
-        """Erase rows in these scopes and clean the files. Waiting commands are not erased.
+    async def sweep(self, scopes: Iterable[tuple[Scope, int]], *, compact: bool) -> Swept:
+        """Erase rows in these scopes, each up to a row id, and clean the files.
+
+        Waiting commands are not erased.
 
         A waiting request ends the sweep early. Raises StorageUnavailable.
 
@@ -135,8 +143,7 @@ class Eraser:
             if cut_off and not self._index.is_open:
                 await self._index.throw_away()
                 self._is_compact = False
-            upto = await self._database.write(erasure.newest)
-            for scope in scopes:
+            for scope, upto in scopes:
                 async with aclosing(self._blank_all(scope, upto)) as steps:
                     async for rows in steps:
                         erased += rows
@@ -219,9 +226,10 @@ class Eraser:
 
     async def _blank(self, found: ErasableRows, progress: _ErasureProgress | None) -> int:
         row_ids = [row_id for row_id, _ in found.rows]
+        why = progress.why if progress is not None else Erasure("retention")
 
         def blank(connection: Any) -> int:
-            erased = erasure.blank(connection, row_ids, now_ms(), _outcome)
+            erased = erasure.blank(connection, row_ids, now_ms(), _outcome, why)
             if progress is not None:
                 body = {**progress.body, "rows": progress.body["rows"] + erased}
                 admin_requests.save_progress(connection, progress.request_id, body)

@@ -2,43 +2,115 @@
 
 At most once a day, if rows were erased, the database is rewritten: SQLite may leave copies of moved
 rows in unused space of its pages. This is the only large step.
+
+A wrong clock must not erase anything, so age is measured in two ways:
+
+- By the wall clock. If it stands more than LEAP_MS past the last sweep (before the first one: past
+  the newest row), and this process has not seen that time pass, nothing is erased until
+  `rosey-llm retention confirm`. That request is carried out once, also after a restart.
+- By the monotonic clock of this process and the ids of rows: what was written since the process
+  started is kept for its days by that clock, too.
+
+state       what the sweep does                      a crash leaves
+trusted     erases; then stores its time             the old time; the rest is erased later
+held        nothing; logs once                       held again: the old time is stored
+confirmed   erases as if trusted; stores its time    the request, which is carried out again
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from engine.clock import DAY_MS, now_ms
 from engine.config.settings import StorageSettings
+from engine.operations.admin_requests import AdminRequestDeferred
 from engine.operations.erasure import Eraser
+from storage import erasure, lock, sweeps
+from storage.admin_requests import AdminRequest, PlacedRequest
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
+from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.retention")
+REQUEST_KIND = "retention"
 POLL_S = 30.0
+POLL_RESULT_S = 0.1
 SWEEP_EVERY_MS = 60 * 60 * 1000
+LEAP_MS = 7 * DAY_MS
+DAY_S = 24 * 60 * 60.0
+KEPT_DAYS = 400  # what is remembered of the rows' ages, in case the days are raised by a reload
+
+
+class Confirmation(NamedTuple):
+    """What became of `retention confirm`: a sentence, or why it failed."""
+
+    text: str = ""
+    error: str = ""
+
+
+def ask_to_confirm(database: Path) -> Confirmation:
+    """Have the service of `database` erase by the clock as it stands, now or at its next start.
+
+    Raises CannotOpen if the database cannot be used.
+    """
+    with PlacedRequest.place(database, REQUEST_KIND, {}) as placed:
+        while lock.owner(database) is not None:
+            result = placed.poll()
+            if result is None:
+                time.sleep(POLL_RESULT_S)
+                continue
+            if not result["ok"]:
+                return Confirmation(error=result["error"])
+            return Confirmation(f"{result['rows']} expired rows of the history were erased.")
+    return Confirmation("No service runs; its next start erases what has expired by its clock.")
 
 
 class Retention:
-    """A background task that sweeps once an hour, and soon after a change of the settings."""
+    """A background task that sweeps once an hour, and soon after a change of the settings.
 
-    def __init__(self, eraser: Eraser, settings: Callable[[], StorageSettings]) -> None:
+    held: why nothing is erased until the operator confirms the time; "" if nothing is wrong.
+    erased: rows erased since the start.
+    wall_ms, monotonic_s: the clocks, which tests replace.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        eraser: Eraser,
+        settings: Callable[[], StorageSettings],
+        *,
+        wall_ms: Callable[[], int] = now_ms,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.held = ""
+        self.erased = 0
+        self._database = database
         self._eraser = eraser
         self._settings = settings
+        self._wall_ms = wall_ms
+        self._monotonic_s = monotonic_s
         self._compacted_ms = 0
         self._failing = False
+        self._swept_s: float | None = None  # the last sweep, by the monotonic clock
+        # (time by the monotonic clock, newest row at that time), oldest first.
+        self._seen: deque[tuple[float, int]] = deque()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        swept_ms, swept_for = 0, None
+        swept_s, swept_for = 0.0, None
         while True:
-            settings = self._settings()
-            if settings != swept_for or now_ms() - swept_ms >= SWEEP_EVERY_MS:
+            settings, now_s = self._settings(), self._monotonic_s()
+            if settings != swept_for or (now_s - swept_s) * 1000 >= SWEEP_EVERY_MS:
                 try:
                     if await self.sweep():
-                        swept_ms, swept_for = now_ms(), settings
+                        swept_s, swept_for = now_s, settings
                     self._failing = False
                 except StorageUnavailable as exc:
                     if not self._failing:
@@ -46,26 +118,93 @@ class Retention:
                     self._failing = True
             await asyncio.sleep(POLL_S)
 
-    async def sweep(self) -> bool:
+    async def confirm(self, _request: AdminRequest) -> Mapping[str, Any]:
+        """Erase what has expired by the wall clock as it stands, whatever it did before."""
+        before = self.erased
+        if not await self.sweep(confirmed=True):
+            raise AdminRequestDeferred("An erasure comes first.")
+        return {"rows": self.erased - before}
+
+    async def sweep(self, *, confirmed: bool = False) -> bool:
         """Erase expired messages; return False if some are left. Raises StorageUnavailable."""
-        compact = now_ms() - self._compacted_ms >= DAY_MS
-        swept = await self._eraser.sweep(scopes(self._settings(), now_ms()), compact=compact)
+        wall_ms = self._wall_ms()
+        await self._look()
+        last_ms = await self._database.write(partial(sweeps.begin, now_ms=wall_ms))
+        self._hold("" if confirmed else self._leap(wall_ms, last_ms))
+        if self.held:
+            return True
+        compact = wall_ms - self._compacted_ms >= DAY_MS
+        scopes = expired(self._settings(), wall_ms)
+        swept = await self._eraser.sweep(
+            [(scope, self._newest_of_age(days)) for scope, days in scopes], compact=compact
+        )
         if swept.rows and compact and swept.is_whole:
-            self._compacted_ms = now_ms()
+            self._compacted_ms = wall_ms
+        self.erased += swept.rows
         if swept.rows:
             log.info("%d expired rows of the history were erased.", swept.rows)
+        if swept.is_whole:
+            await self._database.write(partial(sweeps.note, wall_ms=wall_ms))
+            self._swept_s = self._monotonic_s()
         return swept.is_whole
 
+    def _leap(self, wall_ms: int, last_ms: int) -> str:
+        """Return what is wrong with the wall clock; "" if nothing is."""
+        seen_ms = 0.0
+        if self._swept_s is not None:
+            seen_ms = (self._monotonic_s() - self._swept_s) * 1000
+        if wall_ms - last_ms - seen_ms <= LEAP_MS:
+            return ""
+        return (
+            f"the clock stands {(wall_ms - last_ms) / DAY_MS:.0f} days past the last sweep"
+            " (or, before the first one, the newest row)"
+        )
 
-def scopes(settings: StorageSettings, now_ms: int) -> list[Scope]:
-    """Return the scopes of expired messages; a channel with its own days has its own scope."""
+    def _hold(self, reason: str) -> None:
+        """Note whether nothing is erased; log a change."""
+        expires = bool(expired(self._settings(), 0))
+        if reason and not self.held and expires:
+            log.error(
+                "Nothing is erased by age: %s. If the clock is right, run"
+                " `rosey-llm retention confirm`; otherwise correct it.",
+                reason,
+            )
+        self.held = reason
+
+    async def _look(self) -> None:
+        """Note the newest row, so that later rows are known to be younger than this moment."""
+        newest = await self._database.write(erasure.newest)
+        if not self._seen or self._seen[-1][1] != newest:
+            self._seen.append((self._monotonic_s(), newest))
+
+    def _newest_of_age(self, days: int) -> int:
+        """Return the newest row that is at least as old as this, as far as this process has seen.
+
+        Rows from before its start may be of any age.
+        """
+        until_s = self._monotonic_s() - days * DAY_S
+        longest_s = self._monotonic_s() - max(days, KEPT_DAYS) * DAY_S
+        while len(self._seen) > 1 and self._seen[1][0] <= longest_s:
+            self._seen.popleft()
+        found = self._seen[0][1]
+        for seen_s, newest in self._seen:
+            if seen_s > until_s:
+                break
+            found = newest
+        return found
+
+
+def expired(settings: StorageSettings, now_ms: int) -> list[tuple[Scope, int]]:
+    """Return the scopes of expired messages, each with its days.
+
+    A channel with its own days has its own scope.
+    """
     own = settings.retention_days_by_channel
     found = [
-        Scope(channel=channel, before_ms=now_ms - days * DAY_MS)
+        (Scope(channel=channel, before_ms=now_ms - days * DAY_MS), days)
         for channel, days in own.items()
         if days
     ]
-    if settings.retention_days:
-        before_ms = now_ms - settings.retention_days * DAY_MS
-        found.append(Scope(before_ms=before_ms, but=tuple(own)))
+    if days := settings.retention_days:
+        found.append((Scope(before_ms=now_ms - days * DAY_MS, but=tuple(own)), days))
     return found

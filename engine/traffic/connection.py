@@ -141,6 +141,12 @@ class NatsConnection:
         self._permissions.flushed()
 
     @property
+    def port(self) -> int | None:
+        """The port of the server that is used now; None without a connection."""
+        url = self._client.connected_url if self._client is not None else None
+        return url.port if url is not None else None
+
+    @property
     def max_body_bytes(self) -> int:
         """The largest body that the server takes, less a reserve for subject and headers."""
         limit = self._client.max_payload if self._client else 0
@@ -244,8 +250,15 @@ class NatsConnection:
         }
 
     def _log_connected(self) -> None:
-        if self._logged_missing:
+        if self._logged_missing and not self.losses:
             log.warning("Connected to NATS at %s.", without_login(self.url))
+        elif self._logged_missing:
+            log.warning(
+                "Connected to NATS at %s again. Messages that were sent to the engine meanwhile, or"
+                " just before, may be lost; a sender that got no outcome should send its request"
+                " again, with the same id.",
+                without_login(self.url),
+            )
         self._logged_missing = self._logged_refusal = False
         self.login_refused = None
         self._connects += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from engine.commands.outcomes import Failure, decode
+from engine.commands.outcomes import Answer, Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.publisher import Publisher
 from storage.outbox import Settled
@@ -66,6 +66,10 @@ class EndpointStats:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._count_outcome(failure.channel_id, failure.request_id, failure)
         self._sink.refuse(failure, replies)
+
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        self._count_outcome(answer.channel_id, answer.request_id, None)
+        self._sink.inform(answer, replies)
 
     def _count_outcome(
         self, channel: str, request_id: str, failure: Failure | Settled | None

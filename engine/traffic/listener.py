@@ -13,7 +13,7 @@ from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
 from engine.config.settings import ConversationSettings, SubjectSettings
-from engine.errors import Busy, EngineError, InvalidRequest
+from engine.errors import Busy, EngineError, InvalidRequest, TooManyCopies
 from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
 
@@ -89,4 +89,6 @@ class Listener:
                 exc.retry_after_s,
                 exc.ahead if isinstance(exc, Busy) else None,
             )
-            self._sink.refuse(failure, replies)
+            is_private = isinstance(exc, TooManyCopies)
+            refuse = self._sink.refuse_privately if is_private else self._sink.refuse
+            refuse(failure, replies)

@@ -34,7 +34,7 @@ def client_options(
     A connection counts as lost if the server is silent for three ping intervals.
     """
     options: dict[str, Any] = {
-        "servers": url,
+        "servers": addresses(url),
         "name": "rosey-llm",
         "allow_reconnect": True,
         "reconnect_time_wait": PAUSE_S,
@@ -56,10 +56,18 @@ def client_options(
     return options
 
 
+def addresses(url: str) -> list[str]:
+    """Return the servers of `[nats] url`: one address, or those of a cluster with commas."""
+    return [each.strip() for each in url.split(",")]
+
+
 def without_login(url: str) -> str:
     """Return the URL without its user and password, so that it may be shown."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    found = []
+    for each in addresses(url):
+        parts = urlsplit(each)
+        found.append(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+    return ", ".join(found)
 
 
 def _login_by_file(path: str) -> dict[str, Any]:
@@ -92,7 +100,8 @@ def check_tls(settings: NatsSettings) -> None:
 
 def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
     """Return the TLS settings as a context, or None if they do not require TLS."""
-    if not (url.startswith("tls://") or settings.tls_ca or settings.tls_cert):
+    is_tls = any(each.startswith("tls://") for each in addresses(url))
+    if not (is_tls or settings.tls_ca or settings.tls_cert):
         return None
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca or None)

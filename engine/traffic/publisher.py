@@ -13,7 +13,7 @@ import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Failure, decode
+from engine.commands.outcomes import Answer, Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
@@ -80,9 +80,13 @@ class Publisher:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._put(Parcel((self._subjects.error, *replies), failure.encode()))
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        self._put(Parcel((self._subjects.response, *replies), answer.encode()))
+
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Send a failure to the reply subjects only."""
-        self._put(Parcel(replies, failure.encode()))
+        if replies:
+            self._put(Parcel(replies, failure.encode()))
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         if not self._connection.connected.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ log = logging.getLogger("rosey_llm.local")
 _STOP_LIMIT_S = 3.0
 _TAIL_BYTES = 2000
 _READ_BYTES = 4096
+# The rest of our environment may hold keys of providers.
+_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SYSTEMROOT", "LD_LIBRARY_PATH")
+_PREFIXES = ("LC_", "GGML_", "LLAMA_", "OMP_", "CUDA_", "VK_", "HIP_", "ROCR_", "PYTHON")
 _STAMP = re.compile(r"^[\d.]+ ([EWI] )?")
 
 
@@ -110,6 +114,11 @@ async def _spawn() -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if name in _VARIABLES or name.startswith(_PREFIXES)
+        },
         # Ctrl-C in the terminal must reach only the engine, which drains, then stops the model.
         start_new_session=True,
     )

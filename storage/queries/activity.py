@@ -1,7 +1,8 @@
 """Counts turns, errors and tokens in slices of time; the cost does not grow with the database.
 
-`ts_ms` has no index, but ids grow with time: a slice's first row is found by binary search. In a
-slice with more than SAMPLE rows, the first SAMPLE are read and their numbers scaled up.
+`ts_ms` has no index, but the ids of outcomes grow with time: a slice's first row is found by binary
+search. A message counts in the slice of its outcome. In a slice with more than SAMPLE rows, the
+first SAMPLE are read and their numbers scaled up.
 """
 
 from __future__ import annotations
@@ -55,15 +56,17 @@ def slices(connection: sqlite3.Connection, starts_ms: Sequence[int]) -> list[Sli
 
 
 def first_since(connection: sqlite3.Connection, ts_ms: int) -> int:
-    """Return the id from which on rows are not older; one past the newest if all are older."""
+    """Return the id from which on outcomes are not older; one past the newest if all are older."""
     (low,) = connection.execute("SELECT coalesce(min(id), 1) FROM history").fetchone()
     high = entries.newest_id(connection) + 1
     while low < high:
         middle = (low + high) // 2
         found = connection.execute(
-            "SELECT id, ts_ms FROM history WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            "SELECT id, ts_ms FROM history WHERE id >= ? AND kind NOT IN ('message', 'prompt')"
+            " ORDER BY id LIMIT 1",
+            (middle,),
         ).fetchone()
-        if found[1] >= ts_ms:
+        if found is None or found[1] >= ts_ms:
             high = middle
         else:
             low = found[0] + 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from storage.queries import row_times
 from storage.queries.selection import Selection
 
 CHUNK = 1000
@@ -19,17 +20,27 @@ COLUMNS = (
     # As long as the outbox has the outcome, the time of publication is there.
     " coalesce(h.published_ms, (SELECT o.published_ms FROM {schema}outbox o WHERE"
     " o.channel_id = h.channel_id AND o.request_id = h.request_id AND o.history_id = h.id))"
-    " AS published_ms"
+    " AS published_ms, {time_ms} AS time_ms"
 )
+
+
+def columns(schema: str = "") -> str:
+    """Return the columns of an entry, from the database that is attached as `schema`."""
+    return COLUMNS.format(schema=schema, time_ms=row_times.time_ms(schema))
+
+
 SELECT = (
-    f"SELECT {COLUMNS.format(schema='')} FROM history h"  # noqa: S608
+    f"SELECT {columns()} FROM history h"  # noqa: S608
     " JOIN channel c ON c.id = h.channel_id"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """A row of the history; see `storage/history.py` and `storage/hash_chain.py`."""
+    """A row of the history; see `storage/history.py` and `storage/hash_chain.py`.
+
+    time_ms: the time to show; `ts_ms` is the stored one, which is part of the digest.
+    """
 
     id: int
     channel: str
@@ -53,6 +64,7 @@ class HistoryEntry:
     private: bytes | None
     erased_ms: int | None
     published_ms: int | None
+    time_ms: int
 
     @property
     def erased(self) -> bool:
@@ -64,6 +76,7 @@ class HistoryEntry:
         return {
             name: value.hex() if isinstance(value, bytes) else value
             for name, value in asdict(self).items()
+            if name != "time_ms"
         }
 
 

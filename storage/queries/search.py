@@ -33,9 +33,9 @@ def search(
     selection, all rows with the words are read. `match` is from `search_terms.to_match`. Raises
     StorageUnavailable.
     """
-    where, values = selection.where
+    where, values = selection.conditions("live.")
     order = "words.rank, words.rowid DESC" if best else "words.rowid DESC"
-    columns = entries.COLUMNS.format(schema="live.")
+    columns = entries.columns("live.")
     with index.reading():
         rows = index.connection.execute(
             f"SELECT {columns} FROM main.words CROSS JOIN live.history h ON h.id = words.rowid"  # noqa: S608

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.queries import row_times
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """A filter for rows of the history; a field that is None matches everything.
 
     username: who wrote the message, or whom an outcome answers; in any case.
-    since_ms, until_ms: the first moment, and the first one after the last.
+    since_ms, until_ms: the first moment, and the first one after the last; of a message, the
+        moment is that of its acceptance.
     """
 
     channel_id: int | None = None
@@ -21,11 +24,16 @@ class Selection:
     @property
     def where(self) -> tuple[str, tuple[int | str, ...]]:
         """An SQL condition on `history h`, and its parameters."""
+        return self.conditions()
+
+    def conditions(self, schema: str = "") -> tuple[str, tuple[int | str, ...]]:
+        """Return `where` for a history in the database that is attached as `schema`."""
+        time_ms = row_times.time_ms(schema)
         conditions: dict[str, int | str | None] = {
             "h.channel_id = ?": self.channel_id,
             "h.username = ? COLLATE NOCASE": self.username,
-            "h.ts_ms >= ?": self.since_ms,
-            "h.ts_ms < ?": self.until_ms,
+            f"{time_ms} >= ?": self.since_ms,
+            f"{time_ms} < ?": self.until_ms,
         }
         asked = {text: value for text, value in conditions.items() if value is not None}
         return " AND ".join(["1", *asked]), tuple(asked.values())

@@ -35,6 +35,7 @@ class Database:
 
     durability: "full" survives a power cut, "normal" a crash of the process.
     busy_timeout_s: how long a commit waits if another process has locked the file.
+    backup_before_migration: copy a file of an older version before its schema is changed.
     own_checkpoints: if false, SQLite makes the checkpoints, within commits.
     on_commit: called in the writer thread with the number of writes in the commit, the seconds it
         took, and whether it failed.
@@ -47,10 +48,13 @@ class Database:
         *,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         own_checkpoints: bool = True,
+        backup_before_migration: bool = True,
         on_commit: OnCommit = lambda writes, seconds, failed: None,
     ) -> None:
         self.path = path
-        self._opening = partial(opened, path, durability, busy_timeout_s, own_checkpoints)
+        self._opening = partial(
+            opened, path, durability, busy_timeout_s, own_checkpoints, backup_before_migration
+        )
         self._commits = GroupCommit(path, on_commit)
         self._jobs = WriteQueue()
         self._thread: WriterThread | None = None

@@ -22,19 +22,25 @@ DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 @contextmanager
 def opened(
-    path: Path | None, durability: Durability, busy_timeout_s: float, own_checkpoints: bool
+    path: Path | None,
+    durability: Durability,
+    busy_timeout_s: float,
+    own_checkpoints: bool,
+    backup: bool,
 ) -> Iterator[tuple[WriterConnection, CheckpointSchedule | None]]:
     """Yield the writer's connection, and the schedule of its own checkpoints, if it makes them.
+
+    backup: copy a file of an older version before it is changed.
 
     Raises OSError, sqlite3.Error, CannotOpen.
     """
     if path is None:
-        with closing(_connect(":memory:", durability, busy_timeout_s)) as connection:
+        with closing(_connect(":memory:", durability, busy_timeout_s, backup=False)) as connection:
             yield connection, None
         return
     _create(path.resolve())
     with (
-        closing(_connect(str(path), durability, busy_timeout_s)) as connection,
+        closing(_connect(str(path), durability, busy_timeout_s, backup=backup)) as connection,
         closing(WalFile(path)) as wal,
     ):
         if not own_checkpoints:
@@ -66,7 +72,9 @@ def _create(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
 
 
-def _connect(name: str, durability: Durability, busy_timeout_s: float) -> WriterConnection:
+def _connect(
+    name: str, durability: Durability, busy_timeout_s: float, *, backup: bool
+) -> WriterConnection:
     connection = sqlite3.connect(
         name,
         isolation_level=None,
@@ -83,7 +91,7 @@ def _connect(name: str, durability: Durability, busy_timeout_s: float) -> Writer
         if not schema.is_current(connection):
             from storage.migrations import migrate  # see `storage/schema.py`
 
-            migrate(connection, name)
+            migrate(connection, name, backup=backup)
     except BaseException:
         connection.close()
         raise

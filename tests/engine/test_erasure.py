@@ -235,7 +235,7 @@ async def test_no_conversation_is_loaded_with_text_that_is_erased_meanwhile(
         talking = asyncio.create_task(service.chat("Hello", "#a", username="bob"))
         for _ in range(rounds):
             await asyncio.sleep(0)
-        await eraser.sweep([Scope(user="mallory")], compact=False)
+        await eraser.sweep([(Scope(user="mallory"), 10**9)], compact=False)
         await engine.supervisor.residents.snapshot_changed()
         await talking
         await engine.supervisor.residents.snapshot_changed()

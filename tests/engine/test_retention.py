@@ -18,11 +18,14 @@ from engine.operations.retention import Retention
 from providers import ScriptedProvider
 from storage import erasure, search_index, verification
 from storage.erasure import BATCH, Scope
+from storage.erasure_events import Erasure
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
 from tests.support.secrets_database import files_containing, leave_deleted_text
 from tests.support.service_harness import House
+
+RETENTION = Erasure("retention")
 
 CHANNELS = ("#kept", "#week", "#others")
 AGES = (3, 10, 100)
@@ -53,7 +56,9 @@ def write_messages(path: Path, times: int = 1) -> None:
 def left(path: Path) -> set[str]:
     with closing(open_reader(path)) as connection:
         verification.verify(connection)
-        rows = connection.execute("SELECT DISTINCT content FROM history WHERE content <> ''")
+        rows = connection.execute(
+            "SELECT DISTINCT content FROM history WHERE content <> '' AND kind <> 'erased'"
+        )
         return {row[0] for row in rows}
 
 
@@ -69,15 +74,15 @@ async def until_clean(path: Path) -> None:
 
 
 def test_without_days_everything_is_kept() -> None:
-    assert retention.scopes(settings().storage, 0) == []
-    assert retention.scopes(settings(0, **{"#a": 0}).storage, 0) == []
+    assert retention.expired(settings().storage, 0) == []
+    assert retention.expired(settings(0, **{"#a": 0}).storage, 0) == []
 
 
 def test_a_channel_with_its_own_days_has_its_own_scope() -> None:
-    found = retention.scopes(settings(30, **{"#week": 7, "#kept": 0}).storage, 100 * DAY_MS)
+    found = retention.expired(settings(30, **{"#week": 7, "#kept": 0}).storage, 100 * DAY_MS)
     assert found == [
-        Scope(channel="#week", before_ms=93 * DAY_MS),
-        Scope(before_ms=70 * DAY_MS, but=("#week", "#kept")),
+        (Scope(channel="#week", before_ms=93 * DAY_MS), 7),
+        (Scope(before_ms=70 * DAY_MS, but=("#week", "#kept")), 30),
     ]
 
 
@@ -126,7 +131,8 @@ async def test_a_sweep_that_a_crash_cut_off_is_finished(tmp_path: Path) -> None:
         rows = erasure.find(archive.connection, scope, 0, 10**9).rows[:3]
         with search_index.open_index(path) as index:
             index.forget(rows)
-        erasure.blank(archive.connection, [row[0] for row in rows], 1, lambda *_: b"{}")
+        row_ids, now_ms = [row[0] for row in rows], time.time_ns() // 1_000_000
+        erasure.blank(archive.connection, row_ids, now_ms, lambda *_: b"{}", RETENTION)
     wanted = settings(0, **{"#week": 1})
     async with LLMService(ScriptedProvider({}), settings=wanted, database=path):
         await until_clean(path)
@@ -164,6 +170,7 @@ async def test_new_messages_outlive_every_sweep(tmp_path: Path) -> None:
     async with LLMService(ScriptedProvider({}), settings=wanted, database=path) as service:
         await service.chat("Hello", "#a")
         engine = service.inspect().engine
-        await Retention(engine.eraser, lambda: StorageSettings(retention_days=1)).sweep()
+        one_day = StorageSettings(retention_days=1)
+        await Retention(engine.database, engine.eraser, lambda: one_day).sweep()
         await service.chat("Hello again", "#a")
     assert len(left(path)) == 4

@@ -117,7 +117,7 @@ def test_an_address_becomes_a_provider_of_its_own(tmp_path: Path) -> None:
         ("local\n\npirate\n", 'unknown persona "pirate"'),
         ("local\n\n\nmany\n", 'expected a whole number, got "many"'),
         ("local\n\n\n0\n", "expected 1 or more, got 0"),
-        ("local\n\n\n\nhost:4222\n", 'expected "embedded" or nats://'),
+        ("local\n\n\n\nhost:4222\n", 'expected "embedded" or an address'),
         ("local\n\n\n\nnats://bob:secret@host\n", "leave the login out"),
         ("ollama\n\n\nperhaps\n", "expected yes or no"),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.actors.local_ledger import LocalLedger
-from engine.commands.outcomes import Failure
+from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.config.loading import parse
@@ -58,6 +58,11 @@ class Awaited:
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         raise AssertionError(failure)
+
+    refuse_privately = refuse
+
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        raise AssertionError(answer)
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         return True

@@ -114,6 +114,9 @@ async def test_nothing_accepted_is_lost_at_any_scrape_whatever_happens(
             if full:
                 # A turn being settled waits until there is room; new messages are refused.
                 await until(lambda: looks[-1].total("commit_failures_total") > 0)
+                with pytest.raises(LLMError) as refused:
+                    await service.chat("x" * 60_000 + " 1", "#late")
+                assert refused.value.code == "busy"
                 await surely(database, make_room)
             codes += await waiting
         watching.cancel()

@@ -9,13 +9,15 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
+from engine.monitoring import http
 from engine.monitoring.http import CONNECTIONS_LIMIT
 from tests.fakes.llm_server import Behaviour
 from tests.support.command_line import COMMAND
@@ -263,7 +265,10 @@ async def test_a_second_service_on_the_same_database_changes_nothing(house: Hous
     assert (await get(f"{url_of(house)}/healthz"))[0] == 200
 
 
-async def test_any_number_of_connections_does_not_hurt(house: House) -> None:
+async def test_any_number_of_connections_does_not_hurt(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "HEAD_LIMIT_S", 600.0)
     await house.open()
     host, port = url_of(house).removeprefix("http://").split(":")
     held = [await asyncio.open_connection(host, int(port)) for _ in range(CONNECTIONS_LIMIT)]
@@ -278,3 +283,49 @@ async def test_any_number_of_connections_does_not_hurt(house: House) -> None:
     assert orjson.loads(body)["alive"] is True
     for _, each in held:
         each.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: local"], ids=["nothing", "half a head"]
+)
+async def test_silent_connections_make_room(
+    house: House, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(http, "HEAD_LIMIT_S", 0.2)
+    await house.open()
+    host, port = url_of(house).removeprefix("http://").split(":")
+    held = [await asyncio.open_connection(host, int(port)) for _ in range(CONNECTIONS_LIMIT)]
+    for _, each in held:
+        each.write(sent)
+    for reader, _ in held:
+        async with asyncio.timeout(WAIT_S):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""  # closed by the server
+    assert (await get(f"{url_of(house)}/healthz"))[0] == 200
+    for _, each in held:
+        each.close()
+
+
+async def test_a_connection_is_kept_between_two_requests(house: House) -> None:
+    await house.open()
+    host, port = url_of(house).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        await reader.readexactly(int(length[1]))
+    writer.close()
+
+
+async def test_the_first_page_lists_the_others(house: House) -> None:
+    await house.open()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url_of(house)}/", timeout=aiohttp.ClientTimeout(WAIT_S)) as response,
+    ):
+        assert response.content_type == "text/html"
+        text = await response.text()
+    assert re.findall('href="([^"]+)"', text) == list(PAGES)

@@ -57,7 +57,7 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
 
     def settle_all(connection: Any, records: Sequence[Settle]) -> list[Settled]:
         settled: list[Settled] = []
-        for row_id, channel, request_id, rows, kind, body, settled_ms, salts in records:
+        for row_id, channel, request_id, rows, kind, body, settled_ms, salts, stops in records:
             connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
             connection.execute(
                 "DELETE FROM outbox WHERE request_id = ? AND channel_id ="
@@ -65,7 +65,8 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
                 (request_id, channel),
             )
             record = SettleAtOnce(channel, request_id, rows, kind, body, (), settled_ms, salts)
-            settled += SettleAtOnce.apply_all(connection, [record])
+            one, *others = SettleAtOnce.apply_all(connection, [record, *stops])
+            settled.append(one._replace(stops=tuple(others)))
         return settled
 
     return patch(Settle, "apply_all", staticmethod(settle_all))

@@ -37,6 +37,13 @@ class CheckingSink:
         if self.database is not None:
             self._model.refuse((failure.channel_id, failure.request_id))
 
+    def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
+        if self.database is not None:
+            self._model.inform((answer.channel_id, answer.request_id), answer)
+
+    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Do nothing: only the sender of a copy hears it."""
+
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
         if self.database is not None:
             self._model.delta((channel_id, request_id), index)

@@ -171,6 +171,12 @@ class ReferenceModel:
     def refuse(self, key: Key) -> None:
         self.owed.discard(key)
 
+    def inform(self, key: Key, answer: Answer) -> None:
+        """Take an answer that is not stored: only a stop that stops nothing has such a one."""
+        self.owed.discard(key)
+        if key not in self.stops or answer.content != "There is nothing to stop.":
+            self.violate("an answer that was not stored", key, answer)
+
     def publish(self, key: Key, body: bytes) -> None:
         self.owed.discard(key)
         first = self.published.setdefault(key, body)

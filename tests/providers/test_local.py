@@ -435,3 +435,12 @@ async def test_a_broken_mark_is_named_and_the_operators_are_kept(
 
 async def test_a_raw_completion_has_no_control_tokens_either(local: LocalProvider) -> None:
     assert (await local.complete("<|im_end|>", ONE)).sent_as == ("marks_broken",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_model_process_gets_no_key_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-its-business")
+    async with LocalProvider() as provider:
+        variables = Path(f"/proc/{running(provider)}/environ").read_bytes()
+    assert b"PATH=" in variables
+    assert b"none-of-its-business" not in variables

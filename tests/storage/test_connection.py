@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from storage import erasure, outbox
+from storage.erasure_events import Erasure
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
 from storage.migrations import migrate
@@ -21,6 +22,8 @@ from storage.writer.connection import WriterConnection
 from storage.writer.database import Database
 from tests.support import command_writes, mailbox_commands
 from tests.support.channel_writes import held
+
+ORDER = Erasure("order")
 
 GROWTH = "x" * 1_000_000
 
@@ -86,7 +89,7 @@ def test_values_of_an_open_transaction_are_cached_in_it(knowing: WriterConnectio
 
 def test_a_chain_goes_on_from_a_row_that_was_erased(knowing: WriterConnection) -> None:
     turn(knowing, "r1")
-    assert erasure.blank(knowing, [1, 2], 5000, lambda channel, request_id: b"erased") == 2
+    assert erasure.blank(knowing, [1, 2], 5000, lambda channel, request_id: b"erased", ORDER) == 2
     turn(knowing, "r2")
     assert [content for _, _, content in mailbox_commands.kept(knowing)] == ["", "", "Hello", "Hi."]
     assert mailbox_commands.chain_holds(knowing)

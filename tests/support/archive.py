@@ -68,7 +68,10 @@ class Archive:
         )
 
     def contents(self) -> list[tuple[int, str]]:
-        return self.connection.execute("SELECT id, content FROM history").fetchall()
+        """Return (id, content) of all rows but the events of erasures."""
+        return self.connection.execute(
+            "SELECT id, content FROM history WHERE kind <> 'erased'"
+        ).fetchall()
 
 
 def copy(archive: Archive, path: Path) -> Path:

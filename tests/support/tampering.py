@@ -10,10 +10,13 @@ import pytest
 
 from storage import erasure, verification
 from storage.erasure import Scope
+from storage.erasure_events import Erasure
 from storage.history import Row
 from storage.queries.reader import open_reader
 from storage.verification import Seal, TamperedRow
 from tests.support.archive import Archive
+
+ORDER = Erasure("order")
 
 FULL = Row(
     "answer", "r9", "bob", "Yes.", "default", "ollama", "llama3.2", "stop", 40, 9, 800, "code",
@@ -40,7 +43,7 @@ def nine_rows(path: Path) -> Iterator[Archive]:
 def erase(archive: Archive, scope: Scope, at_ms: int = 5000) -> None:
     found = erasure.find(archive.connection, scope, 0, 10**9)
     row_ids = [row_id for row_id, _ in found.rows]
-    erasure.blank(archive.connection, row_ids, at_ms, lambda channel, request_id: b"{}")
+    erasure.blank(archive.connection, row_ids, at_ms, lambda channel, request_id: b"{}", ORDER)
 
 
 def broken(archive: Archive, seal: Seal | None = None) -> TamperedRow:

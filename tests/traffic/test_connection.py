@@ -52,6 +52,7 @@ async def test_the_engine_waits_for_a_server_that_is_down_at_start(
     await nats.stop()
     lines = said(caplog)
     assert lines == ["lost", "connected"]
+    assert "may be lost" not in caplog.text  # nothing could be sent yet
 
 
 async def test_an_answer_that_ends_while_the_server_is_away_comes_when_it_is_back(
@@ -75,6 +76,7 @@ async def test_an_answer_that_ends_while_the_server_is_away_comes_when_it_is_bac
     assert len(house.llm.prompts) == 1
     lines = said(caplog)
     assert lines == ["lost", "connected"]
+    assert caplog.text.count("may be lost") == 1
 
 
 async def test_after_a_protocol_error_closes_the_client_a_new_one_connects(

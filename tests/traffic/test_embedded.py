@@ -405,3 +405,22 @@ async def test_the_server_ends_with_an_engine_that_was_killed(tmp_path: Path, lo
     assert await gone(pid)
     async with embedded(tmp_path) as successor:
         assert successor.pid is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_server_gets_none_of_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-its-business")
+    async with embedded(tmp_path / "nats") as server:
+        variables = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+    names = {each.partition(b"=")[0] for each in variables if each}
+    # Python, which begins the process, sets LC_CTYPE by itself.
+    assert names - {b"LC_CTYPE"} == {b"PATH", b"ROSEY_LLM_NATS_PASSWORD"}
+
+
+async def test_the_server_waits_minutes_for_an_engine_that_stands_still(tmp_path: Path) -> None:
+    async with embedded(tmp_path / "nats"):
+        settings = (tmp_path / "nats" / "nats-server.conf").read_text()
+    assert 'write_deadline: "5m"' in settings
+    assert 'ping_interval: "60s"' in settings

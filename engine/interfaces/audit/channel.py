@@ -70,7 +70,7 @@ def _by_day(entries: list[HistoryEntry]) -> list[DatedEntry]:
     dated = []
     last = None
     for entry in entries:
-        today = day(entry.ts_ms)
+        today = day(entry.time_ms)
         dated.append(DatedEntry(entry, today if today != last else None))
         last = today
     return dated

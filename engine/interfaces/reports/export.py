@@ -51,16 +51,17 @@ def render(found: Iterable[HistoryEntry], kind: Format) -> Iterator[bytes]:
 
 def _jsonl(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
     for entry in found:
-        yield json({"time": iso(entry.ts_ms), **entry.record}).encode() + b"\n"
+        yield json({"time": iso(entry.time_ms), **entry.record}).encode() + b"\n"
 
 
 def _csv(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
-    yield _csv_line(["time", *HistoryEntry.__dataclass_fields__])
+    names = [name for name in HistoryEntry.__dataclass_fields__ if name != "time_ms"]
+    yield _csv_line(["time", *names])
     for entry in found:
         values = entry.record
         if entry.details is not None:
             values["details"] = orjson.dumps(entry.details).decode()
-        yield _csv_line([iso(entry.ts_ms), *values.values()])
+        yield _csv_line([iso(entry.time_ms), *values.values()])
 
 
 def _csv_line(values: list[object]) -> bytes:
@@ -87,7 +88,7 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
             "cancelled": f"**stopped** by {who}",
         }.get(entry.kind, f"{who} {label(entry.kind, f'**{_escaped(visible(entry.persona))}**')}")
         request_id = _escaped(visible(entry.request_id))
-        yield f"{head} · {shown(entry.ts_ms)} · {request_id}\n\n".encode()
+        yield f"{head} · {shown(entry.time_ms)} · {request_id}\n\n".encode()
         text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content
         if text:
             quoted = "\n".join(f"> {line}" for line in safe(_escaped(text)))

@@ -74,7 +74,7 @@ def print_hits(out: Output, found: list[Hit], *, as_json: bool) -> None:
     for hit in found:
         if as_json:
             excerpt = "".join(text for text, _ in hit.excerpt)
-            out.json({"time": iso(hit.entry.ts_ms), "excerpt": excerpt, **hit.entry.record})
+            out.json({"time": iso(hit.entry.time_ms), "excerpt": excerpt, **hit.entry.record})
         else:
             _print(out, hit)
 
@@ -87,7 +87,7 @@ def _print(out: Output, hit: Hit) -> None:
         by = entry.persona if entry.kind in ("answer", "completion") else entry.kind
         who = [(visible(by, "model"), "bold"), (f" to {name}", "dim")]
     out.line(
-        (shown(entry.ts_ms), "dim"),
+        (shown(entry.time_ms), "dim"),
         "  ",
         (visible(entry.channel), "bold"),
         "  ",

@@ -25,7 +25,7 @@ def print_entries(
 ) -> None:
     for each in found:
         if as_json:
-            out.json({"time": iso(each.ts_ms), **each.record})
+            out.json({"time": iso(each.time_ms), **each.record})
         else:
             _print(out, each, with_ids)
     out.flush()
@@ -33,7 +33,7 @@ def print_entries(
 
 def _print(out: Output, entry: HistoryEntry, with_ids: bool) -> None:
     first, *rest = indented(_text(entry), INDENT)
-    out.line((shown(entry.ts_ms), "dim"), "  ", *_head(entry), (first, _style(entry)))
+    out.line((shown(entry.time_ms), "dim"), "  ", *_head(entry), (first, _style(entry)))
     for line in rest:
         out.line((line, _style(entry)))
     if with_ids:
@@ -60,6 +60,8 @@ def _head(entry: HistoryEntry) -> list[Span]:
 
 def _text(entry: HistoryEntry) -> str:
     who = "(erased)" if entry.erased else visible(entry.username)
+    if entry.kind == "erased":
+        return entry.content
     if row_kind(entry.kind).style == "notice":
         return f"{who} {label(entry.kind, visible(entry.persona))}"
     if entry.erased_ms is not None:

@@ -22,6 +22,11 @@ def families(observation: Observation) -> Iterator[Metric]:
         "1 if the database answered this scrape, otherwise 0.",
         float(figures is not None),
     )
+    yield gauge(
+        "retention_held",
+        "1 if nothing is erased by age until the clock is confirmed, otherwise 0.",
+        float(bool(observation.retention_held)),
+    )
     yield histogram("commit_writes", "Number of writes in a commit.", commits.writes)
     yield histogram("commit_duration_seconds", "Duration of a commit.", commits.seconds)
     yield counter("commit_failures", "Commits that failed.", commits.failures)

@@ -53,7 +53,8 @@ class LaunchPlan:
     """What a server needs to run.
 
     directory: where the server, by its configuration, writes its ports file.
-    environment: added to the engine's. kept_open: a file descriptor that the server inherits.
+    environment: all that it gets; the engine's own has keys of providers.
+    kept_open: a file descriptor that the server inherits.
     """
 
     binary: Path
@@ -142,7 +143,7 @@ async def _spawn(plan: LaunchPlan) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env=os.environ | plan.environment,
+            env=plan.environment,
             pass_fds=[plan.kept_open],
             # Ctrl-C must reach only the engine, which drains before it stops NATS.
             start_new_session=True,

@@ -56,9 +56,11 @@ logfile_size_limit: 10MB
 logfile_max_num: 3
 max_payload: 1MB
 max_pending: 64MB
-write_deadline: "10s"
-ping_interval: "20s"
-ping_max: 2
+# The engine may stand still for longer: a suspended machine, a debugger. What waits for it is in
+# the server's memory, up to max_pending; a bot that is dead is found by its pings.
+write_deadline: "5m"
+ping_interval: "60s"
+ping_max: 5
 no_auth_user: bot
 authorization {{
   users: [
@@ -192,7 +194,10 @@ class EmbeddedNats:
             directory=self.store_dir,
             log_file=log_file,
             # Quoted because the server would read a password such as 12k as a number.
-            environment={_PASSWORD_VARIABLE: _json(self.engine_password)},
+            environment={
+                "PATH": os.environ.get("PATH", os.defpath),
+                _PASSWORD_VARIABLE: _json(self.engine_password),
+            },
             # Keeps the directory locked while the server runs, even if the engine is killed.
             kept_open=store,
         )
