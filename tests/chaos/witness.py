@@ -33,6 +33,7 @@ class Ledger:
     """What the bots and the witness received, by (channel, request id).
 
     witnessed: what the witness alone received, in that order.
+    vain_stops: copies of answers to stops that stopped nothing.
     gaps: times (ms) in which the witness had no NATS server.
     """
 
@@ -45,6 +46,7 @@ class Ledger:
     gaps: list[tuple[int, int]] = field(default_factory=list)
     too_early: list[Key] = field(default_factory=list)
     commit_checks: int = 0
+    vain_stops: int = 0
     bad_deltas: list[str] = field(default_factory=list)
 
     def record(self, message: dict[str, Any], body: bytes) -> bool:
@@ -54,6 +56,9 @@ class Ledger:
             self.refusals[message["code"]] += 1
             self.refused.add(key)
             return False
+        if is_vain_stop(message):
+            self.vain_stops += 1
+            return True
         self.copies[key] += 1
         first = self.outcomes.setdefault(key, FirstCopy(body, now_ms()))
         if first.body != body:
@@ -111,7 +116,8 @@ class Witness:
             self._take_delta(key, message["index"], message["delta"])
             return
         ledger = self._ledger
-        if ledger.record(message, msg.data) and key not in ledger.witnessed:
+        is_outcome = ledger.record(message, msg.data) and not is_vain_stop(message)
+        if is_outcome and key not in ledger.witnessed:
             ledger.witnessed[key] = FirstCopy(msg.data, now_ms())
             self._compare_deltas(key, message)
             self._check_committed(key, msg.data)
@@ -142,6 +148,11 @@ class Witness:
         self._ledger.commit_checks += 1
         if self._run_folder.committed(*key) != body:
             self._ledger.too_early.append(key)
+
+
+def is_vain_stop(message: dict[str, Any]) -> bool:
+    """Return whether this answers a stop that stopped nothing; nothing of it is stored."""
+    return message.get("content") == "There is nothing to stop." and message["action"] == "stop"
 
 
 def client_options() -> dict[str, Any]:
