@@ -75,7 +75,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
     """
     from engine.config.setup import conversion
-    from engine.interfaces.terminal import line_input
+    from engine.interfaces.reports.output import visible
     from providers.validation import ValidationError
 
     folder = output.parent if output else Path()
@@ -84,13 +84,13 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     old = _read_json(file)
     converted = conversion.convert(old, folder)
     for note in converted.notes:
-        click.echo(f"{file}: {line_input.printable(note)}", err=True)
+        click.echo(f"{file}: {visible(note)}", err=True)
     if old and not converted.carried:
         _refuse(f"{file} has no setting that can be converted. Is it the plugin's configuration?")
     try:
         text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
     except ValidationError as exc:
-        _refuse(f"{file}: cannot be converted: {line_input.printable(str(exc))}")
+        _refuse(f"{file}: cannot be converted: {visible(str(exc))}")
     if output is None:
         click.echo(text, nl=False)
         return

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.interfaces.reports.output import visible
 from engine.interfaces.top.rates import Rates
 from engine.interfaces.top.source import Overview
 
@@ -159,4 +160,4 @@ def duration(seconds: float) -> str:
 
 def _clean(text: object) -> str:
     # A channel may have any name, even one with control sequences for the terminal.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return visible(str(text), "")
