@@ -33,8 +33,8 @@ class ServiceGone(Exception):
     """The connection has been lost for seconds; no answer will come."""
 
 
-class LineTooLong(Exception):
-    """The line does not fit into a message that the server takes. The text is for people."""
+class TextTooLong(Exception):
+    """The text does not fit into a message that the server takes. The text is for people."""
 
 
 class ChatClient:
@@ -97,15 +97,16 @@ class ChatClient:
             return False
         return True
 
-    async def ask(self, line: str) -> AsyncGenerator[Received, None]:
-        """Send `!chat <line>` and yield its messages: deltas first, the outcome last.
+    async def ask(self, text: str, *, is_command: bool = True) -> AsyncGenerator[Received, None]:
+        """Send `!chat <text>` and yield its messages: deltas first, the outcome last.
 
-        Raise TimeoutError if no outcome comes, ServiceGone, or LineTooLong.
+        If `is_command` is not set, the text is a question, also if it has the form of a command.
+        Raise TimeoutError if no outcome comes, ServiceGone, or TextTooLong.
         """
         request_id = uuid.uuid4().hex
         queue = self._queues[request_id] = asyncio.Queue()
         try:
-            await self._send(line, request_id)
+            await self._send(text, request_id, is_command=is_command)
             while True:
                 values = await self._next(queue)
                 yield values
@@ -136,20 +137,20 @@ class ChatClient:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._client.close()
 
-    async def _send(self, line: str, request_id: str) -> None:
+    async def _send(self, text: str, request_id: str, *, is_command: bool = True) -> None:
+        subject = self._subjects.chat if is_command else self._subjects.request
         message = {
-            "command": "chat",
-            "args": line,
+            **({"command": "chat", "args": text} if is_command else _question(text)),
             "channel_id": self._channel,
             "username": self._user,
             "request_id": request_id,
         }
         try:
-            await self._client.publish(self._subjects.chat, orjson.dumps(message))
+            await self._client.publish(subject, orjson.dumps(message))
         except nats.errors.MaxPayloadError as exc:
             most = self._client.max_payload
-            raise LineTooLong(
-                f"The line is too long: a message may have {most} bytes. Send a shorter line."
+            raise TextTooLong(
+                f"The text is too long: a message may have {most} bytes. Send a shorter one."
             ) from exc
         except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as exc:
             raise ServiceGone from exc
@@ -168,3 +169,7 @@ class ChatClient:
         queue = self._queues.get(values.get("request_id", ""))
         if queue is not None:
             queue.put_nowait(values)
+
+
+def _question(text: str) -> Received:
+    return {"action": "chat", "message": text, "stream": True}
