@@ -13,6 +13,7 @@ import click
 
 from engine.cli.history import TEXT
 from engine.cli.startup import config_file, config_option, load, log_to_stderr, run_async
+from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from engine.interfaces.terminal.chat_options import ChatOptions
@@ -94,6 +95,8 @@ def chat(
     type_ahead = TypeAhead()  # before the other modules are imported, which takes a moment
     try:
         sys.exit(_chat(options, type_ahead, named))
+    except KeyboardInterrupt:  # while the modules are imported
+        sys.exit(EXIT_INTERRUPTED)
     finally:
         type_ahead.leave()
 
