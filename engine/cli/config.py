@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.new_file import check_free, force_option
+
 if TYPE_CHECKING:
     from engine.config.setup.interview import ServerView
 
 FILE = "rosey-llm.toml"
 EXIT_UNREADABLE = 3
 LOOK_S = 10.0
-force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+READABLE = 0o666  # less the umask: a configuration holds no keys
 
 
 @click.command(short_help="Write a commented configuration after a few questions.")
@@ -40,7 +42,7 @@ def init(defaults: bool, output: Path, force: bool) -> None:
     """
     from engine.config.setup import example
 
-    _check_free(output, force)
+    check_free(output, force)
     text, key_variable = example.shipped(), ""
     if not defaults:
         text, key_variable = _interview(output.parent)
@@ -79,8 +81,7 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     from providers.validation import ValidationError
 
     folder = output.parent if output else Path()
-    if output:
-        _check_free(output, force)
+    check_free(output, force)
     old = _read_json(file)
     converted = conversion.convert(old, folder)
     for note in converted.notes:
@@ -165,24 +166,12 @@ def _read_json(file: Path) -> dict[str, object]:
     return old
 
 
-def _check_free(output: Path, force: bool) -> None:
-    from engine.config.setup import newfile
-
-    try:
-        newfile.check_free(output, replace=force)
-    except FileExistsError as exc:
-        _refuse(str(exc))
-    except OSError as exc:
-        _refuse(f"{output} cannot be written: {exc.strerror}.")
-
-
 def _write(output: Path, text: str, force: bool) -> None:
-    from engine.config.setup import newfile
+    from storage.new_file import new_file
 
     try:
-        newfile.write(output, text, replace=force)
-    except FileExistsError as exc:
-        _refuse(str(exc))
+        with new_file(output, replace=force, mode=READABLE) as file:
+            file.write(text.encode())
     except OSError as exc:
         _refuse(f"{output} was not written: {exc.strerror}.")
 

@@ -10,6 +10,7 @@ import click
 
 from engine.cli import history
 from engine.cli.history import no, no_channel
+from engine.cli.new_file import check_free, force_option
 from engine.cli.startup import config_option, json_option
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
 @click.option(
     "--database", type=history.FILE, help="Database to copy; by default the configuration's."
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @json_option
 def backup(
     file: Path, config: Path | None, database: Path | None, force: bool, as_json: bool
@@ -89,9 +90,8 @@ def backup(
     from storage.errors import CannotOpen, StorageError
 
     path = history.Source(config, database).path
+    check_free(file, force)
     try:
-        if file.exists() and not force:
-            no(f"{file} exists. Use --force to replace it.")
         found = _copy(path, file, force=force)
     except CannotOpen as exc:
         history.cannot_read(exc)
