@@ -77,6 +77,7 @@ def erase(
         raise click.UsageError("Give --user, --channel or both.")
 
     from engine.interfaces.terminal import line_input
+    from storage import backup_folder
     from storage.erasure import Scope
 
     line_input.tolerate_odd_bytes()
@@ -97,6 +98,9 @@ def erase(
         click.echo(NOT_ERASED)
         for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
             click.echo(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
+        if copies := backup_folder.backups(path):
+            folder = backup_folder.folder_of(path)
+            click.echo(f"Not erased: {len(copies)} copies of the service in {folder}.")
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
