@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from engine.interfaces.reports.output import visible
+from engine.cli.say import say
 
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 
@@ -18,5 +18,5 @@ def check_free(file: Path | None, force: bool) -> None:
     A device or a pipe is not replaced but written to.
     """
     if file is not None and file.is_file() and not force:
-        click.echo(visible(f"{file} exists. Use --force to replace it."), err=True)
+        say(f"{file} exists. Use --force to replace it.", err=True)
         sys.exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_option, load
 
 
@@ -44,5 +45,5 @@ def top(config: Path | None, url: str | None, interval: float, once: bool, as_js
         else:
             screen.live(fetch, interval)
     except source.NotThere as exc:
-        click.echo(f"Error: {exc}", err=True)
+        say(f"Error: {exc}", err=True)
         sys.exit(1)

@@ -11,6 +11,7 @@ import click
 from engine.cli import history
 from engine.cli.history import no, no_channel
 from engine.cli.new_file import check_free, force_option
+from engine.cli.say import say
 from engine.cli.startup import config_option, json_option
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def backup(
         no(f"Cannot write {file}: {exc.strerror}.")
     size = file.stat().st_size
     if isinstance(found, Exception):
-        click.echo(f"{file} was written, {size:,} bytes, but:", err=True)
+        say(f"{file} was written, {size:,} bytes, but:", err=True)
         _exit_tampered(found, as_json)
     if as_json:
         Output().json({"file": str(file), "bytes": size, **shown.record(found)})
@@ -123,7 +124,7 @@ def _copy(database: Path, file: Path, *, force: bool) -> Verified | TamperedRow:
         reading(copy) as connection,
     ):
         if ProgressBar.is_seen():
-            click.echo(f"Copying {database} ...", err=True)
+            say(f"Copying {database} ...", err=True)
         try:
             advance = shown.advance(bar, verification.given_ids(connection))
             return verification.verify(connection, None, advance)

@@ -354,7 +354,7 @@ def test_a_key_in_a_file_need_not_be_there_when_the_configuration_is_converted(
         ({"personas": {"two words": "x"}}, "expected a name of one word"),
         ({"personas": {"x": 5}}, "personas.x: left out: expected a prompt or a table"),
         ({"personas": {"x": {"model": "m"}}}, "personas.x.prompt: left out: expected a string"),
-        ({"a\x1b[31mb": 1}, "a[31mb: left out: unknown key"),
+        ({"a\x1b[31mb": 1}, "a␛[31mb: left out: unknown key"),
     ],
 )
 def test_a_value_that_cannot_be_converted_is_named_and_the_rest_is_converted(
