@@ -240,10 +240,10 @@ async def test_a_late_error_of_a_client_that_was_replaced_changes_nothing(
     assert said(caplog) == ["lost", "connected"]
 
 
-@pytest.mark.slow  # a flush without an answer
 async def test_a_connection_that_is_lost_while_subscribing_is_not_taken_for_connected(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(nats_connection, "FLUSH_TIMEOUT_S", 0.1)
     caplog.set_level(logging.DEBUG, "rosey_llm.nats")
 
     async def go_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
