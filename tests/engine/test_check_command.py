@@ -19,6 +19,7 @@ from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
 from tests.support.footprint import footprint
 from tests.support.nats_logins import LOGIN, logins
 from tests.support.nats_servers import Server
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +41,7 @@ async def check(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, **environment},
     )
@@ -249,7 +250,7 @@ async def test_another_service_on_the_same_subjects_fails_and_the_own_one_does_n
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 assert b"is ready" in await process.stdout.readline()
             own = await check(tmp_path, config)
             other = await check(tmp_path / "other", config)

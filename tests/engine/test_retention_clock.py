@@ -18,6 +18,7 @@ from engine.operations.retention import DAY_S, Retention
 from storage.writer.database import Database
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 NOW_MS = 2_000_000 * 1_000_000
@@ -182,7 +183,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
 
     async def confirm() -> str:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(WAIT_S):
             printed, _ = await process.communicate()
         assert process.returncode == 0
         return printed.decode()
@@ -190,7 +191,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
     assert "its next start erases" in await confirm()
     await house.open()
     assert house.app is not None
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(WAIT_S):
         while ("message", "old") in house.history():  # noqa: ASYNC110 - another task writes
             await asyncio.sleep(0.05)
     assert "0 expired rows" in await confirm()

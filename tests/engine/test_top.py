@@ -22,6 +22,7 @@ import pytest
 
 from engine.interfaces.top import view
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -35,7 +36,6 @@ port = 0
 [providers.scripted]
 reply = "one two {message}"
 """
-WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=WAIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from engine.traffic.embedded.process import (
     NatsServerFailed,
     find_binary,
 )
-from tests.support.service_harness import WAIT_S, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House
 
 
 def lasting_port() -> int:
