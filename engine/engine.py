@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
-from storage import outbox, persona_versions
+from storage import outbox, persona_versions, statistics
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 
@@ -117,6 +118,8 @@ class Engine:
     async def start(self) -> None:
         """Open the store and start the providers. Raises CannotOpen if the store cannot be used."""
         await self.database.open()
+        with contextlib.suppress(StorageUnavailable):  # the log says so, before "is ready"
+            await self.database.write(statistics.touch)
         await self._store_personas()
         await self.chain.start()
 
