@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.clock import now_ms
 from engine.config import old_defaults
 from engine.config.settings import Settings
+from engine.operations import retention
 from engine.traffic import examination
 from engine.traffic.embedded import store_lock
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
@@ -68,7 +70,8 @@ async def report(settings: Settings) -> CheckReport:
     (nats, notes), database, providers = await asyncio.gather(
         _nats(settings), _database(settings), _providers(settings)
     )
-    notes = [*notes, *old_defaults.notes(settings)]
+    retention_note = await asyncio.to_thread(_retention_note, settings)
+    notes = [*notes, *retention_note, *old_defaults.notes(settings)]
     return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
 
 
@@ -131,6 +134,14 @@ async def _database(settings: Settings) -> Finding:
     except CannotOpen as exc:
         return Finding("database", False, str(exc))
     return Finding("database", True, str(path))
+
+
+def _retention_note(settings: Settings) -> list[str]:
+    try:
+        note = retention.held_note(settings.storage, now_ms())
+    except CannotOpen:  # the finding on the database says so; an older version has no sweeps
+        return []
+    return [note] if note else []
 
 
 async def _providers(settings: Settings) -> list[Finding]:

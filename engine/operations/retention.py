@@ -32,10 +32,11 @@ from engine.clock import DAY_MS, now_ms
 from engine.config.settings import StorageSettings
 from engine.operations.admin_requests import AdminRequestDeferred
 from engine.operations.erasure import Eraser
-from storage import erasure, lock, sweeps
+from storage import admin_requests, erasure, lock, sweeps
 from storage.admin_requests import AdminRequest, PlacedRequest
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
+from storage.examination import undisturbed
 from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.retention")
@@ -44,6 +45,10 @@ POLL_S = 30.0
 POLL_RESULT_S = 0.1
 SWEEP_EVERY_MS = 60 * 60 * 1000
 LEAP_MS = 7 * DAY_MS
+HELD = (
+    "Nothing is erased by age: %s. If the clock is right, run `rosey-llm retention confirm`;"
+    " otherwise correct it."
+)
 DAY_S = 24 * 60 * 60.0
 KEPT_DAYS = 400  # what is remembered of the rows' ages, in case the days are raised by a reload
 
@@ -155,20 +160,13 @@ class Retention:
             seen_ms = (self._monotonic_s() - self._swept_s) * 1000
         if wall_ms - last_ms - seen_ms <= LEAP_MS:
             return ""
-        return (
-            f"the clock stands {(wall_ms - last_ms) / DAY_MS:.0f} days past the last sweep"
-            " (or, before the first one, the newest row)"
-        )
+        return _leapt(wall_ms - last_ms)
 
     def _hold(self, reason: str) -> None:
         """Note whether nothing is erased; log a change."""
         expires = bool(expired(self._settings(), 0))
         if reason and not self.held and expires:
-            log.error(
-                "Nothing is erased by age: %s. If the clock is right, run"
-                " `rosey-llm retention confirm`; otherwise correct it.",
-                reason,
-            )
+            log.error(HELD, reason)
         self.held = reason
 
     async def _look(self) -> None:
@@ -192,6 +190,30 @@ class Retention:
                 break
             found = newest
         return found
+
+
+def held_note(settings: StorageSettings, wall_ms: int) -> str:
+    """Return why a service would erase nothing by age now; "" if it would, or has nothing to do.
+
+    Reads the database, also beside a running service, and leaves no file behind.
+    Raises CannotOpen.
+    """
+    path = Path(settings.path)
+    if not expired(settings, 0) or not path.exists():
+        return ""
+    with undisturbed(path) as connection:
+        last_ms = sweeps.trusted_ms(connection)
+        waiting = {request.kind for request in admin_requests.waiting(connection)}
+    if last_ms is None or wall_ms - last_ms <= LEAP_MS or REQUEST_KIND in waiting:
+        return ""
+    return HELD % _leapt(wall_ms - last_ms)
+
+
+def _leapt(by_ms: int) -> str:
+    return (
+        f"the clock stands {by_ms / DAY_MS:.0f} days past the last sweep"
+        " (or, before the first one, the newest row)"
+    )
 
 
 def expired(settings: StorageSettings, now_ms: int) -> list[tuple[Scope, int]]:
