@@ -225,15 +225,25 @@ class App:
             await self._embedded.start()
             self._background.keep("embedded NATS", self._embedded.keep_running)
             self._connection.url = self._embedded.url
-            # So that `rosey-llm chat` finds the service on any port.
-            url_file(self._settings).touch(mode=0o600)
-            url_file(self._settings).write_text(self._embedded.url)
+            self._note_url(self._embedded.url)
         self._connection.start()
         self._background.keep("publisher", self._publisher.run)
         await self._engine.resume()
         await self._connection.start_intake()
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
+
+    def _note_url(self, url: str) -> None:
+        """Write the address of NATS, so that `rosey-llm chat` finds the service on any port."""
+        file = url_file(self._settings)
+        try:
+            file.touch(mode=0o600)
+            file.write_text(url)
+        except OSError as exc:
+            raise CannotStart(
+                f"Cannot write {file}: {exc.strerror}. Free some space there if its disk is full,"
+                " or set [nats] store_dir to another folder."
+            ) from exc
 
     def apply(self, read: Settings) -> Changes:
         """Apply a changed configuration; no message is dropped, and running turns are not affected.

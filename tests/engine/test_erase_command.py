@@ -123,7 +123,7 @@ def test_a_service_that_waits_for_it_can_be_stopped(folder: Path) -> None:
         with started(folder, "run") as service:
             said(service, "The start waits.")
             service.send_signal(signal.SIGTERM)
-            assert service.wait(timeout=LIMIT_S) == 0
+            assert service.wait(timeout=WAIT_S) == 0
     finally:
         erasing.free()
 

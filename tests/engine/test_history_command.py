@@ -117,7 +117,15 @@ def test_wrong_dates_are_refused(told: Path) -> None:
     for arguments, said in (
         (["--since", "gibberish"], 'is not a date: expected a date such as "2026-11-01 14:00"'),
         (["--since", "2999-01-01"], "in the future"),
-        (["--since", "1h", "--until", "2h"], "--until is before --since"),
+        (
+            ["--since", "2026-11-02 10:00", "--until", "2026-11-01 10:00"],
+            "--until (2026-11-01 10:00:00) is before --since (2026-11-02 10:00:00).",
+        ),
+        (
+            ["--since", "2026-11-02", "--until", "2026-11-01"],
+            "--until (2026-11-01 00:00:00) is before --since (2026-11-02 00:00:00).",
+        ),
+        (["--since", "2h", "--until", "2h"], "--since and --until are the same moment, "),
         (["--follow", "--until", "2h"], "--follow has no end"),
     ):
         done = history(told, "show", "#lobby", *arguments)

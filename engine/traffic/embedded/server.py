@@ -112,14 +112,24 @@ class EmbeddedNats:
             if self.pid is not None:
                 return
             binary = find_binary()
-            if self._store is None:
-                self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._store = await store_lock.take(self.store_dir)
             try:
-                await self._start_on_a_free_port(binary, self._store)
+                await self._start_with_files(binary)
+            except OSError as exc:
+                self._unlock_store()
+                raise NatsServerFailed(
+                    f"Cannot write the files of the embedded NATS server in {self.store_dir}:"
+                    f" {exc.strerror}. Free some space there if its disk is full, or set [nats]"
+                    " store_dir to another folder."
+                ) from exc
             except BaseException:
                 self._unlock_store()
                 raise
+
+    async def _start_with_files(self, binary: Path) -> None:
+        if self._store is None:
+            self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._store = await store_lock.take(self.store_dir)
+        await self._start_on_a_free_port(binary, self._store)
 
     async def stop(self) -> None:
         """End the server. May be called at any time, and more than once."""
