@@ -36,6 +36,7 @@ from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
 from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
+from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
 from providers import registry
 from providers.base import LLMProvider
@@ -44,12 +45,14 @@ from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.app")
 CLIENTS_READ_S = 0.05
+ALONE_LIMIT_S = 5.0
 
 
-def build_app(settings: Settings, config: Path | None = None) -> App:
+def build_app(settings: Settings, config: Path | None = None, *, second: bool = False) -> App:
     """Build the service from its settings; nothing starts yet.
 
     config: the file that the settings come from; None if there was none.
+    second: start also if another engine hears the same subjects.
     """
     subjects = settings.nats.subjects
     counts, turn_log = Counts(), TurnLog(shows_content=settings.log.content)
@@ -83,7 +86,10 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         lambda: micro_stats(engine.supervisor.statistics(), counts),
         micro_service.database_mark(Path(settings.storage.path)),
     )
-    connection.add_intake(service.subjects, service.on_msg)
+    connection.add_service(service.subjects, service.on_msg)
+    others = None
+    if embedded is None and not second:  # the embedded server lets in no other engine
+        others = OtherEngines(connection, service, subjects, settings.service.drain_timeout_s)
     monitoring = MonitoringPages(
         settings,
         engine,
@@ -99,6 +105,8 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         connection,
         publisher,
         listener,
+        service,
+        others,
         monitoring,
         reloader,
         observers,
@@ -153,6 +161,8 @@ class App:
         connection: NatsConnection,
         publisher: Publisher,
         listener: Listener,
+        service: MicroService,
+        others: OtherEngines | None,
         monitoring: MonitoringPages,
         reloader: Reloader,
         observers: Observers,
@@ -166,6 +176,8 @@ class App:
         self._connection = connection
         self._publisher = publisher
         self._listener = listener
+        self._service = service
+        self._others = others
         self._monitoring = monitoring
         self._observers = observers
         self._turn_log = turn_log
@@ -198,7 +210,8 @@ class App:
     async def start(self) -> None:
         """Start all parts; return when messages are taken. Waits for NATS if it is down.
 
-        Raises CannotStart with what to do, AlreadyRunning if another service uses the files.
+        Raises CannotStart with what to do: AlreadyRunning if another service uses the files,
+        SecondEngine if another engine hears the same subjects.
         """
         try:
             await self._start_in_order()
@@ -229,11 +242,27 @@ class App:
             url_file(self._settings).touch(mode=0o600)
             url_file(self._settings).write_text(self._embedded.url)
         self._connection.start()
-        self._background.keep("publisher", self._publisher.run)
-        await self._engine.resume()
+        alone = asyncio.create_task(self._is_alone())
+        try:
+            # NATS may be down for long: meanwhile the engine works on what it has.
+            await asyncio.wait({alone}, timeout=ALONE_LIMIT_S)
+            if alone.done():
+                await alone
+            self._background.keep("publisher", self._publisher.run)
+            await self._engine.resume()
+            await alone
+        finally:
+            alone.cancel()
         await self._connection.start_intake()
+        if self._others is not None:
+            await self._others.confirm()
+        self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
+
+    async def _is_alone(self) -> None:
+        if self._others is not None:
+            await self._others.require_none()
 
     def apply(self, read: Settings) -> Changes:
         """Apply a changed configuration; no message is dropped, and running turns are not affected.
@@ -255,6 +284,7 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
             steps.push_async_callback(_logged, self._monitoring.stop)
