@@ -17,7 +17,7 @@ from engine.config.changes import Changes
 from engine.config.loading import DEFAULT_FILE
 from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.errors import AlreadyRunning, CannotStart
+from engine.errors import AlreadyRunning, CannotStart, StartLater
 from engine.monitoring import logs, tracing
 from engine.monitoring.counts import Counts
 from engine.monitoring.health import HealthPart
@@ -46,6 +46,7 @@ from storage.writer.database import Database
 log = logging.getLogger("rosey_llm.app")
 CLIENTS_READ_S = 0.05
 ALONE_LIMIT_S = 5.0
+RESERVE_PAUSE_S = 0.2
 
 
 def build_app(settings: Settings, config: Path | None = None, *, second: bool = False) -> App:
@@ -230,7 +231,7 @@ class App:
 
     async def _start_in_order(self) -> None:
         check_tls(self._settings.nats)
-        self._engine.database.reserve()
+        await self._reserve()
         await self._monitoring.start()
         await self._engine.start()
         tracing.begin(self._settings.tracing, self._settings.name, self._observers)
@@ -260,6 +261,25 @@ class App:
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
 
+    async def _reserve(self) -> None:
+        """Lock the database; wait for a service that has it and is ending."""
+        clock, wait_s = asyncio.get_running_loop().time, self._settings.service.drain_timeout_s
+        deadline_s: float | None = None
+        while True:
+            try:
+                self._engine.database.reserve()
+            except DatabaseInUse as exc:
+                if not exc.is_ending:
+                    raise
+                if deadline_s is None:
+                    deadline_s = clock() + wait_s
+                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                elif clock() > deadline_s:
+                    raise StartLater(str(exc)) from exc
+            else:
+                return
+            await asyncio.sleep(RESERVE_PAUSE_S)
+
     async def _is_alone(self) -> None:
         if self._others is not None:
             await self._others.require_none()
@@ -288,9 +308,10 @@ class App:
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
             steps.push_async_callback(_logged, self._monitoring.stop)
+            # The database is freed last: a service that starts waits for it.
+            steps.push_async_callback(_logged, self._engine.aclose)
             if self._embedded is not None:
                 steps.push_async_callback(_logged, self._embedded.stop)
-            steps.push_async_callback(_logged, self._engine.aclose)
             steps.push_async_callback(_logged, self._connection.close)
             steps.push_async_callback(_logged, self._background.end)
             steps.push_async_callback(_logged, self._publish_rest)

@@ -19,7 +19,11 @@ class CannotOpen(StorageError):
 
 
 class DatabaseInUse(CannotOpen):
-    """Another engine uses this file."""
+    """Another engine uses this file. is_ending: it drains, and frees the file soon."""
+
+    def __init__(self, message: str, *, is_ending: bool = False) -> None:
+        super().__init__(message)
+        self.is_ending = is_ending
 
 
 class StorageUnavailable(StorageError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.sidecar import sidecar_path
 
+ENDING = ", which is ending"
 RETRY_S = 0.02  # `owner` holds a free lock itself for a moment
 
 
@@ -53,6 +54,11 @@ class Lock:
             raise
         self._fd = fd
 
+    def tell_end(self) -> None:
+        """Tell other processes that the lock is freed soon."""
+        if self._fd is not None:
+            _write_name(self._fd, ENDING)
+
     def free(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
@@ -65,13 +71,21 @@ class Lock:
                 break
             except BlockingIOError:
                 if last:
-                    raise DatabaseInUse(
-                        f"{self._database} is in use by {_read_name(fd)}. "
-                        "Stop that process first, or set [storage] path."
-                    ) from None
+                    raise self._in_use(_read_name(fd)) from None
                 time.sleep(RETRY_S)
-        os.ftruncate(fd, 0)
-        os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
+        _write_name(fd)
+
+    def _in_use(self, name: str) -> DatabaseInUse:
+        is_ending = name.endswith(ENDING)
+        todo = "Stop that process first, or set [storage] path."
+        if is_ending:
+            todo = "Try again when it has ended."
+        return DatabaseInUse(f"{self._database} is in use by {name}. {todo}", is_ending=is_ending)
+
+
+def _write_name(fd: int, state: str = "") -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"rosey-llm, process {os.getpid()}{state}".encode(), 0)
 
 
 def _read_name(fd: int) -> str:

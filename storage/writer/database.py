@@ -80,6 +80,11 @@ class Database:
             raise self._cannot_open(exc) from exc
         self._reserved = True
 
+    def tell_end(self) -> None:
+        """Tell other processes that this one is about to free the file."""
+        if self._lock is not None:
+            self._lock.tell_end()
+
     async def open(self) -> None:
         """Open the file, or raise CannotOpen, which says what to do."""
         self._loop = asyncio.get_running_loop()
