@@ -238,6 +238,7 @@ class App:
         if self._embedded is not None:
             await self._embedded.start()
             self._background.keep("embedded NATS", self._embedded.keep_running)
+            self._background.keep("NATS refusals", self._embedded.report_refusals)
             self._connection.url = self._embedded.url
             # So that `rosey-llm chat` finds the service on any port.
             url_file(self._settings).touch(mode=0o600)
