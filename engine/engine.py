@@ -145,6 +145,7 @@ class Engine:
 
     async def drain(self) -> None:
         """Let running turns finish; waiting commands stay in the store."""
+        self.database.tell_end()
         await self._background.end()
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 

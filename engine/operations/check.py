@@ -97,7 +97,10 @@ async def _nats(settings: Settings) -> tuple[list[Finding], list[str]]:
         return [Finding("NATS", False, str(exc))], []
     url = without_login(nats.url)
     problems = [Finding("NATS", False, f"{url}: {problem}") for problem in found.problems]
-    return problems or [Finding("NATS", True, url)], found.notes
+    if problems:
+        return problems, found.notes
+    running = f", in use by a running service: {found.running}" if found.running else ""
+    return [Finding("NATS", True, f"{url}{running}")], found.notes
 
 
 def _own_service(database: Path) -> OwnService:

@@ -108,7 +108,7 @@ def test_a_service_that_starts_meanwhile_waits_until_it_is_done(folder: Path) ->
     erasing.take()
     try:
         with started(folder, "run") as service:
-            said(service, f"is in use by rosey-llm history erase, process {os.getpid()}. Wait")
+            said(service, f"is in use by rosey-llm history erase, process {os.getpid()}. Try")
             erasing.free()
             assert service.stdout is not None
             assert "is ready" in service.stdout.readline()

@@ -28,6 +28,7 @@ from engine.traffic.embedded.process import (
     NatsServerMissing,
     find_binary,
 )
+from engine.traffic.embedded.refusal_reports import RefusalReports
 from engine.traffic.embedded.store_lock import StoreInUse
 
 __all__ = [
@@ -96,6 +97,7 @@ class EmbeddedNats:
         self._start_stop_lock = asyncio.Lock()
         self._store: int | None = None
         self._process: NatsProcess | None = None
+        self._refusals: RefusalReports | None = None
 
     @property
     def url(self) -> str:
@@ -129,6 +131,7 @@ class EmbeddedNats:
         if self._store is None:
             self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._store = await store_lock.take(self.store_dir)
+        self._refusals = RefusalReports(self._log_file, self._allowed())
         await self._start_on_a_free_port(binary, self._store)
 
     async def stop(self) -> None:
@@ -160,6 +163,23 @@ class EmbeddedNats:
                 pause_s = _FIRST_PAUSE_S
             log.warning("NATS ended with code %d; restarting it.", code)
             pause_s = await self._restart(pause_s)
+
+    async def report_refusals(self) -> None:
+        """Log once what the server refuses a client, and what to do. Call after `start`."""
+        if self._refusals is not None:
+            await self._refusals.run()
+
+    @property
+    def _log_file(self) -> Path:
+        return self.store_dir / "nats-server.log"
+
+    def _allowed(self) -> str:
+        says = ", ".join(each for each in self._bot_publish if not each.startswith("$"))
+        return (
+            f"On the embedded server, clients may publish on {says}, and subscribe to"
+            f" {', '.join(self._bot_subscribe)}. For more, set [nats] url to a server of your own"
+            " (docs/security.md)."
+        )
 
     async def _restart(self, pause_s: float) -> float:
         logged = False
@@ -197,12 +217,11 @@ class EmbeddedNats:
         # A killed server leaves its ports file behind.
         for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
             stale.unlink(missing_ok=True)
-        log_file = self.store_dir / "nats-server.log"
         plan = LaunchPlan(
             binary=binary,
-            config=self._write_config(port, log_file),
+            config=self._write_config(port, self._log_file),
             directory=self.store_dir,
-            log_file=log_file,
+            log_file=self._log_file,
             # Quoted because the server would read a password such as 12k as a number.
             environment={
                 "PATH": os.environ.get("PATH", os.defpath),
