@@ -162,16 +162,24 @@ def test_ctrl_c_on_the_last_page_is_as_good_as_enter(terminal: Terminal) -> None
     assert terminal.ended() == 0
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.real)]
-)
-def test_a_signal_ends_it_as_cleanly(terminal: Terminal, number: signal.Signals) -> None:
+@pytest.mark.real
+def test_a_signal_ends_it_as_cleanly(terminal: Terminal) -> None:
     terminal.read_until("is ready")
-    os.kill(terminal.pid, number)
-    assert terminal.ended() == 128 + number
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.ended() == 128 + signal.SIGTERM
     assert ALTERNATE_SCREEN_OFF in terminal.shown
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("shown", ["is ready", "Enter ends"])
+def test_a_terminal_that_is_closed_ends_it(folder: Path, shown: str) -> None:
+    terminal = Terminal(folder)
+    terminal.read_until(shown)
+    os.close(terminal.side)
+    os.waitpid(terminal.pid, 0)
+
+
+@pytest.mark.real
 def test_a_reader_that_leaves_ends_it(folder: Path) -> None:
     with subprocess.Popen(
         [COMMAND, *FAST],

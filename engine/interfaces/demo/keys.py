@@ -10,7 +10,7 @@ import termios
 import tty
 from collections.abc import Iterator
 
-ENDS = (b"\r", b"\n", b"q", b"Q", b"\x04", b"")  # "": the terminal was closed
+ENDS = frozenset(b"\r\nqQ\x04")  # the last is Ctrl-D
 
 
 @contextlib.contextmanager
@@ -22,25 +22,31 @@ def silent() -> Iterator[None]:
         tty.setcbreak(terminal)
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+        with contextlib.suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+
+
+def forget() -> None:
+    """Forget what was typed so far."""
+    with contextlib.suppress(termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 async def enter() -> None:
-    """Wait until Enter or q is pressed."""
+    """Wait until Enter or q is pressed, or the terminal is closed."""
     loop, pressed = asyncio.get_running_loop(), asyncio.Event()
     terminal = sys.stdin.fileno()
 
     def read() -> None:
-        if any(key in ENDS for key in _keys(os.read(terminal, 64))):
+        try:
+            typed = os.read(terminal, 64)
+        except OSError:
+            typed = b""
+        if not typed or ENDS.intersection(typed):
             pressed.set()
 
-    termios.tcflush(terminal, termios.TCIFLUSH)  # what was typed while nobody was asked
     loop.add_reader(terminal, read)
     try:
         await pressed.wait()
     finally:
         loop.remove_reader(terminal)
-
-
-def _keys(typed: bytes) -> list[bytes]:
-    return [bytes([key]) for key in typed] or [b""]

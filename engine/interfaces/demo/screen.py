@@ -13,11 +13,12 @@ from rich.panel import Panel
 from rich.text import Text
 
 from engine.interfaces.demo.board import BOT, Board, ShownAnswer
-from engine.interfaces.reports.transcript import colour
+from engine.interfaces.demo.script import FIRST
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24
 EVENT_LINES = 6
 FRAME_S = 0.08
+COLOURS = dict(zip((each.user for each in FIRST), ("cyan", "green", "magenta"), strict=True))
 # What stands behind an answer, by its state.
 MARKS = {
     "waiting": ("...", "dim"),
@@ -84,7 +85,7 @@ def _panel(board: Board, room: str, lines: Sequence[Text]) -> Panel:
 def _lines(board: Board, room: str, console: Console, width: int) -> list[Text]:
     lines: list[Text] = []
     for exchange in board.rooms[room]:
-        user = (exchange.user, f"bold {colour(exchange.user)}")
+        user = (exchange.user, f"bold {COLOURS[exchange.user]}")
         lines += Text.assemble(user, (": ", "dim"), exchange.question).wrap(console, width)
         lines += _said(board.answers[exchange.request_id]).wrap(console, width)
     return lines
@@ -106,4 +107,4 @@ def _events(board: Board) -> Panel:
         for event in board.events[-EVENT_LINES:]
     ]
     shown = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
-    return Panel(shown, title=Text("engine", "bold"), border_style="dim")
+    return Panel(shown, title=Text("engine", "bold"), border_style="bright_black")

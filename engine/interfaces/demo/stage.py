@@ -135,7 +135,10 @@ class Stage:
         try:
             turn = f"{page.said}turn/{found.prompt.turn.outcome.id}"
             self._out.line(("The same on the audit page: ", "bold"), (turn, "underline"))
-            self._out.line(("Enter ends the demo and removes its files.", "dim"))
+            keys.forget()
+            self._out.line(
+                ("Enter ends the demo and removes its files. Next: rosey-llm chat", "dim")
+            )
             self._out.flush()
             await keys.enter()
         finally:
