@@ -8,10 +8,13 @@ STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
 # Install Debian packages if possible; otherwise say what to install.
 debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }
 
-.PHONY: chat run test test-real test-fast check format bench chaos soak install tools clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording install tools clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
+
+demo: install
+	@$(BIN)/rosey-llm demo $(ARGS)
 
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
@@ -45,6 +48,10 @@ chaos: install
 
 soak: install
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+# Writes docs/images/demo.svg, the moving picture of the README.
+recording: install
+	$(BIN)/python -m tests.recording
 
 install: $(STAMP)
 
