@@ -44,7 +44,7 @@ def test_a_conversation_is_readable(told: Path) -> None:
         "alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
         "technical [scripted/scripted]: "
         "You said: alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        '! unknown_persona: There is no persona "nobody".'
+        '! unknown_persona: Persona "nobody" is unknown.'
         " There are: default, concise, technical, creative.",
     ]
 
