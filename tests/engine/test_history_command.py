@@ -49,7 +49,7 @@ def test_a_conversation_is_readable(told: Path) -> None:
         "alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
         "technical [scripted/scripted] to alice: "
         "You said: alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        '! unknown_persona to alice: There is no persona "nobody".'
+        '! unknown_persona to alice: Persona "nobody" is unknown.'
         " There are: default, concise, technical, creative.",
     ]
 
