@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -41,6 +42,14 @@ def test_chat_answers_each_line_of_a_pipe_and_ends_with_0(folder: Path) -> None:
         "You said: last, no newline",
     ]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_pipe_gets_every_character_of_an_answer(folder: Path) -> None:
+    reply = "10\u202f000\xa0km\u3000नमस्\u200dते مى\u200cרץ \u202e\x1b[2J\x07"
+    (folder / "rosey-llm.toml").write_text(
+        f"{SCRIPTED}[providers.scripted]\nreply = {json.dumps(reply)}\n"
+    )
+    assert rosey(folder, "chat", said="Hello\n").stdout == f"{reply}\n"
 
 
 def test_chat_prints_errors_and_ends_with_1(folder: Path) -> None:
