@@ -23,10 +23,11 @@ from engine.cli import (
     verify,
 )
 from engine.cli.program import Program
+from engine.version import our_version
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="rosey-llm", prog_name="rosey-llm")
+@click.version_option(our_version(), prog_name="rosey-llm")
 def main() -> None:
     """A conversation engine for chat bots: reads messages from NATS, answers with language models.
 
