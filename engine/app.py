@@ -218,7 +218,7 @@ class App:
 
     async def _start_in_order(self) -> None:
         check_tls(self._settings.nats)
-        self._engine.database.reserve()
+        await self._engine.database.reserve()
         await self._monitoring.start()
         await self._engine.start()
         tracing.begin(self._settings.tracing, self._settings.name, self._observers)

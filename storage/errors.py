@@ -19,7 +19,11 @@ class CannotOpen(StorageError):
 
 
 class DatabaseInUse(CannotOpen):
-    """Another engine uses this file."""
+    """Another process uses this file; `soon` says whether that is a command that ends by itself."""
+
+    def __init__(self, text: str, *, soon: bool = False) -> None:
+        super().__init__(text)
+        self.soon = soon
 
 
 class StorageUnavailable(StorageError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from storage import schema
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.lock import owner
+from storage.one_name import require_one_name
 from storage.writer.opening import cannot_open
 
 
@@ -42,6 +43,7 @@ def _examine_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     require_writable(path.parent)
+    require_one_name(path)
     if not path.exists():
         return
     if not os.access(path, os.R_OK | os.W_OK):

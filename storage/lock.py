@@ -34,10 +34,14 @@ def owner(database: Path) -> str | None:
 
 
 class Lock:
-    """A locked file beside the database that names its owner; freed when the process ends."""
+    """A locked file beside the database that names its owner; freed when the process ends.
 
-    def __init__(self, database: Path) -> None:
+    command: the command of ours that takes it, and ends by itself; "" for a service.
+    """
+
+    def __init__(self, database: Path, command: str = "") -> None:
         self._database = database
+        self._name = f"rosey-llm {command}".rstrip()
         self._file = sidecar_path(database, ".lock")
         self._fd: int | None = None
 
@@ -65,13 +69,16 @@ class Lock:
                 break
             except BlockingIOError:
                 if last:
-                    raise DatabaseInUse(
-                        f"{self._database} is in use by {_read_name(fd)}. "
-                        "Stop that process first, or set [storage] path."
-                    ) from None
+                    raise self._in_use(_read_name(fd)) from None
                 time.sleep(RETRY_S)
         os.ftruncate(fd, 0)
-        os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
+        os.write(fd, f"{self._name}, process {os.getpid()}".encode())
+
+    def _in_use(self, owner: str) -> DatabaseInUse:
+        is_command = owner.startswith("rosey-llm ")
+        todo = "Wait until it has ended" if is_command else "Stop that process first"
+        text = f"{self._database} is in use by {owner}. {todo}, or set [storage] path."
+        return DatabaseInUse(text, soon=is_command)
 
 
 def _read_name(fd: int) -> str:

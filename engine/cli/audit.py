@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import cannot_start, config_option, load, log_to_stderr
 
 
@@ -48,6 +49,6 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
 
         cannot_start(CannotStart(f"The audit page needs Datasette: {install_command('audit')}"))
     try:
-        server.serve(path, port, open_browser, click.echo)
+        server.serve(path, port, open_browser, say)
     except CannotStart as exc:
         cannot_start(exc)

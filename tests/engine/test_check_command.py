@@ -209,7 +209,7 @@ def test_it_leaves_the_data_of_a_service_as_they_were(tmp_path: Path) -> None:
 
 
 def test_it_does_not_disturb_a_running_service(tmp_path: Path) -> None:
-    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
+    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED + "[storage]\nsearch_index = false\n")
     with running(tmp_path):
         assert rosey(tmp_path, "chat", said="Hello\n").stdout == "You said: Hello\n"
         names = sorted(tmp_path.rglob("*"))

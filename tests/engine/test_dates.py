@@ -28,7 +28,7 @@ def now() -> datetime:
 
 def parsed(text: str) -> tuple[str, str]:
     span = dates.parse(text, now())
-    return dates.shown(span.start_ms), dates.shown(span.end_ms)
+    return dates.shown(span.start_ms)[:19], dates.shown(span.end_ms)[:19]
 
 
 @pytest.mark.usefixtures("zone")

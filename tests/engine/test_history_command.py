@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
+from engine.interfaces.reports import export
 from providers.installation import install_command
+from storage.queries import entries
+from storage.queries.reader import reading
+from storage.queries.selection import Selection
 from tests.support.history_command import copy_of, history, in_terminal, lines
 
 pytestmark = pytest.mark.process
@@ -32,20 +37,20 @@ def test_channels_are_listed_with_their_totals(told: Path) -> None:
 
 def test_a_conversation_is_readable(told: Path) -> None:
     shown = history(told, "show", "#lobby").stdout
-    said = [line[21:] for line in shown.splitlines()]
+    said = [line[27:] for line in shown.splitlines()]
     assert said == [
         "alice: Hello, green tea",
-        "default [scripted/scripted]: You said: Hello, green tea",
+        "default [scripted/scripted] to alice: You said: Hello, green tea",
         "* alice switched the persona to technical",
         "bob: What is a Café au lait?",
-        "technical [scripted/scripted]: You said: bob: What is a Café au lait?",
+        "technical [scripted/scripted] to bob: You said: bob: What is a Café au lait?",
         "* bob reset the conversation",
         "bob: after the reset",
-        "technical [scripted/scripted]: You said: after the reset",
+        "technical [scripted/scripted] to bob: You said: after the reset",
         "alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        "technical [scripted/scripted]: "
+        "technical [scripted/scripted] to alice: "
         "You said: alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        '! unknown_persona: There is no persona "nobody".'
+        '! unknown_persona to alice: There is no persona "nobody".'
         " There are: default, concise, technical, creative.",
     ]
 
@@ -137,10 +142,24 @@ def test_an_export_has_every_row_in_each_format(told: Path, tmp_path: Path) -> N
     assert lines(told, "export", "--until", "1h") == []
 
 
+@pytest.mark.parametrize("said", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_spreadsheet_takes_no_text_of_an_exported_table_for_a_formula(
+    told: Path, said: str
+) -> None:
+    with reading(told / "data" / "rosey-llm.db") as connection:
+        row = next(entries.in_order(connection, Selection()))
+    written = b"".join(export.render([replace(row, username=said, content=said)], "csv"))
+    (read,) = csv.DictReader(io.StringIO(written.decode(), newline=""))
+    assert (read["username"], read["content"]) == (f"'{said}", f"'{said}")
+
+
 def test_an_exported_file_is_private_and_complete_or_missing(told: Path, tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     file.write_text("before")
-    assert history(told, "export", "--output", str(file)).returncode == 0
+    refused = history(told, "export", "--output", str(file))
+    assert (refused.returncode, file.read_text()) == (1, "before")
+    assert refused.stderr == f"{file} exists. Use --force to replace it.\n"
+    assert history(told, "export", "--output", str(file), "--force").returncode == 0
     assert len(file.read_text().splitlines()) == 13
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
@@ -155,7 +174,7 @@ def test_an_export_never_replaces_the_database(told: Path, tmp_path: Path) -> No
     link = tmp_path / "link.jsonl"
     link.symlink_to(told / "data" / "rosey-llm.db")
     for target in ("data/rosey-llm.db", "data/rosey-llm.db-search", str(link)):
-        refused = history(told, "export", "--output", target)
+        refused = history(told, "export", "--output", target, "--force")
         assert (refused.returncode, "belongs to the database" in refused.stderr) == (1, True)
     assert len(lines(told, "export")) == 13
 
@@ -179,8 +198,13 @@ def test_statistics_are_counted_and_drawn(told: Path, tmp_path: Path) -> None:
     by_day = history(told, "stats", "--by", "day").stdout
     assert by_day.splitlines()[0].split()[:2] == ["day", "turns"]
     for name, start in (("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")):
-        assert history(told, "stats", "--plot", str(tmp_path / name)).returncode == 0
-        assert (tmp_path / name).read_bytes().startswith(start)
+        file = tmp_path / name
+        file.write_bytes(b"mine")
+        refused = history(told, "stats", "--plot", str(file))
+        assert (refused.returncode, file.read_bytes()) == (1, b"mine")
+        assert refused.stderr == f"{file} exists. Use --force to replace it.\n"
+        assert history(told, "stats", "--plot", str(file), "--force").returncode == 0
+        assert file.read_bytes().startswith(start)
     assert history(told, "stats", "--plot", "plot.pdf").returncode == 2
 
 

@@ -308,7 +308,7 @@ async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
     written = await grow(by_link, DUE, "a")
     await until_in_file(path, written)
     with pytest.raises(DatabaseInUse):
-        Database(path).reserve()
+        await Database(path).reserve()
     assert lock.owner(path) == lock.owner(link) != None  # noqa: E711
     assert [file.name for file in link.parent.iterdir()] == [link.name]
     await by_link.close()

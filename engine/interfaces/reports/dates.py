@@ -152,10 +152,10 @@ def _ms(found: datetime) -> int:
 
 
 def shown(ms: int | None) -> str:
-    """Format a moment in local time, to the second."""
+    """Format a moment in local time with its distance to UTC, to the second."""
     if ms is None:
         return "-"
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
 
 
 def iso(ms: int) -> str:
