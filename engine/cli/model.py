@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_file, config_option
 
 FOLDER = "models"
@@ -41,7 +42,7 @@ def install() -> None:
         installed = weights.install()
     except weights.NotInstalled as exc:
         _refuse(str(exc))
-    click.echo("The weights are installed." if installed else "The weights are there already.")
+    say("The weights are installed." if installed else "The weights are there already.")
 
 
 @model.command(short_help="Fetch a model's GGUF file from the web.")
@@ -80,8 +81,8 @@ def fetch(url: str, sha256: str, output: Path | None, config: Path | None) -> No
         _refuse(f"Cannot write {exc.filename or output or FOLDER}: {exc.strerror}.")
     except KeyboardInterrupt:
         _refuse("\nStopped. Type the same command again to go on.")
-    click.echo(f"{'Fetched' if fetched else 'There already:'} {wanted.target}")
-    click.echo(_how_to_use(wanted.target, config))
+    say(f"{'Fetched' if fetched else 'There already:'} {wanted.target}")
+    say(_how_to_use(wanted.target, config))
 
 
 def _target(url: str, config: Path | None) -> Path:
@@ -115,5 +116,5 @@ def _how_to_use(file: Path, config: Path | None) -> str:
 
 
 def _refuse(why: str) -> NoReturn:
-    click.echo(why, err=True)
+    say(why, err=True)
     sys.exit(1)
