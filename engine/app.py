@@ -123,6 +123,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
         bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        program=nats.server,
     )
 
 

@@ -84,6 +84,7 @@ class NatsSettings:
 
     url: "embedded", or the address of a server, or several of one cluster, with commas.
     port, store_dir: of the embedded server.
+    server: the program of the embedded server; "" takes that on PATH, else that of the extra.
     tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
     needs `handshake_first`.
     """
@@ -91,6 +92,7 @@ class NatsSettings:
     url: str = "embedded"
     port: Port = 4222
     store_dir: str = "data/nats"
+    server: str = ""
     user: str = ""
     password: Secret = NO_SECRET
     token: Secret = NO_SECRET

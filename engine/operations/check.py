@@ -122,7 +122,9 @@ async def _embedded_nats(settings: Settings) -> Finding:
     try:
         # In a folder of its own: only whether the server starts is to be found out.
         with tempfile.TemporaryDirectory(prefix="rosey-llm-check-") as folder:
-            server = EmbeddedNats(Path(folder), 0, bot_publish=[], bot_subscribe=[])
+            server = EmbeddedNats(
+                Path(folder), 0, bot_publish=[], bot_subscribe=[], program=settings.nats.server
+            )
             await server.start()
             await server.stop()
     except (EmbeddedNatsError, OSError) as exc:

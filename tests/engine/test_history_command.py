@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from engine.interfaces.reports import export
+from providers.installation import install_command
 from storage.queries import entries
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import reading
@@ -238,7 +239,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(told: Path, tmp_path: Pa
     (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')")
     done = history(told, "stats", "--plot", str(tmp_path / "p.png"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "pip install 'rosey-llm[plot]'" in done.stderr
+    assert f"needs matplotlib: {install_command('plot')}" in done.stderr
 
 
 def test_a_copy_needs_neither_a_configuration_nor_a_service(told: Path, tmp_path: Path) -> None:

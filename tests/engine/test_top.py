@@ -21,6 +21,7 @@ import orjson
 import pytest
 
 from engine.interfaces.top import view
+from engine.monitoring.top_page import memory_bytes
 from tests.support.command_line import COMMAND, rosey
 from tests.support.patience import WAIT_S
 
@@ -312,3 +313,9 @@ def test_a_name_keeps_its_spaces_and_joined_letters(served: Path) -> None:
 def test_durations_are_short() -> None:
     shown = [view.duration(s) for s in (0, 0.44, 12.6, 200, 3600 * 5 + 720, 86400 * 2 + 3600 * 4)]
     assert shown == ["0.0s", "0.4s", "12s", "3m20s", "5h12m", "2d4h"]
+
+
+def test_a_system_without_proc_has_no_figure_for_memory(tmp_path: Path) -> None:
+    assert memory_bytes(tmp_path / "none") is None
+    (tmp_path / "statm").write_text("9 2 1 1 0 1 0\n")
+    assert memory_bytes(tmp_path / "statm") == 2 * os.sysconf("SC_PAGE_SIZE")

@@ -7,6 +7,7 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from providers.installation import install_command
 from storage.queries.totals import TurnTotals
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def draw(found: list[TurnTotals], unit: str, image: str) -> bytes:
     try:
         import matplotlib as mpl
     except ImportError as exc:
-        raise PlotNotInstalled("--plot needs matplotlib: pip install 'rosey-llm[plot]'") from exc
+        raise PlotNotInstalled(f"--plot needs matplotlib: {install_command('plot')}") from exc
     mpl.use("Agg")
 
     from matplotlib.figure import Figure
