@@ -76,13 +76,12 @@ def who_imports(package: str) -> set[str]:
         ("tomlkit", r"engine/config/setup/\w+\.py"),
         ("opentelemetry", r"engine/monitoring/spans\.py"),
         ("matplotlib", r"engine/interfaces/reports/plot\.py"),
-        ("dateparser", r"engine/interfaces/reports/dates\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_search|dialogue|questions))\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_search|dialogue|questions)|interfaces/demo/\w+)\.py",
         ),
     ],
 )

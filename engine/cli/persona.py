@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_option, json_option, load, log_to_stderr, run_async
 from engine.errors import EXIT_INTERRUPTED
 
@@ -104,7 +105,7 @@ def try_(
             sys.exit(EXIT_INTERRUPTED)
         _fail(str(exc))
     click.echo()
-    click.echo(f"({answered.provider}, {answered.completion.model})", err=True)
+    say(f"({answered.provider}, {answered.completion.model})", err=True)
 
 
 def _entry(settings: Settings, name: str) -> PersonaEntry:
@@ -130,7 +131,5 @@ def _print_json(value: Any) -> None:
 
 
 def _fail(error: str) -> NoReturn:
-    from engine.interfaces.terminal.control_characters import for_stream
-
-    click.echo(f"Error: {for_stream(error, sys.stderr)}", err=True)
+    say(f"Error: {error}", err=True)
     sys.exit(1)

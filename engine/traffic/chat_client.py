@@ -97,16 +97,30 @@ class ChatClient:
             return False
         return True
 
-    async def ask(self, text: str, *, is_command: bool = True) -> AsyncGenerator[Received, None]:
+    def ask(
+        self, text: str, request_id: str | None = None, *, is_command: bool = True
+    ) -> AsyncGenerator[Received, None]:
         """Send `!chat <text>` and yield its messages: deltas first, the outcome last.
 
         If `is_command` is not set, the text is a question, also if it has the form of a command.
         Raise TimeoutError if no outcome comes, ServiceGone, or TextTooLong.
         """
-        request_id = uuid.uuid4().hex
+        return self._messages(request_id or uuid.uuid4().hex, text, is_command=is_command)
+
+    def follow(self, request_id: str) -> AsyncGenerator[Received, None]:
+        """Yield the messages of a request that was sent before, perhaps by another client.
+
+        Raise TimeoutError if no outcome comes, or ServiceGone.
+        """
+        return self._messages(request_id, None)
+
+    async def _messages(
+        self, request_id: str, text: str | None, *, is_command: bool = True
+    ) -> AsyncGenerator[Received, None]:
         queue = self._queues[request_id] = asyncio.Queue()
         try:
-            await self._send(text, request_id, is_command=is_command)
+            if text is not None:
+                await self._send(text, request_id, is_command=is_command)
             while True:
                 values = await self._next(queue)
                 yield values

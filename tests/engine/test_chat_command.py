@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.interfaces.terminal import greeting
+from engine.interfaces.terminal.typed_lines import KEPT, TypedLines
 from tests.support.chat_terminal import CTRL_C, CTRL_D, ENTER, READY, TAB, UP, chatting
 from tests.support.command_line import COMMAND, SCRIPTED, rosey
 
@@ -103,9 +104,9 @@ def test_what_is_typed_while_an_answer_is_written_is_kept_for_the_next_prompts(
 def test_tab_completes_commands_and_personas(folder: Path) -> None:
     with chatting(folder) as chat:
         chat.press("res" + TAB + ENTER)
-        chat.wait_for("Rosey: The conversation starts")
+        chat.wait_for("Rosey: Conversation reset: ")
         chat.press("!chat persona con" + TAB + ENTER)
-        chat.wait_for("This channel's persona is now concise.")
+        chat.wait_for("Persona: concise from now on.")
         chat.press("persona " + TAB)
         listed = chat.wait_for("persona creative")
         for name in ("default", "concise", "technical"):
@@ -307,7 +308,7 @@ def test_a_question_or_a_line_that_gets_an_error_ends_with_1(folder: Path) -> No
 def test_a_pipe_and_a_text_begin_afresh_unless_they_name_a_channel(folder: Path) -> None:
     rosey(folder, "chat", "--channel", "a", said="persona technical\nHello\n")
     rosey(folder, "chat", "Hello")
-    assert "is default" in rosey(folder, "chat", said="persona\n").stdout
+    assert "Persona: default." in rosey(folder, "chat", said="persona\n").stdout
     names = rosey(folder, "history", "channels", "--sort", "name").stdout
     assert names.count("\nterminal-") == 2
     assert "\nterminal " not in names
@@ -323,6 +324,15 @@ def test_new_begins_the_conversation_of_a_named_channel_again(folder: Path) -> N
 @pytest.mark.parametrize("document", ["README.md", "docs/operating.md"])
 def test_the_documents_show_the_greeting(document: str) -> None:
     assert f"\n{greeting.WELCOME}\nalice> " in (ROOT / document).read_text()
+
+
+def test_only_the_newest_lines_are_kept(tmp_path: Path) -> None:
+    lines = TypedLines(tmp_path / "state" / "lines")
+    for number in range(KEPT + 3):
+        lines.store_string(f"line {number}\nof two")
+    newest = [f"line {number}\nof two" for number in range(KEPT + 2, 2, -1)]
+    assert list(TypedLines(tmp_path / "state" / "lines").load_history_strings()) == newest
+    assert (tmp_path / "state" / "lines").read_text().count("+of two") == KEPT
 
 
 def test_no_other_command_imports_the_editor() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND, SCRIPTED, read_until, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -146,7 +147,7 @@ async def test_try_shows_the_answer_while_it_grows_and_ctrl_c_ends_it(
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             assert await process.stdout.readexactly(6) == b"Ahoy, "
             process.send_signal(signal.SIGINT)
             assert await process.communicate() == (b"\n", b"")

@@ -20,7 +20,10 @@ def path() -> Path:
 
 
 class TypedLines(FileHistory):
-    """A history of prompt_toolkit that keeps the newest `KEPT` lines; without its file, none."""
+    """A history of prompt_toolkit that keeps the newest `KEPT` lines.
+
+    Without its file it keeps those of this chat.
+    """
 
     def __init__(self, file: Path) -> None:
         with contextlib.suppress(OSError):
@@ -29,21 +32,24 @@ class TypedLines(FileHistory):
             file.chmod(0o600)
         super().__init__(str(file))
         self._file = file
+        self._unwritten: list[str] = []
 
     def load_history_strings(self) -> Iterable[str]:
         """Return the lines, the newest first."""
         try:
             lines = list(super().load_history_strings())
         except OSError:
-            return []
+            lines = []
         if len(lines) > KEPT:
             self._rewrite(lines[:KEPT])
-        return lines[:KEPT]
+        return [*self._unwritten, *lines[:KEPT]]
 
     def store_string(self, string: str) -> None:
         """Add a line. A disk that is full must not end the conversation."""
-        with contextlib.suppress(OSError):
+        try:
             super().store_string(string)
+        except OSError:
+            self._unwritten.insert(0, string)
 
     def _rewrite(self, lines: list[str]) -> None:
         with contextlib.suppress(OSError):
