@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.ledger import Ledger
@@ -18,6 +19,7 @@ class ActorContext:
 
     sink: where outcomes leave the engine.
     turn_settings: the settings of new turns; a reload replaces them as a whole.
+    waits: what refused senders are told.
     """
 
     database: Database
@@ -26,3 +28,4 @@ class ActorContext:
     observer: TurnObserver
     turn_settings: TurnSettings
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
+    waits: WaitEstimate = field(default_factory=WaitEstimate)
