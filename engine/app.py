@@ -123,6 +123,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
         bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        program=nats.server,
     )
 
 
@@ -240,9 +241,7 @@ class App:
             self._background.keep("embedded NATS", self._embedded.keep_running)
             self._background.keep("NATS refusals", self._embedded.report_refusals)
             self._connection.url = self._embedded.url
-            # So that `rosey-llm chat` finds the service on any port.
-            url_file(self._settings).touch(mode=0o600)
-            url_file(self._settings).write_text(self._embedded.url)
+            self._note_url(self._embedded.url)
         self._connection.start()
         alone = asyncio.create_task(self._is_alone())
         try:
@@ -262,13 +261,25 @@ class App:
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
 
+    def _note_url(self, url: str) -> None:
+        """Write the address of NATS, so that `rosey-llm chat` finds the service on any port."""
+        file = url_file(self._settings)
+        try:
+            file.touch(mode=0o600)
+            file.write_text(url)
+        except OSError as exc:
+            raise CannotStart(
+                f"Cannot write {file}: {exc.strerror}. Free some space there if its disk is full,"
+                " or set [nats] store_dir to another folder."
+            ) from exc
+
     async def _reserve(self) -> None:
         """Lock the database; wait for a service that has it and is ending."""
         clock, wait_s = asyncio.get_running_loop().time, self._settings.service.drain_timeout_s
         deadline_s: float | None = None
         while True:
             try:
-                self._engine.database.reserve()
+                await self._engine.database.reserve()
             except DatabaseInUse as exc:
                 if not exc.is_ending:
                     raise

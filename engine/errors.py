@@ -5,7 +5,8 @@ EngineError          code
 ├─ UnknownPersona    unknown_persona
 ├─ Busy              busy               a mailbox or the engine is full, or the database is not
 │  │                                    writable; nothing was accepted
-│  └─ TooManyCopies  busy               a request that waits was sent again too often
+│  ├─ TooManyCopies  busy               a request that waits was sent again too often
+│  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
@@ -52,6 +53,10 @@ class Busy(EngineError):
 
 class TooManyCopies(Busy):
     """Said to this copy's sender alone: everybody else still waits for the request's outcome."""
+
+
+class Unwritable(Busy):
+    """The database cannot be written, and a turn is held until it can."""
 
 
 class Suspended(EngineError):

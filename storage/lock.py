@@ -35,10 +35,14 @@ def owner(database: Path) -> str | None:
 
 
 class Lock:
-    """A locked file beside the database that names its owner; freed when the process ends."""
+    """A locked file beside the database that names its owner; freed when the process ends.
 
-    def __init__(self, database: Path) -> None:
+    command: the command of ours that takes it, and ends by itself; "" for a service.
+    """
+
+    def __init__(self, database: Path, command: str = "") -> None:
         self._database = database
+        self._name = f"rosey-llm {command}".rstrip()
         self._file = sidecar_path(database, ".lock")
         self._fd: int | None = None
 
@@ -57,7 +61,7 @@ class Lock:
     def tell_end(self) -> None:
         """Tell other processes that the lock is freed soon."""
         if self._fd is not None:
-            _write_name(self._fd, ENDING)
+            self._write_name(self._fd, ENDING)
 
     def free(self) -> None:
         if self._fd is not None:
@@ -73,19 +77,19 @@ class Lock:
                 if last:
                     raise self._in_use(_read_name(fd)) from None
                 time.sleep(RETRY_S)
-        _write_name(fd)
+        self._write_name(fd)
 
-    def _in_use(self, name: str) -> DatabaseInUse:
-        is_ending = name.endswith(ENDING)
+    def _write_name(self, fd: int, state: str = "") -> None:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{self._name}, process {os.getpid()}{state}".encode(), 0)
+
+    def _in_use(self, owner: str) -> DatabaseInUse:
+        by_command, is_ending = owner.startswith("rosey-llm "), owner.endswith(ENDING)
         todo = "Stop that process first, or set [storage] path."
-        if is_ending:
+        if by_command or is_ending:
             todo = "Try again when it has ended."
-        return DatabaseInUse(f"{self._database} is in use by {name}. {todo}", is_ending=is_ending)
-
-
-def _write_name(fd: int, state: str = "") -> None:
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"rosey-llm, process {os.getpid()}{state}".encode(), 0)
+        text = f"{self._database} is in use by {owner}. {todo}"
+        return DatabaseInUse(text, by_command=by_command, is_ending=is_ending)
 
 
 def _read_name(fd: int) -> str:

@@ -71,4 +71,5 @@ class WaitEstimate:
 
 
 def _moved(average: float | None, newest: float) -> float:
+    newest = min(newest, LONGEST_S)  # a turn may have waited hours for a full disk
     return newest if average is None else average + WEIGHT * (newest - average)

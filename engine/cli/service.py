@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_file, config_option, load, log_to_stderr, run_async
 
 
@@ -31,14 +32,14 @@ def run(config: Path | None, second: bool) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     if not settings.enabled:
-        click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
+        say(f"{settings.name} is disabled (enabled = false); nothing was started.")
         return
 
     from engine.daemon.run import run as run_service
     from engine.monitoring import logs
 
     logs.configure(settings.log)
-    run_async(run_service(settings, click.echo, config_file(config), second=second))
+    run_async(run_service(settings, say, config_file(config), second=second))
 
 
 @click.command(short_help="Talk to the bot in the terminal.")

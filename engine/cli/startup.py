@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
+from engine.cli.say import say
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -69,7 +71,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def cannot_start(exc: Exception, exit_code: int = EXIT_CANNOT_START) -> NoReturn:
-    click.echo(f"rosey-llm cannot start: {exc}", err=True)
+    say(f"rosey-llm cannot start: {exc}", err=True)
     sys.exit(exit_code)
 
 
@@ -78,4 +80,12 @@ def log_to_stderr(
 ) -> None:
     import logging
 
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
+    from engine.interfaces.reports.output import safe
+
+    class Harmless(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(safe(super().format(record)))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Harmless(line))
+    logging.basicConfig(handlers=[handler], level=level.upper())

@@ -143,11 +143,15 @@ class NatsConnection:
         self._keeper = asyncio.create_task(self._keep_connected(), name="nats connection")
 
     async def start_intake(self) -> None:
-        """Wait for the connection and subscribe; later connections subscribe by themselves."""
+        """Subscribe; return once the server has said whether the engine hears its inputs.
+
+        Waits for the connection; later ones subscribe by themselves.
+        """
         self._intake_started = True
         await self.connected.wait()
         if self._client is not None:
             await self._intake.start(self._client)
+        await self._intake.answered.wait()
 
     async def stop_intake(self) -> None:
         """Unsubscribe all but the services; on return the handler has all that the server sent."""

@@ -17,6 +17,7 @@ log = logging.getLogger("rosey_llm.nats")
 UNSUBSCRIBE_LIMIT_S = 5.0
 # A server that reads its configuration again gives a permission without a new connection.
 TRY_AGAIN_S = 5.0
+ASK_AGAIN_S = 0.1
 
 
 class Intake:
@@ -26,12 +27,14 @@ class Intake:
     connection to the end; the others are inputs.
     flush: returns when the server has taken all; raises if it is not there.
     hearing: set while the server lets the engine hear all its inputs.
+    answered: set once the server of the present connection has said whether it does.
     """
 
     def __init__(self, permissions: Permissions, flush: Callable[[], Awaitable[None]]) -> None:
         self.handlers: dict[str, Handler] = {}
         self.services: set[str] = set()
         self.hearing = asyncio.Event()
+        self.answered = asyncio.Event()
         self._permissions = permissions
         self._flush = flush
         self._client: IntakeClient | None = None
@@ -63,11 +66,13 @@ class Intake:
     def lost(self) -> None:
         """Note that the connection is lost; nats-py subscribes again when it is back."""
         self.hearing.clear()
+        self.answered.clear()
         self._permissions.attempt()
 
     def closed(self) -> None:
         """Note that the client was closed, so that its subscriptions are gone."""
         self.hearing.clear()
+        self.answered.clear()
         self._subscriptions = {}
 
     def refused(self) -> None:
@@ -112,11 +117,19 @@ class Intake:
             log.debug("NATS: subscribing was interrupted: %s", exc)
 
     async def _confirm(self) -> None:
-        """Find out whether the server lets the engine hear its inputs."""
-        try:
-            await self._flush()
-        except ConnectionError as exc:
-            log.debug("NATS: subscribing was interrupted: %s", exc)
-            return
+        """Find out whether the server lets the engine hear its inputs.
+
+        A server that is slow to answer is asked again; after a loss, the next connection asks.
+        """
+        while True:
+            try:
+                await self._flush()
+                break
+            except ConnectionError as exc:
+                log.debug("NATS: subscribing was interrupted: %s", exc)
+            if self._client is None or not self._client.is_connected:
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
+        self.answered.set()
         if not self._permissions.refused_inputs and self._is_started:
             self.hearing.set()

@@ -24,11 +24,11 @@ from engine.daemon.systemd import Systemd
 from engine.errors import SecondEngine, StartLater
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_process import configuration, running
 
 DOCS = Path(__file__).parents[2] / "docs"
 UNIT = DOCS / "rosey-llm.service"
-WAIT_S = 20.0
 
 
 class NotifySocket(asyncio.DatagramProtocol):
@@ -167,7 +167,7 @@ def test_systemd_finds_no_fault_with_the_unit_and_calls_it_safe(tmp_path: Path) 
             ["systemd-analyze", *command, str(file)],  # noqa: S607
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=WAIT_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -19,6 +19,7 @@ from providers.validation import Secret
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_logins import GUEST, INPUTS, LOGIN, logins
 from tests.support.nats_servers import Server, service
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
@@ -35,7 +36,7 @@ async def found(
 
 
 async def js(client: Client, what: str, **config: Any) -> None:
-    reply = await client.request(f"$JS.API.STREAM.{what}", orjson.dumps(config), timeout=10)
+    reply = await client.request(f"$JS.API.STREAM.{what}", orjson.dumps(config), timeout=WAIT_S)
     assert "error" not in orjson.loads(reply.data), reply.data
 
 

@@ -23,7 +23,8 @@ from tests.support.command_line import COMMAND
 from tests.support.documented_server import documented_server
 from tests.support.nats_logins import INPUTS, LOGIN, OUTPUTS, logins
 from tests.support.nats_servers import Server, service, until
-from tests.support.service_harness import WAIT_S, Bot, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import Bot, House
 from tests.support.service_process import configuration, running
 
 pytestmark = pytest.mark.process

@@ -1,17 +1,21 @@
 """Parses dates as people write them ("2h", "yesterday 14:00", ISO), and formats dates. Local time.
 
 Every reader (`_iso`, `_ago` ...) returns None if the text is not of its kind.
+
+When the clocks go back, a local time comes twice: it is then the span from the first to the second,
+so that `--since` begins with the first and `--until` ends with the second. When they go forward, a
+local time is left out, and is no date.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 AGO = re.compile(
-    r"(\d{1,6}) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?( ago)?", re.IGNORECASE
+    r"(\d{1,6}|an?) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?( ago)?", re.IGNORECASE
 )
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NAMED = re.compile(
@@ -37,11 +41,16 @@ EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 da
 class Span:
     """A moment or a whole day, in milliseconds since 1970.
 
-    `end_ms` is the first moment after the day; for a moment, both are equal.
+    `end_ms` is the first moment after the day; for a moment, both are equal, unless its local time
+    comes twice.
     """
 
     start_ms: int
     end_ms: int
+
+
+class SkippedTime(ValueError):
+    """A local time that does not exist, since the clocks go forward over it."""
 
 
 def parse(text: str, now: datetime) -> Span:
@@ -51,6 +60,8 @@ def parse(text: str, now: datetime) -> Span:
         for reading in (_iso, _named, _ago, _clock, _dateparser):
             if span := reading(words, now):
                 return span
+    except SkippedTime as exc:
+        raise ValueError(f'"{text}" does not exist here: {exc}') from exc
     except (ValueError, OverflowError, OSError) as exc:  # a 30th of February, the year 99999
         raise ValueError(f'"{text}" is not a date: {exc}; {EXPECTED}') from exc
     raise ValueError(f'"{text}" is not a date: {EXPECTED}')
@@ -86,7 +97,8 @@ def _ago(text: str, now: datetime) -> Span | None:
     if match is None:
         return None
     unit = UNITS[match[2][0].lower()]
-    return _moment(now - timedelta(**{unit: int(match[1])}))
+    number = int(match[1]) if match[1].isdigit() else 1
+    return _moment(now - timedelta(**{unit: number}))
 
 
 def _clock(text: str, now: datetime) -> Span | None:
@@ -106,18 +118,22 @@ def _dateparser(text: str, now: datetime) -> Span | None:
 
     import dateparser  # takes longer to import than everything else together
 
+    # "2 hours and 5 minutes ago" is a length of time, whatever the clocks did meanwhile.
+    is_ago = text.lower().endswith("ago")
     found = dateparser.parse(
         text,
         languages=["en"],
         settings={
             "STRICT_PARSING": True,
             "PREFER_DATES_FROM": "past",
-            "RELATIVE_BASE": now.replace(tzinfo=None),
+            "RELATIVE_BASE": (now.astimezone(UTC) if is_ago else now).replace(tzinfo=None),
         },
     )
     if found is None:
         return None
-    has_clock = ":" in text or re.search(r"\d ?[ap]m|ago|last", text, re.IGNORECASE)
+    if is_ago:
+        return _moment(found.replace(tzinfo=UTC))
+    has_clock = ":" in text or re.search(r"\d ?[ap]m|last", text, re.IGNORECASE)
     return _moment(found) if has_clock else _day(found.date())
 
 
@@ -143,7 +159,17 @@ def _day(day: date) -> Span:
 
 
 def _moment(found: datetime) -> Span:
-    return Span(_ms(found), _ms(found))
+    """Return the moment of a time, which is local if it has no zone.
+
+    Raises SkippedTime.
+    """
+    span = Span(_ms(found), _ms(found.replace(fold=1)))
+    if span.end_ms < span.start_ms:  # PEP 495: the other way round, the time comes twice
+        raise SkippedTime(
+            f"the clocks went forward over this time; give another, such as {shown(span.end_ms)}"
+            f" or {shown(span.start_ms)}"
+        )
+    return span
 
 
 def _ms(found: datetime) -> int:
@@ -152,10 +178,10 @@ def _ms(found: datetime) -> int:
 
 
 def shown(ms: int | None) -> str:
-    """Format a moment in local time, to the second."""
+    """Format a moment in local time with its distance to UTC, to the second."""
     if ms is None:
         return "-"
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
 
 
 def iso(ms: int) -> str:
