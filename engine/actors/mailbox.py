@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from engine.commands.records import Erased
@@ -64,13 +64,16 @@ class Mailbox:
         """Set the limits for new envelopes; those that wait already stay."""
         self._limit, self._limit_bytes = limit, limit_bytes
 
-    def check_room(self, size_bytes: int) -> None:
-        """Raise Busy, with the number of waiting commands, if one of this size does not fit."""
+    def check_room(self, size_bytes: int, retry_after_s: Callable[[int], float]) -> None:
+        """Raise Busy if a command of this size does not fit.
+
+        retry_after_s: called with the number of commands ahead, if it does not.
+        """
         ahead = len(self)
         if ahead >= self._limit or (ahead and self._bytes + size_bytes > self._limit_bytes):
             raise Busy(
                 f"This channel is busy: {ahead} messages are waiting. Try again shortly.",
-                retry_after_s=float(ahead),
+                retry_after_s=retry_after_s(ahead),
                 ahead=ahead,
             )
 

@@ -126,6 +126,11 @@ class NatsConnection:
         """Whether the server has refused the subjects of the micro service."""
         return self._permissions.services_refused
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the server is one of several."""
+        return self._client is not None and len(self._client.servers) > 1
+
     async def ask(
         self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None
     ) -> bool:
