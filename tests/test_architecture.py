@@ -74,7 +74,6 @@ def who_imports(package: str) -> set[str]:
         ("tomlkit", r"engine/config/setup/\w+\.py"),
         ("opentelemetry", r"engine/monitoring/spans\.py"),
         ("matplotlib", r"engine/interfaces/reports/plot\.py"),
-        ("dateparser", r"engine/interfaces/reports/dates\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),
