@@ -19,6 +19,7 @@ import pytest
 from engine.errors import CannotStart
 from engine.interfaces.demo import proof, script
 from engine.interfaces.demo.command import RunningCommand
+from engine.interfaces.demo.proof import NotAsPromised
 from tests.support.command_line import COMMAND
 from tests.support.service_harness import House
 
@@ -224,3 +225,5 @@ async def test_what_the_history_does_not_prove_is_said(house: House) -> None:
         f"lobby-2 has another answer than the model gave: You said: {cut.question}",
         "lobby-3 has 0 outcomes instead of one.",
     ]
+    with pytest.raises(NotAsPromised, match="does not have the turn lobby-3"):
+        proof.prove(Path(house.settings.storage.path), (cut, missing), missing)
