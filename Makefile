@@ -16,6 +16,9 @@ chat: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
+# The tests start hundreds of processes, which without compiled files would compile the engine each time.
+test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
+
 # At most 8 minutes on two cores.
 test: install tools
 	$(BIN)/pytest -n auto -m "not real" $(ARGS)
