@@ -13,7 +13,8 @@ from providers.errors import (
 )
 from providers.http.provider import HttpProvider
 from providers.http.session import Session
-from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
+from tests.fakes.llm_answers import COMPLETION_TOKENS, PROMPT_TOKENS
+from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.dialects import (
     HELLO,
     Asking,
