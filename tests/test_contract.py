@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,39 @@ async def test_the_reply_subject_gets_errors_too(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (b'["What", "is", 2, "+", 2.5]', "What is 2 + 2.5"),
+        (b"[-0.50, 1e3]", "-0.50 1e3"),
+        (b"[12345678901234567890123]", "12345678901234567890123"),
+    ],
+)
+async def test_numbers_among_the_words_are_words_as_they_were_written(
+    house: House, args: bytes, line: str
+) -> None:
+    answer = await house.bot.call(
+        "rosey.command.chat", b'{"channel_id": "c", "args": ' + args + b"}"
+    )
+    assert answer["content"] == f"You said: {line}"
+
+
+@pytest.mark.parametrize("number", [0, 12, -1001234567890, 12345678901234567890123])
+@pytest.mark.parametrize("keys", [("channel_id", "username"), ("channel", "user")])
+async def test_a_whole_number_as_a_name_is_its_digits(
+    house: House, number: int, keys: tuple[str, str]
+) -> None:
+    names = json.dumps(dict.fromkeys((*keys, "request_id"), number))[:-1].encode()
+    for subject, rest in (
+        ("rosey.command.chat", b', "args": "Hi"}'),
+        ("llm.request", b', "action": "reset"}'),
+    ):
+        answer = await house.bot.call(subject, names + rest)
+        assert answer["content"] == "You said: Hi"  # the second one is a repeat
+        for key in ("channel_id", "username", "request_id"):
+            assert answer[key] == str(number)
+
+
+@pytest.mark.parametrize(
     ("subject", "body", "channel", "problem"),
     [
         ("rosey.command.chat", b"not json", "", "not JSON"),
@@ -88,19 +122,55 @@ async def test_the_reply_subject_gets_errors_too(house: House) -> None:
         ("rosey.command.chat", b'{"args": "Hi"}', "", "channel_id: missing"),
         (
             "rosey.command.chat",
-            b'{"args": "Hi", "channel_id": 7}',
+            b'{"args": "Hi", "channel_id": 7.5}',
             "",
-            "expected a string, got 7",
+            "channel_id: expected a string, got 7.5",
         ),
+        (
+            "rosey.command.chat",
+            b'{"args": "Hi", "channel_id": 1e20}',
+            "",
+            "channel_id: expected a string, got 1e+20",
+        ),
+        ("rosey.command.chat", b'{"args": "Hi", "channel_id": true}', "", "got true"),
         ("rosey.command.chat", b'{"args": "Hi", "channel_id": " "}', " ", "channel_id: expected"),
         ("rosey.command.chat", b'{"args": 3, "channel_id": "c"}', "c", "args: expected"),
-        ("rosey.command.chat", b'{"args": [3], "channel_id": "c"}', "c", "args: expected"),
+        (
+            "rosey.command.chat",
+            b'{"args": ["Is", 1, true], "channel_id": "c"}',
+            "c",
+            "args[2]: expected a word or a number, got true",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args": [null], "channel_id": "c"}',
+            "c",
+            "args[0]: expected a word or a number, got null",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args": [2.5], "channel_id": "c", "x": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+            "",
+            "nested too deeply",
+        ),
+        (
+            "llm.request",
+            b'{"action": "chat", "channel_id": "c", "message": 3}',
+            "c",
+            "message: expected a string, got 3",
+        ),
         ("rosey.command.chat", b'{"args": "a\\u0000b", "channel_id": "c"}', "c", "not text"),
         (
             "rosey.command.chat",
-            b'{"args":"Hi","channel_id":"c","username":1}',
+            b'{"args":"Hi","channel_id":"c","username":1.0}',
             "c",
-            "username",
+            "username: expected a string, got 1.0",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args":"Hi","channel_id":"c","request_id":false}',
+            "c",
+            "request_id: expected a string, got false",
         ),
         ("rosey.command.chat", b'{"args":"\xff","channel_id":"c"}', "", "UTF-8"),
         ("llm.request", b'{"channel_id": "c", "message": "Hi"}', "c", "action: missing"),

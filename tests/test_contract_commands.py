@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
+from engine.commands import words
 from tests.fakes.llm_server import Behaviour
 from tests.support.service_harness import House
 
@@ -56,6 +58,40 @@ async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("reset", "Conversation reset: 0 messages cleared."),
+        (
+            "persona",
+            "Persona: default. Others: concise, technical, creative."
+            " Switch with: !chat persona NAME",
+        ),
+        ("persona Technical", "Persona: technical from now on."),
+        (
+            "persona pirate",
+            'Persona "pirate" is unknown. There are: default, concise, technical, creative.',
+        ),
+        ("stop", "Stop: no answer is being written."),
+        ("help", words.HELP),
+    ],
+)
+async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_markdown(
+    house: House, line: str, said: str
+) -> None:
+    answer = await house.bot.ask(line)
+    content = answer.get("content") or answer["error"]
+    assert content == said
+    assert line.split()[0] in " ".join(content.lower().split()[:2])
+    assert not re.search(r"^!|[\n*_`<>|#~]", content)
+    assert len(content.encode()) < 400  # what a line of IRC has room for
+
+
+async def test_each_command_has_a_part_of_the_help() -> None:
+    for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "help"):
+        assert f"!chat {command} " in words.HELP
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "reset my router, how?",
@@ -83,7 +119,7 @@ async def test_stop_cuts_off_the_answer_and_waiting_messages_continue(house: Hou
 
 async def test_stop_with_nothing_to_stop_says_so(house: House) -> None:
     answer = await house.bot.ask("stop")
-    assert (answer["action"], answer["content"]) == ("stop", "There is nothing to stop.")
+    assert (answer["action"], answer["content"]) == ("stop", "Stop: no answer is being written.")
 
 
 async def test_stop_sent_again_does_not_stop_the_next_answer(house: House) -> None:

@@ -135,7 +135,7 @@ async def test_every_waiting_command_gets_its_outcome_in_order(old: OldDatabase)
         "chat", "persona", "persona", "help", "cancelled", "chat", "reset", "chat", "complete",
     ]  # fmt: skip
     assert old.outcome("w2")["persona"] == "concise"
-    assert old.outcome("w3")["content"].startswith("This channel's persona is concise.")
+    assert old.outcome("w3")["content"].startswith("Persona: concise.")
     assert old.outcome("w5")["error"] == "This message was erased."
     assert [orjson.loads(each) for each in old.replies["_INBOX.old.w1"]] == [old.outcome("w1")]
     assert old.house.rows("SELECT * FROM mailbox") == []

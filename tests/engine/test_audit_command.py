@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
+from providers.installation import install_command
 from storage.migrations import migrate
 from tests.support import audit_database
 from tests.support.audit_database import GARDEN_TURNS
@@ -280,5 +281,5 @@ def test_a_missing_database_or_extra_is_named(folder: Path, tmp_path: Path) -> N
         folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"]
     )
     assert said == (
-        "rosey-llm cannot start: The audit page needs Datasette: pip install 'rosey-llm[audit]'\n"
+        f"rosey-llm cannot start: The audit page needs Datasette: {install_command('audit')}\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -36,23 +37,31 @@ def test_chat_answers_each_line_of_a_pipe_and_ends_with_0(folder: Path) -> None:
     done = rosey(folder, "chat", said="Hello\n\n!chat persona concise\nreset\nlast, no newline")
     assert done.stdout.splitlines() == [
         "You said: Hello",
-        "This channel's persona is now concise.",
-        "The conversation starts afresh: 2 messages cleared.",
+        "Persona: concise from now on.",
+        "Conversation reset: 2 messages cleared.",
         "You said: last, no newline",
     ]
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_pipe_gets_every_character_of_an_answer(folder: Path) -> None:
+    reply = "10\u202f000\xa0km\u3000नमस्\u200dते مى\u200cרץ \u202e\x1b[2J\x07"
+    (folder / "rosey-llm.toml").write_text(
+        f"{SCRIPTED}[providers.scripted]\nreply = {json.dumps(reply)}\n"
+    )
+    assert rosey(folder, "chat", said="Hello\n").stdout == f"{reply}\n"
+
+
 def test_chat_prints_errors_and_ends_with_1(folder: Path) -> None:
     done = rosey(folder, "chat", said="persona pirate\n")
     assert (done.returncode, done.stdout) == (1, "")
-    assert 'Error: There is no persona "pirate".' in done.stderr
+    assert 'Error: Persona "pirate" is unknown.' in done.stderr
 
 
 def test_chat_continues_the_conversation(folder: Path) -> None:
     rosey(folder, "chat", "--channel", "a", "--user", "alice", said="persona technical\n")
-    assert "is technical" in rosey(folder, "chat", "--channel", "a", said="persona\n").stdout
-    assert "is default" in rosey(folder, "chat", "--channel", "b", said="persona\n").stdout
+    assert "Persona: technical." in rosey(folder, "chat", "--channel", "a", said="persona\n").stdout
+    assert "Persona: default." in rosey(folder, "chat", "--channel", "b", said="persona\n").stdout
 
 
 def test_nothing_configured_is_answered_by_the_embedded_model(tmp_path: Path) -> None:

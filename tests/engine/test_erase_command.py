@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from storage import verification
+from storage.lock import Lock
 from storage.queries.reader import open_reader
 from tests.support import secrets_database
 from tests.support.command_line import COMMAND, rosey
@@ -100,6 +101,31 @@ def check_erased(folder: Path) -> None:
             connection.execute("SELECT count(*) FROM orders WHERE done_ms IS NULL").fetchone()[0]
             == 0
         )
+
+
+def test_a_service_that_starts_meanwhile_waits_until_it_is_done(folder: Path) -> None:
+    erasing = Lock(database(folder), "history erase")
+    erasing.take()
+    try:
+        with started(folder, "run") as service:
+            said(service, f"is in use by rosey-llm history erase, process {os.getpid()}. Try")
+            erasing.free()
+            assert service.stdout is not None
+            assert "is ready" in service.stdout.readline()
+    finally:
+        erasing.free()
+
+
+def test_a_service_that_waits_for_it_can_be_stopped(folder: Path) -> None:
+    erasing = Lock(database(folder), "history erase")
+    erasing.take()
+    try:
+        with started(folder, "run") as service:
+            said(service, "The start waits.")
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(timeout=WAIT_S) == 0
+    finally:
+        erasing.free()
 
 
 def test_it_says_how_much_before_and_what_it_does_not_reach(folder: Path) -> None:

@@ -106,7 +106,7 @@ def test_sighup_applies_the_file_and_refuses_one_with_an_error(tmp_path: Path) -
         assert rosey(tmp_path, "reload").returncode == 1
         configured(tmp_path, PIRATE)
         done = rosey(tmp_path, "chat", said="persona pirate\nHello\n")
-        assert done.stdout == "This channel's persona is now pirate.\nYou said: Hello\n"
+        assert done.stdout == "Persona: pirate from now on.\nYou said: Hello\n"
 
 
 def test_a_sighup_before_the_service_is_ready_waits_for_it(tmp_path: Path) -> None:

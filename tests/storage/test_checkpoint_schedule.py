@@ -241,6 +241,22 @@ async def test_data_added_to_a_restarted_wal_counts_from_zero(path: Path) -> Non
             assert not measured.reaches(3 * PIECE)
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["/dev/fd", "nothing"])
+def test_the_database_is_synced_also_if_the_system_lists_no_open_files(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    synced: list[bool] = []
+
+    def sync(file: int) -> None:
+        synced.append(os.path.samestat(os.fstat(file), path.stat()))
+
+    monkeypatch.setattr("storage.wal.wal_file.sync", sync)
+    folder = Path("/dev/fd") if listed else tmp_path / "none"
+    with closing(database(path)), closing(WalFile(path, descriptors=folder)) as wal:
+        wal.sync_database()
+    assert synced == [True]
+
+
 def database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -322,7 +338,7 @@ async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
     written = await grow_at_once(by_link, "a")
     await until_in_file(path, written)
     with pytest.raises(DatabaseInUse):
-        Database(path).reserve()
+        await Database(path).reserve()
     assert lock.owner(path) == lock.owner(link) != None  # noqa: E711
     assert [file.name for file in link.parent.iterdir()] == [link.name]
     await by_link.close()

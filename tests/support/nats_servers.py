@@ -17,12 +17,9 @@ import orjson
 import pytest
 
 from engine.app import App, build_app
-from engine.traffic.embedded.process import (
-    LaunchPlan,
-    NatsProcess,
-    NatsServerFailed,
-    find_binary,
-)
+from engine.traffic.embedded.errors import NatsServerFailed
+from engine.traffic.embedded.process import LaunchPlan, NatsProcess
+from engine.traffic.embedded.program import find_program
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
@@ -76,7 +73,7 @@ class Server:
         try:
             return await NatsProcess.launch(
                 LaunchPlan(
-                    find_binary(),
+                    find_program().path,
                     self._write_config(),
                     self.folder,
                     self.folder / "log",
