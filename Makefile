@@ -26,7 +26,7 @@ test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
 
 # At most 8 minutes on two cores.
 test: install-tests tools
-	$(BIN)/pytest -n auto -m "not real" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
 test-real: install-tests tools promtool
