@@ -21,9 +21,12 @@ demo: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
+# The tests start hundreds of processes, which without compiled files would compile the engine each time.
+test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
+
 # At most 8 minutes on two cores.
 test: install-tests tools
-	$(BIN)/pytest -n auto -m "not real" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
 test-real: install-tests tools promtool

@@ -203,8 +203,9 @@ class NatsConnection:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        client, self._client = self._client, None
-        if client is not None:
+        # One that was just connecting has its socket, too.
+        clients, self._client = {self._client, self._connecting}, None
+        for client in filter(None, clients):
             # uvloop raises RuntimeError for a socket that is already closed.
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):

@@ -21,12 +21,12 @@ from engine.interfaces.demo import proof, script
 from engine.interfaces.demo.command import RunningCommand
 from engine.interfaces.demo.proof import NotAsPromised
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
 
 FAST = ("demo", "--speed", "20")
-WAIT_S = 50.0
 ALTERNATE_SCREEN_OFF, CURSOR_SHOWN = "\x1b[?1049l", "\x1b[?25h"
 
 

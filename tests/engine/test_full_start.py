@@ -13,9 +13,9 @@ import pytest
 from storage.writer.database import Database
 from tests.support.command_line import COMMAND, SCRIPTED
 from tests.support.full_disk import small_disk
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
-WAIT_S = 50.0
 SHM_BYTES = 32 * 1024
 
 
