@@ -21,6 +21,7 @@ from engine.config.settings import Settings
 from engine.operations import erasure, retention
 from engine.operations.admin_requests import AdminRequests, Handler
 from engine.operations.background_tasks import BackgroundTasks
+from engine.operations.backups import Backups
 from engine.operations.erasure import Eraser
 from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
@@ -69,10 +70,12 @@ class Engine:
             erasure.REQUEST_KIND: self.eraser.carry_out,
             retention.REQUEST_KIND: self.retention.confirm,
         }
+        self.backups: Backups | None = None
         self._admin_requests: AdminRequests | None = None
         self._search_indexer: SearchIndexer | None = None
         if database.path is not None:  # other processes can see it
             self._admin_requests = AdminRequests(database, handlers)
+            self.backups = Backups(database.path, lambda: self._settings.storage)
             if settings.storage.search_index:
                 self._search_indexer = SearchIndexer(database.path)
 
@@ -135,11 +138,14 @@ class Engine:
         # Before retention, which notes the wall clock's time in the database.
         self._background.keep("prune", self._pruner.run)
         self._background.keep("retention", self.retention.run)
+        if self.backups is not None:
+            self._background.keep("backups", self.backups.run)
         if self._search_indexer is not None:
             self._search_indexer.start()
 
     async def drain(self) -> None:
         """Let running turns finish; waiting commands stay in the store."""
+        self.database.tell_end()
         await self._background.end()
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 

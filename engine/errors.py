@@ -12,7 +12,9 @@ EngineError          code
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
 ├─ LLMError          any                raised by `LLMService` for any failure of a turn
 ├─ CannotStart       -                  the service cannot start; the text says what to do
-│  └─ AlreadyRunning -                  another service uses the same files
+│  ├─ AlreadyRunning -                  another service uses the same files
+│  ├─ SecondEngine   -                  another engine hears the same NATS subjects
+│  └─ StartLater     -                  it starts or ends just now; the same start may work later
 └─ CannotReload      -                  a configuration was refused; nothing was changed
 
 The codes are those of `llm.error`. An error's text is a sentence for people.
@@ -78,11 +80,21 @@ class LLMError(EngineError):
 
 
 class CannotStart(EngineError):
-    pass
+    """`exit_code`: that of `rosey-llm run`; a service manager repeats only those that may pass."""
+
+    exit_code = 3
 
 
 class AlreadyRunning(CannotStart):
     pass
+
+
+class SecondEngine(CannotStart):
+    exit_code = 4
+
+
+class StartLater(CannotStart):
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class CannotReload(EngineError):

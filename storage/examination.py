@@ -13,6 +13,7 @@ from pathlib import Path
 from storage import schema
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.lock import owner
+from storage.one_name import require_one_name
 from storage.writer.opening import cannot_open
 
 
@@ -59,6 +60,7 @@ def _examine_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     require_writable(path.parent)
+    require_one_name(path)
     if not path.exists():
         return
     if not os.access(path, os.R_OK | os.W_OK):

@@ -19,7 +19,7 @@ from engine.actors.running_turn import RunningTurn
 from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
-from engine.commands import outcomes
+from engine.commands import outcomes, words
 from engine.commands.ledger import Undecided, Void
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Answer, Failure
@@ -181,7 +181,7 @@ class ChannelActor:
             return False
         if len(self._turn.stops) > STOPS_LIMIT:
             self._turn.stops.pop()
-            raise Busy("This answer is being stopped already.", retry_after_s=1.0)
+            raise Busy(words.STOPPING_ALREADY, retry_after_s=1.0)
         return True
 
     def erase(self, request_ids: Collection[str]) -> None:
@@ -213,8 +213,7 @@ class ChannelActor:
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
         if self._turn is not None:
-            text = "The service ended before the answer was stopped; it starts again."
-            self._refuse_stops(self._turn, text)
+            self._refuse_stops(self._turn, words.NOT_STOPPED)
 
     # One turn after another.
 

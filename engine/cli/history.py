@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import (
     EXIT_CANNOT_START,
     cannot_start,
@@ -224,7 +225,7 @@ def no_channel(connection: Reader, name: str) -> NoReturn:
 
 
 def cannot_read(exc: Exception) -> NoReturn:
-    click.echo(f"Error: {exc}", err=True)
+    say(f"Error: {exc}", err=True)
     sys.exit(EXIT_CANNOT_START)
 
 
@@ -234,5 +235,5 @@ def no(text: str, near: list[str] | None = None) -> NoReturn:
 
     names = " or ".join(f'"{name}"' for name in near or ())
     hint = f" Did you mean {names}?" if near else ""
-    click.echo(visible(f"{text}{hint}"), err=True)
+    say(visible(f"{text}{hint}"), err=True)
     sys.exit(1)

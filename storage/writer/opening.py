@@ -13,6 +13,7 @@ from typing import Literal
 from storage import schema
 from storage.errors import CannotOpen
 from storage.full_disk import free_some_space
+from storage.one_name import require_one_name
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.wal.wal_file import WalFile
 from storage.writer.connection import WriterConnection
@@ -39,6 +40,7 @@ def opened(
         with closing(_connect(":memory:", durability, busy_timeout_s, backup=False)) as connection:
             yield connection, None
         return
+    require_one_name(path)
     _create(path.resolve())
     with (
         closing(_connect(str(path), durability, busy_timeout_s, backup=backup)) as connection,

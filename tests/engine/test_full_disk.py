@@ -11,7 +11,8 @@ import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.full_disk import fill, make_room
-from tests.support.service_harness import WAIT_S, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House
 
 LONG = "word " * 40_000 + "end"
 KINDS = ("hello", "stop", "reset", "persona creative", "persona", "help")

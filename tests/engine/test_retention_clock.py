@@ -19,6 +19,7 @@ from storage.writer.database import Database
 from tests.support.archive import Archive
 from tests.support.clocks import Clocks
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 YEAR = StorageSettings(retention_days=365)
@@ -167,7 +168,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
 
     async def confirm() -> str:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(WAIT_S):
             printed, _ = await process.communicate()
         assert process.returncode == 0
         return printed.decode()
@@ -175,7 +176,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
     assert "its next start erases" in await confirm()
     await house.open()
     assert house.app is not None
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(WAIT_S):
         while ("message", "old") in house.history():  # noqa: ASYNC110 - another task writes
             await asyncio.sleep(0.05)
     assert "0 expired rows" in await confirm()

@@ -21,6 +21,7 @@ from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.full_disk import fill, make_room
+from tests.support.patience import WAIT_S
 from tests.support.scraper import Scrape, scrape, scraped
 from tests.support.service_process import configuration, running
 
@@ -45,14 +46,14 @@ async def watched(service: LLMService, looks: list[Scrape]) -> None:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not reached():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def surely(database: Database, work: Write[None]) -> None:
     """Write, and try again if other writes in the same commit make it fail."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             with contextlib.suppress(StorageUnavailable):
                 return await database.write(work)

@@ -13,8 +13,9 @@ import pytest
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, held, names, seen_by_others
+from tests.support.channel_writes import add, held, names, seen_by_others
 from tests.support.full_disk import fill, make_room
+from tests.support.patience import WAIT_S
 
 
 async def outcomes(database: Database, *works: Write[str]) -> list[str | BaseException]:

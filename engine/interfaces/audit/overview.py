@@ -113,12 +113,14 @@ def _figures(slices: list[Slice]) -> PeriodTotals:
         errors.update(each.errors)
     answered = sum(each.answered for each in slices)
     latency_ms = sum(each.latency_ms for each in slices)
+    about = any(each.about for each in slices)
+    shown = activity.estimate if about else int
     return PeriodTotals(
-        sum(each.turns for each in slices),
-        errors.total(),
-        sum(each.prompt_tokens for each in slices),
-        sum(each.completion_tokens for each in slices),
-        latency_ms // answered if answered else None,
-        errors.most_common(),
-        any(each.about for each in slices),
+        shown(sum(each.turns for each in slices)),
+        shown(errors.total()),
+        shown(sum(each.prompt_tokens for each in slices)),
+        shown(sum(each.completion_tokens for each in slices)),
+        shown(latency_ms / answered) if answered else None,
+        [(code, shown(count)) for code, count in errors.most_common()],
+        about,
     )

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LENGTH = re.compile(
+    r"(\d{1,6}|\ban?\b) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?\b", re.IGNORECASE
+)
 AGO = re.compile(
-    r"(\d{1,6}|an?) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?( ago)?", re.IGNORECASE
+    rf"{LENGTH.pattern}(?:(?:,| and|, and)? {LENGTH.pattern})?(?: ago)?", re.IGNORECASE
 )
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NAMED = re.compile(
@@ -26,14 +29,8 @@ CLOCK = re.compile(
     r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)?(?: ?(am|pm))?|(?P<named>noon|midnight)", re.IGNORECASE
 )
 ISO = re.compile(r"\d{4}-?\d\d-?\d\d([T ].+)?", re.IGNORECASE)
-# Texts that dateparser may read. It would take "12" for a month, "11/12/2026" for November 12.
-FOR_DATEPARSER = re.compile(
-    r"(?=.*[a-z])(?!.*/)"
-    r"(\d+|an?|last|ago|and|at|the|of|years?|months?|weeks?|days?|hours?|minutes?|seconds?|"
-    r"jan\w*|feb\w*|mar\w*|apr\w*|may|june?|july?|aug\w*|sep\w*|oct\w*|nov\w*|dec\w*|"
-    r"mon\w*|tue\w*|wed\w*|thu\w*|fri\w*|sat\w*|sun\w*|st|nd|rd|th|am|pm|utc|gmt|[\s:.,+-])+",
-    re.IGNORECASE,
-)
+WRITTEN = re.compile(r"(.+ \d{4})(?:(?:,| at)? (\d.*|noon|midnight))?", re.IGNORECASE)
+FORMS = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y")
 EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 days ago"'
 
 
@@ -57,7 +54,7 @@ def parse(text: str, now: datetime) -> Span:
     """Parse a date; `now` is the current time with its zone. Raises ValueError with examples."""
     words = " ".join(text.split())
     try:
-        for reading in (_iso, _named, _ago, _clock, _dateparser):
+        for reading in (_iso, _named, _ago, _clock, _written):
             if span := reading(words, now):
                 return span
     except SkippedTime as exc:
@@ -93,12 +90,12 @@ def _named(text: str, now: datetime) -> Span | None:
 def _ago(text: str, now: datetime) -> Span | None:
     if text.lower() == "now":
         return _moment(now)
-    match = AGO.fullmatch(text)
-    if match is None:
+    if not AGO.fullmatch(text):
         return None
-    unit = UNITS[match[2][0].lower()]
-    number = int(match[1]) if match[1].isdigit() else 1
-    return _moment(now - timedelta(**{unit: number}))
+    length = timedelta()
+    for number, unit in LENGTH.findall(text):
+        length += timedelta(**{UNITS[unit[0].lower()]: int(number) if number.isdigit() else 1})
+    return _moment(now - length)
 
 
 def _clock(text: str, now: datetime) -> Span | None:
@@ -112,29 +109,21 @@ def _clock(text: str, now: datetime) -> Span | None:
     return _moment(found)
 
 
-def _dateparser(text: str, now: datetime) -> Span | None:
-    if not FOR_DATEPARSER.fullmatch(text):
+def _written(text: str, now: datetime) -> Span | None:
+    """Read a day with the name of its month, and perhaps a time: "1 Nov 2026 14:00"."""
+    match = WRITTEN.fullmatch(text)
+    if match is None:
         return None
-
-    import dateparser  # takes longer to import than everything else together
-
-    # "2 hours and 5 minutes ago" is a length of time, whatever the clocks did meanwhile.
-    is_ago = text.lower().endswith("ago")
-    found = dateparser.parse(
-        text,
-        languages=["en"],
-        settings={
-            "STRICT_PARSING": True,
-            "PREFER_DATES_FROM": "past",
-            "RELATIVE_BASE": (now.astimezone(UTC) if is_ago else now).replace(tzinfo=None),
-        },
-    )
-    if found is None:
-        return None
-    if is_ago:
-        return _moment(found.replace(tzinfo=UTC))
-    has_clock = ":" in text or re.search(r"\d ?[ap]m|last", text, re.IGNORECASE)
-    return _moment(found) if has_clock else _day(found.date())
+    for form in FORMS:
+        try:
+            day = datetime.strptime(match[1].replace(",", ""), form).date()
+        except ValueError:
+            continue
+        if match[2] is None:
+            return _day(day)
+        clock = _time(match[2])
+        return None if clock is None else _moment(datetime.combine(day, clock))
+    return None
 
 
 def _time(text: str) -> time | None:
@@ -178,10 +167,10 @@ def _ms(found: datetime) -> int:
 
 
 def shown(ms: int | None) -> str:
-    """Format a moment in local time, to the second."""
+    """Format a moment in local time with its distance to UTC, to the second."""
     if ms is None:
         return "-"
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
 
 
 def iso(ms: int) -> str:
