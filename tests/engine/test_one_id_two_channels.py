@@ -98,7 +98,7 @@ async def test_a_stop_that_stopped_nothing_in_one_stops_the_other(
 ) -> None:
     await house.open()
     nothing = await house.bot.ask("stop", "#a", request_id="s")
-    assert nothing["content"] == "There is nothing to stop."
+    assert nothing["content"] == "Stop: no answer is being written."
     llm.plan(Behaviour(hang_after=1))
     await house.bot.chat("tell me everything", "#b", request_id="long")
     await house.bot.deltas(1)

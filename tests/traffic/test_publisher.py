@@ -26,7 +26,7 @@ from storage.outbox import Settled
 from storage.writer.database import Database
 from tests.support import command_writes
 from tests.support.nats_servers import Server
-from tests.support.service_harness import WAIT_S
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 BAD_SUBJECT = "a bad subject"
@@ -86,15 +86,15 @@ class Listener:
     """A client of its own that hears everything."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
         self.heard: list[Sent] = []
         self._changed = asyncio.Condition()
 
     @classmethod
     async def connect(cls, url: str) -> Listener:
         listener = cls(await nats.connect(url))
-        await listener._client.subscribe(">", cb=listener._on_msg)
-        await listener._client.flush()
+        await listener.client.subscribe(">", cb=listener._on_msg)
+        await listener.client.flush()
         return listener
 
     async def _on_msg(self, msg: Msg) -> None:
@@ -108,10 +108,10 @@ class Listener:
             await self._changed.wait_for(reached)
 
     async def flush(self) -> None:
-        await self._client.flush()
+        await self.client.flush()
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
 
 @pytest.fixture
