@@ -10,10 +10,13 @@ pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check in
 # Install Debian packages if possible, and say so before; otherwise say what to install.
 debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat run test test-real test-fast check format bench chaos soak dist install install-tests tools clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
+
+demo: install
+	@$(BIN)/rosey-llm demo $(ARGS)
 
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
@@ -23,7 +26,7 @@ test: install-tests tools
 	$(BIN)/pytest -n auto -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
-test-real: install-tests tools
+test-real: install-tests tools promtool
 	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
@@ -48,6 +51,10 @@ chaos: install-tests
 soak: install-tests
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
+# Writes docs/images/demo.svg, the moving picture of the README.
+recording: install-tests
+	$(BIN)/python -m tests.recording
+
 # Build the wheel and the source distribution, and try each in an environment of its own.
 dist: install-tests
 	$(BIN)/python -m tests.dist $(ARGS)
@@ -61,6 +68,10 @@ install-tests: $(TESTS_STAMP)
 # Only the tests need these: a browser for the audit page, curl for the operator's guide, certificates.
 tools:
 	@{ command -v chromium && command -v chromedriver && command -v curl && command -v openssl; } >/dev/null || { $(call debian,chromium chromium-driver curl openssl); }
+
+# Prometheus checks the alert rules with this program; its Debian package is not installed, only unpacked.
+promtool:
+	@test -x $(BIN)/promtool || { cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
 
+from engine.commands import words
 from tests.fakes.llm_server import Behaviour
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 
@@ -67,7 +71,7 @@ async def test_a_missing_username_is_user(house: House) -> None:
 
 async def test_the_reply_subject_gets_the_same_bytes_as_the_response(house: House) -> None:
     reply = await house.bot.client.request(
-        "rosey.command.chat", b'{"args": "Hi", "channel_id": "#lobby"}', timeout=10
+        "rosey.command.chat", b'{"args": "Hi", "channel_id": "#lobby"}', timeout=WAIT_S
     )
     await house.bot.outcomes(1)
     assert reply.data in house.bot.raw
@@ -80,6 +84,39 @@ async def test_the_reply_subject_gets_errors_too(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (b'["What", "is", 2, "+", 2.5]', "What is 2 + 2.5"),
+        (b"[-0.50, 1e3]", "-0.50 1e3"),
+        (b"[12345678901234567890123]", "12345678901234567890123"),
+    ],
+)
+async def test_numbers_among_the_words_are_words_as_they_were_written(
+    house: House, args: bytes, line: str
+) -> None:
+    answer = await house.bot.call(
+        "rosey.command.chat", b'{"channel_id": "c", "args": ' + args + b"}"
+    )
+    assert answer["content"] == f"You said: {line}"
+
+
+@pytest.mark.parametrize("number", [0, 12, -1001234567890, 12345678901234567890123])
+@pytest.mark.parametrize("keys", [("channel_id", "username"), ("channel", "user")])
+async def test_a_whole_number_as_a_name_is_its_digits(
+    house: House, number: int, keys: tuple[str, str]
+) -> None:
+    names = json.dumps(dict.fromkeys((*keys, "request_id"), number))[:-1].encode()
+    for subject, rest in (
+        ("rosey.command.chat", b', "args": "Hi"}'),
+        ("llm.request", b', "action": "reset"}'),
+    ):
+        answer = await house.bot.call(subject, names + rest)
+        assert answer["content"] == "You said: Hi"  # the second one is a repeat
+        for key in ("channel_id", "username", "request_id"):
+            assert answer[key] == str(number)
+
+
+@pytest.mark.parametrize(
     ("subject", "body", "channel", "problem"),
     [
         ("rosey.command.chat", b"not json", "", "not JSON"),
@@ -87,19 +124,55 @@ async def test_the_reply_subject_gets_errors_too(house: House) -> None:
         ("rosey.command.chat", b'{"args": "Hi"}', "", "channel_id: missing"),
         (
             "rosey.command.chat",
-            b'{"args": "Hi", "channel_id": 7}',
+            b'{"args": "Hi", "channel_id": 7.5}',
             "",
-            "expected a string, got 7",
+            "channel_id: expected a string, got 7.5",
         ),
+        (
+            "rosey.command.chat",
+            b'{"args": "Hi", "channel_id": 1e20}',
+            "",
+            "channel_id: expected a string, got 1e+20",
+        ),
+        ("rosey.command.chat", b'{"args": "Hi", "channel_id": true}', "", "got true"),
         ("rosey.command.chat", b'{"args": "Hi", "channel_id": " "}', " ", "channel_id: expected"),
         ("rosey.command.chat", b'{"args": 3, "channel_id": "c"}', "c", "args: expected"),
-        ("rosey.command.chat", b'{"args": [3], "channel_id": "c"}', "c", "args: expected"),
+        (
+            "rosey.command.chat",
+            b'{"args": ["Is", 1, true], "channel_id": "c"}',
+            "c",
+            "args[2]: expected a word or a number, got true",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args": [null], "channel_id": "c"}',
+            "c",
+            "args[0]: expected a word or a number, got null",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args": [2.5], "channel_id": "c", "x": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+            "",
+            "nested too deeply",
+        ),
+        (
+            "llm.request",
+            b'{"action": "chat", "channel_id": "c", "message": 3}',
+            "c",
+            "message: expected a string, got 3",
+        ),
         ("rosey.command.chat", b'{"args": "a\\u0000b", "channel_id": "c"}', "c", "not text"),
         (
             "rosey.command.chat",
-            b'{"args":"Hi","channel_id":"c","username":1}',
+            b'{"args":"Hi","channel_id":"c","username":1.0}',
             "c",
-            "username",
+            "username: expected a string, got 1.0",
+        ),
+        (
+            "rosey.command.chat",
+            b'{"args":"Hi","channel_id":"c","request_id":false}',
+            "c",
+            "request_id: expected a string, got false",
         ),
         ("rosey.command.chat", b'{"args":"\xff","channel_id":"c"}', "", "UTF-8"),
         ("llm.request", b'{"channel_id": "c", "message": "Hi"}', "c", "action: missing"),
@@ -256,6 +329,40 @@ async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("reset", "Conversation reset: 0 messages cleared."),
+        (
+            "persona",
+            "Persona: default. Others: concise, technical, creative."
+            " Switch with: !chat persona NAME",
+        ),
+        ("persona Technical", "Persona: technical from now on."),
+        (
+            "persona pirate",
+            'Persona "pirate" is unknown. There are: default, concise, technical, creative.',
+        ),
+        ("stop", "Stop: no answer is being written."),
+        ("help", words.HELP),
+    ],
+)
+async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_markdown(
+    house: House, line: str, said: str
+) -> None:
+    answer = await house.bot.ask(line)
+    content = answer.get("content") or answer["error"]
+    assert content == said
+    assert line.split()[0] in " ".join(content.lower().split()[:2])
+    assert not re.search(r"^!|[\n*_`<>|#~]", content)
+    assert len(content.encode()) < 400  # what a line of IRC has room for
+
+
+async def test_each_command_has_a_part_of_the_help() -> None:
+    for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "help"):
+        assert f"!chat {command} " in words.HELP
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "reset my router, how?",
@@ -283,7 +390,7 @@ async def test_stop_cuts_off_the_answer_and_waiting_messages_continue(house: Hou
 
 async def test_stop_with_nothing_to_stop_says_so(house: House) -> None:
     answer = await house.bot.ask("stop")
-    assert (answer["action"], answer["content"]) == ("stop", "There is nothing to stop.")
+    assert (answer["action"], answer["content"]) == ("stop", "Stop: no answer is being written.")
 
 
 async def test_stop_sent_again_does_not_stop_the_next_answer(house: House) -> None:

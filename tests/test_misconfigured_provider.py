@@ -12,7 +12,8 @@ from rich.console import Console
 from engine.interfaces.top import view
 from engine.interfaces.top.channel_list import ChannelList
 from tests.fakes.llm_server import Behaviour
-from tests.support.scraper import WAIT_S, Scrape, get, scrape, scraped
+from tests.support.patience import WAIT_S
+from tests.support.scraper import Scrape, get, scrape, scraped
 from tests.support.service_harness import House, ReceivedMessage
 
 WRONG_KEY = "sk-house-wrong"

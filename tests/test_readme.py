@@ -18,6 +18,7 @@ from engine.config.settings import Settings
 from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,7 @@ async def run(source: str, folder: Path, *arguments: str) -> str:
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         printed, _ = await process.communicate()
     assert process.returncode == 0
     return printed.decode()
@@ -117,7 +118,7 @@ def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> 
         input="hello",
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("HELLO\n", "")

@@ -11,7 +11,7 @@ from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
-from engine.commands.help import HELP
+from engine.commands import words
 from engine.commands.records import (
     Chat,
     Complete,
@@ -94,16 +94,16 @@ class RunningTurn:
                     return await generation.run()
                 case Reset():
                     messages = (await self._conversation(settings)).messages
-                    text = f"The conversation starts afresh: {messages} messages cleared."
+                    text = words.conversation_reset(messages)
                     return turn_result.done(request, "reset", text, "reset")
                 case SetPersona(name):
                     return self._set_persona(name, settings)
                 case ShowPersonas():
                     current = _persona_name(await self._conversation(settings), settings)
-                    text = settings.personas.listing(current)
+                    text = words.personas_listed(current, settings.personas.names)
                     return turn_result.done(request, "persona", text, "personas")
                 case Help():
-                    return turn_result.done(request, "help", HELP, "help")
+                    return turn_result.done(request, "help", words.HELP, "help")
                 case Erased():
                     return turn_result.erased(request)
                 case Stop():
@@ -140,7 +140,7 @@ class RunningTurn:
             name, _ = settings.personas.get(name)
         except UnknownPersona as exc:
             return turn_result.failed(request, exc)
-        text = f"This channel's persona is now {name}."
+        text = words.persona_switched(name)
         return turn_result.done(request, "persona", text, "persona", name)
 
     async def _conversation(self, settings: TurnSettings) -> Conversation:

@@ -18,6 +18,7 @@ from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
 from engine.answering.window import Window
+from engine.commands import words
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Answer, Failure, OutcomeSink
 from engine.commands.records import Chat, Complete
@@ -90,12 +91,12 @@ class Generation:
             self._request, *self._settings.chain.primary.settled(self._options)
         )
         if self._cut:
-            return self._failed(Cancelled("Stopped."))
+            return self._failed(Cancelled(words.STOPPED))
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)
         try:
             answered = await task.result()
         except WorkCancelled:
-            return self._failed(Cancelled("Stopped."))
+            return self._failed(Cancelled(words.STOPPED))
         except DeadlineExceeded:
             return self._failed(ProviderTimeout(f"There was no answer within {limit_s:g} s."))
         except ProviderError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.commands import words
 from engine.commands.ledger import StopOutcome
 from engine.commands.outcomes import Action, Answer, Failure
 from engine.commands.records import Chat, Complete
@@ -57,13 +58,13 @@ def erased(request: Request) -> TurnResult:
 
 def stopped(stop: Request) -> StopOutcome:
     """Return the outcome of a stop that ended a turn."""
-    answer = Answer(stop.channel_id, stop.request_id, "stop", "Stopped.", stop.username)
+    answer = Answer(stop.channel_id, stop.request_id, "stop", words.STOPPED, stop.username)
     return StopOutcome(stop, answer, Row("stop", stop.request_id, stop.username))
 
 
 def nothing_to_stop(stop: Request) -> Answer:
     """Return the answer to a stop that stops nothing; it is not stored."""
-    text = "There is nothing to stop."
+    text = words.NOTHING_TO_STOP
     return Answer(stop.channel_id, stop.request_id, "stop", text, stop.username)
 
 

@@ -9,6 +9,7 @@ from engine.cli import (
     check,
     config,
     conversations,
+    demo,
     erase,
     export,
     history,
@@ -39,6 +40,7 @@ def main() -> None:
 for command in (
     service.run,
     service.chat,
+    demo.demo,
     check.check,
     top.top,
     reload.reload,

@@ -119,9 +119,9 @@ def _entry(settings: Settings, name: str) -> PersonaEntry:
 
 
 def _print(text: str, nl: bool = True) -> None:
-    from engine.interfaces.terminal import line_input
+    from engine.interfaces.terminal.control_characters import for_stream
 
-    click.echo(line_input.printable(text), nl=nl)
+    click.echo(for_stream(text), nl=nl, color=True)  # or it would take sequences out
 
 
 def _print_json(value: Any) -> None:
@@ -131,6 +131,5 @@ def _print_json(value: Any) -> None:
 
 
 def _fail(error: str) -> NoReturn:
-
     say(f"Error: {error}", err=True)
     sys.exit(1)

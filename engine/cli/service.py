@@ -15,12 +15,18 @@ from engine.cli.startup import config_file, config_option, load, log_to_stderr, 
 
 @click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
 @config_option
-def run(config: Path | None) -> None:
+@click.option(
+    "--second",
+    is_flag=True,
+    help="Start also if another engine listens on the same subjects; both then answer.",
+)
+def run(config: Path | None, second: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C. It finishes running answers before it stops.
 
     SIGHUP reloads the configuration.
 
-    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal.
+    Exit codes: 0 drained, 3 cannot start, 4 another engine listens on the same subjects, 75 another
+    one is just starting or still ending (try again), 130 forced by a second signal.
     """
     # Blocked until the service handles it: before that, a SIGHUP would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -33,7 +39,7 @@ def run(config: Path | None) -> None:
     from engine.monitoring import logs
 
     logs.configure(settings.log)
-    run_async(run_service(settings, say, config_file(config)))
+    run_async(run_service(settings, say, config_file(config), second=second))
 
 
 @click.command(short_help="Talk to the bot in the terminal.")

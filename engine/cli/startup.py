@@ -50,7 +50,7 @@ def load(config: Path | None) -> Settings:
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:
-    """Run a coroutine in a new event loop and return its result; exit with 3 on CannotStart."""
+    """Run a coroutine in a new event loop and return its result; exit if it cannot start."""
     import asyncio
 
     from engine.errors import CannotStart
@@ -59,7 +59,7 @@ def run_async(work: Coroutine[None, None, T]) -> T:
         try:
             return runner.run(work)
         except CannotStart as exc:
-            cannot_start(exc)
+            cannot_start(exc, exc.exit_code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -70,9 +70,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def cannot_start(exc: Exception) -> NoReturn:
+def cannot_start(exc: Exception, exit_code: int = EXIT_CANNOT_START) -> NoReturn:
     say(f"rosey-llm cannot start: {exc}", err=True)
-    sys.exit(EXIT_CANNOT_START)
+    sys.exit(exit_code)
 
 
 def log_to_stderr(

@@ -82,12 +82,5 @@ class Personas:
             return name.lower(), self._personas[name.lower()]
         except KeyError:
             raise UnknownPersona(
-                f'There is no persona "{name[:40]}". There are: {", ".join(self.names)}.'
+                f'Persona "{name[:40]}" is unknown. There are: {", ".join(self.names)}.'
             ) from None
-
-    def listing(self, current: str) -> str:
-        """Return the answer to `!chat persona`."""
-        return (
-            f"This channel's persona is {current}. There are: {', '.join(self.names)}. "
-            "Switch with !chat persona <name>."
-        )

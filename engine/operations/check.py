@@ -15,6 +15,7 @@ from typing import Any
 from engine.clock import now_ms
 from engine.config import old_defaults
 from engine.config.settings import Settings, StorageSettings
+from engine.operations import retention
 from engine.traffic import examination
 from engine.traffic.embedded import store_lock
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
@@ -70,7 +71,9 @@ async def report(settings: Settings) -> CheckReport:
     (nats, notes), database, providers = await asyncio.gather(
         _nats(settings), _database(settings), _providers(settings)
     )
-    notes = [*notes, *old_defaults.notes(settings), *backup_notes(settings.storage, now_ms())]
+    retention_note = await asyncio.to_thread(_retention_note, settings)
+    backups = backup_notes(settings.storage, now_ms())
+    notes = [*notes, *retention_note, *backups, *old_defaults.notes(settings)]
     return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
 
 
@@ -94,7 +97,10 @@ async def _nats(settings: Settings) -> tuple[list[Finding], list[str]]:
         return [Finding("NATS", False, str(exc))], []
     url = without_login(nats.url)
     problems = [Finding("NATS", False, f"{url}: {problem}") for problem in found.problems]
-    return problems or [Finding("NATS", True, url)], found.notes
+    if problems:
+        return problems, found.notes
+    running = f", in use by a running service: {found.running}" if found.running else ""
+    return [Finding("NATS", True, f"{url}{running}")], found.notes
 
 
 def _own_service(database: Path) -> OwnService:
@@ -155,6 +161,14 @@ def backup_notes(storage: StorageSettings, now: int) -> list[str]:
         f"The newest copy in {backup_folder.folder_of(database)} is {age_h:,.0f} hours old, and"
         f" backup_every_h is {storage.backup_every_h}. The service's log says why."
     ]
+
+
+def _retention_note(settings: Settings) -> list[str]:
+    try:
+        note = retention.held_note(settings.storage, now_ms())
+    except CannotOpen:  # the finding on the database says so; an older version has no sweeps
+        return []
+    return [note] if note else []
 
 
 async def _providers(settings: Settings) -> list[Finding]:

@@ -22,6 +22,7 @@ from engine.commands.validation import (
 )
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
+from engine.traffic import written_numbers
 from providers import trace, validation
 from providers.validation import Count, Temperature, ValidationError
 
@@ -145,6 +146,7 @@ def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
         raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
     if not isinstance(values, dict):
         raise InvalidRequest(f"Expected a JSON object, got {validation.shown(values)}.")
+    written_numbers.as_text(values, data)
     for alias, name in ALIASES:
         if alias in values and values.get(name) is None:
             values[name] = values[alias]
@@ -160,8 +162,14 @@ def _line(args: object) -> str:
         return ""
     if isinstance(args, str):
         return args
-    if isinstance(args, list) and all(isinstance(word, str) for word in args):
-        return " ".join(args)
+    if isinstance(args, list):
+        try:
+            return " ".join(args)
+        except TypeError:
+            index, word = next((i, each) for i, each in enumerate(args) if type(each) is not str)
+            got = "null" if word is None else validation.shown(word)
+            problem = f"expected a word or a number, got {got}"
+            raise ValidationError(f"args[{index}]", problem) from None
     raise ValidationError(
         "args", f"expected a list of words or a string, got {validation.shown(args)}"
     )

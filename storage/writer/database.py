@@ -86,7 +86,7 @@ class Database:
                 self._lock_file()
                 self._reserved = True
             except DatabaseInUse as exc:
-                if not (exc.soon and self._waits_for_commands):
+                if not (exc.by_command and self._waits_for_commands):
                     raise
                 if not waits:
                     log.warning("The start waits. %s", exc)
@@ -94,6 +94,11 @@ class Database:
                 await asyncio.sleep(LOCK_POLL_S)
             except OSError as exc:
                 raise self._cannot_open(exc) from exc
+
+    def tell_end(self) -> None:
+        """Tell other processes that this one is about to free the file."""
+        if self._lock is not None:
+            self._lock.tell_end()
 
     async def open(self) -> None:
         """Open the file, or raise CannotOpen, which says what to do."""

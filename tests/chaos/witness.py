@@ -12,6 +12,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from engine.commands import words
 from tests.chaos.ground import RunFolder
 
 Key = tuple[str, str]
@@ -152,7 +153,7 @@ class Witness:
 
 def is_vain_stop(message: dict[str, Any]) -> bool:
     """Return whether this answers a stop that stopped nothing; nothing of it is stored."""
-    return message.get("content") == "There is nothing to stop." and message["action"] == "stop"
+    return message.get("content") == words.NOTHING_TO_STOP and message["action"] == "stop"
 
 
 def client_options() -> dict[str, Any]:

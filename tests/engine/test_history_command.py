@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import stat
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import orjson
@@ -14,9 +14,10 @@ import pytest
 from engine.interfaces.reports import export
 from providers.installation import install_command
 from storage.queries import entries
+from storage.queries.entries import HistoryEntry
 from storage.queries.reader import reading
 from storage.queries.selection import Selection
-from tests.support.history_command import copy_of, history, in_terminal, lines
+from tests.support.history_command import ESCAPES, copy_of, history, in_terminal, lines
 
 pytestmark = pytest.mark.process
 
@@ -50,7 +51,7 @@ def test_a_conversation_is_readable(told: Path) -> None:
         "alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
         "technical [scripted/scripted] to alice: "
         "You said: alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        '! unknown_persona to alice: There is no persona "nobody".'
+        '! unknown_persona to alice: Persona "nobody" is unknown.'
         " There are: default, concise, technical, creative.",
     ]
 
@@ -118,7 +119,15 @@ def test_wrong_dates_are_refused(told: Path) -> None:
     for arguments, said in (
         (["--since", "gibberish"], 'is not a date: expected a date such as "2026-11-01 14:00"'),
         (["--since", "2999-01-01"], "in the future"),
-        (["--since", "1h", "--until", "2h"], "--until is before --since"),
+        (
+            ["--since", "2026-11-02 10:00", "--until", "2026-11-01 10:00"],
+            "--until (2026-11-01 10:00:00) is before --since (2026-11-02 10:00:00).",
+        ),
+        (
+            ["--since", "2026-11-02", "--until", "2026-11-01"],
+            "--until (2026-11-01 00:00:00) is before --since (2026-11-02 00:00:00).",
+        ),
+        (["--since", "2h", "--until", "2h"], "--since and --until are the same moment, "),
         (["--follow", "--until", "2h"], "--follow has no end"),
     ):
         done = history(told, "show", "#lobby", *arguments)
@@ -151,6 +160,24 @@ def test_a_spreadsheet_takes_no_text_of_an_exported_table_for_a_formula(
     written = b"".join(export.render([replace(row, username=said, content=said)], "csv"))
     (read,) = csv.DictReader(io.StringIO(written.decode(), newline=""))
     assert (read["username"], read["content"]) == (f"'{said}", f"'{said}")
+
+
+def test_an_export_has_every_character_as_it_was_said(told: Path) -> None:
+    table = history(told, "export", "--format", "csv").stdout
+    assert ESCAPES in [row["content"] for row in csv.DictReader(io.StringIO(table))]
+    assert f"\n> {ESCAPES}\n" in history(told, "export", "--format", "markdown").stdout
+
+
+def test_every_line_of_an_exported_message_is_quoted_whatever_ends_it(told: Path) -> None:
+    with reading(told / "data" / "rosey-llm.db") as connection:
+        first = next(iter(entries.in_order(connection, Selection())))
+    entry = replace(first, content="a\r# b\r\nc\n\td\x85e")
+    *_, quoted = export.render([entry], "markdown")
+    assert quoted == "> a\r> # b\r\n> c\n> \td\x85e\n\n".encode()
+    _, line = export.render([entry], "csv")
+    position = [field.name for field in fields(HistoryEntry) if field.name != "time_ms"]
+    row = next(csv.reader(io.StringIO(line.decode(), newline="")))
+    assert row[1 + position.index("content")] == entry.content
 
 
 def test_an_exported_file_is_private_and_complete_or_missing(told: Path, tmp_path: Path) -> None:

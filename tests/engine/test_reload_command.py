@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -57,7 +58,7 @@ class Service:
         raise AssertionError(f"it ended without a word of {text}")
 
     def ended(self) -> int:
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=WAIT_S)
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def started(
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGTERM)
                 try:
-                    process.communicate(timeout=30)
+                    process.communicate(timeout=WAIT_S)
                 finally:
                     process.kill()
 
@@ -105,7 +106,7 @@ def test_sighup_applies_the_file_and_refuses_one_with_an_error(tmp_path: Path) -
         assert rosey(tmp_path, "reload").returncode == 1
         configured(tmp_path, PIRATE)
         done = rosey(tmp_path, "chat", said="persona pirate\nHello\n")
-        assert done.stdout == "This channel's persona is now pirate.\nYou said: Hello\n"
+        assert done.stdout == "Persona: pirate from now on.\nYou said: Hello\n"
 
 
 def test_a_sighup_before_the_service_is_ready_waits_for_it(tmp_path: Path) -> None:

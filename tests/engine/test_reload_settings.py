@@ -53,7 +53,7 @@ async def test_a_larger_window_shows_a_channel_in_memory_more_of_its_history(
     house.config["service"] = {"max_context_messages": 3}
     await house.reload()
     reset = await house.bot.ask("reset")
-    assert reset["content"] == "The conversation starts afresh: 2 messages cleared."
+    assert reset["content"] == "Conversation reset: 2 messages cleared."
 
 
 async def test_new_limits_apply_to_channels_in_memory(house: House, llm: LLMServer) -> None:

@@ -90,7 +90,7 @@ def test_what_init_wrote_is_what_check_and_chat_use(tmp_path: Path) -> None:
     assert rosey(tmp_path, "init", said="local\nBeth\nconcise\n" + "\n" * 9).returncode == 0
     done = rosey(tmp_path, "check")
     assert done.returncode == 0, done.stdout
-    assert "is concise" in rosey(tmp_path, "chat", said="persona\n").stdout
+    assert "Persona: concise." in rosey(tmp_path, "chat", said="persona\n").stdout
 
 
 @pytest.mark.process
@@ -256,7 +256,7 @@ def test_a_converted_file_is_written_once_and_the_service_can_use_it(tmp_path: P
     command = ("config", "convert", "config.json", "--output", "rosey-llm.toml")
     done = rosey(tmp_path, *command)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "is pirate" in rosey(tmp_path, "chat", said="persona\n").stdout
+    assert "Persona: pirate." in rosey(tmp_path, "chat", said="persona\n").stdout
     (tmp_path / "config.json").write_text("{}")
     again = rosey(tmp_path, *command)
     assert (again.returncode, "exists. Use --force" in again.stderr) == (1, True)

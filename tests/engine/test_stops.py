@@ -27,7 +27,7 @@ async def test_a_stop_that_stops_nothing_leaves_nothing(house: House) -> None:
     await house.open()
     for number in range(20):
         answer = await house.bot.ask("stop", f"#new{number}")
-        assert answer["content"] == "There is nothing to stop."
+        assert answer["content"] == "Stop: no answer is being written."
     for table in ("channel", "history", "outbox", "mailbox", "reply"):
         assert house.rows(f"SELECT * FROM {table}") == []  # noqa: S608 - our own names
 
@@ -42,7 +42,7 @@ async def test_several_stops_of_one_answer_each_get_an_outcome(
     stops = [house.bot.ask("stop", request_id=f"s{number}") for number in range(30)]
     answers = await asyncio.gather(*stops)
     for each in answers:
-        assert each.get("content") in ("Stopped.", "There is nothing to stop.") or (
+        assert each.get("content") in ("Stopped.", "Stop: no answer is being written.") or (
             each["code"] == "busy"
         )
     assert any(each.get("content") == "Stopped." for each in answers)

@@ -23,6 +23,7 @@ import pytest
 from engine.interfaces.top import view
 from engine.monitoring.top_page import memory_bytes
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -36,7 +37,6 @@ port = 0
 [providers.scripted]
 reply = "one two {message}"
 """
-WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -295,11 +295,19 @@ def test_it_is_scrolled_sorted_and_filtered_in_sixty_columns(served: Path) -> No
         assert terminal.ended() == 0
 
 
+HONEST = "10\u202f000\xa0km\u3000👩‍👧"
+
+
 def test_no_name_steers_the_terminal(served: Path) -> None:
     rosey(served, "chat", "--channel", "odd\x1b[31m\nname", said="Hello\n")
     frame = rosey(served, "top", "--once").stdout
     assert "\x1b" not in frame
-    assert "odd\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}name" in frame
+    assert "odd␛[31m␊name" in frame
+
+
+def test_a_name_keeps_its_spaces_and_joined_letters(served: Path) -> None:
+    rosey(served, "chat", "--channel", HONEST, said="Hello\n")
+    assert HONEST in rosey(served, "top", "--once").stdout
 
 
 def test_durations_are_short() -> None:

@@ -19,6 +19,7 @@ from storage import verification
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -55,7 +56,7 @@ def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.Completed
         input=said,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, "TZ": "UTC"},
     )
@@ -87,7 +88,7 @@ def running(folder: Path) -> Iterator[None]:
             yield
         finally:
             service.terminate()
-            service.communicate(timeout=30)
+            service.communicate(timeout=WAIT_S)
 
 
 def test_a_history_is_proven_and_sealed(folder: Path) -> None:

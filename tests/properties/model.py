@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
-from engine.commands.help import HELP
+from engine.commands import words
 from engine.commands.outcomes import Answer, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
-from engine.errors import Busy, EngineError, Suspended
+from engine.errors import Busy, EngineError, Suspended, Unwritable
 from providers.base import Message
 from tests.properties.witness import DiskContents, Key
 
@@ -89,9 +89,12 @@ class ReferenceModel:
             self.stops.add(key)
         self.owed.add(key)
 
-    def note_refusal(self, request: Request, why: EngineError) -> None:
+    def note_refusal(self, request: Request, why: EngineError, *, full_disk: bool = False) -> None:
         key = _key(request)
-        if isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
+        if isinstance(why, Unwritable):
+            if not full_disk:
+                self.violate("a disk with room is full", key)
+        elif isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
             self.violate("a mailbox with room is busy", key, why.ahead)
         if isinstance(why, Suspended) and key[0] not in self._ever_broken:
             self.violate("a sound channel is suspended", key)
@@ -174,7 +177,7 @@ class ReferenceModel:
     def inform(self, key: Key, answer: Answer) -> None:
         """Take an answer that is not stored: only a stop that stops nothing has such a one."""
         self.owed.discard(key)
-        if key not in self.stops or answer.content != "There is nothing to stop.":
+        if key not in self.stops or answer.content != words.NOTHING_TO_STOP:
             self.violate("an answer that was not stored", key, answer)
 
     def publish(self, key: Key, body: bytes) -> None:
@@ -271,16 +274,17 @@ class ReferenceModel:
                 return f"re: {text}"
             case Reset():
                 count = 2 * len(state.exchanges)
-                return f"The conversation starts afresh: {count} messages cleared."
+                return f"Conversation reset: {count} messages cleared."
             case SetPersona(name):
-                return f"This channel's persona is now {name}."
+                return f"Persona: {name} from now on."
             case ShowPersonas():
+                others = ", ".join(each for each in BUILT_IN if each != state.persona_name)
                 return (
-                    f"This channel's persona is {state.persona_name}. There are: "
-                    f"{', '.join(BUILT_IN)}. Switch with !chat persona <name>."
+                    f"Persona: {state.persona_name}. Others: {others}. "
+                    "Switch with: !chat persona NAME"
                 )
             case Help():
-                return HELP
+                return words.HELP
         return "nothing"
 
     def _in_order(self, key: Key, body: bytes) -> bool:

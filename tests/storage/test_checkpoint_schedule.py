@@ -21,7 +21,8 @@ from storage.wal.checkpoint_schedule import DUE_BYTES, IDLE_S, MOST_BYTES, Check
 from storage.wal.wal_file import WalFile, checkpoint
 from storage.writer.database import Database
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, names, seen_by_others, traced_soon
+from tests.support.channel_writes import add, names, seen_by_others, traced_soon
+from tests.support.patience import WAIT_S
 
 PIECE = 2_000_000  # in the WAL: a channel's name is in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
@@ -38,6 +39,19 @@ async def grow(database: Database, pieces: int, name: str) -> list[str]:
         await database.write(add(f"{name}{number} " + "x" * (PIECE // 2)))
         for number in range(pieces)
     ]
+
+
+async def grow_at_once(database: Database, name: str) -> list[str]:
+    """Make one commit that is due for a checkpoint.
+
+    Of several commits the last may come after the restart of the WAL, and stay in it.
+    """
+    written = [f"{name}{number} " + "x" * (PIECE // 2) for number in range(DUE)]
+
+    def add_all(connection: sqlite3.Connection) -> list[str]:
+        return [add(each)(connection) for each in written]
+
+    return await database.write(add_all)
 
 
 async def until_in_file(path: Path, written: list[str]) -> None:
@@ -85,7 +99,7 @@ async def test_the_wal_is_restarted_in_place_when_there_is_no_work(
     written: list[str] = []
     statements = traced_soon(on_file)
     for name in "abc":
-        written += await grow(on_file, DUE, name)
+        written += await grow_at_once(on_file, name)
         await until_in_file(path, written)
         await until(lambda: _restarted_by_the_writer(statements))  # the file has it a little before
         assert wal_bytes(path) < 2 * DUE_BYTES
@@ -254,7 +268,7 @@ def database(path: Path) -> sqlite3.Connection:
 
 async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path: Path) -> None:
     statements = traced_soon(on_file)
-    await until_in_file(path, await grow(on_file, DUE, "a"))
+    await until_in_file(path, await grow_at_once(on_file, "a"))
     await until(lambda: _restarted_by_the_writer(statements))
     statements.clear()
     for _ in range(20):
@@ -321,7 +335,7 @@ async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
     link.symlink_to(path)
     by_link = Database(link)
     await by_link.open()
-    written = await grow(by_link, DUE, "a")
+    written = await grow_at_once(by_link, "a")
     await until_in_file(path, written)
     with pytest.raises(DatabaseInUse):
         await Database(path).reserve()

@@ -16,7 +16,8 @@ from storage.queries.reader import open_reader
 from storage.writer.database import Database
 from tests.storage.conftest import BUSY_TIMEOUT_S
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, seen_by_others
+from tests.support.channel_writes import add, seen_by_others
+from tests.support.patience import WAIT_S
 
 
 def mode(path: Path) -> int:

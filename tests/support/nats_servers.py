@@ -20,7 +20,8 @@ from engine.app import App, build_app
 from engine.traffic.embedded.errors import NatsServerFailed
 from engine.traffic.embedded.process import LaunchPlan, NatsProcess
 from engine.traffic.embedded.program import find_program
-from tests.support.service_harness import WAIT_S, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House
 
 
 def lasting_port() -> int:

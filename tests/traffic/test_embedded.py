@@ -25,12 +25,12 @@ from engine.traffic.embedded.server import (
     NatsServerFailed,
     StoreInUse,
 )
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
-WAIT_S = 20.0
 
 
 def embedded(store_dir: Path, port: int = 0) -> EmbeddedNats:

@@ -27,6 +27,8 @@ from storage.sidecar import sidecar_path
 
 Format = Literal["jsonl", "csv", "markdown"]
 FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet runs, of what a stranger wrote
+# A lone carriage return ends a line of Markdown, too.
+_LINE_END, _QUOTED = re.compile("\r\n|\r|\n"), r"\g<0>> "
 
 
 def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[HistoryEntry]:
@@ -96,8 +98,7 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
         yield f"{head} · {shown(entry.time_ms)} · {request_id}\n\n".encode()
         text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content
         if text:
-            quoted = "\n".join(f"> {line}" for line in safe(_escaped(text)))
-            yield f"{quoted}\n\n".encode()
+            yield f"> {_LINE_END.sub(_QUOTED, _escaped(text))}\n\n".encode()
 
 
 def _escaped(text: str) -> str:

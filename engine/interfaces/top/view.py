@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.interfaces.reports.output import visible
 from engine.interfaces.top.channel_list import ChannelList
 from engine.interfaces.top.rates import Rates
 from engine.interfaces.top.source import Overview
@@ -48,8 +49,8 @@ def frame(
 def footer(channels: ChannelList, interval_s: float) -> Text:
     """Return the line of the keys."""
     if channels.is_typing:
-        return Text(f"channels with: {_clean(channels.part)}_", "bold", no_wrap=True)
-    part = f" with {_clean(channels.part)} (Esc: all)" if channels.part else ""
+        return Text(f"channels with: {visible(channels.part, '')}_", "bold", no_wrap=True)
+    part = f" with {visible(channels.part, '')} (Esc: all)" if channels.part else ""
     text = f"by {channels.sort}{part}; every {interval_s:g} s; s sorts, / finds, q quits"
     return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
@@ -197,4 +198,4 @@ def duration(seconds: float) -> str:
 
 def _clean(text: object) -> str:
     # A channel may have any name, even one with control sequences for the terminal.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return visible(str(text), "")

@@ -24,6 +24,11 @@ def families(observation: Observation) -> Iterator[Metric]:
         float(figures is not None),
     )
     yield gauge(
+        "turns_held",
+        "Turns that wait until the database can be written; meanwhile every message gets busy.",
+        observation.supervisor.held,
+    )
+    yield gauge(
         "retention_held",
         "1 if nothing is erased by age until the clock is confirmed, otherwise 0.",
         float(bool(observation.retention_held)),

@@ -28,6 +28,7 @@ from engine.traffic.embedded.errors import (
 )
 from engine.traffic.embedded.process import LaunchPlan, NatsProcess
 from engine.traffic.embedded.program import find_program
+from engine.traffic.embedded.refusal_reports import RefusalReports
 from engine.traffic.embedded.store_lock import StoreInUse
 
 __all__ = [
@@ -102,6 +103,7 @@ class EmbeddedNats:
         self._start_stop_lock = asyncio.Lock()
         self._store: int | None = None
         self._process: NatsProcess | None = None
+        self._refusals: RefusalReports | None = None
 
     @property
     def url(self) -> str:
@@ -120,14 +122,25 @@ class EmbeddedNats:
             program = await asyncio.to_thread(find_program, self._program)
             if program.passed_over:
                 log.warning("%s. Using %s.", program.passed_over, program.path)
-            if self._store is None:
-                self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._store = await store_lock.take(self.store_dir)
             try:
-                await self._start_on_a_free_port(program.path, self._store)
+                await self._start_with_files(program.path)
+            except OSError as exc:
+                self._unlock_store()
+                raise NatsServerFailed(
+                    f"Cannot write the files of the embedded NATS server in {self.store_dir}:"
+                    f" {exc.strerror}. Free some space there if its disk is full, or set [nats]"
+                    " store_dir to another folder."
+                ) from exc
             except BaseException:
                 self._unlock_store()
                 raise
+
+    async def _start_with_files(self, binary: Path) -> None:
+        if self._store is None:
+            self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._store = await store_lock.take(self.store_dir)
+        self._refusals = RefusalReports(self._log_file, self._allowed())
+        await self._start_on_a_free_port(binary, self._store)
 
     async def stop(self) -> None:
         """End the server. May be called at any time, and more than once."""
@@ -158,6 +171,23 @@ class EmbeddedNats:
                 pause_s = _FIRST_PAUSE_S
             log.warning("NATS ended with code %d; restarting it.", code)
             pause_s = await self._restart(pause_s)
+
+    async def report_refusals(self) -> None:
+        """Log once what the server refuses a client, and what to do. Call after `start`."""
+        if self._refusals is not None:
+            await self._refusals.run()
+
+    @property
+    def _log_file(self) -> Path:
+        return self.store_dir / "nats-server.log"
+
+    def _allowed(self) -> str:
+        says = ", ".join(each for each in self._bot_publish if not each.startswith("$"))
+        return (
+            f"On the embedded server, clients may publish on {says}, and subscribe to"
+            f" {', '.join(self._bot_subscribe)}. For more, set [nats] url to a server of your own"
+            " (docs/security.md)."
+        )
 
     async def _restart(self, pause_s: float) -> float:
         logged = False
@@ -196,12 +226,11 @@ class EmbeddedNats:
         # A killed server leaves its ports file behind.
         for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
             stale.unlink(missing_ok=True)
-        log_file = self.store_dir / "nats-server.log"
         plan = LaunchPlan(
             binary=binary,
-            config=self._write_config(port, log_file),
+            config=self._write_config(port, self._log_file),
             directory=self.store_dir,
-            log_file=log_file,
+            log_file=self._log_file,
             # Quoted because the server would read a password such as 12k as a number.
             environment={
                 "PATH": os.environ.get("PATH", os.defpath),

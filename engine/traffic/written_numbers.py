@@ -1,0 +1,45 @@
+"""Numbers in place of words and names: some bots turn `12` into a number before they send it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.errors import InvalidRequest
+
+NAMES = ("channel_id", "channel", "username", "user", "request_id")
+
+
+def as_text(values: dict[str, Any], data: bytes) -> None:
+    """Replace numbers among the words of `args`, and whole numbers as names, by their text.
+
+    values: the message `data`, decoded; other values stay as they are. Raises InvalidRequest.
+    """
+    words = values.get("args")
+    in_words = isinstance(words, list) and any(_is_number(word) for word in words)
+    names = [name for name in NAMES if _is_number(values.get(name))]
+    if not (names or in_words):
+        return
+    written = _as_written(data)
+    if in_words:
+        values["args"] = [
+            text if _is_number(word) else word
+            for word, text in zip(values["args"], written["args"], strict=True)
+        ]
+    for name in names:
+        if written[name].removeprefix("-").isdecimal():
+            values[name] = written[name]
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)  # a bool is an int, too
+
+
+def _as_written(data: bytes) -> dict[str, Any]:
+    """Decode a message again, each number as its text: of a long one, a float loses digits."""
+    try:
+        decoded: dict[str, Any] = json.loads(data.decode(), parse_int=str, parse_float=str)
+    except RecursionError:
+        problem = "The message is nested too deeply. Leave out what is not needed."
+        raise InvalidRequest(problem) from None
+    return decoded
