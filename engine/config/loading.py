@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.config import personas
 from engine.config.expansion import absolute, expand
-from engine.config.personas import BUILT_IN
+from engine.config.personas import BUILT_IN, Persona
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
 from engine.errors import CannotStart
 from providers import registry, validation
@@ -49,7 +50,20 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     _check_providers(settings, folder)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
-    return replace(settings, personas={**BUILT_IN, **settings.personas})
+    return replace(settings, personas=_named_personas(settings))
+
+
+def _named_personas(settings: Settings) -> dict[str, Persona]:
+    """Return the built-in and the configured personas, with the bot's name where they want it."""
+    bot_name = settings.service.bot_name.strip()
+    for name, persona in settings.personas.items():
+        if personas.BOT_NAME in persona.prompt and not bot_name:
+            problem = f"contains {personas.BOT_NAME}, but service.bot_name is empty"
+            raise ValidationError(f"personas.{name}.prompt", problem)
+    configured = {
+        name: personas.named(persona, bot_name) for name, persona in settings.personas.items()
+    }
+    return {**personas.built_in(bot_name), **configured}
 
 
 def _with_joined_servers(values: Any) -> Any:
