@@ -156,8 +156,23 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     source = example("library").replace(
         '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
     )
-    assert await run(source, tmp_path) == "You said: Hello\n"
+    assert await run(source, tmp_path) == "You said: Hello\nYou said: Tell me more"
     assert (tmp_path / "chat.db").exists()
+
+
+@pytest.mark.process
+async def test_the_example_of_an_answer_in_pieces_runs(tmp_path: Path, llm: LLMServer) -> None:
+    provider = f"OllamaProvider({{'base_url': '{llm.url}', 'max_retries': 0}})"
+    source = (
+        example("stream", document("library.md"))
+        .replace("LLMService(personas", f"LLMService({provider}, personas")
+        .replace("LLMService\n", "LLMService, OllamaProvider\n", 1)
+    )
+    shown = await run(source, tmp_path)
+    assert shown == "You said: A poem on rain, please.\n(llama3.2, stop)\n"
+    assert llm.prompts[0][0]["content"] == "You are Rosey, a poet."
+    llm.plan(Behaviour(status=500))
+    assert (await run(source, tmp_path)).startswith("\nprovider_unavailable: ")
 
 
 @pytest.mark.process
