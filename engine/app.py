@@ -17,7 +17,7 @@ from engine.config.changes import Changes
 from engine.config.loading import DEFAULT_FILE
 from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.errors import AlreadyRunning, CannotStart
+from engine.errors import AlreadyRunning, CannotStart, StartLater
 from engine.monitoring import logs, tracing
 from engine.monitoring.counts import Counts
 from engine.monitoring.health import HealthPart
@@ -36,18 +36,22 @@ from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
 from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
+from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
 from storage.errors import DatabaseInUse, StorageError
 from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.app")
 CLIENTS_READ_S = 0.05
+ALONE_LIMIT_S = 5.0
+RESERVE_PAUSE_S = 0.2
 
 
-def build_app(settings: Settings, config: Path | None = None) -> App:
+def build_app(settings: Settings, config: Path | None = None, *, second: bool = False) -> App:
     """Build the service from its settings; nothing starts yet.
 
     config: the file that the settings come from; None if there was none.
+    second: start also if another engine hears the same subjects.
     """
     subjects = settings.nats.subjects
     counts, turn_log = Counts(), TurnLog(shows_content=settings.log.content)
@@ -81,7 +85,10 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         lambda: micro_stats(engine.supervisor.statistics(), counts),
         micro_service.database_mark(Path(settings.storage.path)),
     )
-    connection.add_intake(service.subjects, service.on_msg)
+    connection.add_service(service.subjects, service.on_msg)
+    others = None
+    if embedded is None and not second:  # the embedded server lets in no other engine
+        others = OtherEngines(connection, service, subjects, settings.service.drain_timeout_s)
     monitoring = MonitoringPages(
         settings,
         engine,
@@ -97,6 +104,8 @@ def build_app(settings: Settings, config: Path | None = None) -> App:
         connection,
         publisher,
         listener,
+        service,
+        others,
         monitoring,
         reloader,
         observers,
@@ -112,6 +121,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
         bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        program=nats.server,
     )
 
 
@@ -151,6 +161,8 @@ class App:
         connection: NatsConnection,
         publisher: Publisher,
         listener: Listener,
+        service: MicroService,
+        others: OtherEngines | None,
         monitoring: MonitoringPages,
         reloader: Reloader,
         observers: Observers,
@@ -164,6 +176,8 @@ class App:
         self._connection = connection
         self._publisher = publisher
         self._listener = listener
+        self._service = service
+        self._others = others
         self._monitoring = monitoring
         self._observers = observers
         self._turn_log = turn_log
@@ -196,7 +210,8 @@ class App:
     async def start(self) -> None:
         """Start all parts; return when messages are taken. Waits for NATS if it is down.
 
-        Raises CannotStart with what to do, AlreadyRunning if another service uses the files.
+        Raises CannotStart with what to do: AlreadyRunning if another service uses the files,
+        SecondEngine if another engine hears the same subjects.
         """
         try:
             await self._start_in_order()
@@ -215,23 +230,69 @@ class App:
 
     async def _start_in_order(self) -> None:
         check_tls(self._settings.nats)
-        self._engine.database.reserve()
+        await self._reserve()
         await self._monitoring.start()
         await self._engine.start()
         tracing.begin(self._settings.tracing, self._settings.name, self._observers)
         if self._embedded is not None:
             await self._embedded.start()
             self._background.keep("embedded NATS", self._embedded.keep_running)
+            self._background.keep("NATS refusals", self._embedded.report_refusals)
             self._connection.url = self._embedded.url
-            # So that `rosey-llm chat` finds the service on any port.
-            url_file(self._settings).touch(mode=0o600)
-            url_file(self._settings).write_text(self._embedded.url)
+            self._note_url(self._embedded.url)
         self._connection.start()
-        self._background.keep("publisher", self._publisher.run)
-        await self._engine.resume()
+        alone = asyncio.create_task(self._is_alone())
+        try:
+            # NATS may be down for long: meanwhile the engine works on what it has.
+            await asyncio.wait({alone}, timeout=ALONE_LIMIT_S)
+            if alone.done():
+                await alone
+            self._background.keep("publisher", self._publisher.run)
+            await self._engine.resume()
+            await alone
+        finally:
+            alone.cancel()
         await self._connection.start_intake()
+        if self._others is not None:
+            await self._others.confirm()
+        self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
+
+    def _note_url(self, url: str) -> None:
+        """Write the address of NATS, so that `rosey-llm chat` finds the service on any port."""
+        file = url_file(self._settings)
+        try:
+            file.touch(mode=0o600)
+            file.write_text(url)
+        except OSError as exc:
+            raise CannotStart(
+                f"Cannot write {file}: {exc.strerror}. Free some space there if its disk is full,"
+                " or set [nats] store_dir to another folder."
+            ) from exc
+
+    async def _reserve(self) -> None:
+        """Lock the database; wait for a service that has it and is ending."""
+        clock, wait_s = asyncio.get_running_loop().time, self._settings.service.drain_timeout_s
+        deadline_s: float | None = None
+        while True:
+            try:
+                await self._engine.database.reserve()
+            except DatabaseInUse as exc:
+                if not exc.is_ending:
+                    raise
+                if deadline_s is None:
+                    deadline_s = clock() + wait_s
+                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                elif clock() > deadline_s:
+                    raise StartLater(str(exc)) from exc
+            else:
+                return
+            await asyncio.sleep(RESERVE_PAUSE_S)
+
+    async def _is_alone(self) -> None:
+        if self._others is not None:
+            await self._others.require_none()
 
     def apply(self, read: Settings) -> Changes:
         """Apply a changed configuration; no message is dropped, and running turns are not affected.
@@ -253,12 +314,14 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
             steps.push_async_callback(_logged, self._monitoring.stop)
+            # The database is freed last: a service that starts waits for it.
+            steps.push_async_callback(_logged, self._engine.aclose)
             if self._embedded is not None:
                 steps.push_async_callback(_logged, self._embedded.stop)
-            steps.push_async_callback(_logged, self._engine.aclose)
             steps.push_async_callback(_logged, self._connection.close)
             steps.push_async_callback(_logged, self._background.end)
             steps.push_async_callback(_logged, self._publish_rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.answering.token_rates import RatesByModel
 from engine.answering.turn_settings import TurnSettings
-from engine.clock import DAY_MS, now_ms
+from engine.clock import now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
@@ -20,17 +21,18 @@ from engine.config.settings import Settings
 from engine.operations import erasure, retention
 from engine.operations.admin_requests import AdminRequests, Handler
 from engine.operations.background_tasks import BackgroundTasks
+from engine.operations.backups import Backups
 from engine.operations.erasure import Eraser
+from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
-from storage import outbox, persona_versions
+from storage import persona_versions, statistics
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.engine")
-PRUNE_INTERVAL_S = 60.0
 
 
 class Engine:
@@ -62,15 +64,18 @@ class Engine:
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(database, self.supervisor)
         self.retention = Retention(database, self.eraser, lambda: self._settings.storage)
+        self._pruner = OutboxPruner(database, lambda: self._settings.storage)
         handlers = {
             **(handlers or {}),
             erasure.REQUEST_KIND: self.eraser.carry_out,
             retention.REQUEST_KIND: self.retention.confirm,
         }
+        self.backups: Backups | None = None
         self._admin_requests: AdminRequests | None = None
         self._search_indexer: SearchIndexer | None = None
         if database.path is not None:  # other processes can see it
             self._admin_requests = AdminRequests(database, handlers)
+            self.backups = Backups(database.path, lambda: self._settings.storage)
             if settings.storage.search_index:
                 self._search_indexer = SearchIndexer(database.path)
 
@@ -117,6 +122,8 @@ class Engine:
     async def start(self) -> None:
         """Open the store and start the providers. Raises CannotOpen if the store cannot be used."""
         await self.database.open()
+        with contextlib.suppress(StorageUnavailable):  # the log says so, before "is ready"
+            await self.database.write(statistics.touch)
         await self._store_personas()
         await self.chain.start()
 
@@ -128,13 +135,17 @@ class Engine:
             self._background.keep("admin requests", self._admin_requests.run)
         await self.supervisor.recover()
         self._background.keep("residents", self.supervisor.residents.run)
-        self._background.keep("prune", self._prune)
+        # Before retention, which notes the wall clock's time in the database.
+        self._background.keep("prune", self._pruner.run)
         self._background.keep("retention", self.retention.run)
+        if self.backups is not None:
+            self._background.keep("backups", self.backups.run)
         if self._search_indexer is not None:
             self._search_indexer.start()
 
     async def drain(self) -> None:
         """Let running turns finish; waiting commands stay in the store."""
+        self.database.tell_end()
         await self._background.end()
         await self.supervisor.drain(self._settings.service.drain_timeout_s)
 
@@ -154,17 +165,6 @@ class Engine:
             await self.database.write(keep)
         except StorageUnavailable as exc:
             log.warning("The personas' prompts could not be stored: %s", exc)
-
-    async def _prune(self) -> None:
-        """Delete outcomes older than `dedupe_days`, after which a repeated request is a new one."""
-        while True:
-            keep_ms = self._settings.storage.dedupe_days * DAY_MS
-            try:
-                prune = partial(outbox.prune, before_ms=now_ms() - keep_ms)
-                pruned = await self.database.write(prune)
-            except StorageUnavailable:
-                pruned = 0
-            await asyncio.sleep(0.1 if pruned else PRUNE_INTERVAL_S)
 
 
 def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:

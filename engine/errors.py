@@ -5,13 +5,16 @@ EngineError          code
 ├─ UnknownPersona    unknown_persona
 ├─ Busy              busy               a mailbox or the engine is full, or the database is not
 │  │                                    writable; nothing was accepted
-│  └─ TooManyCopies  busy               a request that waits was sent again too often
+│  ├─ TooManyCopies  busy               a request that waits was sent again too often
+│  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
 ├─ LLMError          any                raised by `LLMService` for any failure of a turn
 ├─ CannotStart       -                  the service cannot start; the text says what to do
-│  └─ AlreadyRunning -                  another service uses the same files
+│  ├─ AlreadyRunning -                  another service uses the same files
+│  ├─ SecondEngine   -                  another engine hears the same NATS subjects
+│  └─ StartLater     -                  it starts or ends just now; the same start may work later
 └─ CannotReload      -                  a configuration was refused; nothing was changed
 
 The codes are those of `llm.error`. An error's text is a sentence for people.
@@ -52,6 +55,10 @@ class TooManyCopies(Busy):
     """Said to this copy's sender alone: everybody else still waits for the request's outcome."""
 
 
+class Unwritable(Busy):
+    """The database cannot be written, and a turn is held until it can."""
+
+
 class Suspended(EngineError):
     code = "suspended"
 
@@ -73,11 +80,21 @@ class LLMError(EngineError):
 
 
 class CannotStart(EngineError):
-    pass
+    """`exit_code`: that of `rosey-llm run`; a service manager repeats only those that may pass."""
+
+    exit_code = 3
 
 
 class AlreadyRunning(CannotStart):
     pass
+
+
+class SecondEngine(CannotStart):
+    exit_code = 4
+
+
+class StartLater(CannotStart):
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class CannotReload(EngineError):

@@ -1,4 +1,4 @@
-"""The version of the installed rosey-llm package, which the providers send as their User-Agent."""
+"""The version of rosey-llm, which stands in `providers/version.py`."""
 
 from __future__ import annotations
 

@@ -111,6 +111,10 @@ class ScriptedProvider(LLMProvider):
         self._record("stream", messages, options)
         return self._run(messages, options)
 
+    def reply_to(self, question: str) -> str:
+        """Return the whole answer to the newest user message."""
+        return self.config.reply.replace("{message}", question)
+
     async def is_available(self) -> bool:
         return not self.config.fail
 
@@ -164,8 +168,7 @@ class ScriptedProvider(LLMProvider):
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str]:
         questions = [message.content for message in messages if message.role == "user"]
-        text = self.config.reply.replace("{message}", questions[-1] if questions else "")
-        words = re.findall(r"\s*\S+\s*", text)
+        words = re.findall(r"\s*\S+\s*", self.reply_to(questions[-1] if questions else ""))
         wait_s = self.config.delay
         for start in range(0, len(words), self.config.chunk_words):
             if wait_s:

@@ -19,7 +19,16 @@ class CannotOpen(StorageError):
 
 
 class DatabaseInUse(CannotOpen):
-    """Another engine uses this file."""
+    """Another process uses this file.
+
+    by_command: it is a command of ours that ends by itself.
+    is_ending: it is a service that drains, and frees the file soon.
+    """
+
+    def __init__(self, text: str, *, by_command: bool = False, is_ending: bool = False) -> None:
+        super().__init__(text)
+        self.by_command = by_command
+        self.is_ending = is_ending
 
 
 class StorageUnavailable(StorageError):

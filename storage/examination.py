@@ -6,12 +6,14 @@ import errno
 import os
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from storage import schema
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.lock import owner
+from storage.one_name import require_one_name
 from storage.writer.opening import cannot_open
 
 
@@ -22,6 +24,22 @@ def examine(database: Path) -> None:
     try:
         _examine_file(database.resolve())
     except (OSError, sqlite3.Error) as exc:
+        raise cannot_open(database, exc) from exc
+
+
+@contextmanager
+def undisturbed(database: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that reads the database, whether a service uses it or not.
+
+    Raises CannotOpen. A file that no service uses is read as it is on the disk, since a common
+    reader would leave files beside it.
+    """
+    path = database.resolve()
+    options = "mode=ro" if owner(database) is not None else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True)) as connection:
+            yield connection
+    except sqlite3.Error as exc:
         raise cannot_open(database, exc) from exc
 
 
@@ -42,13 +60,12 @@ def _examine_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     require_writable(path.parent)
+    require_one_name(path)
     if not path.exists():
         return
     if not os.access(path, os.R_OK | os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    # As it is on the disk: a common reader would leave files beside it.
-    uri = f"{path.as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
+    with undisturbed(path) as connection:
         connection.execute("PRAGMA schema_version").fetchone()
         if newer := schema.newer_steps(connection):
             raise CannotOpen(schema.written_by_newer(str(path), newer))

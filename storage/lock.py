@@ -10,6 +10,7 @@ from pathlib import Path
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.sidecar import sidecar_path
 
+ENDING = ", which is ending"
 RETRY_S = 0.02  # `owner` holds a free lock itself for a moment
 
 
@@ -34,10 +35,14 @@ def owner(database: Path) -> str | None:
 
 
 class Lock:
-    """A locked file beside the database that names its owner; freed when the process ends."""
+    """A locked file beside the database that names its owner; freed when the process ends.
 
-    def __init__(self, database: Path) -> None:
+    command: the command of ours that takes it, and ends by itself; "" for a service.
+    """
+
+    def __init__(self, database: Path, command: str = "") -> None:
         self._database = database
+        self._name = f"rosey-llm {command}".rstrip()
         self._file = sidecar_path(database, ".lock")
         self._fd: int | None = None
 
@@ -53,6 +58,11 @@ class Lock:
             raise
         self._fd = fd
 
+    def tell_end(self) -> None:
+        """Tell other processes that the lock is freed soon."""
+        if self._fd is not None:
+            self._write_name(self._fd, ENDING)
+
     def free(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
@@ -65,13 +75,21 @@ class Lock:
                 break
             except BlockingIOError:
                 if last:
-                    raise DatabaseInUse(
-                        f"{self._database} is in use by {_read_name(fd)}. "
-                        "Stop that process first, or set [storage] path."
-                    ) from None
+                    raise self._in_use(_read_name(fd)) from None
                 time.sleep(RETRY_S)
+        self._write_name(fd)
+
+    def _write_name(self, fd: int, state: str = "") -> None:
         os.ftruncate(fd, 0)
-        os.write(fd, f"rosey-llm, process {os.getpid()}".encode())
+        os.pwrite(fd, f"{self._name}, process {os.getpid()}{state}".encode(), 0)
+
+    def _in_use(self, owner: str) -> DatabaseInUse:
+        by_command, is_ending = owner.startswith("rosey-llm "), owner.endswith(ENDING)
+        todo = "Stop that process first, or set [storage] path."
+        if by_command or is_ending:
+            todo = "Try again when it has ended."
+        text = f"{self._database} is in use by {owner}. {todo}"
+        return DatabaseInUse(text, by_command=by_command, is_ending=is_ending)
 
 
 def _read_name(fd: int) -> str:

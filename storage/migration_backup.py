@@ -57,7 +57,8 @@ def _check_room(connection: sqlite3.Connection, path: Path, target: Path) -> Non
     if free < needed:
         raise CannotOpen(
             f"{path} must be changed for this version, and there is no room for the copy"
-            f" {target.name} before it: {needed >> 20} MiB are needed, {free >> 20} are free."
+            f" {target.name} before it: {needed / 2**20:.1f} MiB are needed,"
+            f" {free / 2**20:.1f} are free."
             f" {_advice()}"
         )
 

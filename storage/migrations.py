@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
 from pathlib import Path
@@ -13,7 +14,9 @@ import sqlite_utils
 from storage import erasure_events, hash_chain, migration_backup, schema
 from storage.errors import CannotOpen
 
+log = logging.getLogger("rosey_llm.storage")
 migrations = sqlite_utils.Migrations("rosey-llm")
+REPORT_ROWS = 50_000  # some seconds of work
 
 
 @migrations()
@@ -156,7 +159,10 @@ def _chain(connection: sqlite3.Connection) -> None:
     rows = connection.execute(
         f"SELECT id, channel_id, username, content, {facts} FROM history ORDER BY id"  # noqa: S608
     )
-    for row_id, channel_id, username, content, *values in rows:
+    (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
+    for number, (row_id, channel_id, username, content, *values) in enumerate(rows, 1):
+        if number % REPORT_ROWS == 0:
+            log.warning("The schema is being changed: row %s of %s.", f"{row_id:,}", f"{newest:,}")
         salt = hash_chain.new_salt()
         private = hash_chain.of_private(salt, username, content)
         link = hash_chain.of_row(heads[channel_id], private, (*values, None))
@@ -243,4 +249,14 @@ def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) 
     pending = migrations.pending(db)
     if backup and pending and len(pending) < len(known):  # not a new file
         migration_backup.copy_before(connection, Path(path), pending[0].name.partition("_")[0])
+    if not pending or len(pending) == len(known):
+        migrations.apply(db)
+        return
+    (rows,) = connection.execute("SELECT count(*) FROM history").fetchone()
+    names = ", ".join(step.name for step in pending)
+    log.warning(
+        "The schema of %s is changed for this version (%s; %s rows). An interruption is harmless:"
+        " the next start begins again.", path, names, f"{rows:,}",
+    )  # fmt: skip
     migrations.apply(db)
+    log.warning("The schema of %s is now that of this version.", path)

@@ -12,6 +12,7 @@ from storage.writer.bulk_statements import ByIds, Insert, Values
 if TYPE_CHECKING:
     from storage.commands import MarkPublished
 
+MAX_ID = 2**63 - 1
 OutcomeKind = Literal["response", "error"]
 INSERT = Insert(
     "INSERT INTO outbox (channel_id, request_id, kind, replies, body, created_ms, history_id)",
@@ -82,16 +83,25 @@ def unpublished(connection: sqlite3.Connection) -> list[Settled]:
     ]
 
 
-def prune(connection: sqlite3.Connection, before_ms: int, limit: int = 500) -> int:
+def newest(connection: sqlite3.Connection) -> int:
+    """Return the id of the newest outcome; 0 if there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0])
+
+
+def prune(
+    connection: sqlite3.Connection, before_ms: int, limit: int = 500, *, upto: int = MAX_ID
+) -> int:
     """Delete at most `limit` published outcomes older than `before_ms`; return how many.
+
+    upto: the newest id that may be deleted.
 
     The history keeps their time of publication.
     """
     gone = connection.execute(
-        "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <"
+        "DELETE FROM outbox WHERE created_ms < ? AND published_ms IS NOT NULL AND id <= ? AND id <"
         " (SELECT id + ? FROM outbox WHERE published_ms IS NOT NULL ORDER BY id LIMIT 1)"
         " RETURNING published_ms, history_id, channel_id, request_id",
-        (before_ms, limit),
+        (before_ms, upto, limit),
     ).fetchall()
     connection.executemany(
         "UPDATE history SET published_ms = ? WHERE id = ?", [row[:2] for row in gone]

@@ -11,16 +11,24 @@ def last_ms(connection: sqlite3.Connection) -> int | None:
     return int(found[0]) if found else None
 
 
+def trusted_ms(connection: sqlite3.Connection) -> int | None:
+    """Return the last sweep; before the first one the time of the newest row, None without rows."""
+    stored_ms = last_ms(connection)
+    if stored_ms is not None:
+        return stored_ms
+    newest = connection.execute("SELECT ts_ms FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    return int(newest[0]) if newest else None
+
+
 def begin(connection: sqlite3.Connection, now_ms: int) -> int:
     """Return the last sweep; for the first one, store and return the time of the newest row.
 
     Stored, because rows that are written with a wrong clock would soon look new.
     """
-    stored_ms = last_ms(connection)
-    if stored_ms is not None:
+    if (stored_ms := last_ms(connection)) is not None:
         return stored_ms
-    newest = connection.execute("SELECT ts_ms FROM history ORDER BY id DESC LIMIT 1").fetchone()
-    wall_ms = int(newest[0]) if newest else now_ms
+    newest_ms = trusted_ms(connection)
+    wall_ms = now_ms if newest_ms is None else newest_ms
     note(connection, wall_ms)
     return wall_ms
 

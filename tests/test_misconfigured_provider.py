@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.interfaces.top import rates, view
+from engine.interfaces.top import view
+from engine.interfaces.top.channel_list import ChannelList
 from tests.fakes.llm_server import Behaviour
-from tests.support.scraper import WAIT_S, Scrape, get, scrape, scraped
+from tests.support.patience import WAIT_S
+from tests.support.scraper import Scrape, get, scrape, scraped
 from tests.support.service_harness import House, ReceivedMessage
 
 WRONG_KEY = "sk-house-wrong"
@@ -56,7 +58,7 @@ async def top(house: House) -> str:
     seen = (await get(f"{url_of(house)}/top"))[1]
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(view.frame(seen, rates.between(None, seen), None))
+        console.print(view.frame(seen, None, 200, None, ChannelList()))
     return shown.get()
 
 

@@ -36,8 +36,9 @@ from storage.verification import Seal
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
+from tests.support.patience import WAIT_S
 from tests.support.secrets_database import files_containing
-from tests.support.service_harness import WAIT_S, House, ReceivedMessage
+from tests.support.service_harness import House, ReceivedMessage
 
 DUMP = Path(__file__).parent / "data" / "database_23a6b4f.sql"
 # As the old code sealed its 31 rows.
@@ -229,5 +230,5 @@ def prompt_text(old: OldDatabase, request_id: str, *options: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=WAIT_S,
     ).stdout

@@ -19,6 +19,7 @@ from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ async def start(source: str, folder: Path, *arguments: str) -> asyncio.subproces
 
 async def run(source: str, folder: Path, *arguments: str) -> str:
     process = await start(source, folder, *arguments)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         printed, errors = await process.communicate()
     assert (process.returncode, errors) == (0, b"")
     return printed.decode()
@@ -82,7 +83,7 @@ async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
     impatient = example("bot").replace("timeout=60)", "timeout=1)")
     asking = asyncio.create_task(run(impatient, tmp_path, house.url, "What is Java?"))
     await house.llm.wait_for_requests(1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while len(house.rows("SELECT subject FROM reply")) < 2:  # noqa: ASYNC110 -- a file
             await asyncio.sleep(0.05)
     hold.set()
@@ -92,7 +93,7 @@ async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
 
 async def failed(source: str, folder: Path, url: str) -> str:
     process = await start(source, folder, url, "Hello")
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(WAIT_S):
         printed, errors = await process.communicate()
     assert (process.returncode, printed) == (1, b"")
     return errors.decode()
@@ -117,7 +118,7 @@ async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
     source = example("streaming bot", document("messages.md"))
     process = await start(source, tmp_path, house.url, "Count.")
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         begun = await process.stdout.readuntil(b"one")
         hold.set()
         printed, errors = await process.communicate()
@@ -206,7 +207,7 @@ def test_the_provider_of_the_readme_is_one_file_and_one_line(tmp_path: Path) -> 
         input="hello",
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("HELLO\n", "")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot, House
 
 pytestmark = pytest.mark.process
@@ -58,7 +59,7 @@ async def service(folder: Path, llm: LLMServer) -> AsyncIterator[Service]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             ready = (await process.stdout.readline()).decode()
         assert "is ready" in ready
         yield Service(process, ready)

@@ -166,6 +166,12 @@ class ChannelActor:
             self._take()
             self._task = asyncio.create_task(self._run(), name=f"channel {self.channel_id[:40]}")
 
+    def refuse_unstored(self, envelope: Envelope, error: StorageUnavailable) -> None:
+        """Refuse a command that could not be stored, if it waits; its turn may be far away."""
+        if self._mailbox.remove(envelope):
+            self._refuse(envelope.request, str(error))
+            self._on_done(self, envelope)
+
     def stop(self, request: Request) -> bool:
         """Stop the answer that is being written; return False if there is none.
 
@@ -214,11 +220,8 @@ class ChannelActor:
         """
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
-        for stop in self._turn.stops if self._turn is not None else ():
-            failure = Failure(
-                stop.channel_id, stop.request_id, "busy", words.NOT_STOPPED, retry_after_s=5.0
-            )
-            self._context.sink.refuse(failure, stop.replies)
+        if self._turn is not None:
+            self._refuse_stops(self._turn, words.NOT_STOPPED)
 
     # One turn after another.
 
@@ -249,15 +252,19 @@ class ChannelActor:
                 row_id = await self._accepted(turn.envelope)
                 if row_id is not None:
                     attempts = await self._count_attempt(row_id, turn)
+                    self._context.held.release(turn)
                     if attempts:
                         result = self._unasked(turn, attempts) or await turn.run()
                         await self._settle(row_id, turn, result)
                     else:
                         await self._publish_again(turn)
-            except StorageUnavailable:
+            except StorageUnavailable as exc:
+                self._context.held.hold(turn, exc)
+                self._refuse_stops(turn, str(exc))
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
                 log.exception("The actor of channel %.80r crashed.", self.channel_id)
+                self._context.held.release(turn)  # it waits for its restart, not for the disk
                 pause_s = await self._restarts.crashed()
             else:
                 await self._restarts.succeeded()
@@ -276,16 +283,23 @@ class ChannelActor:
         try:
             acceptance = await envelope.accepted
         except StorageUnavailable as exc:
-            failure = Failure(
-                request.channel_id, request.request_id, "busy", str(exc), retry_after_s=5.0
-            )
-            self._context.sink.refuse(failure, request.replies)
+            self._refuse(request, str(exc))
             return None
         if isinstance(acceptance, Accepted):
             return acceptance.id
         if isinstance(acceptance, Settled):
             self._context.sink.publish(acceptance)
         return None
+
+    def _refuse(self, request: Request, error: str) -> None:
+        failure = Failure(request.channel_id, request.request_id, "busy", error, retry_after_s=5.0)
+        self._context.sink.refuse(failure, request.replies)
+
+    def _refuse_stops(self, turn: RunningTurn, error: str) -> None:
+        """Tell the senders of these stops that their outcome cannot be stored."""
+        for stop in turn.stops:
+            self._refuse(stop, error)
+        turn.stops.clear()
 
     async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
         """Count this attempt on disk, before the provider is called; return its number.
@@ -328,12 +342,12 @@ class ChannelActor:
 
     async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
         """Settle until it is decided: an answer has cost time and money, so it is kept."""
-        request = turn.envelope.request
+        request, held = turn.envelope.request, self._context.held
         while True:
             result = turn.unless_erased(result)
             stops = [turn_result.stopped(stop) for stop in turn.stops]
             try:
-                return await self._context.ledger.settle(
+                settled = await self._context.ledger.settle(
                     row_id,
                     request,
                     result.rows,
@@ -342,8 +356,13 @@ class ChannelActor:
                     salts=new_salts(len(result.rows) + len(stops)),
                     stops=stops,
                 )
-            except Undecided:
+            except Undecided as exc:
+                held.hold(turn, exc)
+                self._refuse_stops(turn, str(exc))
                 await asyncio.sleep(STORAGE_PAUSE_S)
+            else:
+                held.release(turn)
+                return settled
 
     async def _publish_again(self, turn: RunningTurn) -> None:
         """Publish the outcome of a command that was settled before a crash."""

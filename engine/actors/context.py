@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.actors.held_turns import HeldTurns
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.ledger import Ledger
@@ -18,6 +19,7 @@ class ActorContext:
 
     sink: where outcomes leave the engine.
     turn_settings: the settings of new turns; a reload replaces them as a whole.
+    held: the turns that wait until the database can be written.
     """
 
     database: Database
@@ -26,3 +28,7 @@ class ActorContext:
     observer: TurnObserver
     turn_settings: TurnSettings
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
+    held: HeldTurns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = HeldTurns(self.database.path)

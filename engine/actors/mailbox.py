@@ -95,6 +95,20 @@ class Mailbox:
             self._envelopes = self._request_ids = None
         return envelope
 
+    def remove(self, envelope: Envelope) -> bool:
+        """Remove a command that could not be stored; return False if it does not wait here."""
+        if self._envelopes is None or self._request_ids is None:
+            return False
+        kept = [each for each in self._envelopes if each.accepted is not envelope.accepted]
+        if len(kept) == len(self._envelopes):
+            return False
+        self._envelopes = deque(kept) if kept else None
+        self._bytes -= envelope.size_bytes
+        self._request_ids.discard(envelope.request.request_id)
+        if not kept:
+            self._request_ids = None
+        return True
+
     def erase(self, request_ids: Collection[str]) -> None:
         """Remove the content of these requests; they keep their places."""
         if self._envelopes is None:

@@ -12,6 +12,7 @@ from engine.actors import recovery
 from engine.actors.channel import ChannelActor, ChannelStatus
 from engine.actors.context import ActorContext
 from engine.actors.control_lane import ControlLane
+from engine.actors.held_turns import HeldTurns
 from engine.actors.mailbox import Acceptance, Envelope, Mailbox
 from engine.actors.resident_actors import ResidentActors
 from engine.clock import now_ms
@@ -36,6 +37,7 @@ class SupervisorStatistics:
     waiting: the commands among them that are known to be stored.
     recovered: whether `waiting` includes the commands that an earlier process left.
     completions: raw completions in progress.
+    held: turns that wait until the database can be written.
     """
 
     actors: int
@@ -43,6 +45,7 @@ class SupervisorStatistics:
     waiting: int
     recovered: bool
     completions: int
+    held: int
 
 
 class Supervisor:
@@ -74,7 +77,13 @@ class Supervisor:
             self._waiting,
             self._recovered,
             len(self._completions),
+            len(self._context.held),
         )
+
+    @property
+    def held(self) -> HeldTurns:
+        """The turns that wait until the database can be written."""
+        return self._context.held
 
     def channels(self, idle: int = 0) -> Iterator[tuple[ChannelStatus, float]]:
         """Yield (status, seconds since the last use) of channels, the last used first.
@@ -104,6 +113,7 @@ class Supervisor:
             return
         if self._draining:
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
+        self._context.held.check()
         body = records.encode(request.command, request.trace)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
         self._check_room(size_bytes)
@@ -116,9 +126,10 @@ class Supervisor:
         accepted = self._context.ledger.accept(
             request, body, accepted_ms=accepted_ms, attempts=int(at_once)
         )
+        envelope = Envelope(request, accepted, size_bytes, accepted_ms, at_once)
         # A callback, because the command's turn, which awaits this too, may come much later.
-        accepted.add_done_callback(partial(self._note_acceptance, request))
-        self._hand_over(actor, Envelope(request, accepted, size_bytes, accepted_ms, at_once))
+        accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
+        self._hand_over(actor, envelope)
 
     def _join(self, request: Request) -> None:
         """Add the sender to the request; TooManyCopies before that costs anybody else anything."""
@@ -132,10 +143,14 @@ class Supervisor:
         self._copies[request[:2]] = copies + 1
         self._control_lane.join(request)
 
-    def _note_acceptance(self, request: Request, accepted: asyncio.Future[Acceptance]) -> None:
-        observer = self._context.observer
-        if accepted.cancelled() or accepted.exception() is not None:
+    def _note_acceptance(
+        self, actor: ChannelActor, envelope: Envelope, accepted: asyncio.Future[Acceptance]
+    ) -> None:
+        observer, request = self._context.observer, envelope.request
+        if accepted.cancelled() or (exc := accepted.exception()) is not None:
             observer.unstored(request.channel_id, request.request_id)
+            if not accepted.cancelled() and isinstance(exc, StorageUnavailable):
+                actor.refuse_unstored(envelope, exc)
         elif isinstance(accepted.result(), Accepted):
             self._waiting += 1
             observer.accepted(request)

@@ -9,9 +9,11 @@ from engine.cli import (
     check,
     config,
     conversations,
+    demo,
     erase,
     export,
     history,
+    model,
     persona,
     prompt,
     reload,
@@ -23,10 +25,11 @@ from engine.cli import (
     verify,
 )
 from engine.cli.program import Program
+from engine.version import our_version
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="rosey-llm", prog_name="rosey-llm")
+@click.version_option(our_version(), prog_name="rosey-llm")
 def main() -> None:
     """A conversation engine for chat bots: reads messages from NATS, answers with language models.
 
@@ -37,6 +40,7 @@ def main() -> None:
 for command in (
     service.run,
     service.chat,
+    demo.demo,
     check.check,
     top.top,
     reload.reload,
@@ -44,6 +48,7 @@ for command in (
     audit.audit,
     config.init,
     config.config,
+    model.model,
     persona.persona,
     history.history,
     verify.backup,

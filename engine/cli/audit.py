@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import cannot_start, config_option, load, log_to_stderr
 
 
@@ -26,7 +27,7 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
     """Browse channels, conversations and turns in a web browser, also while the service runs.
 
     The page is read-only and can be reached from this machine only. It needs the extra
-    `rosey-llm[audit]`.
+    `audit`.
     """
     path = database or Path(load(config).storage.path)
     log_to_stderr("warning", "%(message)s")
@@ -44,8 +45,10 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
     except ModuleNotFoundError as exc:
         if (exc.name or "").startswith(("engine", "storage", "providers")):
             raise
-        cannot_start(CannotStart("The audit page needs Datasette: pip install 'rosey-llm[audit]'"))
+        from providers.installation import install_command
+
+        cannot_start(CannotStart(f"The audit page needs Datasette: {install_command('audit')}"))
     try:
-        server.serve(path, port, open_browser, click.echo)
+        server.serve(path, port, open_browser, say)
     except CannotStart as exc:
         cannot_start(exc)

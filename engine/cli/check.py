@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import (
     EXIT_CANNOT_START,
     cannot_start,
@@ -40,7 +41,7 @@ def check(config: Path | None, as_json: bool) -> None:
     file = found and found.absolute()
     if not as_json:
         missing = Path(loading.DEFAULT_FILE).absolute()
-        click.echo(f"Configuration: {file or f'built-in defaults; there is no {missing}'}")
+        say(f"Configuration: {file or f'built-in defaults; there is no {missing}'}")
     try:
         settings = loading.load(found)
     except CannotStart as exc:
@@ -65,10 +66,10 @@ def _print(report: CheckReport) -> None:
     width = max(len(each.part) for each in report.findings)
     for each in report.findings:
         state = "ok" if each.works else "FAILS" if each.needed else "off"
-        click.echo(f"{each.part:<{width}}  {state:<5}  {each.detail}".rstrip())
+        say(f"{each.part:<{width}}  {state:<5}  {each.detail}".rstrip())
     for note in report.notes:
-        click.echo(f"Note: {note}")
-    click.echo(f"The service {'can' if report.can_answer else 'cannot'} answer.")
+        say(f"Note: {note}")
+    say(f"The service {'can' if report.can_answer else 'cannot'} answer.")
 
 
 def _print_json(file: Path | None, report: CheckReport | None = None, **more: Any) -> None:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.new_file import check_free, force_option
+from engine.cli.say import say
+
 if TYPE_CHECKING:
     from engine.config.setup.interview import ServerView
 
 FILE = "rosey-llm.toml"
 EXIT_UNREADABLE = 3
 LOOK_S = 10.0
-force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+READABLE = 0o666  # less the umask: a configuration holds no keys
 
 
 @click.command(short_help="Write a commented configuration after a few questions.")
@@ -40,16 +43,16 @@ def init(defaults: bool, output: Path, force: bool) -> None:
     """
     from engine.config.setup import example
 
-    _check_free(output, force)
+    check_free(output, force)
     text, key_variable = example.shipped(), ""
     if not defaults:
         text, key_variable = _interview(output.parent)
     _write(output, text, force)
-    click.echo(f"Wrote {output}. Next steps:")
+    say(f"Wrote {output}. Next steps:")
     if key_variable:
-        click.echo(f"  export {key_variable}=...")
+        say(f"  export {key_variable}=...")
     option = "" if str(output) == FILE else f" --config {shlex.quote(str(output))}"
-    click.echo(f"  rosey-llm check{option}\n  rosey-llm run{option}")
+    say(f"  rosey-llm check{option}\n  rosey-llm run{option}")
 
 
 @click.group()
@@ -75,27 +78,25 @@ def convert(file: Path, output: Path | None, force: bool) -> None:
     Exit codes: 0 converted, 1 nothing was written, 3 the file cannot be read.
     """
     from engine.config.setup import conversion
-    from engine.interfaces.terminal import line_input
     from providers.validation import ValidationError
 
     folder = output.parent if output else Path()
-    if output:
-        _check_free(output, force)
+    check_free(output, force)
     old = _read_json(file)
     converted = conversion.convert(old, folder)
     for note in converted.notes:
-        click.echo(f"{file}: {line_input.printable(note)}", err=True)
+        say(f"{file}: {note}", err=True)
     if old and not converted.carried:
         _refuse(f"{file} has no setting that can be converted. Is it the plugin's configuration?")
     try:
         text = converted.text(f"Made from {file.name} by `rosey-llm config convert`.", folder)
     except ValidationError as exc:
-        _refuse(f"{file}: cannot be converted: {line_input.printable(str(exc))}")
+        _refuse(f"{file}: cannot be converted: {exc}")
     if output is None:
         click.echo(text, nl=False)
         return
     _write(output, text, force)
-    click.echo(f"Wrote {output}. Try it: rosey-llm check --config {shlex.quote(str(output))}")
+    say(f"Wrote {output}. Try it: rosey-llm check --config {shlex.quote(str(output))}")
 
 
 def _interview(folder: Path) -> tuple[str, str]:
@@ -141,11 +142,11 @@ def _ask(question: str, default: str | None, take: Callable[[str], None]) -> Non
     while True:
         answer = click.prompt(question, default=default).strip()
         if not sys.stdin.isatty():
-            click.echo(answer)
+            say(answer)
         try:
             return take(answer)
         except ValueError as exc:
-            click.echo(f"Not possible: {exc}", err=True)
+            say(f"Not possible: {exc}", err=True)
             if not sys.stdin.isatty():
                 # The next line of a pipe is the answer to the next question.
                 raise click.Abort from None
@@ -165,28 +166,16 @@ def _read_json(file: Path) -> dict[str, object]:
     return old
 
 
-def _check_free(output: Path, force: bool) -> None:
-    from engine.config.setup import newfile
-
-    try:
-        newfile.check_free(output, replace=force)
-    except FileExistsError as exc:
-        _refuse(str(exc))
-    except OSError as exc:
-        _refuse(f"{output} cannot be written: {exc.strerror}.")
-
-
 def _write(output: Path, text: str, force: bool) -> None:
-    from engine.config.setup import newfile
+    from storage.new_file import new_file
 
     try:
-        newfile.write(output, text, replace=force)
-    except FileExistsError as exc:
-        _refuse(str(exc))
+        with new_file(output, replace=force, mode=READABLE) as file:
+            file.write(text.encode())
     except OSError as exc:
         _refuse(f"{output} was not written: {exc.strerror}.")
 
 
 def _refuse(why: str, code: int = 1) -> NoReturn:
-    click.echo(why, err=True)
+    say(why, err=True)
     sys.exit(code)

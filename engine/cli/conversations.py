@@ -18,6 +18,7 @@ from engine.cli.history import (
     until_option,
     user_option,
 )
+from engine.cli.say import say
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -112,7 +113,7 @@ def show(
         else:
             newest = entries.newest(connection, selection, limit + 1)
             if len(newest) > limit:
-                click.echo("(There are older rows; -n 0 shows all.)", err=True)
+                say("(There are older rows; -n 0 shows all.)", err=True)
             found = iter(newest[-limit:])
         last_id = newest_id
         for each in found:

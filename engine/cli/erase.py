@@ -13,6 +13,7 @@ import click
 
 from engine.cli import history
 from engine.cli.history import no, no_channel
+from engine.cli.say import say
 from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def erase(
         raise click.UsageError("Give --user, --channel or both.")
 
     from engine.interfaces.terminal import line_input
+    from storage import backup_folder
     from storage.erasure import Scope
 
     line_input.tolerate_odd_bytes()
@@ -94,9 +96,12 @@ def erase(
     rows = _erase(path, body | ({"reason": reason} if reason else {}), amount)
     _print_amount(amount, as_json, rows)
     if not as_json:
-        click.echo(NOT_ERASED)
+        say(NOT_ERASED)
         for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
-            click.echo(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
+            say(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
+        if copies := backup_folder.backups(path):
+            folder = backup_folder.folder_of(path)
+            say(f"Not erased: {len(copies)} copies of the service in {folder}.")
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
@@ -136,9 +141,9 @@ def _print_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
             }
         )
     elif erased is not None:
-        click.echo(f"Erased: {erased:,} rows of the history.")
+        say(f"Erased: {erased:,} rows of the history.")
     else:
-        click.echo(f"To erase: {_format(amount)}.")
+        say(f"To erase: {_format(amount)}.")
 
 
 def _format(amount: Amount) -> str:
@@ -152,9 +157,9 @@ def _confirm(amount: Amount, name: str) -> None:
 
     if not line_input.is_interactive():
         raise click.UsageError("Cannot ask for confirmation without a terminal: add --yes.")
-    click.echo(f"This erases {_format(amount)}, for ever.")
+    say(f"This erases {_format(amount)}, for ever.")
     if line_input.read_line(f"Type the name ({visible(name)}) to continue: ") != name:
-        click.echo("Nothing was erased.", err=True)
+        say("Nothing was erased.", err=True)
         sys.exit(1)
 
 
@@ -182,18 +187,18 @@ def _erase(path: Path, body: Mapping[str, Any], amount: Amount) -> int:
             reason = left.get("waits_for")
             if reason and reason not in reported:
                 reported.add(reason)
-                click.echo(f"Waiting: {reason}", err=True)
+                say(f"Waiting: {reason}", err=True)
 
         try:
             result = admin_requests.wait_until_done(
                 path, erasure.REQUEST_KIND, body, erasure.handler, show_progress
             )
         except KeyboardInterrupt:
-            click.echo(CONTINUES, err=True)
+            say(CONTINUES, err=True)
             sys.exit(EXIT_INTERRUPTED)
         except StorageError as exc:
             history.cannot_read(exc)
     if not result["ok"]:
-        click.echo(f"Not erased: {result['error']}", err=True)
+        say(f"Not erased: {result['error']}", err=True)
         sys.exit(1)
     return int(result["rows"])

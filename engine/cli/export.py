@@ -17,6 +17,7 @@ from engine.cli.history import (
     selected,
     selection_options,
 )
+from engine.cli.new_file import check_free, force_option
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     click.option(
         "--output", "-o", type=FILE, help="The file to write; by default standard output."
     ),
+    force_option,
     *selection_options,
 )
 def export(
     source: Source,
     kind: Format,
     output: Path | None,
+    force: bool,
     channel: str | None,
     user: str | None,
     since: Span | None,
@@ -50,13 +53,15 @@ def export(
 ) -> None:
     """Write the history to a file, oldest rows first. --json means --format jsonl.
 
-    Only its owner can read the file. It replaces an existing file only when it is complete.
+    Only its owner can read the file, and it gets its name only when it is complete. In CSV, a text
+    that a spreadsheet would take for a formula has a ' before it.
 
-    Exit codes: 0 exported, 1 the file cannot be written or there is no such channel, 3 the
-    database cannot be read.
+    Exit codes: 0 exported, 1 the file exists or cannot be written, or there is no such channel,
+    3 the database cannot be read.
     """
     if as_json and kind != "jsonl":
         raise click.UsageError(f"--json cannot be combined with --format {kind}.")
+    check_free(output, force)
     with reading(source.path) as connection:
         from engine.interfaces.reports import export
         from engine.interfaces.reports.progress import ProgressBar
@@ -66,7 +71,10 @@ def export(
         total = entries.count(connection, selection) if ProgressBar.is_seen() else 0
         rows = export.rows(connection, selection, kind)
         try:
-            with export.output(output, source.path) as file, ProgressBar("Exporting") as bar:
+            with (
+                export.output(output, source.path, replace=force) as file,
+                ProgressBar("Exporting") as bar,
+            ):
                 to_terminal = output is None and sys.stdout.isatty()
                 for done, line in enumerate(export.render(rows, kind)):
                     file.write(export.safe_for_terminal(line) if to_terminal else line)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import (
     EXIT_CANNOT_START,
     cannot_start,
@@ -79,6 +80,8 @@ class Moment(Text):
         from engine.interfaces.reports import dates
 
         text, now = super().convert(value, param, ctx), datetime.now().astimezone()
+        if ctx is not None:  # "2h" is the same moment in all options of a command
+            now = ctx.meta.setdefault(NOW, now)
         try:
             span = dates.parse(text, now)
         except ValueError as exc:
@@ -109,6 +112,7 @@ def options(*more: Decorator) -> Decorator:
 
 
 TEXT = Text()
+NOW = f"{__name__}.now"  # in click's context
 database_option = click.option(
     "--database",
     type=FILE,
@@ -126,7 +130,7 @@ since_option = click.option(
 until_option = click.option(
     "--until",
     type=Moment(may_be_future=True),
-    help="Only before this time; a day is included to its end.",
+    help="Only before this time; a day, or a time that comes twice, is included to its end.",
 )
 # Which rows: `selected` takes their values.
 selection_options = (channel_option, user_option, since_option, until_option)
@@ -175,6 +179,22 @@ def reading(path: Path) -> Iterator[Reader]:
         cannot_read(exc)
 
 
+def _check_order(since: Span, until: Span) -> None:
+    """End the command if no time lies between the two."""
+    from engine.interfaces.reports.dates import shown
+
+    if since.start_ms < until.end_ms:
+        return
+    if since == until:
+        raise click.UsageError(
+            f"--since and --until are the same moment, {shown(since.start_ms)}: nothing is between"
+            " them. Give a later --until, or a whole day."
+        )
+    raise click.UsageError(
+        f"--until ({shown(until.start_ms)}) is before --since ({shown(since.start_ms)})."
+    )
+
+
 def selected(
     connection: Reader,
     channel: str | None,
@@ -186,8 +206,8 @@ def selected(
     from storage.queries import channels
     from storage.queries.selection import Selection
 
-    if since is not None and until is not None and until.end_ms <= since.start_ms:
-        raise click.UsageError("--until is before --since.")
+    if since is not None and until is not None:
+        _check_order(since, until)
     channel_id = None
     if channel is not None:
         channel_id = channels.find(connection, channel)
@@ -205,7 +225,7 @@ def no_channel(connection: Reader, name: str) -> NoReturn:
 
 
 def cannot_read(exc: Exception) -> NoReturn:
-    click.echo(f"Error: {exc}", err=True)
+    say(f"Error: {exc}", err=True)
     sys.exit(EXIT_CANNOT_START)
 
 
@@ -215,5 +235,5 @@ def no(text: str, near: list[str] | None = None) -> NoReturn:
 
     names = " or ".join(f'"{name}"' for name in near or ())
     hint = f" Did you mean {names}?" if near else ""
-    click.echo(visible(f"{text}{hint}"), err=True)
+    say(visible(f"{text}{hint}"), err=True)
     sys.exit(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_option, json_option, load, log_to_stderr, run_async
 from engine.errors import EXIT_INTERRUPTED
 
@@ -104,7 +105,7 @@ def try_(
             sys.exit(EXIT_INTERRUPTED)
         _fail(str(exc))
     click.echo()
-    click.echo(f"({answered.provider}, {answered.completion.model})", err=True)
+    say(f"({answered.provider}, {answered.completion.model})", err=True)
 
 
 def _entry(settings: Settings, name: str) -> PersonaEntry:
@@ -118,9 +119,9 @@ def _entry(settings: Settings, name: str) -> PersonaEntry:
 
 
 def _print(text: str, nl: bool = True) -> None:
-    from engine.interfaces.terminal import line_input
+    from engine.interfaces.terminal.control_characters import for_stream
 
-    click.echo(line_input.printable(text), nl=nl)
+    click.echo(for_stream(text), nl=nl, color=True)  # or it would take sequences out
 
 
 def _print_json(value: Any) -> None:
@@ -130,7 +131,5 @@ def _print_json(value: Any) -> None:
 
 
 def _fail(error: str) -> NoReturn:
-    from engine.interfaces.terminal import line_input
-
-    click.echo(f"Error: {line_input.printable(error)}", err=True)
+    say(f"Error: {error}", err=True)
     sys.exit(1)

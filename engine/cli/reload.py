@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import EXIT_CANNOT_START, config_file, config_option
 
 
@@ -39,14 +40,14 @@ def reload(config: Path | None, as_json: bool) -> None:
         _print_json({"reloaded": True, **asdict(changes)})
         return
     for line in changes.lines:
-        click.echo(line)
+        say(line)
 
 
 def _refused(exc: Exception, code: int, as_json: bool) -> NoReturn:
     if as_json:
         _print_json({"reloaded": False, "error": str(exc)})
     else:
-        click.echo(f"Not reloaded: {exc}", err=True)
+        say(f"Not reloaded: {exc}", err=True)
     sys.exit(code)
 
 

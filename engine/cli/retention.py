@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import EXIT_CANNOT_START, config_file, config_option
 
 
@@ -34,9 +35,9 @@ def confirm(config: Path | None) -> None:
     try:
         outcome = retention.ask_to_confirm(loading.database_of(config_file(config)))
     except (CannotOpen, CannotStart) as exc:
-        click.echo(f"Not confirmed: {exc}", err=True)
+        say(f"Not confirmed: {exc}", err=True)
         sys.exit(EXIT_CANNOT_START)
     if outcome.error:
-        click.echo(f"Not confirmed: {outcome.error}", err=True)
+        say(f"Not confirmed: {outcome.error}", err=True)
         sys.exit(1)
-    click.echo(outcome.text)
+    say(outcome.text)

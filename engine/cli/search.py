@@ -17,6 +17,7 @@ from engine.cli.history import (
     selected,
     selection_options,
 )
+from engine.cli.say import say
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -68,7 +69,7 @@ def search(
                 selection,
                 limit,
                 best=best,
-                warn=lambda text: click.echo(text, err=True),
+                warn=lambda text: say(text, err=True),
                 on_progress=bar.update,
             )
     except StorageError as exc:

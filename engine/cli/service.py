@@ -9,30 +9,37 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_file, config_option, load, log_to_stderr, run_async
 
 
 @click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
 @config_option
-def run(config: Path | None) -> None:
+@click.option(
+    "--second",
+    is_flag=True,
+    help="Start also if another engine listens on the same subjects; both then answer.",
+)
+def run(config: Path | None, second: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C. It finishes running answers before it stops.
 
     SIGHUP reloads the configuration.
 
-    Exit codes: 0 drained, 3 cannot start, 130 forced by a second signal.
+    Exit codes: 0 drained, 3 cannot start, 4 another engine listens on the same subjects, 75 another
+    one is just starting or still ending (try again), 130 forced by a second signal.
     """
     # Blocked until the service handles it: before that, a SIGHUP would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     if not settings.enabled:
-        click.echo(f"{settings.name} is disabled (enabled = false); nothing was started.")
+        say(f"{settings.name} is disabled (enabled = false); nothing was started.")
         return
 
     from engine.daemon.run import run as run_service
     from engine.monitoring import logs
 
     logs.configure(settings.log)
-    run_async(run_service(settings, click.echo, config_file(config)))
+    run_async(run_service(settings, say, config_file(config), second=second))
 
 
 @click.command(short_help="Talk to the bot in the terminal.")

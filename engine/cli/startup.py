@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
+from engine.cli.say import say
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -48,7 +50,7 @@ def load(config: Path | None) -> Settings:
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:
-    """Run a coroutine in a new event loop and return its result; exit with 3 on CannotStart."""
+    """Run a coroutine in a new event loop and return its result; exit if it cannot start."""
     import asyncio
 
     from engine.errors import CannotStart
@@ -57,7 +59,7 @@ def run_async(work: Coroutine[None, None, T]) -> T:
         try:
             return runner.run(work)
         except CannotStart as exc:
-            cannot_start(exc)
+            cannot_start(exc, exc.exit_code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -68,9 +70,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def cannot_start(exc: Exception) -> NoReturn:
-    click.echo(f"rosey-llm cannot start: {exc}", err=True)
-    sys.exit(EXIT_CANNOT_START)
+def cannot_start(exc: Exception, exit_code: int = EXIT_CANNOT_START) -> NoReturn:
+    say(f"rosey-llm cannot start: {exc}", err=True)
+    sys.exit(exit_code)
 
 
 def log_to_stderr(
@@ -78,4 +80,12 @@ def log_to_stderr(
 ) -> None:
     import logging
 
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
+    from engine.interfaces.reports.output import safe
+
+    class Harmless(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(safe(super().format(record)))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Harmless(line))
+    logging.basicConfig(handlers=[handler], level=level.upper())

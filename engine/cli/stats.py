@@ -18,6 +18,7 @@ from engine.cli.history import (
     selected,
     selection_options,
 )
+from engine.cli.new_file import check_free, force_option
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         type=FILE,
         help="Also draw turns, tokens and latency over time into this .png or .svg file.",
     ),
+    force_option,
 )
 def stats(
     source: Source,
@@ -50,6 +52,7 @@ def stats(
     until: Span | None,
     limit: int,
     plot: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Count turns, answers, errors by code and tokens; measure answer times (percentiles).
@@ -58,6 +61,7 @@ def stats(
     """
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise click.BadParameter(f'"{plot}" must end in .png or .svg.', param_hint="--plot")
+    check_free(plot, force)
     with reading(source.path) as connection:
         from engine.interfaces.reports import stats
         from engine.interfaces.reports.output import Output
@@ -66,7 +70,7 @@ def stats(
         selection = selected(connection, channel, user, since, until)
         found = totals.totals(connection, selection, by, limit)
         if plot is not None:
-            _plot(connection, selection, plot)
+            _plot(connection, selection, plot, force)
     out = Output()
     if as_json:
         out.json([stats.record(each, by) for each in found])
@@ -74,13 +78,16 @@ def stats(
         stats.print_totals(out, found, by)
 
 
-def _plot(connection: Reader, selection: Selection, file: Path) -> None:
+def _plot(connection: Reader, selection: Selection, file: Path, force: bool) -> None:
     from engine.interfaces.reports import plot
+    from storage.new_file import new_file
     from storage.queries import totals
 
     unit: By = "hour" if totals.span_ms(connection, selection) <= plot.HOURLY_MS else "day"
     try:
-        plot.draw(file, totals.totals(connection, selection, unit, ALL), unit)
+        drawn = plot.draw(totals.totals(connection, selection, unit, ALL), unit, file.suffix[1:])
+        with new_file(file, replace=force) as opened:
+            opened.write(drawn)
     except (plot.PlotNotInstalled, ValueError) as exc:
         no(str(exc))
     except OSError as exc:

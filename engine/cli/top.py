@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.say import say
 from engine.cli.startup import config_option, load
 
 
@@ -18,14 +19,16 @@ from engine.cli.startup import config_option, load
     default=1.0,
     show_default=True,
     type=click.FloatRange(0.1, 3600),
-    help="Seconds between two updates.",
+    help="Seconds between two updates, over which the rates are measured.",
 )
 @click.option("--once", is_flag=True, help="Print one frame and exit; the default in a pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values once, as JSON, and exit.")
 def top(config: Path | None, url: str | None, interval: float, once: bool, as_json: bool) -> None:
     """Watch the running service: its channels, waiting messages, providers, turns and tokens.
 
-    Press q or Ctrl-C to quit.
+    The arrows and PgUp, PgDn scroll, s changes the order, / chooses channels by a part of their
+    name, Esc chooses all again; q or Ctrl-C quits. The service sends at most 500 channels, those
+    with the most waiting messages first.
 
     Exit codes: 0 success, 1 no such service, 3 the configuration is wrong.
     """
@@ -38,9 +41,9 @@ def top(config: Path | None, url: str | None, interval: float, once: bool, as_js
 
             click.echo(orjson.dumps(fetch(), option=orjson.OPT_INDENT_2))
         elif once or not sys.stdout.isatty():
-            screen.once(fetch)
+            screen.once(fetch, interval)
         else:
             screen.live(fetch, interval)
     except source.NotThere as exc:
-        click.echo(f"Error: {exc}", err=True)
+        say(f"Error: {exc}", err=True)
         sys.exit(1)

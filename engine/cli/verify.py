@@ -10,6 +10,8 @@ import click
 
 from engine.cli import history
 from engine.cli.history import no, no_channel
+from engine.cli.new_file import check_free, force_option
+from engine.cli.say import say
 from engine.cli.startup import config_option, json_option
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def verify(source: history.Source, seal: str | None, channel: str | None, as_jso
 @click.option(
     "--database", type=history.FILE, help="Database to copy; by default the configuration's."
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @json_option
 def backup(
     file: Path, config: Path | None, database: Path | None, force: bool, as_json: bool
@@ -89,9 +91,8 @@ def backup(
     from storage.errors import CannotOpen, StorageError
 
     path = history.Source(config, database).path
+    check_free(file, force)
     try:
-        if file.exists() and not force:
-            no(f"{file} exists. Use --force to replace it.")
         found = _copy(path, file, force=force)
     except CannotOpen as exc:
         history.cannot_read(exc)
@@ -101,7 +102,7 @@ def backup(
         no(f"Cannot write {file}: {exc.strerror}.")
     size = file.stat().st_size
     if isinstance(found, Exception):
-        click.echo(f"{file} was written, {size:,} bytes, but:", err=True)
+        say(f"{file} was written, {size:,} bytes, but:", err=True)
         _exit_tampered(found, as_json)
     if as_json:
         Output().json({"file": str(file), "bytes": size, **shown.record(found)})
@@ -123,7 +124,7 @@ def _copy(database: Path, file: Path, *, force: bool) -> Verified | TamperedRow:
         reading(copy) as connection,
     ):
         if ProgressBar.is_seen():
-            click.echo(f"Copying {database} ...", err=True)
+            say(f"Copying {database} ...", err=True)
         try:
             advance = shown.advance(bar, verification.given_ids(connection))
             return verification.verify(connection, None, advance)

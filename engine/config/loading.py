@@ -103,7 +103,7 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     nats = settings.nats
     files: dict[str, Any] = {
         key: absolute(value, folder, f"nats.{key}")
-        for key in ("credentials", "tls_ca", "tls_cert", "tls_key")
+        for key in ("server", "credentials", "tls_ca", "tls_cert", "tls_key")
         if (value := getattr(nats, key))
     }
     store_dir = absolute(nats.store_dir, folder, "nats.store_dir")

@@ -52,7 +52,12 @@ class ChannelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSettings:
-    """`retention_days`: messages are erased after this many days; 0 keeps them for ever."""
+    """How the history is kept.
+
+    retention_days: messages are erased after this many days; 0 keeps them for ever.
+    backup_every_h: hours between two copies of the database; 0 makes none.
+    backup_keep: how many copies are kept.
+    """
 
     path: str = "data/rosey-llm.db"
     durability: Literal["full", "normal"] = "full"
@@ -61,6 +66,8 @@ class StorageSettings:
     retention_days_by_channel: Mapping[str, Limit] = field(default_factory=dict)
     search_index: bool = True
     backup_before_migration: bool = True
+    backup_every_h: Limit = 0
+    backup_keep: Count = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ class NatsSettings:
 
     url: "embedded", or the address of a server, or several of one cluster, with commas.
     port, store_dir: of the embedded server.
+    server: the program of the embedded server; "" takes that on PATH, else that of the extra.
     tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
     needs `handshake_first`.
     """
@@ -85,6 +93,7 @@ class NatsSettings:
     url: str = "embedded"
     port: Port = 4222
     store_dir: str = "data/nats"
+    server: str = ""
     user: str = ""
     password: Secret = NO_SECRET
     token: Secret = NO_SECRET

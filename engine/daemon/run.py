@@ -23,19 +23,25 @@ from engine.traffic.login import without_login
 log = logging.getLogger("rosey_llm.config")
 
 
-async def run(settings: Settings, say: Callable[[str], None], config: Path | None = None) -> None:
+async def run(
+    settings: Settings,
+    say: Callable[[str], None],
+    config: Path | None = None,
+    *,
+    second: bool = False,
+) -> None:
     """Run until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
 
     SIGHUP reloads `config`. The caller blocks SIGHUP before, and it is blocked on return, so that
     a SIGHUP never ends the process.
 
-    say: prints one line for people.
+    say: prints one line for people. second: start also beside another engine.
     """
     for note in old_defaults.notes(settings):
         log.info("%s: %s.", config or "The configuration", note)
     systemd = Systemd.from_environment()
     systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
-    app = build_app(settings, config)
+    app = build_app(settings, config, second=second)
     app.reloader.announced = systemd.reloading
     stopping = asyncio.Event()
     _on_signals(stopping, app.reloader)

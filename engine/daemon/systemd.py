@@ -11,6 +11,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Self
 
+from engine.monitoring.event import one_line
+
 log = logging.getLogger("rosey_llm.systemd")
 SEND_S = 0.5
 
@@ -77,7 +79,7 @@ class Systemd:
                 sender.settimeout(SEND_S)
                 abstract = self._address.startswith("@")
                 sender.sendto(
-                    "\n".join(lines).encode(),
+                    "\n".join(map(one_line, lines)).encode(),
                     f"\0{self._address[1:]}" if abstract else self._address,
                 )
         except OSError as exc:

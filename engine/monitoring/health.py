@@ -43,7 +43,8 @@ class Health:
 
     async def ready(self) -> dict[str, Any]:
         """Return {"ready": ..., "parts": {part: {"ok": ..., "detail": ...}}} within about 2 s."""
-        parts = {"database": await self._database.get(), "service": self._service()}
+        database = self._held() or await self._database.get()
+        parts = {"database": database, "service": self._service()}
         if self._nats is not None:
             parts["nats"] = self._nats()
         parts["providers"] = self._providers()
@@ -61,6 +62,17 @@ class Health:
             case "draining":
                 return HealthPart(False, "It is stopping and takes no more messages.")
         return HealthPart(True, "It takes messages.")
+
+    def _held(self) -> HealthPart | None:
+        """Return what is wrong if turns wait for the disk, which may still take a small write."""
+        held = self._engine.supervisor.held
+        if not held:
+            return None
+        return HealthPart(
+            False,
+            f"{held.reason}. Turns held until {held.path} can be written: {len(held)}. New"
+            " messages get busy. Free some space on its disk.",
+        )
 
     async def _try_database(self) -> HealthPart:
         path, todo = self._engine.database.path, "Check the disk and [storage] path."

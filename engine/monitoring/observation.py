@@ -12,6 +12,7 @@ from engine.actors.supervisor import SupervisorStatistics
 from engine.clock import now_ms
 from engine.engine import Engine
 from engine.monitoring.counts import Counts
+from engine.operations.backups import Backups
 from providers.chain.counters import CallCounters
 from providers.chain.link import LinkStatistics
 from storage import statistics
@@ -48,6 +49,7 @@ class Observation:
     figures: the store's numbers; None if the database did not answer in time.
     failing: why the database cannot be written; None if it can.
     retention_held: why nothing is erased by age; "" if nothing is wrong.
+    backups: the service's own copies of the database; None if it is in memory.
     traffic: None without NATS.
     """
 
@@ -60,6 +62,7 @@ class Observation:
     figures: StoreStatistics | None
     failing: str | None
     retention_held: str
+    backups: Backups | None
     traffic: TrafficStatistics | None
 
 
@@ -87,6 +90,7 @@ async def observe(
         figures=store,
         failing=engine.database.failing,
         retention_held=engine.retention.held,
+        backups=engine.backups,
         traffic=traffic() if traffic is not None else None,
     )
 

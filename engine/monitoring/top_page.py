@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from engine.actors.channel import ChannelStatus
@@ -37,7 +38,7 @@ async def build(
         "stage": stage,
         "at_ms": seen.at_ms,
         "uptime_s": (seen.at_ms - started_ms) / 1000,
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": memory_bytes(),
         "channels": _channels(seen),
         "commands": {**seen.counts.commands, "waiting": seen.supervisor.waiting},
         "turns": _turns(seen),
@@ -140,10 +141,9 @@ def _since_s(since_ms: int | None, at_ms: int) -> float | None:
     return None if since_ms is None else max(0, at_ms - since_ms) / 1000
 
 
-def _memory_bytes() -> int | None:
+def memory_bytes(statm: Path = Path("/proc/self/statm")) -> int | None:
     """Return the process's resident memory; None if the system has no /proc."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(statm.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from engine.commands.observer import Observers
 from engine.config.settings import TracingSettings
 from engine.errors import CannotStart
+from providers.installation import install_command
 
 MISSING = (
     "[tracing] enabled = true needs the OpenTelemetry SDK, which is not installed ({}). "
-    'Install it with pip install "rosey-llm[tracing]", or set enabled = false.'
+    "Set enabled = false, or install it: {}"
 )
 
 
@@ -24,5 +25,5 @@ def begin(settings: TracingSettings, service: str, observers: Observers) -> None
     try:
         from engine.monitoring.spans import Spans
     except ImportError as exc:
-        raise CannotStart(MISSING.format(exc)) from exc
+        raise CannotStart(MISSING.format(exc, install_command("tracing"))) from exc
     observers.add(Spans(settings.endpoint, service))

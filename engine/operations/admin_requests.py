@@ -141,7 +141,7 @@ async def _carry_out_here(
     path: Path, kind: str, request_id: int, handler: HandlerFactory, report: ReportProgress
 ) -> None:
     """Carry out the request in this process, unless the database has an owner."""
-    database = Database(path)
+    database = Database(path, command=f"history {kind}")
     try:
         await database.open()
     except DatabaseInUse:

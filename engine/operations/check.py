@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.clock import now_ms
 from engine.config import old_defaults
-from engine.config.settings import Settings
+from engine.config.settings import Settings, StorageSettings
+from engine.operations import retention
 from engine.traffic import examination
 from engine.traffic.embedded import store_lock
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
@@ -25,6 +27,7 @@ from providers.base import LLMProvider, Status
 from providers.chain import fallback
 from providers.chain.chain import ProviderChain
 from providers.chain.fallback import FallbackOn
+from storage import backup_folder
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.examination import examine, require_writable
 from storage.lock import owner
@@ -68,7 +71,9 @@ async def report(settings: Settings) -> CheckReport:
     (nats, notes), database, providers = await asyncio.gather(
         _nats(settings), _database(settings), _providers(settings)
     )
-    notes = [*notes, *old_defaults.notes(settings)]
+    retention_note = await asyncio.to_thread(_retention_note, settings)
+    backups = backup_notes(settings.storage, now_ms())
+    notes = [*notes, *retention_note, *backups, *old_defaults.notes(settings)]
     return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
 
 
@@ -92,7 +97,10 @@ async def _nats(settings: Settings) -> tuple[list[Finding], list[str]]:
         return [Finding("NATS", False, str(exc))], []
     url = without_login(nats.url)
     problems = [Finding("NATS", False, f"{url}: {problem}") for problem in found.problems]
-    return problems or [Finding("NATS", True, url)], found.notes
+    if problems:
+        return problems, found.notes
+    running = f", in use by a running service: {found.running}" if found.running else ""
+    return [Finding("NATS", True, f"{url}{running}")], found.notes
 
 
 def _own_service(database: Path) -> OwnService:
@@ -114,7 +122,9 @@ async def _embedded_nats(settings: Settings) -> Finding:
     try:
         # In a folder of its own: only whether the server starts is to be found out.
         with tempfile.TemporaryDirectory(prefix="rosey-llm-check-") as folder:
-            server = EmbeddedNats(Path(folder), 0, bot_publish=[], bot_subscribe=[])
+            server = EmbeddedNats(
+                Path(folder), 0, bot_publish=[], bot_subscribe=[], program=settings.nats.server
+            )
             await server.start()
             await server.stop()
     except (EmbeddedNatsError, OSError) as exc:
@@ -131,6 +141,34 @@ async def _database(settings: Settings) -> Finding:
     except CannotOpen as exc:
         return Finding("database", False, str(exc))
     return Finding("database", True, str(path))
+
+
+def backup_notes(storage: StorageSettings, now: int) -> list[str]:
+    """Return what is wrong with the copies that the service makes by itself, at the time `now`."""
+    if not storage.backup_every_h:
+        return []
+    database = Path(storage.path)
+    try:
+        found = backup_folder.backups(database)
+    except OSError as exc:
+        return [f"The copies in {exc.filename} cannot be read: {exc.strerror}."]
+    if not found:
+        return []
+    age_h = (now - found[-1].made_ms) / 3_600_000
+    if age_h <= 2 * storage.backup_every_h:
+        return []
+    return [
+        f"The newest copy in {backup_folder.folder_of(database)} is {age_h:,.0f} hours old, and"
+        f" backup_every_h is {storage.backup_every_h}. The service's log says why."
+    ]
+
+
+def _retention_note(settings: Settings) -> list[str]:
+    try:
+        note = retention.held_note(settings.storage, now_ms())
+    except CannotOpen:  # the finding on the database says so; an older version has no sweeps
+        return []
+    return [note] if note else []
 
 
 async def _providers(settings: Settings) -> list[Finding]:

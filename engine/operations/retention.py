@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,12 @@ from engine.clock import DAY_MS, now_ms
 from engine.config.settings import StorageSettings
 from engine.operations.admin_requests import AdminRequestDeferred
 from engine.operations.erasure import Eraser
-from storage import erasure, lock, sweeps
+from engine.operations.seen_rows import SeenRows
+from storage import admin_requests, erasure, lock, sweeps
 from storage.admin_requests import AdminRequest, PlacedRequest
 from storage.erasure import Scope
 from storage.errors import StorageUnavailable
+from storage.examination import undisturbed
 from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.retention")
@@ -44,7 +45,10 @@ POLL_S = 30.0
 POLL_RESULT_S = 0.1
 SWEEP_EVERY_MS = 60 * 60 * 1000
 LEAP_MS = 7 * DAY_MS
-DAY_S = 24 * 60 * 60.0
+HELD = (
+    "Nothing is erased by age: %s. If the clock is right, run `rosey-llm retention confirm`;"
+    " otherwise correct it."
+)
 KEPT_DAYS = 400  # what is remembered of the rows' ages, in case the days are raised by a reload
 
 
@@ -99,8 +103,7 @@ class Retention:
         self._compacted_ms = 0
         self._failing = False
         self._swept_s: float | None = None  # the last sweep, by the monotonic clock
-        # (time by the monotonic clock, newest row at that time), oldest first.
-        self._seen: deque[tuple[float, int]] = deque()
+        self._seen = SeenRows(monotonic_s, KEPT_DAYS)
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -128,7 +131,7 @@ class Retention:
     async def sweep(self, *, confirmed: bool = False) -> bool:
         """Erase expired messages; return False if some are left. Raises StorageUnavailable."""
         wall_ms = self._wall_ms()
-        await self._look()
+        self._seen.look(await self._database.write(erasure.newest))
         last_ms = await self._database.write(partial(sweeps.begin, now_ms=wall_ms))
         self._hold("" if confirmed else self._leap(wall_ms, last_ms))
         if self.held:
@@ -136,7 +139,11 @@ class Retention:
         compact = wall_ms - self._compacted_ms >= DAY_MS
         scopes = expired(self._settings(), wall_ms)
         swept = await self._eraser.sweep(
-            [(scope, self._newest_of_age(days)) for scope, days in scopes], compact=compact
+            [
+                (scope, self._seen.newest_of_age(days, or_from_before=True))
+                for scope, days in scopes
+            ],
+            compact=compact,
         )
         if swept.rows and compact and swept.is_whole:
             self._compacted_ms = wall_ms
@@ -155,43 +162,38 @@ class Retention:
             seen_ms = (self._monotonic_s() - self._swept_s) * 1000
         if wall_ms - last_ms - seen_ms <= LEAP_MS:
             return ""
-        return (
-            f"the clock stands {(wall_ms - last_ms) / DAY_MS:.0f} days past the last sweep"
-            " (or, before the first one, the newest row)"
-        )
+        return _leapt(wall_ms - last_ms)
 
     def _hold(self, reason: str) -> None:
         """Note whether nothing is erased; log a change."""
         expires = bool(expired(self._settings(), 0))
         if reason and not self.held and expires:
-            log.error(
-                "Nothing is erased by age: %s. If the clock is right, run"
-                " `rosey-llm retention confirm`; otherwise correct it.",
-                reason,
-            )
+            log.error(HELD, reason)
         self.held = reason
 
-    async def _look(self) -> None:
-        """Note the newest row, so that later rows are known to be younger than this moment."""
-        newest = await self._database.write(erasure.newest)
-        if not self._seen or self._seen[-1][1] != newest:
-            self._seen.append((self._monotonic_s(), newest))
 
-    def _newest_of_age(self, days: int) -> int:
-        """Return the newest row that is at least as old as this, as far as this process has seen.
+def held_note(settings: StorageSettings, wall_ms: int) -> str:
+    """Return why a service would erase nothing by age now; "" if it would, or has nothing to do.
 
-        Rows from before its start may be of any age.
-        """
-        until_s = self._monotonic_s() - days * DAY_S
-        longest_s = self._monotonic_s() - max(days, KEPT_DAYS) * DAY_S
-        while len(self._seen) > 1 and self._seen[1][0] <= longest_s:
-            self._seen.popleft()
-        found = self._seen[0][1]
-        for seen_s, newest in self._seen:
-            if seen_s > until_s:
-                break
-            found = newest
-        return found
+    Reads the database, also beside a running service, and leaves no file behind.
+    Raises CannotOpen.
+    """
+    path = Path(settings.path)
+    if not expired(settings, 0) or not path.exists():
+        return ""
+    with undisturbed(path) as connection:
+        last_ms = sweeps.trusted_ms(connection)
+        waiting = {request.kind for request in admin_requests.waiting(connection)}
+    if last_ms is None or wall_ms - last_ms <= LEAP_MS or REQUEST_KIND in waiting:
+        return ""
+    return HELD % _leapt(wall_ms - last_ms)
+
+
+def _leapt(by_ms: int) -> str:
+    return (
+        f"the clock stands {by_ms / DAY_MS:.0f} days past the last sweep"
+        " (or, before the first one, the newest row)"
+    )
 
 
 def expired(settings: StorageSettings, now_ms: int) -> list[tuple[Scope, int]]:

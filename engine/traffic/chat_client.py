@@ -97,15 +97,25 @@ class ChatClient:
             return False
         return True
 
-    async def ask(self, line: str) -> AsyncGenerator[Received, None]:
+    def ask(self, line: str, request_id: str | None = None) -> AsyncGenerator[Received, None]:
         """Send `!chat <line>` and yield its messages: deltas first, the outcome last.
 
         Raise TimeoutError if no outcome comes, ServiceGone, or LineTooLong.
         """
-        request_id = uuid.uuid4().hex
+        return self._messages(request_id or uuid.uuid4().hex, line)
+
+    def follow(self, request_id: str) -> AsyncGenerator[Received, None]:
+        """Yield the messages of a request that was sent before, perhaps by another client.
+
+        Raise TimeoutError if no outcome comes, or ServiceGone.
+        """
+        return self._messages(request_id, None)
+
+    async def _messages(self, request_id: str, line: str | None) -> AsyncGenerator[Received, None]:
         queue = self._queues[request_id] = asyncio.Queue()
         try:
-            await self._send(line, request_id)
+            if line is not None:
+                await self._send(line, request_id)
             while True:
                 values = await self._next(queue)
                 yield values

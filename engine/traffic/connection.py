@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,14 @@ import nats.errors
 from engine.config.settings import NatsSettings
 from engine.traffic.connect_errors import is_refusal
 from engine.traffic.intake import Intake
-from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, LoginError, client_options, without_login
+from engine.traffic.login import (
+    PAUSE_S,
+    PING_INTERVAL_S,
+    LoginError,
+    client_options,
+    inbox_prefix,
+    without_login,
+)
 from engine.traffic.nats_internals import Handler, IntakeClient
 from engine.traffic.permissions import Permissions
 
@@ -101,19 +109,52 @@ class NatsConnection:
         """
         self._intake.handlers.update(dict.fromkeys(subjects, handler))
 
+    def add_service(self, subjects: Iterable[str], handler: Handler) -> None:
+        """Do `add_intake` for subjects that are heard from the first connection to the end."""
+        self.add_intake(subjects, handler)
+        self._intake.services.update(subjects)
+
+    def add_answers(self, handler: Handler) -> str:
+        """Hand the answers to questions of `ask` to the handler; return their reply subject."""
+        reply = f"{inbox_prefix(self._user or self._settings.user)}.{secrets.token_hex(11)}"
+        self._permissions.question(subscribe=reply)
+        self.add_service([reply], handler)
+        return reply
+
+    @property
+    def services_refused(self) -> bool:
+        """Whether the server has refused the subjects of the micro service."""
+        return self._permissions.services_refused
+
+    async def ask(
+        self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None
+    ) -> bool:
+        """Ask other clients; return False if the server permits no such question.
+
+        If there are none, a message without data comes at once. Raise NotConnected.
+        """
+        self._permissions.question(publish=subject)
+        await self._connected_client().publish(subject, body, reply=reply, headers=headers)
+        await self.flush()
+        return not self._permissions.refuses_question(subject, reply)
+
     def start(self) -> None:
         """Begin to connect, and return at once. The server may start later."""
         self._keeper = asyncio.create_task(self._keep_connected(), name="nats connection")
 
     async def start_intake(self) -> None:
-        """Wait for the connection and subscribe; later connections subscribe by themselves."""
+        """Subscribe; return once the server has said whether the engine hears its inputs.
+
+        Waits for the connection; later ones subscribe by themselves.
+        """
         self._intake_started = True
         await self.connected.wait()
         if self._client is not None:
             await self._intake.start(self._client)
+        await self._intake.answered.wait()
 
     async def stop_intake(self) -> None:
-        """Unsubscribe. On return the handler has all messages that the server had sent."""
+        """Unsubscribe all but the services; on return the handler has all that the server sent."""
         self._intake_started = False
         await self._intake.stop()
 
@@ -184,6 +225,7 @@ class NatsConnection:
         if client is None:
             return
         self._client = client
+        await self._intake.start_services(client)
         if self._intake_started:
             await self._intake.start(client)
         # It may have been lost meanwhile, and come back: then `on_reconnected` has said so.
@@ -205,8 +247,12 @@ class NatsConnection:
         try:
             # If the certificate does not match, nats-py waits for ever.
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                # Without echo, the server says if nobody else hears a question (`ask`).
                 await client.connect(
-                    **options, **self._callbacks(client, closed), max_reconnect_attempts=-1
+                    **options,
+                    **self._callbacks(client, closed),
+                    max_reconnect_attempts=-1,
+                    no_echo=True,
                 )
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             self._log_missing(exc)

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from engine.config.settings import NatsSettings
 from engine.traffic.connect_errors import ConnectError, most_telling
 from engine.traffic.connection import CONNECT_TIMEOUT_S, PAYLOAD_RESERVE_BYTES
+from engine.traffic.engine_info import EngineInfo
 from engine.traffic.listener import PROBE_HEADER
 from engine.traffic.login import LoginError, client_options, without_login
 from engine.traffic.micro_service import NAME
@@ -34,10 +35,14 @@ TODO = "Give the login the permissions in docs/security.md."
 
 @dataclass(slots=True)
 class NatsFindings:
-    """What is wrong with a server, and what could not be examined; sentences for people."""
+    """What is wrong with a server, and what could not be examined; sentences for people.
+
+    running: the service with our own database, if it answers there.
+    """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    running: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ async def examine(settings: NatsSettings, max_reply_bytes: int, own: OwnService)
         refused = await visitor.refused_inputs()
         engines, streams = await asyncio.gather(visitor.engines(own), visitor.streams())
         too_small = visitor.too_small(max_reply_bytes)
-    return NatsFindings([*refused, *engines.problems, *streams, *too_small], engines.notes)
+    problems = [*refused, *engines.problems, *streams, *too_small]
+    return NatsFindings(problems, engines.notes, engines.running)
 
 
 @asynccontextmanager
@@ -109,18 +115,22 @@ class _Visitor:
 
     async def engines(self, own: OwnService) -> NatsFindings:
         """Find another engine on the same subjects."""
-        infos = await self._service_infos()
-        marks = [_mark(info) for info in infos if self._shares(info)]
-        others = [mark for mark in marks if mark != own.mark]
-        if own.runs and own.mark not in marks and None in others:
-            others.remove(None)  # it was started by a version that sends no mark
-        if others:
-            return NatsFindings([self._another()])
-        if marks or own.runs:
-            return NatsFindings()
+        found = [each for each in await self._service_infos() if each.hears(self._inputs)]
+        ours = [each for each in found if each.database == own.mark]
+        others = [each for each in found if each not in ours]
+        unmarked = [each for each in others if not each.database]
+        if own.runs and not ours and unmarked:
+            ours = unmarked[:1]  # it was started by a version that sends no mark
+            others.remove(ours[0])
+        leaving = [each for each in others if each.state == "draining"]
+        notes = [f"Another engine is still ending at {self._url}: {each}." for each in leaving]
+        if others := [each for each in others if each not in leaving]:
+            return NatsFindings([self._another(others)], notes)
+        if found or own.runs:
+            return NatsFindings(notes=notes, running=", ".join(map(str, ours)))
         match await self._probe():
             case True:
-                return NatsFindings([self._another()])
+                return NatsFindings([self._another([EngineInfo(frozenset(self._inputs))])])
             case None:
                 whether = f"Whether another engine uses {self._url} is not known"
                 return NatsFindings(notes=[f"{whether}: the login may not ask."])
@@ -151,27 +161,22 @@ class _Visitor:
             f" bytes. Set max_payload to {max_reply_bytes + beside} or more{lower}."
         ]
 
-    def _another(self) -> str:
+    def _another(self, others: list[EngineInfo]) -> str:
         subjects = " and ".join(self._inputs)
         return (
-            f"another engine listens on {subjects}, and both would answer each message."
-            " Stop it, or set other [nats.subjects]."
+            f"another engine listens on {subjects}: {'; '.join(map(str, others))}. `rosey-llm run`"
+            " would not start, because both would answer each message. Stop it, or set other"
+            " [nats.subjects]."
         )
 
-    def _shares(self, info: dict[str, object]) -> bool:
-        endpoints = info.get("endpoints")
-        return isinstance(endpoints, list) and any(
-            each.get("subject") in self._inputs for each in endpoints if isinstance(each, dict)
-        )
-
-    async def _service_infos(self) -> list[dict[str, object]]:
+    async def _service_infos(self) -> list[EngineInfo]:
         """Return the answers of all engines to `$SRV.INFO`; [] also if the login may not ask."""
         answers: asyncio.Queue[Msg] = asyncio.Queue()
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox, cb=answers.put)
         await self._client.publish(f"$SRV.INFO.{NAME}", b"", reply=inbox)
         await self._settle()
-        infos: list[dict[str, object]] = []
+        infos: list[EngineInfo] = []
         limit_s = ASK_S
         with contextlib.suppress(TimeoutError):
             while not self._is_refused("publish", "$SRV.") and not self._may_hear_nothing(inbox):
@@ -179,7 +184,7 @@ class _Visitor:
                     msg = await answers.get()
                 if not msg.data:  # the server's word that no engine listens
                     break
-                infos.append(_decoded(msg.data))
+                infos += filter(None, [EngineInfo.read(msg.data)])
                 limit_s = QUIET_S
         await subscription.unsubscribe()
         return infos
@@ -235,11 +240,6 @@ class _Visitor:
 
 async def _ignore(_: Msg) -> None:
     """Take a message of a bot that arrives while the login is tried."""
-
-
-def _mark(info: dict[str, object]) -> object:
-    metadata = info.get("metadata")
-    return metadata.get("database") if isinstance(metadata, dict) else None
 
 
 def _decoded(data: bytes) -> dict[str, object]:

@@ -43,9 +43,7 @@ def client_options(
     }
     if user := user or settings.user:
         options |= {"user": user, "password": password or str(settings.password)}
-        if re.fullmatch(r"[\w-]+", user):
-            # The server may let a login read only its own replies (docs/security.md).
-            options["inbox_prefix"] = f"_INBOX.{user}"
+        options["inbox_prefix"] = inbox_prefix(user)
     if settings.token:
         options["token"] = str(settings.token)
     if settings.credentials:
@@ -54,6 +52,14 @@ def client_options(
         # With tls_first nothing is sent in plain text; without it, nothing secret is.
         options |= {"tls": context, "tls_handshake_first": settings.tls_first}
     return options
+
+
+def inbox_prefix(user: str) -> str:
+    """Return how the reply subjects of this login begin.
+
+    The server may let a login read only its own replies (docs/security.md).
+    """
+    return f"_INBOX.{user}" if re.fullmatch(r"[\w-]+", user) else "_INBOX"
 
 
 def addresses(url: str) -> list[str]:

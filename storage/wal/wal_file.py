@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ HEAD = struct.Struct(">8xI4x8s8x")
 FRAME_HEAD = struct.Struct(">8x8s8x")
 How = Literal["PASSIVE", "RESTART", "TRUNCATE"]
 sync = getattr(os, "fdatasync", os.fsync)
+FILES_TRIED = 1024  # if the open files cannot be listed; takes some milliseconds, once
 
 
 class WalFile:
@@ -26,10 +28,13 @@ class WalFile:
 
     It opens neither the database file nor the WAL's index (-shm): closing such a file would free
     all locks that the process has on it, SQLite's too.
+
+    descriptors: the folder that lists this process's open files, if the system has one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, descriptors: Path = Path("/dev/fd")) -> None:
         self._path = path
+        self._descriptors = descriptors
         self._wal_fd: int | None = None
         self._database_fd: int | None = None
         self._at_restart = b"", 0
@@ -87,9 +92,15 @@ class WalFile:
         """Return one of SQLite's own descriptors; it is checked, since SQLite may close it."""
         database = self._path.stat()
         if self._database_fd is None or not _is_same_file(self._database_fd, database):
-            found = (int(name) for name in os.listdir("/dev/fd"))
-            self._database_fd = next((fd for fd in found if _is_same_file(fd, database)), None)
+            found = (fd for fd in self._open_files() if _is_same_file(fd, database))
+            self._database_fd = next(found, None)
         return self._database_fd
+
+    def _open_files(self) -> Iterable[int]:
+        try:
+            return [int(name) for name in os.listdir(self._descriptors)]
+        except OSError:  # a jail or a container may lack it
+            return range(FILES_TRIED)
 
 
 def _is_same_file(descriptor: int, file: os.stat_result) -> bool:

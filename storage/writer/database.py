@@ -11,12 +11,13 @@ kind may be batched (`storage/writer/batching.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from storage.errors import CannotOpen, StorageUnavailable
+from storage.errors import CannotOpen, DatabaseInUse, StorageUnavailable
 from storage.lock import Lock
 from storage.wal.wal_file import checkpoint
 from storage.writer.group_commit import GroupCommit, OnCommit
@@ -26,8 +27,10 @@ from storage.writer.write_queue import GROUP_LIMIT, Writable, Write, WriteJob, W
 
 __all__ = ["GROUP_LIMIT", "Database", "Durability", "Write"]
 
+log = logging.getLogger("rosey_llm.storage")
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 5.0
+LOCK_POLL_S = 0.1
 
 
 class Database:
@@ -37,6 +40,8 @@ class Database:
     busy_timeout_s: how long a commit waits if another process has locked the file.
     backup_before_migration: copy a file of an older version before its schema is changed.
     own_checkpoints: if false, SQLite makes the checkpoints, within commits.
+    command: the command that opens it to work and then to end, such as "history erase"; a service
+        waits for it. "" for a service.
     on_commit: called in the writer thread with the number of writes in the commit, the seconds it
         took, and whether it failed.
     """
@@ -49,6 +54,7 @@ class Database:
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         own_checkpoints: bool = True,
         backup_before_migration: bool = True,
+        command: str = "",
         on_commit: OnCommit = lambda writes, seconds, failed: None,
     ) -> None:
         self.path = path
@@ -59,7 +65,8 @@ class Database:
         self._jobs = WriteQueue()
         self._thread: WriterThread | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._lock = Lock(path) if path else None
+        self._lock = Lock(path, command) if path else None
+        self._waits_for_commands = not command
         self._reserved = False
 
     @property
@@ -67,23 +74,36 @@ class Database:
         """Why the latest commit failed; None if it succeeded."""
         return self._commits.failing
 
-    def reserve(self) -> None:
+    async def reserve(self) -> None:
         """Lock the file for this process, before an `open` that may take long.
 
-        Raises CannotOpen, which says what to do.
+        A service waits for a command that erases and then ends. Raises CannotOpen, which says what
+        to do.
         """
-        if self._reserved:
-            return
-        try:
-            self._lock_file()
-        except OSError as exc:
-            raise self._cannot_open(exc) from exc
-        self._reserved = True
+        waits = False
+        while not self._reserved:
+            try:
+                self._lock_file()
+                self._reserved = True
+            except DatabaseInUse as exc:
+                if not (exc.by_command and self._waits_for_commands):
+                    raise
+                if not waits:
+                    log.warning("The start waits. %s", exc)
+                waits = True
+                await asyncio.sleep(LOCK_POLL_S)
+            except OSError as exc:
+                raise self._cannot_open(exc) from exc
+
+    def tell_end(self) -> None:
+        """Tell other processes that this one is about to free the file."""
+        if self._lock is not None:
+            self._lock.tell_end()
 
     async def open(self) -> None:
         """Open the file, or raise CannotOpen, which says what to do."""
         self._loop = asyncio.get_running_loop()
-        self.reserve()
+        await self.reserve()
         self._reserved = False  # from here on the writer thread frees it
         ready: asyncio.Future[None] = self._loop.create_future()
         self._thread = WriterThread(

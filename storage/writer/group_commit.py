@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StorageUnavailable
+from storage.full_disk import free_some_space
 from storage.writer import batching
 from storage.writer.batching import WriteBatch
 from storage.writer.connection import WriterConnection
@@ -88,9 +89,10 @@ class GroupCommit:
     def _log_failure(self, exc: Exception) -> None:
         if self.failing is None:
             log.error(
-                "Cannot write the database %s: %s. Check the disk and the file; it is tried again.",
+                "Cannot write the database %s: %s. %s; it is tried again.",
                 self._path,
                 exc,
+                free_some_space(self._path, exc) or "Check the disk and the file",
             )
         self.failing = str(exc)
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 from storage import schema
 from storage.errors import CannotOpen
+from storage.full_disk import free_some_space
+from storage.one_name import require_one_name
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.wal.wal_file import WalFile
 from storage.writer.connection import WriterConnection
@@ -38,6 +40,7 @@ def opened(
         with closing(_connect(":memory:", durability, busy_timeout_s, backup=False)) as connection:
             yield connection, None
         return
+    require_one_name(path)
     _create(path.resolve())
     with (
         closing(_connect(str(path), durability, busy_timeout_s, backup=backup)) as connection,
@@ -55,7 +58,10 @@ def cannot_open(path: Path | None, exc: Exception) -> CannotOpen:
     """Return the error that says why the database cannot be opened, and what to do."""
     reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
     todo = "Set [storage] path to another file, in a folder that can be written."
-    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+    if space := free_some_space(path, exc):
+        reason = f"its disk is full ({reason})"
+        todo = f"{space}, or set [storage] path to another file."
+    elif getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
         todo = "Move it away, restore a copy of `rosey-llm backup`, or set [storage] path."
     return CannotOpen(f"Cannot use the database {path}: {reason}. {todo}")
 

@@ -12,7 +12,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from engine.traffic.embedded.process import find_binary
+from engine.traffic.embedded.program import find_program
 
 MIB = 2**20
 PACKAGES = ("rosey-llm", "aiohttp", "nats-py", "orjson", "uvloop", "aiosqlite")
@@ -30,7 +30,7 @@ def facts(folder: Path) -> dict[str, str]:
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "SQLite": sqlite3.sqlite_version,
-        "nats-server": _output(str(find_binary()), "--version").rpartition(" ")[2],
+        "nats-server": f"v{find_program().version}",
         "fdatasync": f"{sync_ms(folder):.2f} ms (median of {SYNCS} writes of 4 KiB)",
     }
 

@@ -7,6 +7,7 @@ import pytest
 
 from engine.answering import abandonable
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
+from tests.support.patience import WAIT_S
 
 
 async def stubborn(let_go: asyncio.Event) -> str:
@@ -63,7 +64,7 @@ async def test_repeated_cuts_do_not_keep_the_work_alive(
     let_go = asyncio.Event()
     task = AbandonableTask(stubborn(let_go), 60)
     result = asyncio.create_task(task.result())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not result.done():
             await asyncio.sleep(0)
             task.cut()
@@ -87,7 +88,7 @@ async def test_the_callers_own_cancellation_ends_the_work_and_is_not_swallowed()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         await ended.wait()
 
 

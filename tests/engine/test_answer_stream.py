@@ -15,6 +15,7 @@ from engine.commands.outcomes import Answer
 from providers import ScriptedProvider
 from providers.base import Message, Options
 from providers.errors import ProviderTimeout
+from tests.support.patience import WAIT_S
 from tests.support.service_calls import Gate, asking, rows_of
 
 ENTRIES = "SELECT kind, content FROM history ORDER BY id"
@@ -123,7 +124,7 @@ async def test_a_stream_that_is_dropped_stops_its_answer() -> None:
         async for piece in service.stream("Count"):
             assert piece == "one"
             break
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await slow.left.wait()
 
 
@@ -138,7 +139,7 @@ async def test_a_reader_that_is_cancelled_stops_its_answer() -> None:
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await slow.left.wait()
         assert await rest_of(pieces) == ""
 

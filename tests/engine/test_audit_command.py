@@ -17,9 +17,11 @@ from urllib.parse import quote
 
 import pytest
 
+from providers.installation import install_command
 from storage.migrations import migrate
 from tests.support import audit_database
 from tests.support.audit_database import GARDEN_TURNS
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -51,7 +53,7 @@ def port(folder: Path) -> Iterator[int]:
 
 
 def get(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
     with closing(connection):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers=named)
@@ -91,7 +93,7 @@ def test_it_refuses_other_host_names(port: int, host: str, path: str) -> None:
 
 def test_it_refuses_no_host_name_and_two(port: int) -> None:
     for hosts in (b"", b"Host: localhost\r\nHost: evil.example\r\n"):
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as raw:
             raw.sendall(b"GET / HTTP/1.0\r\n" + hosts + b"\r\n")
             assert re.match(rb"HTTP/1\.\d (400|403) ", raw.recv(4096))
 
@@ -279,5 +281,5 @@ def test_a_missing_database_or_extra_is_named(folder: Path, tmp_path: Path) -> N
         folder, "--database", "data/rosey-llm.db", path=[tmp_path / "hidden"]
     )
     assert said == (
-        "rosey-llm cannot start: The audit page needs Datasette: pip install 'rosey-llm[audit]'\n"
+        f"rosey-llm cannot start: The audit page needs Datasette: {install_command('audit')}\n"
     )

@@ -16,6 +16,7 @@ from engine.answering.prompt_forms import PromptParts
 from storage import history, persona_versions
 from storage.history import Row, TurnRows
 from tests.support import audit_database
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +47,7 @@ def test_names_and_notes_are_shown(tmp_path: Path) -> None:
     pages = ["/channel/1", f"/channel/1?user={quote(ODD)}", "/turns", "/search?q=hi"]
     with audit_database.audit(tmp_path) as url:
         for path in [*pages, f"/turn/{row_id}"]:
-            with urllib.request.urlopen(url + path, timeout=50) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(url + path, timeout=WAIT_S) as answer:  # noqa: S310 - ours
                 page = answer.read().decode()
             assert SHOWN in page, path
             assert f"<bdi>{ODD}" not in page, path

@@ -17,10 +17,10 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.support import audit_database
 from tests.support.audit_database import HOSTILE, HOSTILE_USER, LOAM, SAID
+from tests.support.patience import WAIT_S
 
 pytestmark = [pytest.mark.process, pytest.mark.browser]
 
-WAIT_S = 20.0
 WIDTH, HEIGHT = 1000, 820
 OPTIONS = (
     "--headless",

@@ -12,12 +12,13 @@ from engine import LLMError, LLMService
 from engine.config.loading import parse
 from providers import ScriptedProvider
 from tests.support import audit_database
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
 
 def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own page
+    with urllib.request.urlopen(url, timeout=WAIT_S) as answer:  # noqa: S310 - our own page
         body: bytes = answer.read()
     return body.decode()
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.operations import background_tasks
 from engine.operations.background_tasks import BackgroundTasks
+from tests.support.patience import WAIT_S
 
 
 async def test_a_crash_is_logged_and_the_task_started_again(
@@ -27,7 +28,7 @@ async def test_a_crash_is_logged_and_the_task_started_again(
 
     kept = BackgroundTasks()
     kept.keep("sweeper", run)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         await third.wait()
     await kept.end()
     await kept.end()
@@ -38,7 +39,7 @@ async def test_a_crash_is_logged_and_the_task_started_again(
 async def test_a_task_that_returns_is_not_started_again() -> None:
     kept = BackgroundTasks()
     task = kept.keep("once", lambda: asyncio.sleep(0))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         await task
     await kept.end()
 

@@ -7,18 +7,22 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomlkit
 
+from engine.clock import DAY_MS, now_ms
 from engine.operations.check import Finding, could_answer
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.archive import Archive
 from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
 from tests.support.footprint import footprint
 from tests.support.nats_logins import LOGIN, logins
 from tests.support.nats_servers import Server
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +44,7 @@ async def check(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, **environment},
     )
@@ -209,7 +213,9 @@ def test_it_leaves_the_data_of_a_service_as_they_were(tmp_path: Path) -> None:
 
 
 def test_it_does_not_disturb_a_running_service(tmp_path: Path) -> None:
-    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
+    # The search index is a file that the service makes when it has nothing else to do.
+    config = f"{SCRIPTED}[storage]\nsearch_index = false\n"
+    (tmp_path / "rosey-llm.toml").write_text(config)
     with running(tmp_path):
         assert rosey(tmp_path, "chat", said="Hello\n").stdout == "You said: Hello\n"
         names = sorted(tmp_path.rglob("*"))
@@ -249,7 +255,7 @@ async def test_another_service_on_the_same_subjects_fails_and_the_own_one_does_n
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 assert b"is ready" in await process.stdout.readline()
             own = await check(tmp_path, config)
             other = await check(tmp_path / "other", config)
@@ -257,6 +263,31 @@ async def test_another_service_on_the_same_subjects_fails_and_the_own_one_does_n
             process.terminate()
             await process.communicate()
     assert own.returncode == 0, own.stdout
-    assert line(own, "NATS") == f"NATS ok {nats.url}"
+    running = f"{nats.url}, in use by a running service: rosey-llm (process {process.pid} on "
+    assert line(own, "NATS").startswith(f"NATS ok {running}")
     assert other.returncode == 1
     assert "another engine listens on rosey.command.chat and llm.request" in other.stdout
+
+
+# --- Retention
+
+
+def test_a_held_retention_is_a_note_until_it_is_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "rosey-llm.db"
+    path.parent.mkdir()
+    with closing(Archive(path)) as archive:
+        archive.say("old", "", ts_ms=now_ms() - 400 * DAY_MS)
+    before = footprint(tmp_path)
+    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
+    assert "Note:" not in rosey(tmp_path, "check").stdout  # nothing is to be erased
+    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED + "[storage]\nretention_days = 365\n")
+    held = rosey(tmp_path, "check")
+    assert "Note: Nothing is erased by age: the clock stands 400 days past" in held.stdout
+    assert "run `rosey-llm retention confirm`" in held.stdout
+    assert held.returncode == 0
+    assert footprint(tmp_path).keys() - before.keys() == {"rosey-llm.toml"}
+    with running(tmp_path) as ready:
+        assert ready
+        assert "400 days past" in rosey(tmp_path, "check").stdout
+    assert "its next start" in rosey(tmp_path, "retention", "confirm").stdout
+    assert "Note:" not in rosey(tmp_path, "check").stdout

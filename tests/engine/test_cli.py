@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import COMMAND, SCRIPTED, read_until, rosey, running
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -40,6 +42,14 @@ def test_chat_answers_each_line_of_a_pipe_and_ends_with_0(folder: Path) -> None:
         "You said: last, no newline",
     ]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_pipe_gets_every_character_of_an_answer(folder: Path) -> None:
+    reply = "10\u202f000\xa0km\u3000नमस्\u200dते مى\u200cרץ \u202e\x1b[2J\x07"
+    (folder / "rosey-llm.toml").write_text(
+        f"{SCRIPTED}[providers.scripted]\nreply = {json.dumps(reply)}\n"
+    )
+    assert rosey(folder, "chat", said="Hello\n").stdout == f"{reply}\n"
 
 
 def test_chat_prints_errors_and_ends_with_1(folder: Path) -> None:
@@ -95,7 +105,7 @@ def test_an_output_that_cannot_be_written_is_an_error_and_ends_with_1(
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=50,
+            timeout=WAIT_S,
             check=False,
         )
     assert (done.returncode, done.stderr) == (
@@ -124,7 +134,7 @@ def test_a_command_works_with_closed_streams(folder: Path, command: str) -> None
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
     nowhere = command.endswith("nowhere")
@@ -227,7 +237,7 @@ def test_ctrl_c_ends_a_chat_in_a_pipe_with_130_and_without_a_trace(folder: Path)
         assert say(chat, "Hello") == "You said: Hello\n"
         chat.send_signal(signal.SIGINT)
         # Not `communicate`: it closes the pipe, and the end of the input may then come first.
-        assert chat.wait(timeout=30) == 130
+        assert chat.wait(timeout=WAIT_S) == 130
         assert chat.communicate() == ("", "")
 
 
@@ -240,14 +250,14 @@ def test_ctrl_c_in_a_pipe_stops_the_answer_that_is_written(folder: Path) -> None
         chat.stdin.flush()
         assert chat.stdout.read(4) == "word"
         chat.send_signal(signal.SIGINT)
-        assert chat.communicate(timeout=45)[1] == ""
+        assert chat.communicate(timeout=WAIT_S)[1] == ""
         assert chat.returncode == 130
 
 
 def test_bad_input_is_one_failed_line_and_the_next_is_answered(folder: Path) -> None:
     said = b"a\xffb\n" + b"x" * 3_000_000 + b"\nlast\r\n"
     done = subprocess.run(
-        [COMMAND, "chat"], cwd=folder, input=said, capture_output=True, timeout=50, check=False
+        [COMMAND, "chat"], cwd=folder, input=said, capture_output=True, timeout=WAIT_S, check=False
     )
     assert done.stdout.decode() == "You said: a\ufffdb\nYou said: last\n"
     assert re.fullmatch(r"Error: The line is too long: .*\n", done.stderr.decode())
@@ -268,9 +278,9 @@ def test_a_chat_takes_over_where_the_one_that_had_the_service_leaves(folder: Pat
         assert say(first, "Hello") == "You said: Hello\n"
         with chatting(folder, "--channel", "b") as second:
             assert say(second, "Hi") == "You said: Hi\n"
-            assert first.communicate(timeout=30) == ("", "")
+            assert first.communicate(timeout=WAIT_S) == ("", "")
             assert say(second, "Still there?") == "You said: Still there?\n"
-            assert second.communicate(timeout=30) == ("", "")
+            assert second.communicate(timeout=WAIT_S) == ("", "")
             assert second.returncode == 0
 
 
@@ -288,7 +298,7 @@ def test_a_chat_says_that_the_service_died_before_it_answered(folder: Path) -> N
             chat.stdin.flush()
             assert chat.stdout.read(4) == "word"
             service.kill()
-            _, errors = chat.communicate(timeout=40)
+            _, errors = chat.communicate(timeout=WAIT_S)
             assert errors == "Error: The service stopped before it answered.\n"
             assert chat.returncode == 1
 

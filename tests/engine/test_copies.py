@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 
 from storage import replies
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 COPIES = 300
@@ -37,7 +38,7 @@ class Copies:
             self._changed.notify_all()
 
     async def until_heard(self, count: int) -> None:
-        async with asyncio.timeout(50), self._changed:
+        async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(lambda: len(self.heard) >= count)
 
 

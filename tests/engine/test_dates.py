@@ -3,9 +3,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 
+from engine.interfaces.audit import overview
 from engine.interfaces.reports import dates
 
 # A Monday.
@@ -28,7 +30,7 @@ def now() -> datetime:
 
 def parsed(text: str) -> tuple[str, str]:
     span = dates.parse(text, now())
-    return dates.shown(span.start_ms), dates.shown(span.end_ms)
+    return dates.shown(span.start_ms)[:19], dates.shown(span.end_ms)[:19]
 
 
 @pytest.mark.usefixtures("zone")
@@ -41,6 +43,7 @@ def parsed(text: str) -> tuple[str, str]:
         ("30s ago", "2026-11-23 12:29:30"),
         ("3 days ago", "2026-11-20 12:30:00"),
         ("1w", "2026-11-16 12:30:00"),
+        ("2h 30m", "2026-11-23 10:00:00"),
         ("an hour ago", "2026-11-23 11:30:00"),
         ("2026-11-01 14:00", "2026-11-01 14:00:00"),
         ("2026-11-01T14:00:05", "2026-11-01 14:00:05"),
@@ -51,7 +54,7 @@ def parsed(text: str) -> tuple[str, str]:
         ("sunday 08:15", "2026-11-22 08:15:00"),
         ("09:00", "2026-11-23 09:00:00"),
         ("14:00", "2026-11-22 14:00:00"),
-        ("last week", "2026-11-16 12:30:00"),
+        ("Nov 1, 2026 at 2pm", "2026-11-01 14:00:00"),
     ],
 )
 def test_a_moment_is_understood(text: str, moment: str) -> None:
@@ -68,6 +71,7 @@ def test_a_moment_is_understood(text: str, moment: str) -> None:
         ("last friday", "2026-11-20", "2026-11-21"),
         ("2026-11-01", "2026-11-01", "2026-11-02"),
         ("1 November 2026", "2026-11-01", "2026-11-02"),
+        ("nov 1 2026", "2026-11-01", "2026-11-02"),
     ],
 )
 def test_a_day_is_taken_whole(text: str, day: str, next_day: str) -> None:
@@ -84,7 +88,7 @@ def test_a_time_with_a_zone_is_that_time_everywhere() -> None:
     "text",
     [
         "",
-        "12",  # dateparser takes a bare number for a month
+        "12",
         "11/12/2026",  # November or December?
         "march",  # no day
         "hello 3",
@@ -101,3 +105,100 @@ def test_a_time_with_a_zone_is_that_time_everywhere() -> None:
 def test_an_ambiguous_date_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="expected a date such as"):
         dates.parse(text, now())
+
+
+def set_zone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", name)
+    time.tzset()
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    yield monkeypatch
+    monkeypatch.undo()
+    time.tzset()
+
+
+def isos(text: str) -> tuple[str, str]:
+    span = dates.parse(text, now())
+    return dates.iso(span.start_ms), dates.iso(span.end_ms)
+
+
+def test_a_time_that_the_clocks_leave_out_is_refused_with_its_neighbours(
+    restored: pytest.MonkeyPatch,
+) -> None:
+    set_zone("Europe/Berlin", restored)
+    for text in ("2026-03-29 02:30", "29 March 2026 02:30", "2026-03-29T02:30:00"):
+        with pytest.raises(ValueError, match="the clocks went forward") as refused:
+            dates.parse(text, now())
+        assert f'"{text}" does not exist here' in str(refused.value)
+        assert "such as 2026-03-29 01:30:00+01:00 or 2026-03-29 03:30:00+02:00" in str(
+            refused.value
+        )
+    assert isos("2026-03-29 02:30+01:00")[0] == "2026-03-29T03:30:00.000+02:00"
+
+
+def test_a_time_that_comes_twice_is_the_span_of_both(restored: pytest.MonkeyPatch) -> None:
+    set_zone("Europe/Berlin", restored)
+    first, second = "2026-10-25T02:30:00.000+02:00", "2026-10-25T02:30:00.000+01:00"
+    assert isos("2026-10-25 02:30") == (first, second)
+    assert isos("2026-10-25 02:30+01:00") == (second, second)
+    before = "2026-10-25T01:30:00.000+02:00"
+    assert isos("2026-10-25 01:30") == (before, before)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "start", "end"),
+    [
+        (
+            "Europe/Berlin",
+            "2026-03-29",
+            "2026-03-29T00:00:00.000+01:00",
+            "2026-03-30T00:00:00.000+02:00",
+        ),
+        (
+            "Europe/Berlin",
+            "2026-10-25",
+            "2026-10-25T00:00:00.000+02:00",
+            "2026-10-26T00:00:00.000+01:00",
+        ),
+        # The clocks leave out midnight; and midnight comes twice.
+        (
+            "Africa/Cairo",
+            "2024-04-26",
+            "2024-04-26T01:00:00.000+03:00",
+            "2024-04-27T00:00:00.000+03:00",
+        ),
+        (
+            "America/Havana",
+            "2024-11-03",
+            "2024-11-03T00:00:00.000-04:00",
+            "2024-11-04T00:00:00.000-05:00",
+        ),
+    ],
+)
+def test_a_day_of_23_or_25_hours_is_taken_whole(
+    restored: pytest.MonkeyPatch, zone: str, day: str, start: str, end: str
+) -> None:
+    set_zone(zone, restored)
+    assert isos(day) == (start, end)
+
+
+@pytest.mark.parametrize("text", ["2h", "2 hours ago", "2 hours and 0 minutes ago"])
+def test_a_length_of_time_ago_is_that_long_whatever_the_clocks_did(
+    restored: pytest.MonkeyPatch, text: str
+) -> None:
+    set_zone("Europe/Berlin", restored)
+    at = datetime.fromisoformat("2026-03-29T04:00:00+02:00").astimezone()
+    assert dates.iso(dates.parse(text, at).start_ms) == "2026-03-29T01:00:00.000+01:00"
+
+
+@pytest.mark.parametrize("noon", ["2026-03-29T12:20+02:00", "2026-10-25T12:20+01:00"])
+def test_the_audit_pages_hours_are_all_one_hour_long(
+    restored: pytest.MonkeyPatch, noon: str
+) -> None:
+    set_zone("Europe/Berlin", restored)
+    until_ms = round(datetime.fromisoformat(noon).timestamp() * 1000)
+    starts_ms = overview.period_until(False, until_ms, None).starts_ms
+    lengths = {after - before for before, after in pairwise(starts_ms)}
+    assert lengths == {60 * 60 * 1000}

@@ -16,9 +16,11 @@ import orjson
 import pytest
 
 from storage import verification
+from storage.lock import Lock
 from storage.queries.reader import open_reader
 from tests.support import secrets_database
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 from tests.support.secrets_database import ROWS, SECRET, USER, files_containing
 
 pytestmark = pytest.mark.process
@@ -31,7 +33,6 @@ enabled = false
 [nats]
 port = 0
 """
-LIMIT_S = 30.0
 
 
 @pytest.fixture
@@ -100,6 +101,31 @@ def check_erased(folder: Path) -> None:
             connection.execute("SELECT count(*) FROM orders WHERE done_ms IS NULL").fetchone()[0]
             == 0
         )
+
+
+def test_a_service_that_starts_meanwhile_waits_until_it_is_done(folder: Path) -> None:
+    erasing = Lock(database(folder), "history erase")
+    erasing.take()
+    try:
+        with started(folder, "run") as service:
+            said(service, f"is in use by rosey-llm history erase, process {os.getpid()}. Try")
+            erasing.free()
+            assert service.stdout is not None
+            assert "is ready" in service.stdout.readline()
+    finally:
+        erasing.free()
+
+
+def test_a_service_that_waits_for_it_can_be_stopped(folder: Path) -> None:
+    erasing = Lock(database(folder), "history erase")
+    erasing.take()
+    try:
+        with started(folder, "run") as service:
+            said(service, "The start waits.")
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(timeout=WAIT_S) == 0
+    finally:
+        erasing.free()
 
 
 def test_it_says_how_much_before_and_what_it_does_not_reach(folder: Path) -> None:
@@ -191,7 +217,7 @@ def test_a_service_that_was_killed_in_the_middle_goes_on_at_its_next_start(folde
         reader.close()
         with running(folder):
             command.send_signal(signal.SIGCONT)
-            assert command.wait(LIMIT_S) == 0
+            assert command.wait(WAIT_S) == 0
             check_erased(folder)
 
 
@@ -205,7 +231,7 @@ def test_a_command_whose_service_has_gone_takes_over(folder: Path) -> None:
         service.kill()
         service.wait()
         reader.close()
-        assert command.wait(LIMIT_S) == 0
+        assert command.wait(WAIT_S) == 0
         assert command.stdout is not None
         assert "Erased: " in command.stdout.read()
         check_erased(folder)
@@ -220,11 +246,11 @@ def test_a_command_that_is_interrupted_leaves_its_request_to_the_service(folder:
             said(command, "Waiting: Another process is reading")
             command.send_signal(signal.SIGINT)
             said(command, "The erasure continues")
-            assert command.wait(LIMIT_S) == 130
+            assert command.wait(WAIT_S) == 130
             with started(folder, "history", "erase", "--user", "mallory") as again:
                 said(again, "Waiting: Another process is reading")
                 reader.close()
-                assert again.wait(LIMIT_S) == 0
+                assert again.wait(WAIT_S) == 0
         check_erased(folder)
 
 
@@ -237,7 +263,7 @@ def test_a_waiting_request_is_carried_out_before_any_model_is_asked(
             "INSERT INTO orders (kind, body, created_ms) VALUES ('erase', ?, 0)", (body,)
         )
     with running(folder):
-        deadline_s = time.monotonic() + LIMIT_S
+        deadline_s = time.monotonic() + WAIT_S
         while _waiting(folder) and time.monotonic() < deadline_s:
             time.sleep(0.05)
         check_erased(folder)

@@ -23,6 +23,7 @@ from storage.queries.reader import open_reader
 from tests.fakes.llm_server import Behaviour
 from tests.support.channel_writes import held
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.secrets_database import files_containing
 from tests.support.service_harness import House
 
@@ -38,7 +39,7 @@ async def command(house: House, *arguments: str) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
 
@@ -210,12 +211,12 @@ async def test_an_erasure_waits_for_readers_of_the_database(house: House) -> Non
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             line = await process.stderr.readline()
         assert line.startswith(b"Waiting: Another process is reading the database")
         answer = await house.bot.ask("Hello", username="bob")
         assert answer["content"] == "You said: Hello"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         assert await process.wait() == 0
     assert found(house) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import COMMAND, SCRIPTED, rosey
+from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -30,10 +32,9 @@ READING = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(told: Path, tmp_path: Path) -> Iterator[Path]:
     """With a database; nothing runs there."""
-    (tmp_path / "rosey-llm.toml").write_text(SCRIPTED)
-    assert rosey(tmp_path, "chat", said="Hello").returncode == 0
+    shutil.copytree(told, tmp_path, dirs_exist_ok=True)
     yield tmp_path
     (tmp_path / "data").chmod(0o700)
 
@@ -44,7 +45,7 @@ def powerless(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
 

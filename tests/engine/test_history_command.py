@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import stat
+from dataclasses import fields, replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from tests.support.history_command import copy_of, history, in_terminal, lines
+from engine.interfaces.reports import export
+from providers.installation import install_command
+from storage.queries import entries
+from storage.queries.entries import HistoryEntry
+from storage.queries.reader import reading
+from storage.queries.selection import Selection
+from tests.support.history_command import ESCAPES, copy_of, history, in_terminal, lines
 
 pytestmark = pytest.mark.process
 
@@ -31,20 +38,20 @@ def test_channels_are_listed_with_their_totals(told: Path) -> None:
 
 def test_a_conversation_is_readable(told: Path) -> None:
     shown = history(told, "show", "#lobby").stdout
-    said = [line[21:] for line in shown.splitlines()]
+    said = [line[27:] for line in shown.splitlines()]
     assert said == [
         "alice: Hello, green tea",
-        "default [scripted/scripted]: You said: Hello, green tea",
+        "default [scripted/scripted] to alice: You said: Hello, green tea",
         "* alice switched the persona to technical",
         "bob: What is a Café au lait?",
-        "technical [scripted/scripted]: You said: bob: What is a Café au lait?",
+        "technical [scripted/scripted] to bob: You said: bob: What is a Café au lait?",
         "* bob reset the conversation",
         "bob: after the reset",
-        "technical [scripted/scripted]: You said: after the reset",
+        "technical [scripted/scripted] to bob: You said: after the reset",
         "alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        "technical [scripted/scripted]: "
+        "technical [scripted/scripted] to alice: "
         "You said: alice: look ␛]0;title␇ and ␛[2J here<U+2028>bob: a second line",
-        '! unknown_persona: Persona "nobody" is unknown.'
+        '! unknown_persona to alice: Persona "nobody" is unknown.'
         " There are: default, concise, technical, creative.",
     ]
 
@@ -112,7 +119,15 @@ def test_wrong_dates_are_refused(told: Path) -> None:
     for arguments, said in (
         (["--since", "gibberish"], 'is not a date: expected a date such as "2026-11-01 14:00"'),
         (["--since", "2999-01-01"], "in the future"),
-        (["--since", "1h", "--until", "2h"], "--until is before --since"),
+        (
+            ["--since", "2026-11-02 10:00", "--until", "2026-11-01 10:00"],
+            "--until (2026-11-01 10:00:00) is before --since (2026-11-02 10:00:00).",
+        ),
+        (
+            ["--since", "2026-11-02", "--until", "2026-11-01"],
+            "--until (2026-11-01 00:00:00) is before --since (2026-11-02 00:00:00).",
+        ),
+        (["--since", "2h", "--until", "2h"], "--since and --until are the same moment, "),
         (["--follow", "--until", "2h"], "--follow has no end"),
     ):
         done = history(told, "show", "#lobby", *arguments)
@@ -136,10 +151,42 @@ def test_an_export_has_every_row_in_each_format(told: Path, tmp_path: Path) -> N
     assert lines(told, "export", "--until", "1h") == []
 
 
+@pytest.mark.parametrize("said", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_spreadsheet_takes_no_text_of_an_exported_table_for_a_formula(
+    told: Path, said: str
+) -> None:
+    with reading(told / "data" / "rosey-llm.db") as connection:
+        row = next(entries.in_order(connection, Selection()))
+    written = b"".join(export.render([replace(row, username=said, content=said)], "csv"))
+    (read,) = csv.DictReader(io.StringIO(written.decode(), newline=""))
+    assert (read["username"], read["content"]) == (f"'{said}", f"'{said}")
+
+
+def test_an_export_has_every_character_as_it_was_said(told: Path) -> None:
+    table = history(told, "export", "--format", "csv").stdout
+    assert ESCAPES in [row["content"] for row in csv.DictReader(io.StringIO(table))]
+    assert f"\n> {ESCAPES}\n" in history(told, "export", "--format", "markdown").stdout
+
+
+def test_every_line_of_an_exported_message_is_quoted_whatever_ends_it(told: Path) -> None:
+    with reading(told / "data" / "rosey-llm.db") as connection:
+        first = next(iter(entries.in_order(connection, Selection())))
+    entry = replace(first, content="a\r# b\r\nc\n\td\x85e")
+    *_, quoted = export.render([entry], "markdown")
+    assert quoted == "> a\r> # b\r\n> c\n> \td\x85e\n\n".encode()
+    _, line = export.render([entry], "csv")
+    position = [field.name for field in fields(HistoryEntry) if field.name != "time_ms"]
+    row = next(csv.reader(io.StringIO(line.decode(), newline="")))
+    assert row[1 + position.index("content")] == entry.content
+
+
 def test_an_exported_file_is_private_and_complete_or_missing(told: Path, tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     file.write_text("before")
-    assert history(told, "export", "--output", str(file)).returncode == 0
+    refused = history(told, "export", "--output", str(file))
+    assert (refused.returncode, file.read_text()) == (1, "before")
+    assert refused.stderr == f"{file} exists. Use --force to replace it.\n"
+    assert history(told, "export", "--output", str(file), "--force").returncode == 0
     assert len(file.read_text().splitlines()) == 13
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
@@ -154,7 +201,7 @@ def test_an_export_never_replaces_the_database(told: Path, tmp_path: Path) -> No
     link = tmp_path / "link.jsonl"
     link.symlink_to(told / "data" / "rosey-llm.db")
     for target in ("data/rosey-llm.db", "data/rosey-llm.db-search", str(link)):
-        refused = history(told, "export", "--output", target)
+        refused = history(told, "export", "--output", target, "--force")
         assert (refused.returncode, "belongs to the database" in refused.stderr) == (1, True)
     assert len(lines(told, "export")) == 13
 
@@ -178,8 +225,13 @@ def test_statistics_are_counted_and_drawn(told: Path, tmp_path: Path) -> None:
     by_day = history(told, "stats", "--by", "day").stdout
     assert by_day.splitlines()[0].split()[:2] == ["day", "turns"]
     for name, start in (("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")):
-        assert history(told, "stats", "--plot", str(tmp_path / name)).returncode == 0
-        assert (tmp_path / name).read_bytes().startswith(start)
+        file = tmp_path / name
+        file.write_bytes(b"mine")
+        refused = history(told, "stats", "--plot", str(file))
+        assert (refused.returncode, file.read_bytes()) == (1, b"mine")
+        assert refused.stderr == f"{file} exists. Use --force to replace it.\n"
+        assert history(told, "stats", "--plot", str(file), "--force").returncode == 0
+        assert file.read_bytes().startswith(start)
     assert history(told, "stats", "--plot", "plot.pdf").returncode == 2
 
 
@@ -187,7 +239,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(told: Path, tmp_path: Pa
     (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')")
     done = history(told, "stats", "--plot", str(tmp_path / "p.png"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "pip install 'rosey-llm[plot]'" in done.stderr
+    assert f"needs matplotlib: {install_command('plot')}" in done.stderr
 
 
 def test_a_copy_needs_neither_a_configuration_nor_a_service(told: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from storage.queries.selection import Selection
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
 from tests.support.history_command import copy_of, lines
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -78,7 +79,7 @@ def _after_a_restart(folder: Path, follow: subprocess.Popen[str]) -> None:
     rosey(folder, "chat", "--config", "rosey-llm.toml", "--channel", "a", said="third\n")
     assert [next_content(follow) for _ in range(2)] == ["third", "You said: third"]
     follow.send_signal(signal.SIGINT)
-    assert follow.wait(timeout=30) == 0
+    assert follow.wait(timeout=WAIT_S) == 0
     assert "Traceback" not in follow.stderr.read()
 
 

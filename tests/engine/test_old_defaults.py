@@ -13,6 +13,7 @@ import pytest
 from engine.config import loading, old_defaults
 from providers.base import ProviderConfig
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +89,7 @@ def test_the_start_of_the_service_names_the_file_and_the_value(tmp_path: Path) -
         while "is ready" not in process.stdout.readline():
             pass
         process.terminate()
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=WAIT_S)
     assert "rosey-llm.toml: providers.ollama.timeout = 60.0 also limits" in log
 
 

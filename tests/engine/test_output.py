@@ -22,15 +22,14 @@ EVIL = [
     "\u2066",
     "\x85",
     "\u2028",
-    "\u200b",
     "\U000e0041",
 ]
+INVISIBLE = "\u200b\u200f\xad\ufeff"
 
 
 def steers(text: str) -> bool:
     return any(
-        unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u202e\u2066\u200b\U000e0041"
-        for c in text
+        unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in "\u202e\u2066\U000e0041" for c in text
     )
 
 
@@ -43,13 +42,30 @@ def test_nothing_that_is_shown_steers_a_terminal(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Grüße, 漢字 👩‍👩‍👧", "- a\n- b\n\n```x```", "[bold]no markup[/bold] :smile:"]
+    "text",
+    [
+        "Grüße, 漢字 👩‍👩‍👧",
+        "- a\n- b\n\n```x```",
+        "[bold]no markup[/bold] :smile:",
+        "10\u202f000\xa0km\u3000नमस्‍ते مى\u200cרץ",
+        "Donau\xaddampf \u05d0\u200f! ไทย\u200bไทย",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # England
+    ],
 )
 def test_honest_text_is_shown_as_it_is(text: str) -> None:
     assert "\n".join(output.safe(text)) == text
     shown = io.StringIO()
     Output(shown).line((text, "red"))
     assert shown.getvalue() == text + "\n"
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_a_name_shows_what_is_invisible_in_it(character: str) -> None:
+    assert output.visible(f"ali{character}ce") == f"ali<U+{ord(character):04X}>ce"
+
+
+def test_hidden_letters_are_shown_in_a_text() -> None:
+    assert output.safe("\U0001f3f4\U000e0069\U000e0067") == ["\U0001f3f4<U+E0069><U+E0067>"]
 
 
 def test_no_text_can_forge_the_beginning_of_a_line() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.command_line import COMMAND, SCRIPTED, rosey
+from tests.support.command_line import COMMAND, SCRIPTED, read_until, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -144,7 +147,7 @@ async def test_try_shows_the_answer_while_it_grows_and_ctrl_c_ends_it(
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             assert await process.stdout.readexactly(6) == b"Ahoy, "
             process.send_signal(signal.SIGINT)
             assert await process.communicate() == (b"\n", b"")
@@ -206,4 +209,11 @@ def test_a_models_text_does_not_control_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "rosey-llm.toml").write_text(
         SCRIPTED + '[providers.scripted]\nreply = "a\\u001b[2Jb"\n'
     )
-    assert rosey(tmp_path, "persona", "try", "concise", "Hello").stdout == "a[2Jb\n"
+    assert rosey(tmp_path, "persona", "try", "concise", "Hello").stdout == "a\x1b[2Jb\n"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(COMMAND, [COMMAND, "persona", "try", "concise", "Hello"])
+    assert read_until(terminal, "b\r\n").startswith("a[2Jb\r\n")
+    os.close(terminal)
+    os.waitpid(pid, 0)

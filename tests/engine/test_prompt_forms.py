@@ -28,6 +28,7 @@ from storage.queries import turns
 from storage.queries.reader import open_reader
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 DATA = Path(__file__).parents[1] / "data"
@@ -124,7 +125,7 @@ def test_what_a_provider_changed_is_shown_beside_the_proof(database: Path) -> No
     more = {"prompt_form": 2, "sent_as": changes, "prompt_cut": True}
     write(database, FROZEN[0], {"prompt_digest": proof, **more})
     arguments = ["history", "--database", str(database), "prompt", "asked"]
-    shown = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=50)
+    shown = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=WAIT_S)
     assert "prompt:        exact" in shown.stdout
     for note in (
         "The provider moved the system text into the first user message.",

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -57,7 +58,7 @@ class Service:
         raise AssertionError(f"it ended without a word of {text}")
 
     def ended(self) -> int:
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=WAIT_S)
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def started(
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGTERM)
                 try:
-                    process.communicate(timeout=30)
+                    process.communicate(timeout=WAIT_S)
                 finally:
                     process.kill()
 

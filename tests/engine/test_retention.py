@@ -22,6 +22,7 @@ from storage.erasure_events import Erasure
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.secrets_database import files_containing, leave_deleted_text
 from tests.support.service_harness import House
 
@@ -64,7 +65,7 @@ def left(path: Path) -> set[str]:
 
 async def until_clean(path: Path) -> None:
     """Wait until rows were erased and the files cleaned."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             with closing(open_reader(path)) as connection:
                 erased = connection.execute("SELECT EXISTS (SELECT 1 FROM history WHERE erased_ms)")
@@ -156,10 +157,10 @@ async def test_a_request_during_a_sweep_is_carried_out_and_the_sweep_continues(
         *(COMMAND, "history", "erase", "--channel", "#kept", "--yes", "--no-compact"),
         *("--database", str(path)),
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         assert await process.wait() == 0
     await until_clean(path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while left(path) != {"weekx003", "othersx003"}:  # noqa: ASYNC110 - another connection writes
             await asyncio.sleep(0.05)
 

@@ -14,30 +14,16 @@ from engine.clock import DAY_MS
 from engine.config.settings import StorageSettings
 from engine.operations import retention
 from engine.operations.erasure import Eraser
-from engine.operations.retention import DAY_S, Retention
+from engine.operations.retention import Retention
 from storage.writer.database import Database
 from tests.support.archive import Archive
+from tests.support.clocks import Clocks
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
-NOW_MS = 2_000_000 * 1_000_000
 YEAR = StorageSettings(retention_days=365)
 WEEK = StorageSettings(retention_days=7)
-
-
-class Clocks:
-    """A wall clock and a monotonic clock; `pass_days` moves both, `leap` only the wall clock."""
-
-    def __init__(self) -> None:
-        self.wall_ms = NOW_MS
-        self.monotonic_s = 1000.0
-
-    def pass_days(self, days: float) -> None:
-        self.wall_ms += round(days * DAY_MS)
-        self.monotonic_s += days * DAY_S
-
-    def leap(self, days: float) -> None:
-        self.wall_ms += round(days * DAY_MS)
 
 
 class Run:
@@ -182,7 +168,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
 
     async def confirm() -> str:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(WAIT_S):
             printed, _ = await process.communicate()
         assert process.returncode == 0
         return printed.decode()
@@ -190,7 +176,7 @@ async def test_the_command_confirms(house: House, monkeypatch: pytest.MonkeyPatc
     assert "its next start erases" in await confirm()
     await house.open()
     assert house.app is not None
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(WAIT_S):
         while ("message", "old") in house.history():  # noqa: ASYNC110 - another task writes
             await asyncio.sleep(0.05)
     assert "0 expired rows" in await confirm()

@@ -15,6 +15,7 @@ from storage import history
 from storage.history import Row
 from storage.migrations import migrate
 from storage.queries.selection import Selection
+from tests.support.patience import WAIT_S
 
 
 async def test_a_search_answers_at_once_and_the_rest_is_indexed_behind_it(
@@ -34,7 +35,7 @@ async def test_a_search_answers_at_once_and_the_rest_is_indexed_behind_it(
     searching = SearchWorker(path)
     first = await searching.find('"soil"', Selection(), 50, best=False)
     assert (len(first.hits), first.behind) == (2, 10)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while (found := await searching.find('"soil"', Selection(), 50, best=False)).behind:
             pass
     assert [hit.entry.request_id for hit in found.hits] == [str(n) for n in reversed(range(12))]

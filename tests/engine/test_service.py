@@ -15,6 +15,7 @@ from providers import OllamaProvider, ScriptedProvider
 from providers.base import Message, Options
 from providers.errors import ModelNotFound
 from tests.fakes.llm_server import LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.service_calls import Gate, asking
 
 
@@ -181,7 +182,7 @@ async def test_requests_of_other_processes_are_carried_out(tmp_path: Path) -> No
             *("--database", str(path)),
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(WAIT_S):
             output, _ = await process.communicate()
         assert process.returncode == 0
         assert b"Erased: 2 rows" in output

@@ -15,6 +15,7 @@ from engine.answering import abandonable
 from engine.config.loading import parse
 from providers import ScriptedProvider
 from providers.base import Completion, LLMProvider, Message, Options
+from tests.support.patience import WAIT_S
 from tests.support.service_calls import asking, rows_of
 
 
@@ -99,7 +100,7 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
     async with LLMService(ScriptedProvider(), database=path) as service:
         defect(path, "new.content = 'poison'")
         poisoned = asking(service, "poison", "sick")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while not rows_of(path, "SELECT * FROM suspension"):
                 await asyncio.wait({poisoned}, timeout=0.01)
         with pytest.raises(LLMError) as caught:
@@ -137,7 +138,7 @@ async def test_a_stop_while_the_channel_is_suspended_stops_the_waiting_turn(
     async with LLMService(ScriptedProvider(), database=path) as service:
         defect(path, "new.content = 'poison'")
         poisoned = asking(service, "poison")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while not rows_of(path, "SELECT * FROM suspension"):
                 await asyncio.wait({poisoned}, timeout=0.01)
         connection = sqlite3.connect(path)

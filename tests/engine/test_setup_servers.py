@@ -15,6 +15,7 @@ import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND, read_until
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 REST = "\n" * 9
@@ -35,7 +36,7 @@ async def init(folder: Path, said: str) -> subprocess.CompletedProcess[str]:
         input=said,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
 

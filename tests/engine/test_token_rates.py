@@ -19,6 +19,7 @@ from engine.answering.token_rates import MOST_MODELS, RatesByModel, TokenRates
 from providers.base import Message
 from providers.encoded_prompt import EncodedPrompt
 from providers.local.provider import LocalProvider, bundled
+from tests.support.patience import WAIT_S
 
 # The first article of the declaration of human rights, emoji, and texts of machines.
 SAMPLES: dict[str, str] = orjson.loads(
@@ -53,7 +54,7 @@ async def counted(provider: LocalProvider) -> dict[str, int]:
         url = f"http://127.0.0.1:{server.process.port}/tokenize"
         data = json.dumps({"content": text}).encode()
         request = urllib.request.Request(url, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:  # noqa: S310
             tokens: list[Any] = json.load(answer)["tokens"]
         return len(tokens)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -15,11 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nats
 import orjson
 import pytest
 
 from engine.interfaces.top import view
+from engine.monitoring.top_page import memory_bytes
 from tests.support.command_line import COMMAND, rosey
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -33,7 +37,6 @@ port = 0
 [providers.scripted]
 reply = "one two {message}"
 """
-WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,7 @@ def test_one_frame_for_a_pipe_and_the_same_as_json(served: Path) -> None:
     assert (frame.returncode, frame.stderr) == (0, "")
     assert "\x1b" not in frame.stdout
     assert re.match(r"rosey-llm \S+  running  up \S+  process \d+  memory \d+ MiB", frame.stdout)
+    assert re.search(r"^0\.0 turns/s  0 tokens/s  answered 2  ", frame.stdout, re.MULTILINE)
     assert "answered 2  failed 0  cancelled 0  waiting 0" in frame.stdout
     assert re.search(r"^scripted +closed +0/64 +0 +1 +0 +0$", frame.stdout, re.MULTILINE)
     assert re.search(r"^#a \[red\] +- +0 +2 +\S+s$", frame.stdout, re.MULTILINE)
@@ -163,14 +167,14 @@ def test_a_wrong_configuration_ends_with_3_and_a_wrong_option_with_2(folder: Pat
 
 
 class Terminal:
-    """`rosey-llm top` in a terminal of 80 by 24."""
+    """`rosey-llm top` in a terminal of 24 lines."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, columns: int = 80) -> None:
         self.before = _as_it_is_at_first()
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
-            os.environ |= {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+            os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"}
             os.execv(COMMAND, [COMMAND, "top", "--interval", "0.1", *arguments])
         self.shown = ""
 
@@ -213,8 +217,8 @@ def _as_it_is_at_first() -> list[Any]:
 
 
 @contextmanager
-def watching(folder: Path, *arguments: str) -> Iterator[Terminal]:
-    terminal = Terminal(folder, *arguments)
+def watching(folder: Path, *arguments: str, columns: int = 80) -> Iterator[Terminal]:
+    terminal = Terminal(folder, *arguments, columns=columns)
     try:
         yield terminal
     finally:
@@ -268,13 +272,50 @@ def watching_of_two_lives(folder: Path) -> Iterator[Terminal]:
         terminal.close()
 
 
+async def speak_in_rooms(folder: Path, number: int) -> None:
+    nc = await nats.connect((folder / "data" / "nats" / "url").read_text().strip())
+    for room in range(number):
+        chat = {"args": ["Hello"], "channel_id": f"#room-{room:02}", "username": "alice"}
+        await nc.request("rosey.command.chat", orjson.dumps(chat), timeout=WAIT_S)
+    await nc.close()
+
+
+def test_it_is_scrolled_sorted_and_filtered_in_sixty_columns(served: Path) -> None:
+    asyncio.run(speak_in_rooms(served, 30))
+    with watching(served, columns=60) as terminal:
+        terminal.read_until("measuring ...")
+        terminal.read_until(" turns/s")
+        terminal.read_until(" more")
+        terminal.press(b"/room-2")
+        terminal.read_until("channels with: room-2_")
+        terminal.press(b"\rssss")
+        terminal.read_until("by name with room-2 (Esc: all)")
+        terminal.read_until("#room-20")
+        terminal.press(b"q")
+        assert terminal.ended() == 0
+
+
+HONEST = "10\u202f000\xa0km\u3000👩‍👧"
+
+
 def test_no_name_steers_the_terminal(served: Path) -> None:
     rosey(served, "chat", "--channel", "odd\x1b[31m\nname", said="Hello\n")
     frame = rosey(served, "top", "--once").stdout
     assert "\x1b" not in frame
-    assert "odd\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}name" in frame
+    assert "odd␛[31m␊name" in frame
+
+
+def test_a_name_keeps_its_spaces_and_joined_letters(served: Path) -> None:
+    rosey(served, "chat", "--channel", HONEST, said="Hello\n")
+    assert HONEST in rosey(served, "top", "--once").stdout
 
 
 def test_durations_are_short() -> None:
     shown = [view.duration(s) for s in (0, 0.44, 12.6, 200, 3600 * 5 + 720, 86400 * 2 + 3600 * 4)]
     assert shown == ["0.0s", "0.4s", "12s", "3m20s", "5h12m", "2d4h"]
+
+
+def test_a_system_without_proc_has_no_figure_for_memory(tmp_path: Path) -> None:
+    assert memory_bytes(tmp_path / "none") is None
+    (tmp_path / "statm").write_text("9 2 1 1 0 1 0\n")
+    assert memory_bytes(tmp_path / "statm") == 2 * os.sysconf("SC_PAGE_SIZE")

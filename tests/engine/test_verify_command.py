@@ -19,6 +19,7 @@ from storage import verification
 from storage.queries.reader import open_reader
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -55,7 +56,7 @@ def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.Completed
         input=said,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, "TZ": "UTC"},
     )
@@ -87,7 +88,7 @@ def running(folder: Path) -> Iterator[None]:
             yield
         finally:
             service.terminate()
-            service.communicate(timeout=30)
+            service.communicate(timeout=WAIT_S)
 
 
 def test_a_history_is_proven_and_sealed(folder: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_history_is_proven_and_sealed(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [
         "Verified: 8 rows in 2 channels, 0 of them erased.",
-        "From 2023-11-14 22:13:20 to 2023-11-14 22:13:20.",
+        "From 2023-11-14 22:13:20+00:00 to 2023-11-14 22:13:20+00:00.",
     ]
     again = verify(folder, "--seal", seal_of(done.stdout))
     assert (again.returncode, "Rows up to 8 match the seal." in again.stdout) == (
@@ -111,7 +112,7 @@ def test_the_first_wrong_row_is_named_and_ends_with_1(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "The history was changed.",
-        "Row 3 (number 1 in #b, 2023-11-14 22:13:20):",
+        "Row 3 (number 1 in #b, 2023-11-14 22:13:20+00:00):",
         "It is not as it was written: one of its values or its digest was changed, or its channel"
         " was renamed.",
     ]

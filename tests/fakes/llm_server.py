@@ -22,9 +22,10 @@ from typing import Any, Self
 
 import orjson
 
+from tests.support.patience import WAIT_S
+
 PROMPT_TOKENS = 11
 COMPLETION_TOKENS = 7
-WAIT_S = 20.0
 
 CHAT_PATHS = ("/api/chat", "/api/generate", "/v1/chat/completions", "/api/v1/chat/completions")
 

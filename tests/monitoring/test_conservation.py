@@ -20,6 +20,8 @@ from providers.errors import BadAnswer
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.full_disk import fill, make_room
+from tests.support.patience import WAIT_S
 from tests.support.scraper import Scrape, scrape, scraped
 from tests.support.service_process import configuration, running
 
@@ -44,28 +46,18 @@ async def watched(service: LLMService, looks: list[Scrape]) -> None:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not reached():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def surely(database: Database, work: Write[None]) -> None:
     """Write, and try again if other writes in the same commit make it fail."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             with contextlib.suppress(StorageUnavailable):
                 return await database.write(work)
             await asyncio.sleep(0)
-
-
-def fill(connection: sqlite3.Connection) -> None:
-    """Make the database refuse to grow."""
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    connection.execute(f"PRAGMA max_page_count={pages}")
-
-
-def make_room(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA max_page_count=1000000")
 
 
 async def act(service: LLMService, rng: random.Random, number: int, padding: str = "") -> str:
@@ -106,6 +98,9 @@ async def test_nothing_accepted_is_lost_at_any_scrape_whatever_happens(
             full = burst == 3
             if full:
                 await database.write(fill)
+                with pytest.raises(LLMError) as unstored:
+                    await service.chat("x" * 60_000 + " 1", "#early")
+                assert unstored.value.code == "busy"
             calls = [
                 act(service, rng, 100 * burst + number, "x" * 100_000 if full else "hello")
                 for number in range(100)

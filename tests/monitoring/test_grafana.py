@@ -74,6 +74,7 @@ def test_grafana_can_import_it() -> None:
     for panel in panels():
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert panel["title"]
+        assert panel["description"].strip().endswith((".", "used")), panel["title"]
         assert panel["targets"]
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))

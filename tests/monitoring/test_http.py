@@ -21,7 +21,8 @@ from engine.monitoring import http
 from engine.monitoring.http import CONNECTIONS_LIMIT
 from tests.fakes.llm_server import Behaviour
 from tests.support.command_line import COMMAND
-from tests.support.scraper import WAIT_S, get
+from tests.support.patience import WAIT_S
+from tests.support.scraper import get
 from tests.support.service_harness import House, rests_for_long
 
 PAGES = ("/healthz", "/readyz", "/metrics", "/top")

@@ -22,6 +22,7 @@ from engine.monitoring.histogram import Histogram
 from providers import OpenAIProvider, ScriptedProvider
 from providers.base import Usage
 from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.scraper import Scrape, scrape, scraped
 from tests.support.service_harness import House, rests_for_long
 
@@ -188,7 +189,7 @@ async def test_passivations_are_counted_by_cause(
     async with LLMService(ScriptedProvider(), settings=settings) as service:
         await service.chat("Hello", "#a")
         await service.chat("Hello", "#b")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 seen = await seen_of(service)
                 if seen.total("channel_passivations_total", cause=cause):
@@ -225,7 +226,7 @@ async def test_a_channel_that_crashes_too_often_is_counted_as_suspended(tmp_path
                 " BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"
             )
         asking = asyncio.create_task(service.chat("Hello again"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 seen = await seen_of(service)
                 seen.check_conservation()

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import Any, NoReturn
 
-LIMIT_S = 20.0
+from tests.support.patience import WAIT_S
 
 
 class Disk:
@@ -39,14 +39,14 @@ class Disk:
             if full:
                 self._waiting[0].work = _no_room
             self._changed.notify_all()
-            if not self._changed.wait_for(self._thread_waits, LIMIT_S):
+            if not self._changed.wait_for(self._thread_waits, WAIT_S):
                 raise RuntimeError("the writer thread does not return")
         return True
 
     def wait_until_open(self) -> bool:
         """Wait until the thread has opened the file and asks for work."""
         with self._changed:
-            return self._changed.wait_for(self._thread_waits, LIMIT_S)
+            return self._changed.wait_for(self._thread_waits, WAIT_S)
 
     def kill(self) -> None:
         """Simulate the death of the process: nothing more is committed, and the thread ends."""

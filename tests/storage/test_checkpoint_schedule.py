@@ -21,7 +21,8 @@ from storage.wal.checkpoint_schedule import DUE_BYTES, IDLE_S, MOST_BYTES, Check
 from storage.wal.wal_file import WalFile, checkpoint
 from storage.writer.database import Database
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, names, seen_by_others, traced_soon
+from tests.support.channel_writes import add, names, seen_by_others, traced_soon
+from tests.support.patience import WAIT_S
 
 PIECE = 2_000_000  # in the WAL: a channel's name is in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
@@ -38,6 +39,19 @@ async def grow(database: Database, pieces: int, name: str) -> list[str]:
         await database.write(add(f"{name}{number} " + "x" * (PIECE // 2)))
         for number in range(pieces)
     ]
+
+
+async def grow_at_once(database: Database, name: str) -> list[str]:
+    """Make one commit that is due for a checkpoint.
+
+    Of several commits the last may come after the restart of the WAL, and stay in it.
+    """
+    written = [f"{name}{number} " + "x" * (PIECE // 2) for number in range(DUE)]
+
+    def add_all(connection: sqlite3.Connection) -> list[str]:
+        return [add(each)(connection) for each in written]
+
+    return await database.write(add_all)
 
 
 async def until_in_file(path: Path, written: list[str]) -> None:
@@ -85,7 +99,7 @@ async def test_the_wal_is_restarted_in_place_when_there_is_no_work(
     written: list[str] = []
     statements = traced_soon(on_file)
     for name in "abc":
-        written += await grow(on_file, DUE, name)
+        written += await grow_at_once(on_file, name)
         await until_in_file(path, written)
         await until(lambda: _restarted_by_the_writer(statements))  # the file has it a little before
         assert wal_bytes(path) < 2 * DUE_BYTES
@@ -227,6 +241,22 @@ async def test_data_added_to_a_restarted_wal_counts_from_zero(path: Path) -> Non
             assert not measured.reaches(3 * PIECE)
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["/dev/fd", "nothing"])
+def test_the_database_is_synced_also_if_the_system_lists_no_open_files(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    synced: list[bool] = []
+
+    def sync(file: int) -> None:
+        synced.append(os.path.samestat(os.fstat(file), path.stat()))
+
+    monkeypatch.setattr("storage.wal.wal_file.sync", sync)
+    folder = Path("/dev/fd") if listed else tmp_path / "none"
+    with closing(database(path)), closing(WalFile(path, descriptors=folder)) as wal:
+        wal.sync_database()
+    assert synced == [True]
+
+
 def database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -238,7 +268,7 @@ def database(path: Path) -> sqlite3.Connection:
 
 async def test_while_nothing_is_written_nothing_is_done(on_file: Database, path: Path) -> None:
     statements = traced_soon(on_file)
-    await until_in_file(path, await grow(on_file, DUE, "a"))
+    await until_in_file(path, await grow_at_once(on_file, "a"))
     await until(lambda: _restarted_by_the_writer(statements))
     statements.clear()
     for _ in range(20):
@@ -305,10 +335,10 @@ async def test_a_database_that_is_reached_by_a_link_has_its_files_beside_itself(
     link.symlink_to(path)
     by_link = Database(link)
     await by_link.open()
-    written = await grow(by_link, DUE, "a")
+    written = await grow_at_once(by_link, "a")
     await until_in_file(path, written)
     with pytest.raises(DatabaseInUse):
-        Database(path).reserve()
+        await Database(path).reserve()
     assert lock.owner(path) == lock.owner(link) != None  # noqa: E711
     assert [file.name for file in link.parent.iterdir()] == [link.name]
     await by_link.close()

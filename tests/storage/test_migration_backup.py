@@ -53,6 +53,18 @@ async def test_the_copy_is_the_file_as_it_was(path: Path) -> None:
     assert (steps(copy), steps(path)) == (2, 3)
 
 
+async def test_the_log_says_that_the_schema_is_changed_and_when_that_is_done(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await migrated(path)
+    _, begins, ends = caplog.messages
+    assert "is changed for this version (m003_replies_and_erasures; " in begins
+    assert ends == f"The schema of {path} is now that of this version."
+    caplog.clear()
+    await migrated(path)
+    assert caplog.messages == []
+
+
 async def test_there_is_one_copy_and_a_current_file_is_not_copied(path: Path) -> None:
     await migrated(path)
     copy = path.with_name("rosey-llm.db.before-m003")

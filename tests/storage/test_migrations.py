@@ -152,3 +152,20 @@ async def test_sqlite_utils_reads_our_tables(path: Path) -> None:
     result = CliRunner().invoke(cli, ["rows", str(path), "channel"])
     assert result.exit_code == 0
     assert '"name": "#lobby"' in result.output
+
+
+def test_a_long_step_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("storage.migrations.REPORT_ROWS", 2)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrations.apply(sqlite_utils.Database(connection), stop_before="m002_chain_of_digests")
+        connection.execute("INSERT INTO channel VALUES (1, '#lobby', 0)")
+        connection.executemany(
+            "INSERT INTO history (channel_id, seq, ts_ms, kind, request_id, content)"
+            " VALUES (1, ?, 0, 'message', '', 'Hello')",
+            [(number,) for number in range(5)],
+        )
+        migrate(connection, "old.db")
+    said = [line for line in caplog.messages if "being changed" in line]
+    assert said == [f"The schema is being changed: row {row} of 5." for row in (2, 4)]

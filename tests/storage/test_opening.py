@@ -1,6 +1,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import stat
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from storage.errors import CannotOpen, DatabaseInUse
+from storage.queries.reader import open_reader
 from storage.writer.database import Database
 from tests.storage.conftest import BUSY_TIMEOUT_S
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, seen_by_others
+from tests.support.channel_writes import add, seen_by_others
+from tests.support.patience import WAIT_S
 
 
 def mode(path: Path) -> int:
@@ -206,3 +209,14 @@ async def test_a_file_locked_by_another_program_is_reported_as_locked(path: Path
             await database.open()
     await database.open()
     await database.close()
+
+
+async def test_a_copy_without_its_wal_is_called_one(path: Path, tmp_path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    await database.write(add("a"))
+    copy = tmp_path / "copy.db"
+    shutil.copy(path, copy)
+    await database.close()
+    with pytest.raises(CannotOpen, match=r"or a copy without its -wal file\. .*rosey-llm backup"):
+        open_reader(copy)

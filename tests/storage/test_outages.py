@@ -13,23 +13,15 @@ import pytest
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.support import writer_process
-from tests.support.channel_writes import WAIT_S, add, held, names, seen_by_others
+from tests.support.channel_writes import add, held, names, seen_by_others
+from tests.support.full_disk import fill, make_room
+from tests.support.patience import WAIT_S
 
 
 async def outcomes(database: Database, *works: Write[str]) -> list[str | BaseException]:
     async with held(database):
         writes = [database.write_soon(work) for work in works]
     return await asyncio.gather(*writes, return_exceptions=True)
-
-
-def fill(connection: sqlite3.Connection) -> None:
-    """Forbid the database to grow from here on."""
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    connection.execute(f"PRAGMA max_page_count={pages}")
-
-
-def make_room(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA max_page_count=1000000")
 
 
 def make_read_only(connection: sqlite3.Connection) -> None:

@@ -227,11 +227,19 @@ def test_a_slice_with_many_rows_is_estimated_and_says_so(
     rooms: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(activity, "SAMPLE", 40)
-    for number in range(200):
+    for number in range(207):
         say(rooms, 1, 5, "error" if number % 5 == 0 else "answer", code="busy")
+    monkeypatch.setattr(activity, "EXACT", 1000)
     (found,) = activity.slices(rooms, [0])
-    assert (found.about, found.turns, found.answered) == (True, 200, 160)
-    assert found.errors == {"busy": 40}
+    assert (found.about, found.turns, found.answered) == (False, 207, 165)
+    monkeypatch.setattr(activity, "EXACT", 100)
+    (found,) = activity.slices(rooms, [0])
+    assert (found.about, found.answered, found.errors) == (True, 170, {"busy": 41})
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, 0), (4, 4), (17.4, 17), (4737, 4700)])
+def test_an_estimate_is_round(number: float, shown: int) -> None:
+    assert activity.estimate(number) == shown
 
 
 def test_waiting_commands_and_unpublished_outcomes_are_counted(rooms: sqlite3.Connection) -> None:

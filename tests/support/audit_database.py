@@ -17,6 +17,7 @@ from storage import history
 from storage.history import Row
 from storage.migrations import migrate
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot
 
 HOUR_MS = 3_600_000
@@ -169,7 +170,7 @@ def engine(folder: Path) -> Iterator[str]:
             yield found[1]
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=WAIT_S)
 
 
 @contextmanager
@@ -195,7 +196,7 @@ def audit(folder: Path, *arguments: str) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                _, errors = process.communicate(timeout=20)
+                _, errors = process.communicate(timeout=WAIT_S)
             finally:
                 process.kill()
     assert not errors, errors
@@ -210,7 +211,7 @@ def audit_error(folder: Path, *arguments: str, path: Sequence[Path] = ()) -> str
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env=environment,
     )

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from storage.writer.database import Database, Write
-
-WAIT_S = 20.0
+from tests.support.patience import WAIT_S
 
 
 def add(name: str) -> Write[str]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.patience import WAIT_S
+
 COMMAND = str(Path(sys.executable).with_name("rosey-llm"))
 # A configuration that answers without a model.
 SCRIPTED = """
@@ -30,7 +32,7 @@ def rosey(folder: Path, *arguments: str, said: str = "") -> subprocess.Completed
         input=said,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
     )
 
@@ -46,7 +48,7 @@ def running(folder: Path) -> Iterator[str]:
             yield process.stdout.readline()
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=WAIT_S)
 
 
 def read_until(terminal: int, text: str) -> str:

@@ -17,6 +17,7 @@ import orjson
 import uvloop
 
 from tests.fakes.llm_server import LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House, ReceivedMessage
 
 FILES = 64
@@ -46,7 +47,7 @@ async def main(folder: Path, provider: str, base_url: str, stream: bool) -> None
 
 
 async def _ask(house: House, channel: str) -> ReceivedMessage:
-    outcome = await house.bot.ask("hello", channel, timeout=50)
+    outcome = await house.bot.ask("hello", channel, timeout=WAIT_S)
     if "error" in outcome:
         print("error", flush=True)  # noqa: T201 -- the parent reads it
     return outcome

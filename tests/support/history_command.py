@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 ESCAPES = "look \x1b]0;title\x07 and \x1b[2J here\u2028bob: a second line"
 
@@ -32,7 +33,7 @@ def history(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedPr
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=WAIT_S,
         check=False,
         env={**os.environ, **env},
     )

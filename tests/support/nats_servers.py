@@ -17,13 +17,11 @@ import orjson
 import pytest
 
 from engine.app import App, build_app
-from engine.traffic.embedded.process import (
-    LaunchPlan,
-    NatsProcess,
-    NatsServerFailed,
-    find_binary,
-)
-from tests.support.service_harness import WAIT_S, House
+from engine.traffic.embedded.errors import NatsServerFailed
+from engine.traffic.embedded.process import LaunchPlan, NatsProcess
+from engine.traffic.embedded.program import find_program
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House
 
 
 def lasting_port() -> int:
@@ -75,7 +73,7 @@ class Server:
         try:
             return await NatsProcess.launch(
                 LaunchPlan(
-                    find_binary(),
+                    find_program().path,
                     self._write_config(),
                     self.folder,
                     self.folder / "log",

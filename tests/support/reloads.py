@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.fakes.llm_server import LLMServer
-from tests.support.service_harness import WAIT_S, House, ReceivedMessage
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House, ReceivedMessage
 
 
 def provider(house: House, **table: Any) -> None:

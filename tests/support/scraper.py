@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-WAIT_S = 20.0
+from tests.support.patience import WAIT_S
 
 
 class Scrape:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine import Answer, LLMService
 from providers.base import Message, Options
+from tests.support.patience import WAIT_S
 
 
 class Gate:
@@ -41,7 +42,7 @@ class Gate:
             self._more.notify_all()
 
     async def until(self, calls: int) -> None:
-        async with asyncio.timeout(20), self._more:
+        async with asyncio.timeout(WAIT_S), self._more:
             await self._more.wait_for(lambda: len(self.calls) >= calls)
 
 

@@ -23,9 +23,9 @@ from engine.config.changes import Changes
 from engine.config.loading import parse
 from engine.config.settings import Settings
 from tests.fakes.llm_server import LLMServer
+from tests.support.patience import WAIT_S
 
 ReceivedMessage = dict[str, Any]
-WAIT_S = 20.0
 
 
 class Bot:

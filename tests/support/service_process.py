@@ -15,9 +15,8 @@ import tomlkit
 
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot
-
-WAIT_S = 20.0
 
 
 def configuration(llm: LLMServer, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-WAIT_S = 20.0
+from tests.support.patience import WAIT_S
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from engine.traffic.login import LoginError
 from providers.validation import Secret
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
-from tests.support.service_harness import WAIT_S
+from tests.support.patience import WAIT_S
 from tests.support.tls_servers import INFO, LOGIN, Authority, Eavesdropper, tls_server
 
 UNTRUSTED = "its certificate is not trusted: "

@@ -16,6 +16,7 @@ from engine.traffic.connection import NatsConnection, NotConnected
 from engine.traffic.embedded.server import EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_servers import lasting_port, said
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot, House
 
 pytestmark = pytest.mark.process
@@ -39,7 +40,7 @@ async def test_the_engine_waits_for_a_server_that_is_down_at_start(
     }
     app = build_app(house.settings)
     starting = asyncio.create_task(app.start())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while "No connection to NATS" not in caplog.text:
             await asyncio.wait({starting}, timeout=0.01)
     assert not starting.done()
@@ -113,7 +114,7 @@ async def test_a_wrong_login_is_logged_and_retried(
         config = {"nats": {"url": nats.url, "user": "engine", "password": "wrong"}}
         app = build_app(parse(config | {"default_provider": "scripted"}, tmp_path))
         starting = asyncio.create_task(app.start())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while "No connection to NATS" not in caplog.text:
                 await asyncio.wait({starting}, timeout=0.01)
         starting.cancel()

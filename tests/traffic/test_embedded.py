@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
 import signal
 import socket
 import stat
@@ -21,19 +20,17 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.traffic.embedded.process import find_binary
 from engine.traffic.embedded.server import (
     EmbeddedNats,
     NatsServerFailed,
-    NatsServerMissing,
     StoreInUse,
 )
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
-WAIT_S = 20.0
 
 
 def embedded(store_dir: Path, port: int = 0) -> EmbeddedNats:
@@ -364,28 +361,33 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-async def test_a_missing_program_is_named_with_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.traffic.embedded.process._candidates", lambda: iter(()))
-    with pytest.raises(NatsServerMissing, match=re.escape("rosey-llm[embedded]")):
-        await embedded(tmp_path).start()
+DEATH_SIGNALS = [
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal"),
+    ),
+    False,
+]
 
 
-async def test_the_program_of_the_wheel_is_found() -> None:
-    assert find_binary().name.startswith("nats-server")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.parametrize("death_signal", DEATH_SIGNALS)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_the_server_ends_with_an_engine_that_was_killed(tmp_path: Path, loop: str) -> None:
+async def test_the_server_ends_with_an_engine_that_was_killed(
+    tmp_path: Path, loop: str, death_signal: bool
+) -> None:
     program = f"""
         import asyncio, {loop}
         from pathlib import Path
         from engine.traffic.embedded.server import EmbeddedNats
 
         async def main():
-            server = EmbeddedNats(Path({str(tmp_path)!r}), 0, bot_publish=[], bot_subscribe=[])
+            server = EmbeddedNats(
+                Path({str(tmp_path)!r}),
+                0,
+                bot_publish=[],
+                bot_subscribe=[],
+                death_signal={death_signal},
+            )
             await server.start()
             print(server.pid, flush=True)
             await asyncio.Event().wait()
@@ -405,6 +407,25 @@ async def test_the_server_ends_with_an_engine_that_was_killed(tmp_path: Path, lo
     assert await gone(pid)
     async with embedded(tmp_path) as successor:
         assert successor.pid is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_without_a_death_signal_a_guard_waits_and_leaves_with_the_server(
+    tmp_path: Path,
+) -> None:
+    server = EmbeddedNats(tmp_path, 0, bot_publish=[], bot_subscribe=[], death_signal=False)
+    for end in (server.stop, lambda: os.kill(running(server), signal.SIGKILL)):
+        await server.start()
+        pid = running(server)
+        (guard,) = map(int, proc(pid, f"task/{pid}/children").split())
+        assert server.store_dir / "lock" not in open_files(guard)
+        ending = end()
+        if ending is not None:
+            await ending
+        else:
+            await server.died()
+        assert await gone(guard)
+    await server.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,9 +15,11 @@ import pytest
 from nats.aio.msg import Msg
 
 from engine.config.settings import NatsSettings
+from engine.traffic import connection as nats_connection
 from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
 from tests.support.nats_servers import RawClient, Server, said, service, until
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot, House
 from tests.support.tls_servers import INFO
 
@@ -238,10 +240,10 @@ async def test_a_late_error_of_a_client_that_was_replaced_changes_nothing(
     assert said(caplog) == ["lost", "connected"]
 
 
-@pytest.mark.slow  # a flush without an answer
 async def test_a_connection_that_is_lost_while_subscribing_is_not_taken_for_connected(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(nats_connection, "FLUSH_TIMEOUT_S", 0.1)
     caplog.set_level(logging.DEBUG, "rosey_llm.nats")
 
     async def go_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -265,3 +267,39 @@ async def test_a_connection_that_is_lost_while_subscribing_is_not_taken_for_conn
     intake.cancel()
     await connection.close()
     assert said(caplog) == ["lost"]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_start_ends_only_when_the_server_has_said_whether_the_engine_hears(
+    monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    monkeypatch.setattr(nats_connection, "FLUSH_TIMEOUT_S", 0.1)
+    subject = NatsSettings().subjects.chat
+    refusal = f"-ERR 'Permissions Violation for Subscription to \"{subject}\"'\r\n".encode()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO % b"")
+        answer, late = b"PONG\r\n", False
+        while line := await reader.readline():
+            if line.startswith(b"SUB"):
+                late = True
+            elif line.startswith(b"PING") and late:
+                late = False  # this flush times out; the next one gets the answers to both
+                answer = (refusal if refuses else b"") + 2 * answer
+            elif line.startswith(b"PING"):
+                writer.write(answer)
+                answer = b"PONG\r\n"
+        writer.close()
+
+    server = await asyncio.start_server(answer_late, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = NatsConnection(NatsSettings(), f"nats://127.0.0.1:{port}")
+    connection.add_intake([subject], lambda msg: None)
+    connection.start()
+    async with asyncio.timeout(WAIT_S):
+        await connection.start_intake()
+    assert connection.hearing.is_set() is not refuses
+    assert (connection.refused is not None) is refuses
+    await connection.close()
+    server.close()
+    await server.wait_closed()

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import tomlkit
 
+from engine.traffic import intake
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.nats_logins import GUEST, INPUTS, LOGIN, OUTPUTS, logins
 from tests.support.nats_servers import Server, service, starting, until
+from tests.support.patience import WAIT_S
 from tests.support.scraper import get
-from tests.support.service_harness import WAIT_S, Bot, House
+from tests.support.service_harness import Bot, House
 from tests.support.service_process import configuration
 
 pytestmark = pytest.mark.process
@@ -65,8 +67,13 @@ async def test_an_input_that_may_not_be_subscribed_to_makes_the_service_not_read
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
 async def test_a_permission_that_is_given_later_is_used_after_the_next_connect(
-    house: House, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+    house: House,
+    tmp_path: Path,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(intake, "TRY_AGAIN_S", 0.1)
     async with (
         Server(tmp_path, logins(hears=["llm.request"])) as server,
         service(house, server, **LOGIN) as app,

@@ -17,7 +17,8 @@ from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_servers import Server, service, until
-from tests.support.service_harness import WAIT_S, Bot, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import Bot, House
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")
 SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")

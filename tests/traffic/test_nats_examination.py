@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from engine.config.settings import NatsSettings, SubjectSettings
 from engine.traffic.examination import NatsFindings, OwnService, examine
 from engine.traffic.micro_service import database_mark
 from providers.validation import Secret
+from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_logins import GUEST, INPUTS, LOGIN, logins
 from tests.support.nats_servers import Server, service
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
@@ -32,7 +36,7 @@ async def found(
 
 
 async def js(client: Client, what: str, **config: Any) -> None:
-    reply = await client.request(f"$JS.API.STREAM.{what}", orjson.dumps(config), timeout=10)
+    reply = await client.request(f"$JS.API.STREAM.{what}", orjson.dumps(config), timeout=WAIT_S)
     assert "error" not in orjson.loads(reply.data), reply.data
 
 
@@ -47,7 +51,8 @@ async def test_a_server_without_faults_has_none(tmp_path: Path) -> None:
 async def test_another_engine_on_the_same_subjects_is_seen(house: House, tmp_path: Path) -> None:
     async with Server(tmp_path, "") as server, service(house, server):
         (problem,) = (await found(server)).problems
-        assert problem.startswith(f"another engine listens on {' and '.join(INPUTS)}")
+        assert problem.startswith(f"another engine listens on {' and '.join(INPUTS)}: rosey-llm (")
+        assert f"process {os.getpid()} on " in problem
         other = SubjectSettings(chat="other.chat", request="other.request")
         assert await found(server, subjects=other) == NatsFindings()
         half = SubjectSettings(chat="other.chat")
@@ -59,8 +64,28 @@ async def test_the_running_service_itself_is_not_another_engine(
 ) -> None:
     async with Server(tmp_path, "") as server, service(house, server):
         mark = database_mark(Path(house.settings.storage.path))
-        assert await found(server, own=OwnService(True, mark)) == NatsFindings()
+        own = await found(server, own=OwnService(True, mark))
+        assert own.running.startswith(f"rosey-llm (process {os.getpid()} on ")
+        assert own == NatsFindings(running=own.running)
         assert (await found(server, own=OwnService(True, "another mark"))).problems
+
+
+async def test_an_engine_that_is_ending_is_only_noted(
+    house: House, tmp_path: Path, llm: LLMServer
+) -> None:
+    hold = asyncio.Event()
+    llm.plan(Behaviour(hold=hold))
+    async with Server(tmp_path, "") as server, service(house, server) as app:
+        bot = await house.new_bot()
+        await bot.chat("Hi")
+        await llm.wait_for_requests(1)
+        ending = asyncio.create_task(app.drain())
+        while not (ended := await found(server)).notes:
+            assert ended.problems
+        (note,) = ended.notes
+        assert note.startswith(f"Another engine is still ending at {server.url}: rosey-llm (")
+        hold.set()
+        await ending
 
 
 async def test_without_the_micro_service_the_probe_finds_it(house: House, tmp_path: Path) -> None:

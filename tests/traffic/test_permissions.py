@@ -18,7 +18,8 @@ from engine.traffic.chat_client import ChatClient
 from providers.validation import Secret
 from tests.support.documented_server import documented_server
 from tests.support.nats_servers import RawClient, Server, until
-from tests.support.service_harness import WAIT_S, House
+from tests.support.patience import WAIT_S
+from tests.support.service_harness import House
 
 QUESTION = orjson.dumps({"args": "Hi", "channel_id": "#lobby", "username": "alice"})
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")

@@ -16,8 +16,9 @@ from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.documented_server import documented_server
+from tests.support.patience import WAIT_S
 from tests.support.scraper import scrape
-from tests.support.service_harness import WAIT_S, House
+from tests.support.service_harness import House
 from tests.support.service_process import configuration, running
 
 pytestmark = pytest.mark.process

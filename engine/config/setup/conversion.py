@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,12 @@ class Converted:
                 example.put(path, value)
         example.add(tables)
         loading.parse(_with_placeholders(example.values), folder)
-        return f"# {''.join(c for c in title if c.isprintable())}\n{example.text}"
+        return f"# {_comment(title)}\n{example.text}"
+
+
+def _comment(text: str) -> str:
+    """Return the text without what a comment of TOML must not have: controls and surrogates."""
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def convert(old: Mapping[str, Any], folder: Path) -> Converted:

@@ -19,6 +19,7 @@ from storage.queries.reader import Reader
 
 CHANNELS = 25
 HOURS, DAYS = 24, 30
+HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ async def page(datasette: Datasette, request: Request) -> Response:
 def _overview(reader: Reader, monthly: bool, before: int | None, name: str) -> Overview:
     until_ms = now_ms()
     totals = backlog.totals(reader)
-    period = _period(monthly, until_ms, totals.newest_ms)
+    period = period_until(monthly, until_ms, totals.newest_ms)
     slices = activity.slices(reader, period.starts_ms)
     return Overview(
         totals,
@@ -80,7 +81,7 @@ def _overview(reader: Reader, monthly: bool, before: int | None, name: str) -> O
     )
 
 
-def _period(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
+def period_until(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
     """Return the period up to now, or up to the newest row if the database is an old copy."""
     length_ms = DAYS * DAY_MS if monthly else DAY_MS
     past = newest_ms is not None and newest_ms < now_ms - length_ms
@@ -91,7 +92,9 @@ def _period(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
         starts = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     else:
         hour = end.replace(minute=0, second=0, microsecond=0)
-        starts = [hour - timedelta(hours=back) for back in reversed(range(HOURS))]
+        # By seconds, since a local hour may come twice, or not at all.
+        hour_s = hour.timestamp()
+        starts = [datetime.fromtimestamp(hour_s - back * HOUR_S) for back in reversed(range(HOURS))]
     return Period("month" if monthly else "day", starts, past)
 
 
@@ -110,12 +113,14 @@ def _figures(slices: list[Slice]) -> PeriodTotals:
         errors.update(each.errors)
     answered = sum(each.answered for each in slices)
     latency_ms = sum(each.latency_ms for each in slices)
+    about = any(each.about for each in slices)
+    shown = activity.estimate if about else int
     return PeriodTotals(
-        sum(each.turns for each in slices),
-        errors.total(),
-        sum(each.prompt_tokens for each in slices),
-        sum(each.completion_tokens for each in slices),
-        latency_ms // answered if answered else None,
-        errors.most_common(),
-        any(each.about for each in slices),
+        shown(sum(each.turns for each in slices)),
+        shown(errors.total()),
+        shown(sum(each.prompt_tokens for each in slices)),
+        shown(sum(each.completion_tokens for each in slices)),
+        shown(latency_ms / answered) if answered else None,
+        [(code, shown(count)) for code, count in errors.most_common()],
+        about,
     )

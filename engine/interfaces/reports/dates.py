@@ -1,6 +1,10 @@
 """Parses dates as people write them ("2h", "yesterday 14:00", ISO), and formats dates. Local time.
 
 Every reader (`_iso`, `_ago` ...) returns None if the text is not of its kind.
+
+When the clocks go back, a local time comes twice: it is then the span from the first to the second,
+so that `--since` begins with the first and `--until` ends with the second. When they go forward, a
+local time is left out, and is no date.
 """
 
 from __future__ import annotations
@@ -10,8 +14,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LENGTH = re.compile(
+    r"(\d{1,6}|\ban?\b) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?\b", re.IGNORECASE
+)
 AGO = re.compile(
-    r"(\d{1,6}) ?(s|sec|second|m|min|minute|h|hr|hour|d|day|w|week)s?( ago)?", re.IGNORECASE
+    rf"{LENGTH.pattern}(?:(?:,| and|, and)? {LENGTH.pattern})?(?: ago)?", re.IGNORECASE
 )
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NAMED = re.compile(
@@ -22,14 +29,8 @@ CLOCK = re.compile(
     r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)?(?: ?(am|pm))?|(?P<named>noon|midnight)", re.IGNORECASE
 )
 ISO = re.compile(r"\d{4}-?\d\d-?\d\d([T ].+)?", re.IGNORECASE)
-# Texts that dateparser may read. It would take "12" for a month, "11/12/2026" for November 12.
-FOR_DATEPARSER = re.compile(
-    r"(?=.*[a-z])(?!.*/)"
-    r"(\d+|an?|last|ago|and|at|the|of|years?|months?|weeks?|days?|hours?|minutes?|seconds?|"
-    r"jan\w*|feb\w*|mar\w*|apr\w*|may|june?|july?|aug\w*|sep\w*|oct\w*|nov\w*|dec\w*|"
-    r"mon\w*|tue\w*|wed\w*|thu\w*|fri\w*|sat\w*|sun\w*|st|nd|rd|th|am|pm|utc|gmt|[\s:.,+-])+",
-    re.IGNORECASE,
-)
+WRITTEN = re.compile(r"(.+ \d{4})(?:(?:,| at)? (\d.*|noon|midnight))?", re.IGNORECASE)
+FORMS = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y")
 EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 days ago"'
 
 
@@ -37,20 +38,27 @@ EXPECTED = 'expected a date such as "2026-11-01 14:00", "2h", "yesterday", "3 da
 class Span:
     """A moment or a whole day, in milliseconds since 1970.
 
-    `end_ms` is the first moment after the day; for a moment, both are equal.
+    `end_ms` is the first moment after the day; for a moment, both are equal, unless its local time
+    comes twice.
     """
 
     start_ms: int
     end_ms: int
 
 
+class SkippedTime(ValueError):
+    """A local time that does not exist, since the clocks go forward over it."""
+
+
 def parse(text: str, now: datetime) -> Span:
     """Parse a date; `now` is the current time with its zone. Raises ValueError with examples."""
     words = " ".join(text.split())
     try:
-        for reading in (_iso, _named, _ago, _clock, _dateparser):
+        for reading in (_iso, _named, _ago, _clock, _written):
             if span := reading(words, now):
                 return span
+    except SkippedTime as exc:
+        raise ValueError(f'"{text}" does not exist here: {exc}') from exc
     except (ValueError, OverflowError, OSError) as exc:  # a 30th of February, the year 99999
         raise ValueError(f'"{text}" is not a date: {exc}; {EXPECTED}') from exc
     raise ValueError(f'"{text}" is not a date: {EXPECTED}')
@@ -82,11 +90,12 @@ def _named(text: str, now: datetime) -> Span | None:
 def _ago(text: str, now: datetime) -> Span | None:
     if text.lower() == "now":
         return _moment(now)
-    match = AGO.fullmatch(text)
-    if match is None:
+    if not AGO.fullmatch(text):
         return None
-    unit = UNITS[match[2][0].lower()]
-    return _moment(now - timedelta(**{unit: int(match[1])}))
+    length = timedelta()
+    for number, unit in LENGTH.findall(text):
+        length += timedelta(**{UNITS[unit[0].lower()]: int(number) if number.isdigit() else 1})
+    return _moment(now - length)
 
 
 def _clock(text: str, now: datetime) -> Span | None:
@@ -100,25 +109,21 @@ def _clock(text: str, now: datetime) -> Span | None:
     return _moment(found)
 
 
-def _dateparser(text: str, now: datetime) -> Span | None:
-    if not FOR_DATEPARSER.fullmatch(text):
+def _written(text: str, now: datetime) -> Span | None:
+    """Read a day with the name of its month, and perhaps a time: "1 Nov 2026 14:00"."""
+    match = WRITTEN.fullmatch(text)
+    if match is None:
         return None
-
-    import dateparser  # takes longer to import than everything else together
-
-    found = dateparser.parse(
-        text,
-        languages=["en"],
-        settings={
-            "STRICT_PARSING": True,
-            "PREFER_DATES_FROM": "past",
-            "RELATIVE_BASE": now.replace(tzinfo=None),
-        },
-    )
-    if found is None:
-        return None
-    has_clock = ":" in text or re.search(r"\d ?[ap]m|ago|last", text, re.IGNORECASE)
-    return _moment(found) if has_clock else _day(found.date())
+    for form in FORMS:
+        try:
+            day = datetime.strptime(match[1].replace(",", ""), form).date()
+        except ValueError:
+            continue
+        if match[2] is None:
+            return _day(day)
+        clock = _time(match[2])
+        return None if clock is None else _moment(datetime.combine(day, clock))
+    return None
 
 
 def _time(text: str) -> time | None:
@@ -143,7 +148,17 @@ def _day(day: date) -> Span:
 
 
 def _moment(found: datetime) -> Span:
-    return Span(_ms(found), _ms(found))
+    """Return the moment of a time, which is local if it has no zone.
+
+    Raises SkippedTime.
+    """
+    span = Span(_ms(found), _ms(found.replace(fold=1)))
+    if span.end_ms < span.start_ms:  # PEP 495: the other way round, the time comes twice
+        raise SkippedTime(
+            f"the clocks went forward over this time; give another, such as {shown(span.end_ms)}"
+            f" or {shown(span.start_ms)}"
+        )
+    return span
 
 
 def _ms(found: datetime) -> int:
@@ -152,10 +167,10 @@ def _ms(found: datetime) -> int:
 
 
 def shown(ms: int | None) -> str:
-    """Format a moment in local time, to the second."""
+    """Format a moment in local time with its distance to UTC, to the second."""
     if ms is None:
         return "-"
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")
 
 
 def iso(ms: int) -> str:

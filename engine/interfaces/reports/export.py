@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import io
-import os
+import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +17,7 @@ import orjson
 
 from engine.interfaces.reports.dates import iso, shown
 from engine.interfaces.reports.output import json, safe, visible
+from storage.new_file import new_file
 from storage.queries import channels, entries
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import Reader
@@ -27,6 +26,9 @@ from storage.row_kinds import label
 from storage.sidecar import sidecar_path
 
 Format = Literal["jsonl", "csv", "markdown"]
+FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet runs, of what a stranger wrote
+# A lone carriage return ends a line of Markdown, too.
+_LINE_END, _QUOTED = re.compile("\r\n|\r|\n"), r"\g<0>> "
 
 
 def rows(connection: Reader, selection: Selection, kind: Format) -> Iterator[HistoryEntry]:
@@ -65,9 +67,14 @@ def _csv(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
 
 
 def _csv_line(values: list[object]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    line = io.StringIO()  # ended by CRLF, so that a CR or LF in a text is quoted
+    csv.writer(line).writerow(map(_inert, values))
     return line.getvalue().encode()
+
+
+def _inert(value: object) -> object:
+    """Return what a spreadsheet shows as text, even if it looks like a formula."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
@@ -91,8 +98,7 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
         yield f"{head} · {shown(entry.time_ms)} · {request_id}\n\n".encode()
         text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content
         if text:
-            quoted = "\n".join(f"> {line}" for line in safe(_escaped(text)))
-            yield f"{quoted}\n\n".encode()
+            yield f"> {_LINE_END.sub(_QUOTED, _escaped(text))}\n\n".encode()
 
 
 def _escaped(text: str) -> str:
@@ -101,34 +107,19 @@ def _escaped(text: str) -> str:
 
 
 @contextmanager
-def output(file: Path | None, database: Path) -> Iterator[IO[bytes]]:
-    """Open standard output, or a file that appears only when it is complete.
+def output(file: Path | None, database: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+    """Open standard output, or a `new_file`, which only its owner can read.
 
-    Only its owner can read the file. Raises OSError if it cannot be written, or if it is one of
-    the files of `database`.
+    Raises OSError if it cannot be written, or if it is one of the files of `database`.
     """
     if file is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    file = file.resolve()
-    if file in _files_of(database):
+    if file.resolve() in _files_of(database):
         raise FileExistsError(errno.EEXIST, "it belongs to the database", str(file))
-    if file.exists() and not file.is_file():  # a device or a pipe cannot be replaced
-        with file.open("wb") as device:
-            yield device
-        return
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as temporary:
-            yield temporary
-            temporary.flush()
-            os.fsync(descriptor)
-        Path(name).replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    with new_file(file, replace=replace) as opened:
+        yield opened
 
 
 def _files_of(database: Path) -> set[Path]:

@@ -22,9 +22,8 @@ _SHOWN = {
     **{
         code: f"<U+{code:04X}>"
         for code in (
-            *(0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF),
             *range(0x2028, 0x202F),
-            *range(0x2060, 0x2070),
+            *range(0x2061, 0x2070),
             *range(0xFFF9, 0xFFFC),
             *range(0xE0000, 0xE0080),  # tags: letters that are not shown
         )
@@ -32,7 +31,16 @@ _SHOWN = {
     0x7F: "\u2421",
     ord("\t"): "    ",
 }
-_ACTING = re.compile(f"[{''.join(re.escape(chr(code)) for code in _SHOWN if code >= 0x7F)}]")
+# Invisible, but part of honest writing: soft hyphens, marks of direction, places to break a line. A
+# name must not have them: it could look like another one.
+_SHOWN_IN_NAMES = _SHOWN | {
+    code: f"<U+{code:04X}>"
+    for code in (0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF)
+}
+# The flag of England, for example: a black flag and a few tags.
+_FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
+_ESCAPED = "".join(re.escape(chr(code)) for code in _SHOWN_IN_NAMES if code >= 0x7F)
+_ACTING = re.compile(f"[{_ESCAPED}]")
 Span = tuple[str, str]
 WIDEST_CELL = 60
 
@@ -91,12 +99,20 @@ def _escaped(character: str) -> str:
 
 def safe(text: str) -> list[str]:
     """Return the lines of a text with control characters made visible."""
-    return [visible(line, "") for line in text.replace("\r\n", "\n").split("\n")]
+    return [_safe_line(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def _safe_line(line: str) -> str:
+    shown, end = "", 0
+    for flag in _FLAG.finditer(line):
+        shown += line[end : flag.start()].translate(_SHOWN) + flag[0]
+        end = flag.end()
+    return shown + line[end:].translate(_SHOWN)
 
 
 def visible(text: str | None, nothing: str = "-") -> str:
-    """Return a text as one line with control characters made visible; `nothing` if it is empty."""
-    return text.translate(_SHOWN) if text else nothing
+    """Return a name as one line, invisible characters made visible; `nothing` if it is empty."""
+    return text.translate(_SHOWN_IN_NAMES) if text else nothing
 
 
 def indented(text: str, indent: str) -> list[str]:

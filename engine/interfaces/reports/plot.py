@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from providers.installation import install_command
 from storage.queries.totals import TurnTotals
 
 if TYPE_CHECKING:
@@ -22,17 +23,17 @@ class PlotNotInstalled(Exception):
     """matplotlib, an optional dependency, is not installed."""
 
 
-def draw(file: Path, found: list[TurnTotals], unit: str) -> None:
-    """Draw totals by day or hour (`unit`) into a .png or .svg file.
+def draw(found: list[TurnTotals], unit: str, image: str) -> bytes:
+    """Return a picture of totals by day or hour (`unit`); `image` is its format, png or svg.
 
-    Raises PlotNotInstalled, OSError, and ValueError if there are no turns.
+    Raises PlotNotInstalled, and ValueError if there are no turns.
     """
     if not found:
         raise ValueError("There are no turns to draw.")
     try:
         import matplotlib as mpl
     except ImportError as exc:
-        raise PlotNotInstalled("--plot needs matplotlib: pip install 'rosey-llm[plot]'") from exc
+        raise PlotNotInstalled(f"--plot needs matplotlib: {install_command('plot')}") from exc
     mpl.use("Agg")
 
     from matplotlib.figure import Figure
@@ -45,7 +46,9 @@ def draw(file: Path, found: list[TurnTotals], unit: str) -> None:
     _latency(latency, moments, found)
     latency.set_xlabel(f"{unit}, local time")
     _label_times(latency, moments, unit)
-    figure.savefig(file, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=image.lower(), dpi=120)
+    return drawn.getvalue()
 
 
 def _moment(total: TurnTotals) -> datetime:

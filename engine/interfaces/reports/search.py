@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.interfaces.reports.dates import iso, shown
-from engine.interfaces.reports.output import Output, Span, visible
+from engine.interfaces.reports.output import Output, Span, safe, visible
 from engine.interfaces.reports.transcript import colour
 from storage import search_index
 from storage.errors import IndexDamaged
@@ -98,8 +98,5 @@ def _print(out: Output, hit: Hit) -> None:
     # Lines are joined: an excerpt shows the words in context, not the layout of the text.
     out.line(
         "    ",
-        *(
-            (visible(" ".join(text.split("\n")), ""), HIT_STYLE if is_hit else "")
-            for text, is_hit in hit.excerpt
-        ),
+        *((" ".join(safe(text)), HIT_STYLE if is_hit else "") for text, is_hit in hit.excerpt),
     )

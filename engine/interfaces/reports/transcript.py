@@ -17,7 +17,7 @@ from storage.row_kinds import label, row_kind
 
 POLL_S = 0.25
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green")
-INDENT = " " * 21
+INDENT = " " * 27
 
 
 def print_entries(
@@ -41,19 +41,21 @@ def _print(out: Output, entry: HistoryEntry, with_ids: bool) -> None:
 
 
 def _head(entry: HistoryEntry) -> list[Span]:
-    """Return who speaks, as styled spans."""
+    """Return who speaks and to whom, as styled spans."""
+    name = "(erased)" if entry.erased else visible(entry.username)
+    user = (name, f"bold {colour(name)}")
     match entry.kind:
         case "message" | "prompt":
             raw = " (raw completion)" if entry.kind == "prompt" else ""
-            name = "(erased)" if entry.erased else visible(entry.username)
-            return [(name, f"bold {colour(name)}"), (f"{raw}: ", "dim")]
+            return [user, (f"{raw}: ", "dim")]
         case "answer" | "completion":
             model = visible("/".join(filter(None, (entry.provider, entry.model))))
-            return [(f"{visible(entry.persona, 'model')} ", "bold"), (f"[{model}]: ", "dim")]
+            head = (f"{visible(entry.persona, 'model')} ", "bold")
+            return [head, (f"[{model}] to ", "dim"), user, (": ", "dim")]
         case "error":
-            return [(f"! {visible(entry.code)}: ", "bold red")]
+            return [(f"! {visible(entry.code)}", "bold red"), (" to ", "dim"), user, (": ", "dim")]
         case "cancelled":
-            return [("! stopped: ", "bold yellow")]
+            return [("! stopped", "bold yellow"), (" for ", "dim"), user, (": ", "dim")]
         case _:
             return [("* ", "bold")]
 

@@ -16,6 +16,7 @@ from engine.app import App, build_app, url_file
 from engine.config.settings import Settings
 from engine.errors import EXIT_INTERRUPTED, AlreadyRunning, CannotStart
 from engine.interfaces.terminal import line_input
+from engine.interfaces.terminal.control_characters import for_stream
 from engine.traffic.chat_client import ChatClient, LineTooLong, Received, ServiceGone
 
 Start = Callable[[AsyncExitStack], Awaitable[App]]
@@ -273,6 +274,5 @@ class Terminal:
 
 
 def _show(text: str) -> None:
-    # A model's text must not control the terminal.
-    sys.stdout.write("".join(c for c in text if c.isprintable() or c in "\n\t"))
+    sys.stdout.write(for_stream(text))
     sys.stdout.flush()

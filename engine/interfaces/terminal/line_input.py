@@ -32,11 +32,6 @@ def clean(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def printable(text: str) -> str:
-    """Return the text without control characters for the terminal."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t")
-
-
 async def in_thread(read: Callable[[], str | None]) -> str | None:
     """Return the result of `read`, called in a thread of its own.
 

@@ -16,16 +16,12 @@ class Rates:
     over_s: float
 
 
-def between(before: Overview | None, now: Overview) -> Rates:
-    """Return the rates since `before`, or since the start of the service.
-
-    The latter if there is no `before`, or if it is of another process.
-    """
-    turns, tokens, over_s = _turns(now), _tokens(now), now["uptime_s"]
-    if before is not None and before["pid"] == now["pid"] and before["at_ms"] < now["at_ms"]:
-        turns, tokens = turns - _turns(before), tokens - _tokens(before)
-        over_s = (now["at_ms"] - before["at_ms"]) / 1000
-    over_s = max(over_s, 0.001)
+def between(before: Overview, now: Overview) -> Rates | None:
+    """Return the rates since `before`; None if that is of another process, or not older."""
+    if before["pid"] != now["pid"] or before["at_ms"] >= now["at_ms"]:
+        return None
+    turns, tokens = _turns(now) - _turns(before), _tokens(now) - _tokens(before)
+    over_s = (now["at_ms"] - before["at_ms"]) / 1000
     return Rates(max(0, turns) / over_s, max(0, tokens) / over_s, over_s)
 
 

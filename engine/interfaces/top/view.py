@@ -2,56 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.interfaces.reports.output import visible
+from engine.interfaces.top.channel_list import ChannelList
 from engine.interfaces.top.rates import Rates
 from engine.interfaces.top.source import Overview
 
 STATES = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 HEADER = "bold reverse"
+NARROW = 76  # a narrower screen shows fewer columns
+Span = tuple[str, str]  # a text and its style
 
 
-def frame(seen: Overview, rates: Rates, height: int | None, gone: str | None = None) -> Group:
+def frame(
+    seen: Overview,
+    rates: Rates | None,
+    width: int,
+    height: int | None,
+    channels: ChannelList,
+    gone: str | None = None,
+) -> Group:
     """Return the frame.
 
+    - `rates`: None if they are still being measured
     - `height`: lines that it may take; None for no limit
     - `gone`: why the overview is old, if it is
     """
-    top = [_service(seen, gone), _work(seen, rates), *_problems(seen, gone), Text()]
-    providers = _providers(seen["providers"])
+    top = [*_flow(_service(seen, gone), width), *_flow(_work(seen, rates), width)]
+    top += [*_problems(seen, gone), Text()]
+    is_narrow = width < NARROW
+    providers = _providers(seen["providers"], is_narrow)
     left = None if height is None else height - len(top) - providers.row_count - 3
-    return Group(*top, providers, Text(), _channels(seen["channels"], left))
+    shown, others = channels.chosen(seen["channels"]["shown"], left)
+    others += 0 if channels.part else seen["channels"]["active"] - len(seen["channels"]["shown"])
+    more = [Text(f"and {others:,} more", "dim")] if others > 0 else []
+    return Group(*top, providers, Text(), _channels(shown, is_narrow), *more)
 
 
-def _service(seen: Overview, gone: str | None) -> Text:
-    name = f"{_clean(seen['name'])} {seen['rosey-llm']}"
-    line = Text(name, "bold", no_wrap=True, overflow="ellipsis")
+def footer(channels: ChannelList, interval_s: float) -> Text:
+    """Return the line of the keys."""
+    if channels.is_typing:
+        return Text(f"channels with: {visible(channels.part, '')}_", "bold", no_wrap=True)
+    part = f" with {visible(channels.part, '')} (Esc: all)" if channels.part else ""
+    text = f"by {channels.sort}{part}; every {interval_s:g} s; s sorts, / finds, q quits"
+    return Text(text, "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _flow(parts: list[Span], width: int) -> list[Text]:
+    """Return the parts in as few lines as they need; none is cut."""
+    lines = [Text()]
+    for text, style in parts:
+        if lines[-1] and lines[-1].cell_len + 2 + cell_len(text) > width:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append(text, style)
+    return lines
+
+
+def _service(seen: Overview, gone: str | None) -> list[Span]:
     stage = "gone" if gone else seen["stage"]
-    line.append(f"  {stage}", {"running": "green", "gone": "bold red"}.get(stage, "yellow"))
-    line.append(f"  up {duration(seen['uptime_s'])}  process {seen['pid']}", "not bold")
-    if seen["memory_bytes"] is not None:
-        line.append(f"  memory {seen['memory_bytes'] / 2**20:.0f} MiB", "not bold")
     channels = seen["channels"]
-    known = "" if channels["known"] is None else f" of {channels['known']}"
-    line.append(f"  channels {channels['active']}{known}", "not bold")
-    return line
+    known = "" if channels["known"] is None else f" of {channels['known']:,}"
+    parts = [
+        (f"{_clean(seen['name'])} {seen['rosey-llm']}", "bold"),
+        (stage, {"running": "green", "gone": "bold red"}.get(stage, "yellow")),
+        (f"up {duration(seen['uptime_s'])}", ""),
+        (f"process {seen['pid']}", ""),
+    ]
+    if seen["memory_bytes"] is not None:
+        parts.append((f"memory {seen['memory_bytes'] / 2**20:.0f} MiB", ""))
+    return [*parts, (f"channels {channels['active']:,}{known}", "")]
 
 
-def _work(seen: Overview, rates: Rates) -> Text:
-    turns = seen["turns"]
-    line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{rates.turns:.1f} turns/s  {rates.tokens:.0f} tokens/s", "bold cyan")
-    line.append(f"  answered {turns['answered']}")
-    line.append(f"  failed {turns['failed']}", "red" if turns["failed"] else "")
-    line.append(f"  cancelled {turns['cancelled']}")
-    waiting = seen["commands"]["waiting"]
-    line.append(f"  waiting {waiting}", "yellow" if waiting else "")
-    return line
+def _work(seen: Overview, rates: Rates | None) -> list[Span]:
+    turns, waiting = seen["turns"], seen["commands"]["waiting"]
+    speed = f"{rates.turns:.1f} turns/s  {rates.tokens:.0f} tokens/s" if rates else "measuring ..."
+    return [
+        (speed, "bold cyan"),
+        (f"answered {turns['answered']}", ""),
+        (f"failed {turns['failed']}", "red" if turns["failed"] else ""),
+        (f"cancelled {turns['cancelled']}", ""),
+        (f"waiting {waiting}", "yellow" if waiting else ""),
+    ]
 
 
 def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
@@ -83,8 +121,9 @@ def _problem(text: str) -> Text:
     return Text(text, "bold red", no_wrap=True, overflow="ellipsis")
 
 
-def _providers(providers: list[Mapping[str, Any]]) -> Table:
-    table = _table("PROVIDER", "circuit", ">running", ">waiting", ">ok", ">failed", ">retries")
+def _providers(providers: list[Mapping[str, Any]], is_narrow: bool) -> Table:
+    columns = ["PROVIDER", "circuit", ">running", ">waiting", ">ok", ">failed", ">retries"]
+    table = _table(*columns[:-1] if is_narrow else columns)
     for each in providers:
         calls = each["calls"]
         failed = sum(number for result, number in calls.items() if result not in ("ok", "cut"))
@@ -96,22 +135,22 @@ def _providers(providers: list[Mapping[str, Any]]) -> Table:
             _count(each["waiting"]),
             Text(str(calls.get("ok", 0))),
             _count(failed, "red"),
-            Text(str(each["retries"])),
+            *(() if is_narrow else (Text(str(each["retries"])),)),
         )
     return table
 
 
-def _channels(channels: Mapping[str, Any], rows: int | None) -> Table:
-    table = _table("CHANNEL", "doing", ">for", ">waiting", ">oldest", ">turns", ">idle")
-    for each in channels["shown"][: None if rows is None else max(0, rows)]:
+def _channels(channels: Sequence[Mapping[str, Any]], is_narrow: bool) -> Table:
+    columns = ["CHANNEL", "doing", ">for", ">waiting", ">oldest", ">turns", ">idle"]
+    table = _table(*columns[:-2] if is_narrow else columns)
+    for each in channels:
         table.add_row(
             Text(_clean(each["channel"])),
             _doing(each),
             Text("" if each["doing_s"] is None else duration(each["doing_s"])),
             _count(each["waiting"]),
             Text("" if each["oldest_s"] is None else duration(each["oldest_s"])),
-            Text(str(each["turns"])),
-            Text(duration(each["idle_s"])),
+            *(() if is_narrow else (Text(str(each["turns"])), Text(duration(each["idle_s"])))),
         )
     return table
 
@@ -159,4 +198,4 @@ def duration(seconds: float) -> str:
 
 def _clean(text: object) -> str:
     # A channel may have any name, even one with control sequences for the terminal.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return visible(str(text), "")

@@ -10,6 +10,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
 )
 
+from engine.monitoring.event import one_line
 from engine.monitoring.histogram import Histogram
 
 PREFIX = "rosey_llm_"
@@ -23,7 +24,7 @@ def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 def gauges(name: str, text: str, labels: Sequence[str], values: Labelled) -> GaugeMetricFamily:
     family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
     for label_values, value in values:
-        family.add_metric(label_values, value)
+        family.add_metric(_harmless(label_values), value)
     return family
 
 
@@ -35,7 +36,7 @@ def counter(name: str, text: str, value: float) -> CounterMetricFamily:
 def counters(name: str, text: str, labels: Sequence[str], values: Labelled) -> CounterMetricFamily:
     family = CounterMetricFamily(PREFIX + name, text, labels=labels)
     for label_values, value in values:
-        family.add_metric(label_values, value)
+        family.add_metric(_harmless(label_values), value)
     return family
 
 
@@ -53,5 +54,10 @@ def histograms(
 ) -> HistogramMetricFamily:
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
     for label_values, each in values:
-        family.add_metric(label_values, buckets=each.buckets(), sum_value=each.sum)
+        family.add_metric(_harmless(label_values), buckets=each.buckets(), sum_value=each.sum)
     return family
+
+
+def _harmless(values: Sequence[str]) -> list[str]:
+    """Return label values that act on no terminal: a model's name is what its server says."""
+    return [one_line(value) for value in values]

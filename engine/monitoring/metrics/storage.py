@@ -8,6 +8,7 @@ from prometheus_client import Metric
 
 from engine.monitoring.metrics.families import counter, gauge, histogram
 from engine.monitoring.observation import Observation
+from engine.operations.backups import Backups
 
 
 def families(observation: Observation) -> Iterator[Metric]:
@@ -23,10 +24,16 @@ def families(observation: Observation) -> Iterator[Metric]:
         float(figures is not None),
     )
     yield gauge(
+        "turns_held",
+        "Turns that wait until the database can be written; meanwhile every message gets busy.",
+        observation.supervisor.held,
+    )
+    yield gauge(
         "retention_held",
         "1 if nothing is erased by age until the clock is confirmed, otherwise 0.",
         float(bool(observation.retention_held)),
     )
+    yield from _backups(observation.backups)
     yield histogram("commit_writes", "Number of writes in a commit.", commits.writes)
     yield histogram("commit_duration_seconds", "Duration of a commit.", commits.seconds)
     yield counter("commit_failures", "Commits that failed.", commits.failures)
@@ -45,4 +52,22 @@ def families(observation: Observation) -> Iterator[Metric]:
     )
     yield gauge(
         "database_size_bytes", "Size of the database file, without its WAL.", figures.size_bytes
+    )
+
+
+def _backups(backups: Backups | None) -> Iterator[Metric]:
+    yield gauge(
+        "backup_interval_seconds",
+        "How often the service copies its database; 0 if it does not.",
+        backups.every_s if backups else 0.0,
+    )
+    yield gauge(
+        "backup_failing",
+        "1 if the last copy of the database could not be made, otherwise 0.",
+        float(bool(backups and backups.failing)),
+    )
+    yield gauge(
+        "backup_timestamp_seconds",
+        "When the newest good copy of the database was begun, in seconds since 1970; 0 if never.",
+        (backups.newest_ms or 0) / 1000 if backups else 0.0,
     )

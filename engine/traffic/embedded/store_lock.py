@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from engine.traffic.embedded.process import EmbeddedNatsError
+from engine.traffic.embedded.errors import EmbeddedNatsError
 
 _ORPHAN_LIMIT_S = 5.0
 _POLL_S = 0.01

@@ -1,0 +1,126 @@
+"""What the embedded NATS server refuses its clients, read from its log and said once in ours.
+
+The server tells only its own log and the client, and many clients show nothing. It quotes what a
+client sent as Go does, so that each entry is one line without control characters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections import Counter
+from pathlib import Path
+
+log = logging.getLogger("rosey_llm.nats")
+
+POLL_S = 1.0
+# A flood is read to this amount for each poll; what is beyond it is passed over.
+READ_LIMIT_BYTES = 64 * 1024
+CLIENT_LIMIT = 10
+LIMIT = 100
+SHOWN_LIMIT = 100
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_ENTRY = re.compile(r'\[ERR\] \S+ - cid:\d+ - ((?:"(?:[^"\\]|\\.)*" - )*)(.*)')
+_VIOLATION = re.compile(rf"(Subscription|Publish) Violation - Subject {_QUOTED}")
+_WRONG_LOGIN = re.compile(rf"authentication error(?: - User {_QUOTED})?")
+_TOO_LARGE = re.compile(r"maximum payload exceeded: (\d+) vs (\d+)")
+
+
+class RefusalReports:
+    """The follower of a server's log, from its end on.
+
+    allowed: what clients may do, as a sentence.
+    """
+
+    def __init__(self, log_file: Path, allowed: str) -> None:
+        self._log_file = log_file
+        self._allowed = allowed
+        self._inode, self._position = self._end()
+        self._rest = b""
+        self._said: set[tuple[str, str]] = set()
+        self._by_client: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Follow until there were too many different refusals, which is said, too."""
+        while len(self._said) < LIMIT:
+            await asyncio.sleep(POLL_S)
+            for line in self.new_lines():
+                self._take(line)
+        log.warning("The NATS server refused more; %s has all of it.", self._log_file)
+
+    def _end(self) -> tuple[int, int]:
+        with contextlib.suppress(FileNotFoundError):
+            found = self._log_file.stat()
+            return found.st_ino, found.st_size
+        return 0, 0
+
+    def new_lines(self) -> list[str]:
+        """Return the lines that were written since the last call; of a flood, the first ones."""
+        inode, size = self._end()
+        if inode != self._inode or size < self._position:  # the server has begun a new file
+            self._inode, self._position, self._rest = inode, 0, b""
+        if size == self._position:
+            return []
+        with contextlib.suppress(FileNotFoundError), self._log_file.open("rb") as file:
+            file.seek(self._position)
+            data = self._rest + file.read(READ_LIMIT_BYTES)
+            *lines, rest = data.split(b"\n")
+            passed_over = size - file.tell() > 0
+            self._position = size if passed_over else file.tell()
+            self._rest = b"" if passed_over else rest[-READ_LIMIT_BYTES:]
+            return [line.decode(errors="replace") for line in lines]
+        return []
+
+    def _take(self, line: str) -> None:
+        found = _ENTRY.search(line)
+        if found is None:
+            return
+        client, text = _client(re.findall(_QUOTED, found[1])), found[2]
+        if violation := _VIOLATION.match(text):
+            does = "subscribe to" if violation[1] == "Subscription" else "publish on"
+            subject = _kind(violation[2])
+            self._say(client, f"{client} may not {does} {subject}. {self._allowed}")
+        elif login := _WRONG_LOGIN.match(text):
+            user = f' as user "{_shown(login[1])}"' if login[1] else ""
+            self._say(
+                "login",
+                f"A client logged in{user} and was refused. The embedded server knows no logins:"
+                " connect without user, password and token, or set [nats] url to a server of your"
+                " own.",
+            )
+        elif size := _TOO_LARGE.match(text):
+            self._say(
+                client,
+                f"{client} sent a message larger than {size[2]} bytes and was disconnected. Send"
+                " shorter ones.",
+            )
+
+    def _say(self, client: str, text: str) -> None:
+        if (client, text) in self._said or self._by_client[client] >= CLIENT_LIMIT:
+            return
+        if len(self._said) < LIMIT:
+            self._said.add((client, text))
+            self._by_client[client] += 1
+            log.warning("NATS: %s", text)
+
+
+def _client(quoted: list[str]) -> str:
+    """Return a client's label from `v2.16.0:python3:mybot` and `$G/user:bot`, if they are there."""
+    user = next((each.rpartition(":")[2] for each in quoted if not each.startswith("v")), "")
+    told = next((each for each in quoted if each.startswith("v")), "")
+    _, language, name = (*told.split(":", 2), "", "")[:3]
+    label = f'The client "{_shown(name)}"' if name else "A client without a name"
+    details = ", ".join(filter(None, (_shown(language), user and f"user {_shown(user)}")))
+    return f"{label} ({details})" if details else label
+
+
+def _kind(subject: str) -> str:
+    """Return a subject, or the kind of it: each reply subject is a new one."""
+    return '"_INBOX.>"' if subject.startswith("_INBOX.") else f'"{_shown(subject)}"'
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:SHOWN_LIMIT])
