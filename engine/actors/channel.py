@@ -202,6 +202,14 @@ class ChannelActor:
             raise Busy(words.STOPPING_ALREADY, retry_after_s=wait_s)
         return True
 
+    def cancel(self, request_id: str) -> bool:
+        """Make `cancelled` the outcome of a chat, running or waiting; return whether it runs."""
+        self._mailbox.cancel(request_id)
+        runs = self._turn is not None and self._turn.envelope.request.request_id == request_id
+        if self._turn is not None and runs:
+            self._turn.cancel()
+        return runs
+
     def erase(self, request_ids: Collection[str]) -> None:
         """Erase these commands: the outcome of each is `cancelled`, and nothing else is kept."""
         self._mailbox.erase(request_ids)

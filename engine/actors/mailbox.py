@@ -23,6 +23,7 @@ class Envelope(NamedTuple):
     size_bytes: the size of the command there.
     accepted_ms: when it was accepted, in wall-clock milliseconds.
     attempted: its first attempt was counted in the same commit, because it need not wait.
+    cancelled: its sender wants no answer any more.
     """
 
     request: Request
@@ -30,6 +31,7 @@ class Envelope(NamedTuple):
     size_bytes: int
     accepted_ms: int
     attempted: bool = False
+    cancelled: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -121,6 +123,12 @@ class Mailbox:
                     request.channel_id, request.request_id, "", Erased(), request.replies
                 )
                 self._envelopes[index] = envelope._replace(request=emptied)
+
+    def cancel(self, request_id: str) -> None:
+        """Mark this request as cancelled; it keeps its place."""
+        for index, envelope in enumerate(self._envelopes or ()):
+            if self._envelopes is not None and envelope.request.request_id == request_id:
+                self._envelopes[index] = envelope._replace(cancelled=True)
 
     @property
     def oldest_ms(self) -> int | None:

@@ -225,6 +225,11 @@ class Supervisor:
         if waiting:
             log.info("Continuing %d commands that were accepted before the restart.", len(waiting))
 
+    def cancel(self, channel_id: str, request_id: str) -> bool:
+        """End a chat without an answer; return whether it runs, so that its outcome comes soon."""
+        actor = self.residents.get(channel_id)
+        return actor is not None and actor.cancel(request_id)
+
     def erase(self, requests: Iterable[tuple[str, str]]) -> None:
         """Erase these commands (channel, request id) in memory, waiting or running."""
         by_channel: dict[str, set[str]] = {}
