@@ -69,6 +69,8 @@ def who_imports(package: str) -> set[str]:
         ("sqlite3", r"storage/(\w+/)?\w+\.py"),
         ("xllamacpp", r"providers/local/server\.py"),
         ("click", r"engine/cli/\w+\.py"),
+        ("prompt_toolkit", r"engine/interfaces/terminal/(line_editor|typed_lines)\.py"),
+        ("wcwidth", r"engine/interfaces/terminal/word_wrap\.py"),
         ("datasette", r"engine/interfaces/audit/\w+\.py"),
         ("uvicorn", r"engine/interfaces/audit/server\.py"),
         ("tomlkit", r"engine/config/setup/\w+\.py"),
@@ -79,7 +81,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/chat|interfaces/demo/\w+)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_search|dialogue|questions)|interfaces/demo/\w+)\.py",
         ),
     ],
 )

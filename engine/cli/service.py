@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.history import TEXT
 from engine.cli.say import say
 from engine.cli.startup import config_file, config_option, load, log_to_stderr, run_async
+from engine.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from engine.interfaces.terminal.chat_options import ChatOptions
+    from engine.interfaces.terminal.type_ahead import TypeAhead
 
 
 @click.command(short_help="Run the service until SIGTERM or Ctrl-C.")
@@ -44,19 +52,69 @@ def run(config: Path | None, second: bool) -> None:
 
 @click.command(short_help="Talk to the bot in the terminal.")
 @config_option
-@click.option("--channel", default="terminal", show_default=True, help="The channel to talk in.")
-@click.option("--user", default=None, help="Your name there; by default your login name.")
-def chat(config: Path | None, channel: str, user: str | None) -> None:
-    """Talk to the bot in the terminal. If no service is running, one runs until you leave.
+@click.argument("text", nargs=-1, type=TEXT)
+@click.option(
+    "--channel",
+    type=TEXT,
+    help='The channel to talk in; by default "terminal", and a new one for TEXT or a pipe.',
+)
+@click.option("--user", type=TEXT, help="Your name there; by default your login name.")
+@click.option("--new", is_flag=True, help="Begin the conversation again.")
+@click.option("--whole", is_flag=True, help="The input is one question; TEXT stands before it.")
+def chat(
+    config: Path | None,
+    text: tuple[str, ...],
+    channel: str | None,
+    user: str | None,
+    new: bool,
+    whole: bool,
+) -> None:
+    """Talk to the bot in the terminal, or ask TEXT and leave.
 
-    Ctrl-C stops an answer, Ctrl-D leaves. Input from a pipe is answered line by line.
+    If no service is running, one runs until you leave. At the prompt, Ctrl-C clears the line; else
+    it stops the answer, and a second one does not wait for it. Ctrl-D, exit or quit leaves. Tab
+    completes commands and personas, Alt-Enter begins a new line. Input from a pipe is answered
+    line by line.
+
+    Exit codes: 0 answered, or a person has left, 1 there was no answer to TEXT or to a line of a
+    pipe, 3 no service can be used, 130 ended by Ctrl-C.
     """
-    settings = load(config)
+    asked = " ".join(text)
+    if text and not asked.strip():
+        raise click.UsageError("TEXT is empty.")
+
+    from engine.interfaces.terminal.chat_options import ChatOptions, has_cursor
+
+    options = ChatOptions(
+        user=user or _login_name(),
+        channel=channel,
+        text=asked,
+        whole=whole,
+        new=new,
+        config=config_file(config),
+    )
+    named = f" --config {shlex.quote(str(config))}" if config else ""
+    if not (options.is_conversation and has_cursor()):
+        sys.exit(_chat(options, None, named))
+
+    from engine.interfaces.terminal.type_ahead import TypeAhead
+
+    type_ahead = TypeAhead()  # before the other modules are imported, which takes a moment
+    try:
+        sys.exit(_chat(options, type_ahead, named))
+    except KeyboardInterrupt:  # while the modules are imported
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        type_ahead.leave()
+
+
+def _chat(options: ChatOptions, type_ahead: TypeAhead | None, config_option: str) -> int:
+    settings = load(options.config)
     log_to_stderr("warning", "%(message)s")
 
     from engine.interfaces.terminal import chat
 
-    sys.exit(run_async(chat.chat(settings, channel, user or _login_name(), config_file(config))))
+    return run_async(chat.chat(settings, options, type_ahead, config_option))
 
 
 def _login_name() -> str:

@@ -33,8 +33,8 @@ class ServiceGone(Exception):
     """The connection has been lost for seconds; no answer will come."""
 
 
-class LineTooLong(Exception):
-    """The line does not fit into a message that the server takes. The text is for people."""
+class TextTooLong(Exception):
+    """The text does not fit into a message that the server takes. The text is for people."""
 
 
 class ChatClient:
@@ -97,12 +97,15 @@ class ChatClient:
             return False
         return True
 
-    def ask(self, line: str, request_id: str | None = None) -> AsyncGenerator[Received, None]:
-        """Send `!chat <line>` and yield its messages: deltas first, the outcome last.
+    def ask(
+        self, text: str, request_id: str | None = None, *, is_command: bool = True
+    ) -> AsyncGenerator[Received, None]:
+        """Send `!chat <text>` and yield its messages: deltas first, the outcome last.
 
-        Raise TimeoutError if no outcome comes, ServiceGone, or LineTooLong.
+        If `is_command` is not set, the text is a question, also if it has the form of a command.
+        Raise TimeoutError if no outcome comes, ServiceGone, or TextTooLong.
         """
-        return self._messages(request_id or uuid.uuid4().hex, line)
+        return self._messages(request_id or uuid.uuid4().hex, text, is_command=is_command)
 
     def follow(self, request_id: str) -> AsyncGenerator[Received, None]:
         """Yield the messages of a request that was sent before, perhaps by another client.
@@ -111,11 +114,13 @@ class ChatClient:
         """
         return self._messages(request_id, None)
 
-    async def _messages(self, request_id: str, line: str | None) -> AsyncGenerator[Received, None]:
+    async def _messages(
+        self, request_id: str, text: str | None, *, is_command: bool = True
+    ) -> AsyncGenerator[Received, None]:
         queue = self._queues[request_id] = asyncio.Queue()
         try:
-            if line is not None:
-                await self._send(line, request_id)
+            if text is not None:
+                await self._send(text, request_id, is_command=is_command)
             while True:
                 values = await self._next(queue)
                 yield values
@@ -146,20 +151,20 @@ class ChatClient:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._client.close()
 
-    async def _send(self, line: str, request_id: str) -> None:
+    async def _send(self, text: str, request_id: str, *, is_command: bool = True) -> None:
+        subject = self._subjects.chat if is_command else self._subjects.request
         message = {
-            "command": "chat",
-            "args": line,
+            **({"command": "chat", "args": text} if is_command else _question(text)),
             "channel_id": self._channel,
             "username": self._user,
             "request_id": request_id,
         }
         try:
-            await self._client.publish(self._subjects.chat, orjson.dumps(message))
+            await self._client.publish(subject, orjson.dumps(message))
         except nats.errors.MaxPayloadError as exc:
             most = self._client.max_payload
-            raise LineTooLong(
-                f"The line is too long: a message may have {most} bytes. Send a shorter line."
+            raise TextTooLong(
+                f"The text is too long: a message may have {most} bytes. Send a shorter one."
             ) from exc
         except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as exc:
             raise ServiceGone from exc
@@ -178,3 +183,7 @@ class ChatClient:
         queue = self._queues.get(values.get("request_id", ""))
         if queue is not None:
             queue.put_nowait(values)
+
+
+def _question(text: str) -> Received:
+    return {"action": "chat", "message": text, "stream": True}

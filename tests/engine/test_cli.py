@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import COMMAND, SCRIPTED, read_until, rosey, running
+from tests.support import chat_terminal
+from tests.support.chat_terminal import CTRL_C, CTRL_D
+from tests.support.command_line import COMMAND, SCRIPTED, rosey, running
 from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
@@ -178,31 +179,6 @@ def test_chat_uses_the_service_that_runs_and_a_second_service_is_refused(folder:
     assert "is in use by rosey-llm, process" in second.stderr
 
 
-def test_a_person_talks_stops_an_answer_and_leaves(folder: Path) -> None:
-    (folder / "rosey-llm.toml").write_text(
-        SCRIPTED + '[providers.scripted]\nreply = "one two three {message}"\nchunk_delay = 0.2\n'
-    )
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execv(COMMAND, [COMMAND, "chat", "--user", "alice"])
-    try:
-        read_until(terminal, "alice> ")
-        os.write(terminal, b"Hello\n")
-        assert "Rosey: one two three Hello" in read_until(terminal, "alice> ")
-        os.write(terminal, b"word " * 100 + b"\n")
-        read_until(terminal, "Rosey: one two")
-        os.write(terminal, b"\x03")
-        assert "[stopped]" in read_until(terminal, "alice> ")
-        os.write(terminal, b"\x03")
-        read_until(terminal, "(Ctrl-D leaves)")
-        os.write(terminal, b"\x04")
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-    finally:
-        os.close(terminal)
-
-
 @contextmanager
 def chatting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `rosey-llm chat` with open pipes; kill it at the end if it still runs."""
@@ -260,7 +236,7 @@ def test_bad_input_is_one_failed_line_and_the_next_is_answered(folder: Path) -> 
         [COMMAND, "chat"], cwd=folder, input=said, capture_output=True, timeout=WAIT_S, check=False
     )
     assert done.stdout.decode() == "You said: a\ufffdb\nYou said: last\n"
-    assert re.fullmatch(r"Error: The line is too long: .*\n", done.stderr.decode())
+    assert re.fullmatch(r"Error: The text is too long: .*\n", done.stderr.decode())
     assert done.returncode == 1
 
 
@@ -308,28 +284,21 @@ def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
     folder: Path, presses: int, code: int
 ) -> None:
     slow(folder, 160)  # some seconds, in which all of this happens
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execv(COMMAND, [COMMAND, "chat", "--user", "alice"])
-    try:
-        read_until(terminal, "alice> ")
-        with chatting(folder, "--channel", "b") as other:
-            assert other.stdin is not None
-            assert other.stdout is not None
-            other.stdin.write("Hello\n")
-            other.stdin.flush()
-            assert other.stdout.read(4) == "word"
-            os.write(terminal, b"\x04")
-            read_until(terminal, "\n")
-            for press in range(presses):
-                os.write(terminal, b"\x03")
-                if press == 0:
-                    read_until(terminal, "press Ctrl-C again")
-            _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == code
-    finally:
-        os.close(terminal)
+    with chat_terminal.chatting(folder) as chat, chatting(folder, "--channel", "b") as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write("Hello\n")
+        other.stdin.flush()
+        assert other.stdout.read(4) == "word"
+        chat.press(CTRL_D)
+        for press in range(presses):
+            # Once the terminal is given back, the chat is leaving.
+            while chat.modes_now() != chat.modes:
+                time.sleep(0.01)
+            chat.press(CTRL_C)
+            if press == 0:
+                chat.wait_for("press Ctrl-C again")
+        assert chat.ended() == code
 
 
 def test_check_tries_the_embedded_nats(folder: Path) -> None:

@@ -54,6 +54,17 @@ def _hand_over(line: asyncio.Future[str | None], text: str | None) -> None:
         line.set_result(text)
 
 
+class PlainLines:
+    """A prompt for terminals that cannot move their cursor: the terminal itself edits the line."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+
+    async def next(self) -> str | None:
+        """Return the next line; None at the end."""
+        return await in_thread(lambda: read_line(self._prompt))
+
+
 def read_line(prompt: str) -> str | None:
     """Return the next line that a person types; None at the end."""
     try:
@@ -63,17 +74,30 @@ def read_line(prompt: str) -> str | None:
 
 
 class Piped:
-    """A reader of lines from a file descriptor.
+    """A reader of lines from standard input.
 
     `sys.stdin` would stay locked while a thread waits in it, and Python could not exit.
     """
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    def __init__(self) -> None:
+        self._descriptor = None if sys.stdin is None else sys.stdin.fileno()
         self._rest = b""
 
-    def next(self) -> str | None:
-        """Wait for the next line and return it without its end; None after the last."""
+    async def next(self) -> str | None:
+        """Return the next line without its end; None after the last."""
+        return await in_thread(self._line)
+
+    async def rest(self) -> str:
+        """Return all that is left, or so much of it that no message can hold it."""
+        return await in_thread(self._all) or ""
+
+    def _all(self) -> str:
+        text = bytearray(self._rest)
+        while len(text) < LONGEST_LINE_BYTES and (piece := self._read()):
+            text += piece
+        return text.decode(errors="replace")
+
+    def _line(self) -> str | None:
         line = bytearray()
         while True:
             part, newline, self._rest = self._rest.partition(b"\n")
