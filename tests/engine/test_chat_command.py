@@ -230,7 +230,7 @@ def test_the_last_line_names_the_place_of_a_program_that_is_not_on_the_path(fold
 def test_a_person_who_was_shown_an_error_leaves_with_0(folder: Path) -> None:
     with chatting(folder) as chat:
         chat.press("persona pirate" + ENTER)
-        chat.wait_for('Error: There is no persona "pirate".')
+        chat.wait_for('Error: Persona "pirate" is unknown.')
         chat.wait_for(READY)
         chat.press(CTRL_D)
         assert chat.ended() == 0
