@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Stamps per interpreter: `make test PYTHON=python3.13` never uses another Python's environment.
-STAMP := $(VENV)/.installed-$(notdir $(PYTHON))
-TESTS_STAMP := $(VENV)/.tests-installed-$(notdir $(PYTHON))
+STAMP := $(VENV)/.installed-$(subst /,_,$(PYTHON))
+TESTS_STAMP := $(VENV)/.tests-installed-$(subst /,_,$(PYTHON))
 pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
 # Install Debian packages if possible, and say so before; otherwise say what to install.
@@ -21,9 +21,12 @@ demo: install
 run: install
 	@$(BIN)/rosey-llm run $(ARGS)
 
+# The tests start hundreds of processes, which without compiled files would compile the engine each time.
+test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
+
 # At most 8 minutes on two cores.
 test: install-tests tools
-	$(BIN)/pytest -n auto -m "not real" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
 test-real: install-tests tools promtool
@@ -71,7 +74,7 @@ tools:
 
 # Prometheus checks the alert rules with this program; its Debian package is not installed, only unpacked.
 promtool:
-	@test -x $(BIN)/promtool || { cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
+	@test -x $(BIN)/promtool || { echo "Fetching promtool from Debian's package prometheus ..."; cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*

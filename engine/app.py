@@ -38,8 +38,6 @@ from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
 from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
-from providers import registry
-from providers.base import LLMProvider
 from storage.errors import DatabaseInUse, StorageError
 from storage.writer.database import Database
 
@@ -73,7 +71,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
     reloader = Reloader(config, Path(DEFAULT_FILE))
     handlers = {reload.REQUEST_KIND: reloader.carry_out}
     engine = Engine(
-        database, ledger, _providers(settings), settings, endpoint_stats, observers, handlers
+        database, ledger, settings.new_providers(), settings, endpoint_stats, observers, handlers
     )
     listener = Listener(
         engine.supervisor, endpoint_stats, observers, subjects, settings.conversation
@@ -302,7 +300,7 @@ class App:
         Raises ValidationError if it cannot be applied, and changes nothing.
         """
         settings, before = changes.applied(self._settings, read), self._engine.chain
-        self._engine.apply(settings, _providers(settings))
+        self._engine.apply(settings, settings.new_providers())
         self._listener.set_limits(settings.conversation)
         logs.apply(settings.log)
         self._turn_log.shows_content = settings.log.content
@@ -348,7 +346,3 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
 def url_file(settings: Settings) -> Path:
     """Return the file with the embedded NATS server's address."""
     return Path(settings.nats.store_dir) / "url"
-
-
-def _providers(settings: Settings) -> list[LLMProvider]:
-    return [registry.build(name, settings.provider_table(name)) for name in settings.provider_names]

@@ -10,6 +10,7 @@ from functools import partial
 
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
+from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.token_rates import RatesByModel
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -41,6 +42,7 @@ class Engine:
     ledger: over the same database.
     sink: where outcomes go.
     handlers: for admin requests of other processes, by kind; erasing is always included.
+    waits: what refused senders are told.
     """
 
     def __init__(
@@ -52,13 +54,16 @@ class Engine:
         sink: OutcomeSink,
         observer: TurnObserver | None = None,
         handlers: Mapping[str, Handler] | None = None,
+        waits: WaitEstimate | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
         turn_settings = _turn_settings(chain, settings, RatesByModel())
-        self._context = ActorContext(database, ledger, sink, observer, turn_settings)
+        self._context = ActorContext(
+            database, ledger, sink, observer, turn_settings, waits=waits or WaitEstimate()
+        )
         self.supervisor = Supervisor(self._context, settings.channels)
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from providers.errors import HostExhausted
 
 RETRY_AFTER_S = 5.0
+JITTER = 0.25
 
 _FILES = (
     "file descriptors",
@@ -52,7 +54,8 @@ def host_exhausted(exc: BaseException, label: str) -> HostExhausted | None:
             what, remedy = lacking
             return HostExhausted(
                 f"This machine has no free {what} for a call to {label}; {remedy}",
-                retry_after_s=RETRY_AFTER_S,
+                # All calls fail at once, and must not all be made again at once.
+                retry_after_s=round(RETRY_AFTER_S * (1 + JITTER * random.random()), 1),  # noqa: S311
             )
     return None
 

@@ -11,6 +11,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 LITTLE_BYTES = 1_000_000
 
 
+def has_little_room(path: Path | None) -> bool:
+    """Return whether the disk of the database has next to no room, though it may take a page."""
+    return path is not None and shutil.disk_usage(path.absolute().parent).free < LITTLE_BYTES
+
+
 def free_some_space(path: Path | None, exc: Exception) -> str:
     """Return what to do if the disk of the database is full, without a full stop; "" if not."""
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF

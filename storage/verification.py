@@ -272,6 +272,8 @@ class _Verification:
 
     def _misplaced(self, row: Values, last_id: int, gapless: bool) -> TamperedRow:
         row_id, channel_id, seq = row[0], row[1], row[SEQ]
+        if not isinstance(seq, int) or row_id <= last_id:
+            return self._tampered(row, "The file is damaged: its rows are not in order.")
         if gapless and row_id != last_id + 1:
             removed = _removed(last_id + 1, row_id - 1, "the history")
             return self._tampered(row, f"Before it, {removed}.")
@@ -288,7 +290,9 @@ class _Verification:
 
     def _tampered(self, row: Values, problem: str) -> TamperedRow:
         channel = self._names.get(row[1], f"(no name, id {row[1]})")
-        return TamperedRow(problem, row_id=row[0], channel=channel, seq=row[SEQ], ts_ms=row[TS_MS])
+        # A damaged file may hold values of any type.
+        seq, ts_ms = (each if isinstance(each, int) else None for each in (row[SEQ], row[TS_MS]))
+        return TamperedRow(problem, row_id=row[0], channel=channel, seq=seq, ts_ms=ts_ms)
 
     def _check_seal(self, seal: Seal) -> None:
         if self._fold.hexdigest() != seal.digest:

@@ -38,11 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` means: half as many again as there are processors.
+    """Return how many workers `-n auto` means: two for each processor.
 
     Many tests wait for a process, the disk or a time limit. Without these there is nothing to gain.
     """
-    return None if "not process" in config.option.markexpr else (os.cpu_count() or 1) * 3 // 2
+    return None if "not process" in config.option.markexpr else (os.cpu_count() or 1) * 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

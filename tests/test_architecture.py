@@ -198,6 +198,7 @@ def test_no_file_names_a_path_or_a_tool_of_the_machine_it_was_made_on() -> None:
 REACHES = {
     # nats-py has no public way to break its connection, or to see what it thinks of TLS.
     ("tests/traffic/test_connection.py", "_process_err"),
+    ("tests/traffic/test_publisher.py", "_process_op_err"),
     ("tests/traffic/test_going_away.py", "_transport"),
     ("tests/traffic/test_going_away.py", "_error_cb"),
     # An attempt to connect ends by itself, and only its client shows when.

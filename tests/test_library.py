@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +20,22 @@ def test_every_public_name_is_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'LLMServise'"):
         _ = rosey_llm.LLMServise  # type: ignore[attr-defined]
     assert set(rosey_llm.__all__) <= set(dir(rosey_llm))
+
+
+def test_the_document_has_every_public_name_and_no_other() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
+    table = document.split("\n## Every name\n")[1]
+    named = re.findall(r"^\| `(\w+)` \| \S", table, re.MULTILINE)
+    assert sorted(named) == sorted(rosey_llm.__all__)
+
+
+def test_the_document_has_every_argument_and_method_of_the_service() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
+    section = document.split("\n## `LLMService`\n")[1].split("\n## ")[0]
+    arguments = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert arguments == list(inspect.signature(rosey_llm.LLMService).parameters)
+    methods = {name for name in vars(rosey_llm.LLMService) if not name.startswith("_")}
+    assert methods - {"start", "aclose"} <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_nobody_else_gets_another_class_by_the_short_names() -> None:

@@ -18,6 +18,7 @@ from engine.config.settings import Settings
 from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
+from tests.support.nats_servers import Server
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
@@ -29,26 +30,31 @@ def document(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
-def example(name: str) -> str:
-    found = re.search(rf"<!-- tested: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+def example(name: str, text: str = README) -> str:
+    found = re.search(rf"<!-- tested: {name} -->\n```python\n(.*?)```", text, re.DOTALL)
     assert found
     return found[1]
 
 
-async def run(source: str, folder: Path, *arguments: str) -> str:
+async def start(source: str, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     script = folder / "example.py"
     script.write_text(source)
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         str(script),
         *arguments,
         cwd=folder,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+
+
+async def run(source: str, folder: Path, *arguments: str) -> str:
+    process = await start(source, folder, *arguments)
     async with asyncio.timeout(WAIT_S):
-        printed, _ = await process.communicate()
-    assert process.returncode == 0
+        printed, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
     return printed.decode()
 
 
@@ -56,6 +62,74 @@ async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Pat
     await house.open()
     printed = await run(example("bot"), tmp_path, house.url, "What is Python?")
     assert printed == "You said: What is Python?\n"
+    assert re.fullmatch("[0-9a-f]{32}", house.bot.received_outcomes()[0]["request_id"])
+
+
+async def test_the_bot_of_the_readme_keeps_line_breaks_and_spaces(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    question = "What does this do?\n\n    for x in y:\n        pass"
+    assert await run(example("bot"), tmp_path, house.url, question) == f"You said: {question}\n"
+
+
+async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    assert "timeout=60)" in example("bot")
+    impatient = example("bot").replace("timeout=60)", "timeout=1)")
+    asking = asyncio.create_task(run(impatient, tmp_path, house.url, "What is Java?"))
+    await house.llm.wait_for_requests(1)
+    async with asyncio.timeout(WAIT_S):
+        while len(house.rows("SELECT subject FROM reply")) < 2:  # noqa: ASYNC110 -- a file
+            await asyncio.sleep(0.05)
+    hold.set()
+    assert await asking == "You said: What is Java?\n"
+    assert len(house.llm.prompts) == 1
+
+
+async def failed(source: str, folder: Path, url: str) -> str:
+    process = await start(source, folder, url, "Hello")
+    async with asyncio.timeout(WAIT_S):
+        printed, errors = await process.communicate()
+    assert (process.returncode, printed) == (1, b"")
+    return errors.decode()
+
+
+NOBODY = "Nobody listens there. Start the service, for example with: make run\n"
+
+
+@pytest.mark.process
+async def test_the_bot_of_the_readme_says_in_one_line_that_nobody_listens(tmp_path: Path) -> None:
+    assert await failed(example("bot"), tmp_path, "nats://127.0.0.1:9") == NOBODY
+    async with Server(tmp_path, "") as server:  # a server, but no engine
+        assert await failed(example("bot"), tmp_path, server.url) == NOBODY
+
+
+async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(text="one two three four", hold_after=2, hold=hold))
+    source = example("streaming bot", document("messages.md"))
+    process = await start(source, tmp_path, house.url, "Count.")
+    assert process.stdout is not None
+    async with asyncio.timeout(WAIT_S):
+        begun = await process.stdout.readuntil(b"one")
+        hold.set()
+        printed, errors = await process.communicate()
+    assert (begun + printed, errors) == (b"one two three four\n", b"")
+
+
+async def test_the_bot_that_streams_shows_an_error(house: House, tmp_path: Path) -> None:
+    await house.open()
+    house.llm.plan(Behaviour(status=500))
+    source = example("streaming bot", document("messages.md"))
+    assert "500" in await run(source, tmp_path, house.url, "Hello")
 
 
 async def test_the_bot_of_the_readme_ignores_answers_to_others(
@@ -75,7 +149,7 @@ async def test_the_bot_of_the_readme_ignores_answers_to_others(
 
 def test_the_bot_of_the_readme_is_short() -> None:
     code = [line for line in example("bot").splitlines() if line.strip()]
-    assert len(code) <= 25
+    assert len(code) <= 30
 
 
 @pytest.mark.process
@@ -83,8 +157,23 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     source = example("library").replace(
         '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
     )
-    assert await run(source, tmp_path) == "You said: Hello\n"
+    assert await run(source, tmp_path) == "You said: Hello\nYou said: Tell me more"
     assert (tmp_path / "chat.db").exists()
+
+
+@pytest.mark.process
+async def test_the_example_of_an_answer_in_pieces_runs(tmp_path: Path, llm: LLMServer) -> None:
+    provider = f"OllamaProvider({{'base_url': '{llm.url}', 'max_retries': 0}})"
+    source = (
+        example("stream", document("library.md"))
+        .replace("LLMService(personas", f"LLMService({provider}, personas")
+        .replace("LLMService\n", "LLMService, OllamaProvider\n", 1)
+    )
+    shown = await run(source, tmp_path)
+    assert shown == "You said: A poem on rain, please.\n(llama3.2, stop)\n"
+    assert llm.prompts[0][0]["content"] == "You are Rosey, a poet."
+    llm.plan(Behaviour(status=500))
+    assert (await run(source, tmp_path)).startswith("\nprovider_unavailable: ")
 
 
 @pytest.mark.process

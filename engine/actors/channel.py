@@ -35,6 +35,7 @@ log = logging.getLogger("rosey_llm.channel")
 MAX_ATTEMPTS = 2
 STORAGE_PAUSE_S = 1.0
 STOPS_LIMIT = 8
+STOPPED_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class ChannelActor:
 
     __slots__ = (
         "__weakref__",
+        "_began_s",
         "_cache",
         "_context",
         "_draining",
@@ -77,6 +79,7 @@ class ChannelActor:
         "_restarts",
         "_task",
         "_turn",
+        "_turn_s",
         "_turns",
         "channel_id",
     )
@@ -98,6 +101,8 @@ class ChannelActor:
         self._restarts = RestartPolicy(channel_id, context, suspendable=suspendable)
         self._turn: RunningTurn | None = None
         self._turns = 0
+        self._began_s = 0.0
+        self._turn_s: float | None = None
         self._pausing = False
         self._draining = False
         self._task: asyncio.Task[None] | None = None
@@ -155,9 +160,21 @@ class ChannelActor:
         """Raise Busy or Suspended if a command of this size cannot be taken now."""
         if wait_s := self._restarts.suspended_for_s():
             raise Suspended(
-                "This channel failed too often and rests for a while.", retry_after_s=wait_s
+                "This channel failed too often and rests for a while.",
+                retry_after_s=self._context.waits.spread(wait_s),
             )
-        self._mailbox.check_room(size_bytes)
+        self._mailbox.check_room(size_bytes, self.wait_s)
+
+    def wait_s(self, commands: int) -> float:
+        """Return how long a sender should wait if so many of the channel's commands are ahead."""
+        waits = self._context.waits
+        running_s = waits.clock() - self._began_s if self._turn is not None else 0.0
+        return waits.for_channel(commands, self._turn_s, running_s)
+
+    @property
+    def outcome_wait_s(self) -> float:
+        """How long a sender should wait for the outcome of what waits already."""
+        return self.wait_s(len(self._mailbox) + 1)
 
     def tell(self, envelope: Envelope) -> None:
         """Put a command into the mailbox, and start to work if the actor is idle."""
@@ -181,8 +198,17 @@ class ChannelActor:
             return False
         if len(self._turn.stops) > STOPS_LIMIT:
             self._turn.stops.pop()
-            raise Busy(words.STOPPING_ALREADY, retry_after_s=1.0)
+            wait_s = self._context.waits.told(STOPPED_WITHIN_S)
+            raise Busy(words.STOPPING_ALREADY, retry_after_s=wait_s)
         return True
+
+    def cancel(self, request_id: str) -> bool:
+        """Make `cancelled` the outcome of a chat, running or waiting; return whether it runs."""
+        self._mailbox.cancel(request_id)
+        runs = self._turn is not None and self._turn.envelope.request.request_id == request_id
+        if self._turn is not None and runs:
+            self._turn.cancel()
+        return runs
 
     def erase(self, request_ids: Collection[str]) -> None:
         """Erase these commands: the outcome of each is `cancelled`, and nothing else is kept."""
@@ -223,6 +249,8 @@ class ChannelActor:
         while self._turn is not None:
             await self.handle(self._turn)
             self._turns += 1
+            seconds = self._context.waits.clock() - self._began_s
+            self._turn_s = self._context.waits.turn_took(seconds, self._turn_s)
             self._on_done(self, self._turn.envelope)
             self._turn = None
             if len(self._mailbox) and not self._draining:
@@ -231,6 +259,7 @@ class ChannelActor:
 
     def _take(self) -> None:
         """Take the next command out of the mailbox."""
+        self._began_s = self._context.waits.clock()
         self._turn = RunningTurn(self._mailbox.take(), self._context, self._cache)
 
     async def handle(self, turn: RunningTurn) -> None:
@@ -284,7 +313,8 @@ class ChannelActor:
         return None
 
     def _refuse(self, request: Request, error: str) -> None:
-        failure = Failure(request.channel_id, request.request_id, "busy", error, retry_after_s=5.0)
+        wait_s = self._context.waits.told()
+        failure = Failure(request.channel_id, request.request_id, "busy", error, wait_s)
         self._context.sink.refuse(failure, request.replies)
 
     def _refuse_stops(self, turn: RunningTurn, error: str) -> None:

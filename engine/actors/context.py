@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.actors.held_turns import HeldTurns
+from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_settings import TurnSettings
 from engine.commands.ledger import Ledger
@@ -19,6 +20,7 @@ class ActorContext:
 
     sink: where outcomes leave the engine.
     turn_settings: the settings of new turns; a reload replaces them as a whole.
+    waits: what refused senders are told.
     held: the turns that wait until the database can be written.
     """
 
@@ -28,7 +30,8 @@ class ActorContext:
     observer: TurnObserver
     turn_settings: TurnSettings
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
+    waits: WaitEstimate = field(default_factory=WaitEstimate)
     held: HeldTurns = field(init=False)
 
     def __post_init__(self) -> None:
-        self.held = HeldTurns(self.database.path)
+        self.held = HeldTurns(self.database.path, self.waits)

@@ -58,7 +58,7 @@ class ControlLane:
         try:
             await action(request)
         except StorageUnavailable as exc:
-            code, error, retry_after_s = "busy", str(exc), 5.0
+            code, error, retry_after_s = "busy", str(exc), self._context.waits.told()
         except EngineError as exc:
             code, error, retry_after_s = exc.code, str(exc), exc.retry_after_s
         except Exception:  # the edge of a task that no code awaits
@@ -83,7 +83,9 @@ class ControlLane:
     def _refuse_copy(self, request: Request) -> None:
         """Tell this copy's sender alone: the request itself still waits for its outcome."""
         error = "This message waits already, and was sent again too often. Wait for its outcome."
-        failure = Failure(request.channel_id, request.request_id, "busy", error, 5.0)
+        actor, waits = self._find_actor(request.channel_id), self._context.waits
+        wait_s = actor.outcome_wait_s if actor else waits.told()
+        failure = Failure(request.channel_id, request.request_id, "busy", error, wait_s)
         self._context.sink.refuse_privately(failure, request.replies)
         self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 

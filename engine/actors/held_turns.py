@@ -10,10 +10,10 @@ from engine.errors import Unwritable
 
 if TYPE_CHECKING:
     from engine.actors.running_turn import RunningTurn
+    from engine.actors.wait_estimate import WaitEstimate
     from storage.errors import StorageUnavailable
 
 log = logging.getLogger("rosey_llm.supervisor")
-RETRY_AFTER_S = 5.0
 
 
 class HeldTurns:
@@ -22,11 +22,13 @@ class HeldTurns:
     A full disk may still take small writes. A message that it takes would wait in silence behind
     a held answer, so none is accepted.
 
-    path: of the database. reason: why the latest turn is held; "" if none is.
+    path: of the database. waits: what refused senders are told.
+    reason: why the latest turn is held; "" if none is.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, waits: WaitEstimate) -> None:
         self.path = path
+        self._waits = waits
         self.reason = ""
         self._turns: set[RunningTurn] = set()
 
@@ -36,7 +38,8 @@ class HeldTurns:
     def check(self) -> None:
         """Raise Unwritable if a turn is held."""
         if self._turns:
-            raise Unwritable(f"{self.reason}. Try again shortly.", retry_after_s=RETRY_AFTER_S)
+            wait_s = self._waits.told()
+            raise Unwritable(f"{self.reason}. Try again shortly.", retry_after_s=wait_s)
 
     def hold(self, turn: RunningTurn, error: StorageUnavailable) -> None:
         """Note that a turn waits for the database."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from engine.commands.records import Erased
@@ -23,6 +23,7 @@ class Envelope(NamedTuple):
     size_bytes: the size of the command there.
     accepted_ms: when it was accepted, in wall-clock milliseconds.
     attempted: its first attempt was counted in the same commit, because it need not wait.
+    cancelled: its sender wants no answer any more.
     """
 
     request: Request
@@ -30,6 +31,7 @@ class Envelope(NamedTuple):
     size_bytes: int
     accepted_ms: int
     attempted: bool = False
+    cancelled: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -64,13 +66,16 @@ class Mailbox:
         """Set the limits for new envelopes; those that wait already stay."""
         self._limit, self._limit_bytes = limit, limit_bytes
 
-    def check_room(self, size_bytes: int) -> None:
-        """Raise Busy, with the number of waiting commands, if one of this size does not fit."""
+    def check_room(self, size_bytes: int, retry_after_s: Callable[[int], float]) -> None:
+        """Raise Busy if a command of this size does not fit.
+
+        retry_after_s: called with the number of commands ahead, if it does not.
+        """
         ahead = len(self)
         if ahead >= self._limit or (ahead and self._bytes + size_bytes > self._limit_bytes):
             raise Busy(
                 f"This channel is busy: {ahead} messages are waiting. Try again shortly.",
-                retry_after_s=float(ahead),
+                retry_after_s=retry_after_s(ahead),
                 ahead=ahead,
             )
 
@@ -118,6 +123,12 @@ class Mailbox:
                     request.channel_id, request.request_id, "", Erased(), request.replies
                 )
                 self._envelopes[index] = envelope._replace(request=emptied)
+
+    def cancel(self, request_id: str) -> None:
+        """Mark this request as cancelled; it keeps its place."""
+        for index, envelope in enumerate(self._envelopes or ()):
+            if self._envelopes is not None and envelope.request.request_id == request_id:
+                self._envelopes[index] = envelope._replace(cancelled=True)
 
     @property
     def oldest_ms(self) -> int | None:

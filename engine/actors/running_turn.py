@@ -34,6 +34,7 @@ class RunningTurn:
     started_ms: when the latest attempt began, in wall-clock milliseconds.
     stops: the stops that ended the answer; their outcomes are committed with the turn's.
     erased: whether the message was erased; its outcome is `cancelled` whatever the model answers.
+    cancelled: whether the sender wants no answer any more.
     settling: whether its outcome is being committed; it cannot be stopped any more.
     """
 
@@ -42,6 +43,7 @@ class RunningTurn:
         self.attempted = envelope.attempted
         self.started_ms: int | None = None
         self.erased = False
+        self.cancelled = envelope.cancelled
         self.settling = False
         self._context = context
         self._cache = cache
@@ -65,6 +67,12 @@ class RunningTurn:
             return False
         self.stops.append(request)
         return True
+
+    def cancel(self) -> None:
+        """Stop the answer for its sender; without effect once its outcome is being committed."""
+        self.cancelled = True
+        if self._generation is not None:
+            self._generation.cut()
 
     def erase(self) -> None:
         """Make `cancelled` the outcome, and keep nothing of the command's content."""
@@ -130,7 +138,7 @@ class RunningTurn:
             exchanges,
             self._context.shortened_windows,
         )
-        if self.stops or self.erased:
+        if self.stops or self.erased or self.cancelled:
             generation.cut()
         return generation
 

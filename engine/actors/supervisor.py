@@ -109,10 +109,11 @@ class Supervisor:
         waiting = self.residents.get(request.channel_id)
         if waiting is not None and waiting.has(request.request_id):
             # Sent again while it waits: it has its place already, even in a full mailbox.
-            self._join(request)
+            self._join(request, waiting)
             return
         if self._draining:
-            raise Busy("The service is stopping. Try again shortly.", retry_after_s=5.0)
+            wait_s = self._context.waits.told()
+            raise Busy("The service is stopping. Try again shortly.", retry_after_s=wait_s)
         self._context.held.check()
         body = records.encode(request.command, request.trace)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
@@ -131,14 +132,14 @@ class Supervisor:
         accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
         self._hand_over(actor, envelope)
 
-    def _join(self, request: Request) -> None:
+    def _join(self, request: Request, waiting: ChannelActor) -> None:
         """Add the sender to the request; TooManyCopies before that costs anybody else anything."""
         copies = self._copies.get(request[:2], 0)
         if copies >= replies.LIMIT:
             raise TooManyCopies(
                 f"This message waits already, and was sent {copies} times more."
                 " Wait for its outcome.",
-                retry_after_s=5.0,
+                retry_after_s=waiting.outcome_wait_s,
             )
         self._copies[request[:2]] = copies + 1
         self._control_lane.join(request)
@@ -163,10 +164,12 @@ class Supervisor:
         if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
             raise Busy(
                 f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
-                retry_after_s=5.0,
+                retry_after_s=self._context.waits.for_engine(self._commands),
             )
 
     def _hand_over(self, actor: ChannelActor, envelope: Envelope) -> None:
+        if not self._commands:
+            self._context.waits.work_began()
         self._commands += 1
         self._commands_bytes += envelope.size_bytes
         actor.tell(envelope)
@@ -194,6 +197,7 @@ class Supervisor:
     def _done(self, actor: ChannelActor, envelope: Envelope) -> None:
         # A method, not a closure over the actor: a reference cycle would keep a removed actor in
         # memory until the garbage collector runs.
+        self._context.waits.command_ended()
         self._commands -= 1
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
@@ -220,6 +224,11 @@ class Supervisor:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
             log.info("Continuing %d commands that were accepted before the restart.", len(waiting))
+
+    def cancel(self, channel_id: str, request_id: str) -> bool:
+        """End a chat without an answer; return whether it runs, so that its outcome comes soon."""
+        actor = self.residents.get(channel_id)
+        return actor is not None and actor.cancel(request_id)
 
     def erase(self, requests: Iterable[tuple[str, str]]) -> None:
         """Erase these commands (channel, request id) in memory, waiting or running."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from engine.api.answer_stream import GrowingAnswer
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.outcomes import Answer, Failure, decode
@@ -18,6 +19,7 @@ class PendingCalls:
 
     def __init__(self, ledger: Ledger) -> None:
         self._waiting: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
+        self._growing: dict[tuple[str, str], list[GrowingAnswer]] = {}
         self._ledger = ledger
 
     def expect(self, request: Request) -> asyncio.Future[Answer]:
@@ -32,6 +34,38 @@ class PendingCalls:
             waiting.remove(outcome)
         if not waiting:
             self._waiting.pop(key, None)
+
+    def grow(self, request: Request) -> GrowingAnswer:
+        """Expect an outcome whose pieces are wanted, too; `stop_growing` forgets it."""
+        outcome = self.expect(request)
+        growing = GrowingAnswer(outcome)
+        self._growing.setdefault(request[:2], []).append(growing)
+        # Forgotten once it is there; before that, the stream that reads it may have gone.
+        outcome.add_done_callback(lambda _: self._forget_growing(request, growing))
+        return growing
+
+    def stop_growing(self, request: Request, growing: GrowingAnswer) -> bool:
+        """Take no more pieces; return whether no other call waits for this request's outcome."""
+        if growing.outcome.done():
+            return False
+        self._forget_pieces(request, growing)
+        if self._waiting.get(request[:2]) == [growing.outcome]:
+            return True
+        self.forget(request, growing.outcome)
+        return False
+
+    def _forget_growing(self, request: Request, growing: GrowingAnswer) -> None:
+        if not growing.outcome.cancelled():
+            growing.outcome.exception()  # read, or asyncio logs it if the stream was closed
+        self._forget_pieces(request, growing)
+        self.forget(request, growing.outcome)
+
+    def _forget_pieces(self, request: Request, growing: GrowingAnswer) -> None:
+        listed = self._growing.get(request[:2], [])
+        if growing in listed:
+            listed.remove(growing)
+        if not listed:
+            self._growing.pop(request[:2], None)
 
     def abandon(self) -> None:
         """Fail all waiting calls with `busy`: the engine ends."""
@@ -56,6 +90,8 @@ class PendingCalls:
         """Do nothing: calls in this process have no reply subjects."""
 
     def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+        for growing in self._growing.get((channel_id, request_id), ()):
+            growing.add(index, text)
         return True
 
     def _resolve(self, outcome: Answer | Failure) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import SupervisorStatistics
+from engine.api.answer_stream import AnswerStream, GrowingAnswer
 from engine.api.inspection import Inspection
 from engine.api.pending_calls import PendingCalls
 from engine.commands.observer import Observers
@@ -25,7 +28,9 @@ from engine.commands.validation import (
     check_text,
     new_request_id,
 )
-from engine.config.loading import parse
+from engine.config import persona_tables
+from engine.config.loading import load, parse
+from engine.config.personas import Persona
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
@@ -40,9 +45,16 @@ from storage.writer.database import Database
 class LLMService:
     """A conversation engine. Starts on the first call, or with `async with`; close it after use.
 
-    provider: one provider, or several in the order in which they are asked.
-    settings: as from `rosey-llm.toml`; None gives the defaults.
-    database: a SQLite file; None or ":memory:" keeps all data in memory, until the process ends.
+    provider: one provider, or several in the order in which they are asked; None means those of
+        the configuration, by default Ollama, or else the embedded model.
+    config: the path of a `rosey-llm.toml`, or what `load_settings` makes of it. Its providers,
+        personas and `[storage] path` are used, unless the other arguments name others.
+    personas: more personas by name, each a prompt or a `Persona`.
+    database: a SQLite file; ":memory:" keeps all data in memory, until the process ends. None means
+        the file of `config`, or memory without one.
+    settings: as `config`, but without its providers and its file.
+
+    Wrong arguments raise ValueError, and a file that cannot be read CannotStart.
 
     A call without an answer raises LLMError with a code of `llm.error`. Wrong arguments have the
     code "invalid_request", and nothing of such a call is stored. Calls also raise CannotStart if
@@ -52,12 +64,21 @@ class LLMService:
 
     def __init__(
         self,
-        provider: LLMProvider | Sequence[LLMProvider],
+        provider: LLMProvider | Sequence[LLMProvider] | None = None,
         *,
-        settings: Settings | None = None,
+        config: Path | str | Settings | None = None,
+        personas: Mapping[str, Persona | str] | None = None,
         database: Path | str | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        settings = settings or parse({}, Path.cwd())
+        if config is not None:
+            if settings is not None:
+                raise ValueError("config, settings: give one of them")
+            settings = config if isinstance(config, Settings) else load(Path(config))
+            database = database or settings.storage.path
+        settings = persona_tables.added(settings or parse({}, Path.cwd()), personas or {})
+        if provider is None:
+            provider = settings.new_providers()
         self._counts = Counts()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
         self._database = Path(database) if database and str(database) != ":memory:" else None
@@ -88,6 +109,29 @@ class LLMService:
         """Run one turn of a conversation. A channel's calls run in the order they are made."""
         command = Chat(message, model, temperature, max_tokens, persona)
         return await self._call(command, channel_id, username, request_id)
+
+    def stream(
+        self,
+        message: str,
+        channel_id: str = "main",
+        *,
+        username: str = "User",
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        persona: str | None = None,
+        request_id: str | None = None,
+    ) -> AnswerStream:
+        """Run one turn of a conversation, and give the answer in pieces; closing it stops it.
+
+        >>> async with service.stream("Tell me a story") as pieces:
+        ...     async for piece in pieces:
+        ...         print(piece, end="")
+        >>> pieces.answer.finish_reason
+        """
+        command = Chat(message, model, temperature, max_tokens, persona, stream=True)
+        request = _request(command, channel_id, username, request_id)
+        return AnswerStream(partial(self._grow, request), partial(self._stop_growing, request))
 
     async def complete(
         self,
@@ -241,13 +285,39 @@ class LLMService:
     async def _call(
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
-        if isinstance(username, str):
-            username = username.strip() or "User"
-        request = Request(channel_id, request_id or new_request_id(), username, command)
+        request = _request(command, channel_id, username, request_id)
+        async with self._ready_for(request):
+            outcome = self._pending_calls.expect(request)
+            try:
+                self._engine.supervisor.tell(request)
+                return await outcome
+            finally:
+                self._pending_calls.forget(request, outcome)
+
+    async def _grow(self, request: Request) -> GrowingAnswer:
+        async with self._ready_for(request):
+            growing = self._pending_calls.grow(request)
+            try:
+                self._engine.supervisor.tell(request)
+            except EngineError:
+                self._pending_calls.stop_growing(request, growing)
+                self._pending_calls.forget(request, growing.outcome)
+                raise
+            return growing
+
+    def _stop_growing(self, request: Request, growing: GrowingAnswer) -> bool:
+        last = self._pending_calls.stop_growing(request, growing)
+        return last and self._engine.supervisor.cancel(request.channel_id, request.request_id)
+
+    @asynccontextmanager
+    async def _ready_for(self, request: Request) -> AsyncIterator[None]:
+        """Check the request and start the service; errors become those of callers."""
         try:
             self._check(request)
             await self.start()
-            return await self._outcome(request)
+            if self._closed:
+                raise LLMError("busy", "The service was closed.")
+            yield
         except (CannotStart, LLMError):
             raise
         except EngineError as exc:
@@ -255,15 +325,11 @@ class LLMService:
                 self._observers.refused(request.channel_id, request.request_id, exc.code)
             raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
-    async def _outcome(self, request: Request) -> Answer:
-        if self._closed:
-            raise LLMError("busy", "The service was closed.")
-        outcome = self._pending_calls.expect(request)
-        try:
-            self._engine.supervisor.tell(request)
-            return await outcome
-        finally:
-            self._pending_calls.forget(request, outcome)
+
+def _request(command: Command, channel_id: str, username: str, request_id: str | None) -> Request:
+    if isinstance(username, str):
+        username = username.strip() or "User"
+    return Request(channel_id, request_id or new_request_id(), username, command)
 
 
 def _retrieve(start: asyncio.Task[None]) -> None:

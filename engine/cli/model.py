@@ -112,7 +112,8 @@ def _how_to_use(file: Path, config: Path | None) -> str:
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
     option = "" if config is None else f" --config {shlex.quote(str(config))}"
     try_it = f"try it with `rosey-llm check{option}`"
-    return f"To use it, write into {named}, and {try_it}:\n\n[providers.local]\n{lines}"
+    first = 'with default_provider = "local" it answers first'
+    return f"To use it, set this in {named}, and {try_it}; {first}:\n\n[providers.local]\n{lines}"
 
 
 def _refuse(why: str) -> NoReturn:

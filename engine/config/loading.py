@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.config import persona_tables
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
@@ -44,12 +45,12 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     """Return a configuration's values as settings with absolute paths. Raises ValidationError."""
     folder = folder.absolute()
     settings = _read_settings(_with_joined_servers(expand(values, "", folder)))
-    _check_personas(settings)
+    persona_tables.check(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
-    return replace(settings, personas={**BUILT_IN, **settings.personas})
+    return replace(settings, personas=persona_tables.all_of(settings))
 
 
 def _with_joined_servers(values: Any) -> Any:
@@ -134,25 +135,6 @@ def _with_absolute_files(name: str, values: object, folder: Path) -> Mapping[str
     config = type(registry.build(name, {**values, **files}, folder)).Config
     known = {each.name for each in fields(config)}
     return {**values, **{key: path for key, path in files.items() if key in known}}
-
-
-def _check_personas(settings: Settings) -> None:
-    seen: dict[str, str] = {}
-    for name in settings.personas:
-        if (first := seen.setdefault(name.lower(), name)) != name:
-            raise ValidationError(
-                f"personas.{name}",
-                f"the same as personas.{first}; names are matched without regard to case",
-            )
-        if not re.fullmatch(r"\S{1,40}", name):
-            raise ValidationError(
-                f"personas.{name}", "expected a name of one word, up to 40 characters"
-            )
-    known = [*BUILT_IN, *settings.personas]
-    default = settings.service.default_persona
-    if default.lower() not in {name.lower() for name in known}:
-        hint = validation.suggestion(default, known) or f"; expected one of {', '.join(known)}"
-        raise ValidationError("service.default_persona", f'unknown persona "{default}"{hint}')
 
 
 def _check_providers(settings: Settings, folder: Path) -> None:

@@ -50,7 +50,8 @@ def notes(settings: Settings) -> list[str]:
     for name, table in settings.providers.items():
         kind = str(table.get("kind", name))
         if kind in WRITTEN:
-            default = registry.find(kind).Config()
+            files = {key: table[key] for key in ("model_path",) if key in table}
+            default = registry.build(name, {"kind": kind, **files}).config
             found += table_notes(f"providers.{name}", table, WRITTEN[kind], default)
     return found
 

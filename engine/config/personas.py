@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from engine.errors import UnknownPersona
@@ -26,35 +26,48 @@ class Persona:
         return persona_versions.version(self.prompt)
 
 
-BUILT_IN: Mapping[str, Persona] = {
-    "default": Persona(
-        prompt=(
-            "You are a friendly member of a chat room. Answer in a warm, conversational tone, "
-            "in plain text and in the language you are spoken to. Keep it to a few sentences "
-            "unless somebody asks for more, and say so when you do not know something."
-        )
+BOT_NAME = "{bot_name}"  # in a prompt: the place of the bot's name
+INTRODUCTION = f"Your name is {BOT_NAME}. "
+_PROMPTS = {
+    "default": (
+        "You are a friendly member of a chat room. Answer in a warm, conversational tone, "
+        "in plain text and in the language you are spoken to. Keep it to a few sentences "
+        "unless somebody asks for more, and say so when you do not know something."
     ),
-    "concise": Persona(
-        prompt=(
-            "You answer as briefly as possible: one or two short sentences of plain text, "
-            "the answer first, without greetings, filler or repetition of the question."
-        )
+    "concise": (
+        "You answer as briefly as possible: one or two short sentences of plain text, "
+        "the answer first, without greetings, filler or repetition of the question."
     ),
-    "technical": Persona(
-        prompt=(
-            "You are an experienced engineer. Answer in detail and with precision: use the exact "
-            "terms, give the reasons, name units, versions and limits, show short examples where "
-            "they help, and say clearly what is certain and what is an assumption."
-        )
+    "technical": (
+        "You are an experienced engineer. Answer in detail and with precision: use the exact "
+        "terms, give the reasons, name units, versions and limits, show short examples where "
+        "they help, and say clearly what is certain and what is an assumption."
     ),
-    "creative": Persona(
-        prompt=(
-            "You are an imaginative storyteller. Answer vividly, with images, wit and unexpected "
-            "comparisons, but stay true to what was asked and never invent facts where facts "
-            "are wanted."
-        )
+    "creative": (
+        "You are an imaginative storyteller. Answer vividly, with images, wit and unexpected "
+        "comparisons, but stay true to what was asked and never invent facts where facts "
+        "are wanted."
     ),
 }
+
+
+def named(persona: Persona, bot_name: str) -> Persona:
+    """Return the persona with the bot's name in place of each "{bot_name}" of its prompt."""
+    if BOT_NAME not in persona.prompt:
+        return persona
+    return replace(persona, prompt=persona.prompt.replace(BOT_NAME, bot_name))
+
+
+def built_in(bot_name: str) -> dict[str, Persona]:
+    """Return the built-in personas of a bot; without a name, they do not introduce it."""
+    introduction = INTRODUCTION if bot_name else ""
+    return {
+        name: named(Persona(prompt=introduction + prompt), bot_name)
+        for name, prompt in _PROMPTS.items()
+    }
+
+
+BUILT_IN: Mapping[str, Persona] = built_in("Rosey")
 
 
 class Personas:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from engine.config.personas import Persona
 from providers import registry
+from providers.base import LLMProvider
 from providers.chain.fallback import FallbackOn
 from providers.validation import Count, Limit, Range, Seconds, Secret
 
@@ -159,6 +160,10 @@ class Settings:
     def provider_names(self) -> list[str]:
         """The providers in the order in which they are asked."""
         return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
+
+    def new_providers(self) -> list[LLMProvider]:
+        """Return the providers in the order in which they are asked; none has started."""
+        return [registry.build(name, self.provider_table(name)) for name in self.provider_names]
 
     def provider_table(self, name: str) -> Mapping[str, Any]:
         """Return the provider's table, with its key from the environment if it has none."""

@@ -89,6 +89,10 @@ class Health:
                 f"Cannot write {path} within {WRITE_LIMIT_S:g} s: another process has locked it, "
                 f"or the disk does not answer. {todo}",
             )
+        if (failing := self._engine.database.failing) is not None:
+            return HealthPart(
+                False, f"Cannot write {path}: {failing}. Free some space on its disk."
+            )
         return HealthPart(True, str(path or "in memory"))
 
     def _providers(self) -> HealthPart:

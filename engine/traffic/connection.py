@@ -126,6 +126,11 @@ class NatsConnection:
         """Whether the server has refused the subjects of the micro service."""
         return self._permissions.services_refused
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the server is one of several."""
+        return self._client is not None and len(self._client.servers) > 1
+
     async def ask(
         self, subject: str, body: bytes, reply: str, headers: dict[str, str] | None = None
     ) -> bool:
@@ -198,8 +203,9 @@ class NatsConnection:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        client, self._client = self._client, None
-        if client is not None:
+        # One that was just connecting has its socket, too.
+        clients, self._client = {self._client, self._connecting}, None
+        for client in filter(None, clients):
             # uvloop raises RuntimeError for a socket that is already closed.
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):

@@ -12,6 +12,7 @@ _connect_to_server      a connection that was refused must not stay open
 _connect_command        no password may be sent in plain text when TLS is required
 _read_creds_user_jwt    reading a file that is not a .creds file must end
 _read_creds_user_nkey   the same
+connect, flush, request a cancellation must not be lost
 
 Attributes of the client that these read or set:
 
@@ -26,7 +27,9 @@ TLS on a connection; asyncio then logs a warning when the connection ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nats.aio.client import Client
@@ -37,12 +40,41 @@ from nats.protocol.parser import Parser
 from engine.traffic.login import LoginError, read_credentials
 
 Handler = Callable[[Msg], None]
+FLUSH_TIMEOUT_S = 10  # nats-py's default
 # Valid JSON contains neither character, so no valid message changes.
 _ODD_SPACES = bytes.maketrans(b"\v\f", b"\0\0")
 
 
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Raise a cancellation that the block has swallowed.
+
+    Before Python 3.12, `asyncio.wait_for` returns or raises as if nothing were, if it is cancelled
+    in the moment in which it ends; nats-py waits by it. The task would go on, for ever perhaps.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 class NatsClient(Client):
     """nats-py's client without its worst faults; the module docstring lists them."""
+
+    async def connect(self, *args: Any, **options: Any) -> None:
+        with cancellable():
+            await super().connect(*args, **options)
+
+    async def flush(self, timeout: int = FLUSH_TIMEOUT_S) -> None:
+        with cancellable():
+            await super().flush(timeout)
+
+    async def request(self, *args: Any, **options: Any) -> Msg:
+        with cancellable():
+            return await super().request(*args, **options)
 
     async def _connect_to_server(self, s: Any) -> None:
         if self._transport is not None:

@@ -80,11 +80,18 @@ class OtherEngines:
     async def confirm(self) -> None:
         """Look again once this engine hears its inputs. Raise StartLater.
 
-        Only if the probe was used: it does not find an engine that was just starting.
+        The probe does not find an engine that was just starting, and the servers of a cluster need
+        a moment to learn of a new engine. Of two that see each other now, the later one ends.
         """
+        if not (self._used_probe or self._connection.is_clustered):
+            return
+        own = self._service.info
         with contextlib.suppress(NotConnected):
-            if self._used_probe and (others := await self._probed()):
+            others = [each for each in await self._found() if each.hears(self._inputs)]
+            if any(each.is_before(own) for each in others):
                 raise StartLater(self._later(others))
+            if others:
+                log.error("It started at the same time: %s", self._second(others))
 
     async def _found(self) -> list[EngineInfo]:
         answers = await self._asked(f"{PREFIX}INFO.{NAME}")

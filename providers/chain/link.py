@@ -18,7 +18,7 @@ from providers.chain.counters import CallCounters
 from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
 from providers.chain.guard import CLOSE_LIMIT_S, Guard
 from providers.chain.misconfiguration import Misconfiguration, Misconfigured
-from providers.chain.retry import Retry, RetryLimits
+from providers.chain.retry import JITTER, Retry, RetryLimits
 from providers.errors import ProviderError, ProviderUnavailable
 
 T = TypeVar("T")
@@ -196,6 +196,7 @@ class Link:
         when = f"in {seconds} s" if seconds else "now"
         raise ProviderUnavailable(
             f"{self.provider.label} is not available; trying again {when}",
-            retry_after_s=float(seconds),
+            # While a probe runs it is 0 s; told so, a sender would come again at once.
+            retry_after_s=round(max(seconds, 1) * (1 + JITTER * self._retry.chance()), 1),
             refused=True,
         )

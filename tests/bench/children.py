@@ -6,6 +6,7 @@ The first part is the benchmark's side, the second the child's.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -22,14 +23,8 @@ START_LIMIT_S = 30.0
 END_LIMIT_S = 15.0
 LINE_LIMIT_BYTES = 2**20
 
-# A child must not outlive a benchmark that was killed: on Linux the kernel ends it.
-_LAUNCH = """
-import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class ChildFailed(Exception):
@@ -44,12 +39,9 @@ class Child:
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
+        self.pid = process.pid
         self.ready = ""
         self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     async def ask(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
         """Write one line and return the line that answers it. Raise ChildFailed."""
@@ -88,15 +80,16 @@ class Child:
 
 @asynccontextmanager
 async def running(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
-    """Start a child, wait until it is ready, and end it after the block."""
+    """Start a child, wait until it is ready, and end it after the block. Raise ChildFailed."""
+    pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _LAUNCH, str(os.getpid())),
         *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdin=pipe,
+        stdout=pipe,
         limit=LINE_LIMIT_BYTES,
         # Ctrl-C goes to the benchmark, which then ends its children in order.
         start_new_session=True,
+        preexec_fn=_end_with_the_benchmark if sys.platform == "linux" else None,
     )
     child = Child(name, process)
     try:
@@ -104,6 +97,11 @@ async def running(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
         yield child
     finally:
         await child.end()
+
+
+def _end_with_the_benchmark() -> None:
+    """Have the kernel end this process if the benchmark is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def module(name: str, *arguments: str) -> list[str]:

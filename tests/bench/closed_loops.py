@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.bench import machine
 from tests.bench.children import Child
-from tests.bench.figures import Plan, Result, alternate, column, medians, ratio, row
+from tests.bench.figures import Plan, Result, alternate, column, compare, medians, ratio, row
 from tests.bench.stage import FAST_MODEL, SLOW_MODEL, Contestant, Stage, Variant
 
 WARM_UP_S = 2.0
@@ -43,22 +43,28 @@ async def channels(stage: Stage, plan: Plan) -> Result:
 
     async def burst(contestant: Contestant, count: int) -> float:
         names = [f"burst-{number}" for number in range(count)]
-        return (await stage.around.visit(contestant, names, at_once=count)).seconds
+        seconds: float = (await stage.visit(contestant, names, at_once=count))["seconds"]
+        return seconds
 
-    async def bursts(contestant: Contestant, _: int) -> dict[str, float]:
-        return {str(count): await burst(contestant, count) for count in BURSTS}
+    async def bursts(contestant: Contestant, _: int) -> dict[int, float]:
+        return {count: await burst(contestant, count) for count in BURSTS}
 
     slices = await alternate(
         {name: partial(bursts, each) for name, each in contestants.items()}, rounds
     )
     one_at_a_time_s = await burst(stage.one_at_a_time(SLOW_MODEL), measured) / measured
-    rows: dict[str, dict[str, float]] = {
-        str(count): {"one_at_a_time_s": one_at_a_time_s * count} for count in BURSTS
+    return {
+        "rows": {
+            str(count): {
+                "one_at_a_time_s": one_at_a_time_s * count,
+                **{
+                    name: statistics.median(each[count] for each in found)
+                    for name, found in slices.items()
+                },
+            }
+            for count in BURSTS
+        }
     }
-    for name, found in slices.items():
-        for count, median_s in medians(found, *rows).items():
-            rows[count][name] = median_s
-    return {"rows": rows}
 
 
 async def throughput(stage: Stage, plan: Plan) -> Result:
@@ -73,7 +79,6 @@ async def throughput(stage: Stage, plan: Plan) -> Result:
         "plain way": stage.plain.by_request(FAST_MODEL),
         "one at a time": stage.one_at_a_time(FAST_MODEL),
     }
-    # The first slices fill every channel's window and open the connections.
     slices = await _closed_loops(stage, contestants, IN_FLIGHT, plan)
     return {
         "rows": {name: row(each, slices["bare loop"]) for name, each in slices.items()},
@@ -88,15 +93,13 @@ async def throughput(stage: Stage, plan: Plan) -> Result:
 async def _closed_loops(
     stage: Stage, contestants: Mapping[str, Contestant], at_once: int, plan: Plan
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure slices with a message in each of `at_once` channels, after a warm-up."""
+    """Measure slices with a message in each of `at_once` channels."""
 
-    async def measure(contestant: Contestant, seconds: float, _: int = 0) -> dict[str, Any]:
+    async def measure(contestant: Contestant, seconds: float, _: int) -> dict[str, Any]:
         return await stage.closed_loop(contestant, at_once, at_once, seconds)
 
-    for each in contestants.values():
-        await measure(each, WARM_UP_S)
-    slices = {name: partial(measure, each, plan.slice_s) for name, each in contestants.items()}
-    return await alternate(slices, plan.rounds)
+    measures = {name: partial(measure, each) for name, each in contestants.items()}
+    return await compare(measures, plan.rounds, plan.slice_s, WARM_UP_S)
 
 
 async def streams(stage: Stage, plan: Plan) -> Result:
@@ -110,48 +113,39 @@ async def streams(stage: Stage, plan: Plan) -> Result:
     relayed_over_reading: the engine over the bare reading. paced_cpu_us: processor time for a
     chunk if chunks arrive singly, every 10 ms in each of 100 streams.
     """
-    relays = _relays(stage, AT_ONCE)
+    key = "chunks_a_second"
 
-    async def read(do: str, seconds: float, _: int = 0) -> dict[str, Any]:
+    async def read(do: str, seconds: float, _: int) -> dict[str, Any]:
         question = {"do": do, "model": AT_ONCE, "chunks": CHUNKS, "streams": STREAMS}
         return await stage.yardsticks.ask({**question, "seconds": seconds}, READ_LIMIT_S)
 
-    async def relay(name: str, seconds: float, _: int = 0) -> dict[str, Any]:
-        found = await stage.closed_loop(relays[name], STREAMS, STREAMS, seconds)
-        return {**found, key: found["answers_a_second"] * CHUNKS}
+    async def relay(contestant: Contestant, seconds: float, _: int) -> dict[str, Any]:
+        found = await stage.closed_loop(contestant, STREAMS, STREAMS, seconds)
+        return {key: found["answers_a_second"] * CHUNKS}
 
-    key = "chunks_a_second"
     contestants = {
         "bare reading": partial(read, "read_bare"),
         "providers": partial(read, "read_with_providers"),
-        **{name: partial(relay, name) for name in relays},
+        **{name: partial(relay, each) for name, each in _relays(stage, AT_ONCE).items()},
     }
-    for each in contestants.values():
-        await each(WARM_UP_S)
-    measured = {name: partial(each, plan.slice_s) for name, each in contestants.items()}
-    slices = await alternate(measured, plan.rounds)
-    engine = slices["engine"]
+    slices = await compare(contestants, plan.rounds, plan.slice_s, WARM_UP_S)
+    paced_plan = Plan(2 if plan.quick else 5, PACED_SLICE_S)
+    paced = await _closed_loops(stage, _relays(stage, PACED), STREAMS, paced_plan)
     return {
         key: {name: statistics.median(column(found, key)) for name, found in slices.items()},
         "assembled": ratio(key, slices["providers"], slices["bare reading"]),
-        "relayed": ratio(key, engine, slices["bare relay"]),
-        "relayed_over_reading": ratio(key, engine, slices["bare reading"]),
-        "deltas_an_answer": statistics.median(column(engine, "deltas_an_answer")),
-        "paced_cpu_us": await _paced_cpu_us(stage, 2 if plan.quick else 5),
+        "relayed": ratio(key, slices["engine"], slices["bare relay"]),
+        "relayed_over_reading": ratio(key, slices["engine"], slices["bare reading"]),
+        "paced_cpu_us": {
+            name: statistics.median(column(found, "cpu_us")) / CHUNKS
+            for name, found in paced.items()
+        },
     }
 
 
 def _relays(stage: Stage, model: str) -> dict[str, Contestant]:
     engine = stage.engine.by_request(model, stream=True)
     return {"bare relay": stage.bare_relay(model), "engine": engine}
-
-
-async def _paced_cpu_us(stage: Stage, rounds: int) -> dict[str, float]:
-    paced = Plan(rounds, PACED_SLICE_S)
-    slices = await _closed_loops(stage, _relays(stage, PACED), STREAMS, paced)
-    return {
-        name: statistics.median(column(found, "cpu_us")) / CHUNKS for name, found in slices.items()
-    }
 
 
 async def growth(stage: Stage, plan: Plan) -> Result:
@@ -162,13 +156,13 @@ async def growth(stage: Stage, plan: Plan) -> Result:
     counts = GROWTH[:3] if plan.quick else GROWTH
     rss_mib: dict[int, float] = {}
     loops: dict[tuple[str, int], list[Result]] = defaultdict(list)
-    async with stage.around.engine(Variant("growing", channels={"resident_limit": 20_000})) as one:
-        contestants = {"bare": stage.bare(FAST_MODEL), "engine": one.by_request(FAST_MODEL)}
+    async with stage.running(Variant("growing", channels={"resident_limit": 20_000})) as growing:
+        contestants = {"bare": stage.bare(FAST_MODEL), "engine": growing.by_request(FAST_MODEL)}
         for count in counts:
             names = [f"loop-{number}" for number in range(count)]
             for _ in range(MESSAGES // 2):
-                await stage.around.visit(contestants["engine"], names, min(IN_FLIGHT, count))
-            rss_mib[count] = machine.rss_bytes(one.process.pid) / machine.MIB
+                await stage.visit(contestants["engine"], names, min(IN_FLIGHT, count))
+            rss_mib[count] = machine.rss_bytes(growing.process.pid) / machine.MIB
         for _ in range(plan.rounds):
             for count in counts:
                 for name, each in contestants.items():
@@ -186,28 +180,23 @@ async def growth(stage: Stage, plan: Plan) -> Result:
 
 async def indexing(stage: Stage, plan: Plan) -> Result:
     """Measure turns a second with the full-text index kept up to date; ratios to without."""
-    seconds = 1.0 if plan.quick else 2.0
-    indexing, plain = (
+
+    async def measure(engine: Contestant, idle: Child, seconds: float, _: int) -> dict[str, Any]:
+        # The index is updated all the time; that must not slow down the engine without one.
+        with _paused(idle):
+            return await stage.closed_loop(engine, IN_FLIGHT, IN_FLIGHT, seconds)
+
+    indexed, plain = (
         Variant(name, storage={"search_index": name == "indexing"})
         for name in ("indexing", "not-indexing")
     )
-    async with stage.around.engine(indexing) as engine, stage.around.engine(plain) as other:
-
-        async def measure(contestant: Contestant, idle: Child, _: int) -> dict[str, Any]:
-            # The index is updated all the time; that must not slow down the engine without one.
-            with _paused(idle):
-                return await stage.closed_loop(contestant, IN_FLIGHT, IN_FLIGHT, seconds)
-
-        sides = {"with": engine.by_request(FAST_MODEL), "without": other.by_request(FAST_MODEL)}
-        for each in sides.values():
-            await stage.closed_loop(each, IN_FLIGHT, IN_FLIGHT, INDEX_WARM_UP_S)
-        slices = await alternate(
-            {
-                "with": partial(measure, sides["with"], other.process),
-                "without": partial(measure, sides["without"], engine.process),
-            },
-            plan.rounds,
-        )
+    async with stage.running(indexed) as one, stage.running(plain) as other:
+        contestants = {
+            "with": partial(measure, one.by_request(FAST_MODEL), other.process),
+            "without": partial(measure, other.by_request(FAST_MODEL), one.process),
+        }
+        seconds = 1.0 if plan.quick else 2.0
+        slices = await compare(contestants, plan.rounds, seconds, INDEX_WARM_UP_S)
     return {
         **{name: row(found, slices["without"]) for name, found in slices.items()},
         "ratio": ratio("answers_a_second", slices["with"], slices["without"]),

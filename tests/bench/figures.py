@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -44,6 +45,23 @@ async def alternate(
             slices[name].append(await contestants[name](number))
         order.reverse()
     return slices
+
+
+async def compare(
+    contestants: Mapping[str, Callable[[float, int], Awaitable[T]]],
+    rounds: int,
+    slice_s: float,
+    warm_up_s: float,
+) -> dict[str, list[T]]:
+    """Warm each contestant up, then `alternate` slices of `slice_s` seconds.
+
+    A contestant is a function that measures for some seconds, in the round with this number. The
+    warm-up fills windows and opens connections.
+    """
+    for measure in contestants.values():
+        await measure(warm_up_s, 0)
+    slices = {name: partial(measure, slice_s) for name, measure in contestants.items()}
+    return await alternate(slices, rounds)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -99,7 +117,7 @@ def row(slices: Answers, yardstick: Answers) -> dict[str, Any]:
     over its own: the ratio if only the processor counted, which holds on a busy machine too.
     """
     return {
-        **medians(slices, "answers_a_second", "p50_ms", "p99_ms", "cpu_us", "deltas_an_answer"),
+        **medians(slices, "answers_a_second", "p50_ms", "p99_ms", "cpu_us"),
         "ratio": ratio("answers_a_second", slices, yardstick),
         "cpu_ratio": ratio("cpu_us", yardstick, slices),
     }

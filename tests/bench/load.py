@@ -18,7 +18,6 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -116,7 +115,6 @@ class Load:
         return {}
 
 
-@dataclass
 class ClosedLoop:
     """A closed loop: each answer triggers the next question, for a given time.
 
@@ -124,20 +122,23 @@ class ClosedLoop:
     figure. The processor time of `pids` is taken over the same period.
     """
 
-    asker: Asker
-    question: Question
-    channels: int
-    in_flight: int
-    seconds: float
-    pids: Mapping[str, int]
-    _began_cpu_s: dict[str, float] = field(default_factory=dict)
-    _used_s: dict[str, float] = field(default_factory=dict)
-    _latencies: list[float] = field(default_factory=list)
-    _answers: int = 0
-    _began: float = 0.0
-    _first: float = 0.0
-    _latest: float = 0.0
-    _closing: bool = False
+    def __init__(
+        self,
+        asker: Asker,
+        question: Question,
+        channels: int,
+        in_flight: int,
+        seconds: float,
+        pids: Mapping[str, int],
+    ) -> None:
+        self._asker, self._question = asker, question
+        self._resting = deque(f"loop-{number}" for number in range(channels))
+        self._in_flight = self._open = min(in_flight, channels)
+        self._seconds = seconds
+        self._pids = pids
+        self._answers = 0
+        self._latencies: list[float] = []  # of the answers that count
+        self._closing = False
 
     async def run(self) -> dict[str, Any]:
         """Return the figures of the slice.
@@ -145,61 +146,58 @@ class ClosedLoop:
         cpu_us: processor time per answer of `pids["asked"]`, with its threads and children.
         busy: the share of one core that each of the other processes used.
         """
-        self._resting = deque(f"loop-{number}" for number in range(self.channels))
-        sent = self.in_flight = min(self.in_flight, self.channels)
-        self._began, deltas = perf_counter(), self.asker.deltas
-        longest_s = self.seconds * LONGEST_SLICE
-        for _ in range(sent):
+        self._began = perf_counter()
+        for _ in range(self._in_flight):
             self._ask()
-        limit_s = longest_s + TAIL_LIMIT_S
-        await self.asker.until(lambda: self._closing and self.in_flight == 0, limit_s)
-        if len(self._latencies) < sent:
+        longest_s = self._seconds * LONGEST_SLICE
+        await self._asker.until(lambda: self._open == 0, longest_s + TAIL_LIMIT_S)
+        if len(self._latencies) < self._in_flight:
             raise LoadFailed(f"only {len(self._latencies)} answers in {longest_s:g} s")
         counted_s = self._latest - self._first
         rate = len(self._latencies) / counted_s
-        busy = {name: used_s / counted_s for name, used_s in self._used_s.items()}
+        busy = {
+            name: (ended_s - self._first_cpu_s[name]) / counted_s
+            for name, ended_s in self._latest_cpu_s.items()
+        }
         return {
             "answers_a_second": rate,
             "p50_ms": percentile(self._latencies, 50) * 1000,
             "p99_ms": percentile(self._latencies, 99) * 1000,
             "cpu_us": busy.pop("asked") / rate * 1e6,
-            "deltas_an_answer": (self.asker.deltas - deltas) / self._answers,
             "busy": busy,
         }
 
     def _ask(self) -> None:
-        self.asker.ask(self.question, self._resting.popleft(), self._on_answered)
+        self._asker.ask(self._question, self._resting.popleft(), self._on_answered)
 
     def _on_answered(self, answered: Answered) -> None:
         self._answers += 1
         self._resting.append(answered.channel)
         if self._closing:
-            self.in_flight -= 1
+            self._open -= 1
             return
-        if self._answers == self.in_flight:
-            self._first, self._began_cpu_s = answered.now, self._cpu_s()
-        elif self._answers > self.in_flight:
+        if self._answers == self._in_flight:
+            self._first, self._first_cpu_s = answered.now, self._cpu_s()
+        elif self._answers > self._in_flight:
             self._latest = answered.now
             self._latencies.append(answered.now - answered.asked)
         if self._is_over(answered.now):
-            self._closing = True
-            began_s, used_s = self._began_cpu_s, self._cpu_s()
-            self._used_s = {name: used_s[name] - began_s[name] for name in used_s}
-            self.in_flight -= 1
+            self._closing, self._latest_cpu_s = True, self._cpu_s()
+            self._open -= 1
         else:
             self._ask()
 
     def _cpu_s(self) -> dict[str, float]:
-        return {name: machine.cpu_s(pid) for name, pid in self.pids.items()}
+        return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
 
     def _is_over(self, now: float) -> bool:
         """End only after a whole round of messages in flight: a group commit answers many at the
         same time, and the wait for a group belongs into the figure only with that group."""
         passed_s = now - self._began
-        if passed_s >= self.seconds * LONGEST_SLICE:
+        if passed_s >= self._seconds * LONGEST_SLICE:
             return True
-        rounds, more = divmod(self._answers, self.in_flight)
-        return passed_s >= self.seconds and rounds > 1 and not more
+        rounds, more = divmod(self._answers, self._in_flight)
+        return passed_s >= self._seconds and rounds > 1 and not more
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:

@@ -51,15 +51,11 @@ def rss_bytes(pid: int) -> int:
     return sum(int(each.split()[1]) for each in statm) * os.sysconf("SC_PAGE_SIZE")
 
 
-def sync_ms(folder: Path, pause_s: float = 0.0) -> float:
-    """Return the median milliseconds of an fdatasync of 4 KiB in a file in `folder`.
-
-    pause_s: the pause before each one. A disk that has just synced is faster the next time.
-    """
+def sync_ms(folder: Path) -> float:
+    """Return the median milliseconds of an fdatasync of 4 KiB in a file in `folder`."""
     path, times = folder / "sync", []
     with path.open("wb", buffering=0) as file:
         for _ in range(SYNCS):
-            time.sleep(pause_s)
             file.write(bytes(4096))
             began = time.perf_counter()
             getattr(os, "fdatasync", os.fsync)(file.fileno())  # macOS has no fdatasync

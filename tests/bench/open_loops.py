@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from tests.bench import machine
-from tests.bench.figures import Answers, Plan, Result, alternate, column, medians, ratio, spread
+from tests.bench.figures import Plan, Result, alternate, column, medians, ratio, spread
 from tests.bench.stage import Contestant, Stage, Variant
 
 LATENCY_MODEL = "ms-50"
-FAST, SLOW, SLOWEST = 500, 50, 1  # messages a second
+FAST, SLOW = 500, 1  # messages a second
 CHANNELS = 200
 
 FAIR_MODEL, FAIR_SLOTS = "ms-20", 8
@@ -28,77 +28,61 @@ LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SETTLING_S = 1.0
 
 # The arguments are rate, seconds and seed.
-MeasureSlice = Callable[[float, float, int], Coroutine[Any, Any, dict[str, Any]]]
+MeasureSlice = Callable[[float, float, int], Awaitable[dict[str, Any]]]
 
 
 async def latency(stage: Stage, plan: Plan) -> Result:
     """Measure what the engine adds to an answer's time.
 
     rows: medians, by rate, then by contestant. late_p99_ms: how late the load sent; the other
-    figures include it. The rest is for the highest rate:
+    figures include it. The rest is for the higher rate:
 
-    sync_ms: median of fdatasyncs back to back. paced_sync_ms: the same at the rate of the messages.
-    added_ms: the engine's p50 minus the bare loop's. added_syncs: the same, divided by `sync_ms`.
-    p99_over_direct: the engine's p99 over the direct call's.
+    sync_ms: median of fdatasyncs back to back. added_ms: the engine's p50 minus the bare loop's.
+    added_syncs: the same, divided by `sync_ms`. p99_over_direct: the engine's p99 over the direct
+    call's.
     """
+
+    async def over_nats(
+        contestant: Contestant, rate: float, seconds: float, seed: int
+    ) -> dict[str, Any]:
+        return await stage.open_loop(contestant, rate, seconds, seed, channels=CHANNELS)
+
+    async def direct(rate: float, seconds: float, seed: int) -> dict[str, Any]:
+        pace = {"rate": rate, "seconds": seconds, "seed": seed}
+        question = {"do": "open_loop", "model": LATENCY_MODEL, **pace}
+        return await stage.yardsticks.ask(question, seconds + 30.0)
+
+    async def sync(_: int) -> dict[str, Any]:
+        return {"sync_ms": machine.sync_ms(stage.folder)}
+
     contestants: dict[str, MeasureSlice] = {
-        "direct call": partial(_direct, stage),
-        "bare loop": partial(_over_nats, stage, stage.bare(LATENCY_MODEL)),
-        "engine": partial(_over_nats, stage, stage.engine.by_request(LATENCY_MODEL)),
+        "direct call": direct,
+        "bare loop": partial(over_nats, stage.bare(LATENCY_MODEL)),
+        "engine": partial(over_nats, stage.engine.by_request(LATENCY_MODEL)),
     }
     for each in contestants.values():
         await each(FAST, 2.0, 0)
-    at_fast = {name: partial(each, FAST, plan.slice_s * 2) for name, each in contestants.items()}
-    fast = await alternate({**at_fast, "syncs": partial(_syncs, stage)}, plan.rounds)
-    at_slow = {name: partial(each, SLOW, 1.5) for name, each in contestants.items()}
-    slow = await alternate(at_slow, 2 if plan.quick else 4)
-    slowest = await _slowest(contestants, 4.0 if plan.quick else 10.0)
-    syncs = medians(fast.pop("syncs"), "sync_ms", "paced_sync_ms")
-    p50_ms = {name: column(each, "p50_ms") for name, each in fast.items()}
-    pairs = zip(p50_ms["engine"], p50_ms["bare loop"], strict=True)
+    measures: dict[str, Callable[[int], Awaitable[dict[str, Any]]]] = {
+        name: partial(each, FAST, plan.slice_s * 2) for name, each in contestants.items()
+    }
+    fast = await alternate({**measures, "syncs": sync}, plan.rounds)
+    sync_ms = medians(fast.pop("syncs"), "sync_ms")["sync_ms"]
+    slow_s = 4.0 if plan.quick else 10.0
+    slow = {name: [await each(SLOW, slow_s, 1)] for name, each in contestants.items()}
+    pairs = zip(column(fast["engine"], "p50_ms"), column(fast["bare loop"], "p50_ms"), strict=True)
     added_ms = [engine - bare for engine, bare in pairs]
     return {
-        "rows": {str(FAST): _rows(fast), str(SLOW): _rows(slow), str(SLOWEST): _rows(slowest)},
-        **syncs,
+        "rows": {
+            str(rate): {
+                name: medians(each, "p50_ms", "p99_ms", "late_p99_ms")
+                for name, each in answers.items()
+            }
+            for rate, answers in ((FAST, fast), (SLOW, slow))
+        },
+        "sync_ms": sync_ms,
         "added_ms": spread(added_ms),
-        "added_syncs": spread([each / syncs["sync_ms"] for each in added_ms]),
+        "added_syncs": spread([each / sync_ms for each in added_ms]),
         "p99_over_direct": ratio("p99_ms", fast["engine"], fast["direct call"]),
-    }
-
-
-async def _slowest(contestants: dict[str, MeasureSlice], seconds: float) -> dict[str, Answers]:
-    """Send one message a second; direct calls run beside the others, which they do not disturb."""
-    async with asyncio.TaskGroup() as group:
-        direct = group.create_task(contestants["direct call"](SLOWEST, seconds, 1))
-        bare = await contestants["bare loop"](SLOWEST, seconds, 2)
-        engine = await contestants["engine"](SLOWEST, seconds, 3)
-    return {"direct call": [direct.result()], "bare loop": [bare], "engine": [engine]}
-
-
-async def _over_nats(
-    stage: Stage, contestant: Contestant, rate: float, seconds: float, seed: int
-) -> dict[str, Any]:
-    pace = {"channels": CHANNELS, "rate": rate, "seconds": seconds, "seed": seed}
-    return await stage.around.ask("open_loop", contestant, **pace)
-
-
-async def _direct(stage: Stage, rate: float, seconds: float, seed: int) -> dict[str, Any]:
-    pace = {"rate": rate, "seconds": seconds, "seed": seed}
-    question = {"do": "open_loop", "model": LATENCY_MODEL, **pace}
-    return await stage.yardsticks.ask(question, seconds + 30.0)
-
-
-async def _syncs(stage: Stage, _: int) -> dict[str, Any]:
-    folder = stage.around.folder
-    return {
-        "sync_ms": await asyncio.to_thread(machine.sync_ms, folder),
-        "paced_sync_ms": await asyncio.to_thread(machine.sync_ms, folder, 1 / FAST),
-    }
-
-
-def _rows(answers: Mapping[str, Answers]) -> Result:
-    return {
-        name: medians(each, "p50_ms", "p99_ms", "late_p99_ms") for name, each in answers.items()
     }
 
 
@@ -108,19 +92,17 @@ async def fairness(stage: Stage, plan: Plan) -> Result:
     Two equal engines, each with a provider of few slots. In one of them a thousand commands always
     wait in one more channel.
     """
-    around, limits = stage.around, {"mailbox_limit": 2 * WAITING}
 
     async def measure(contestant: Contestant, seed: int) -> dict[str, Any]:
-        pace = {"channels": QUIET, "rate": FAIR_RATE, "seconds": FAIR_SLICE_S, "seed": seed}
-        return await around.ask("open_loop", contestant, **pace)
+        return await stage.open_loop(contestant, FAIR_RATE, FAIR_SLICE_S, seed, channels=QUIET)
 
     calm_one, busy_one = (
-        Variant(name, channels=limits, max_concurrency=FAIR_SLOTS)
+        Variant(name, channels={"mailbox_limit": 2 * WAITING}, max_concurrency=FAIR_SLOTS)
         for name in ("fair-without", "fair-with")
     )
-    async with around.engine(calm_one) as calm, around.engine(busy_one) as busy:
+    async with stage.running(calm_one) as calm, stage.running(busy_one) as busy:
         flooded = busy.by_request(FAIR_MODEL)
-        await around.ask("flood", flooded, waiting=WAITING)
+        await stage.flood(flooded, WAITING)
         slices = {
             "without": partial(measure, calm.by_request(FAIR_MODEL)),
             "with": partial(measure, flooded),
@@ -128,7 +110,7 @@ async def fairness(stage: Stage, plan: Plan) -> Result:
         for each in slices.values():
             await each(0)
         answers = await alternate(slices, plan.rounds)
-        await around.ask("flood", flooded, waiting=0)
+        await stage.flood(flooded, 0)
     return {
         **{name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()},
         "p99_ratio": ratio("p99_ms", answers["with"], answers["without"]),
@@ -145,19 +127,13 @@ async def overload(stage: Stage, plan: Plan) -> Result:
     seconds, long_s = (2.5, 10.0) if plan.quick else (3.0, 60.0)
     limits = {"commands_limit": WAITING_LIMIT}
     variant = Variant("overloaded", channels=limits, max_concurrency=OVERLOAD_SLOTS)
-    async with stage.around.engine(variant) as engine:
+    async with stage.running(variant) as engine:
+        asked = engine.by_request(OVERLOAD_MODEL)
 
         async def offer(load: float, seconds: float) -> Result:
-            return await stage.around.ask(
-                "open_loop",
-                engine.by_request(OVERLOAD_MODEL),
-                channels=CHANNELS,
-                rate=load * CAPACITY,
-                seconds=seconds,
-                seed=round(load * 100),
-                counted_from_s=SETTLING_S,
-                limit_s=seconds + 60.0,
-            )
+            rate, seed = load * CAPACITY, round(load * 100)
+            more = {"channels": CHANNELS, "counted_from_s": SETTLING_S}
+            return await stage.open_loop(asked, rate, seconds, seed, **more)
 
         async def rss_mib_after(seconds: float) -> float:
             await asyncio.sleep(seconds)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import orjson
+import tomlkit
 
 from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench import yardsticks
@@ -30,13 +31,6 @@ class Contestant:
     process: Child
     subject: str
     body: dict[str, Any]
-
-
-class Visited(NamedTuple):
-    """Seconds until all answers had arrived, and the microseconds that each of them took."""
-
-    seconds: float
-    taken_us: list[int]
 
 
 @dataclass(frozen=True)
@@ -81,18 +75,57 @@ class Engine:
         return Contestant(self.process, self.subjects["chat"], body)
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A running NATS server, provider and load, and a folder, for one engine or several."""
+class Stage:
+    """A running NATS server, provider and load, in a folder, with the contestants beside them.
 
-    folder: Path
-    nats: EmbeddedNats
-    provider: Child
-    provider_url: str
-    load: Child
+    The engine's sections share three, which run the whole time: `engine`, as users run it; `plain`,
+    with the plain store; `yardsticks`, one process of all of them. A section may add engines.
+
+    pids: of the processes whose processor time is measured, by their names.
+    """
+
+    engine: Engine
+    plain: Engine
+    yardsticks: Child
+
+    def __init__(self, folder: Path, nats: EmbeddedNats, provider: Child, load: Child) -> None:
+        assert nats.pid is not None
+        self.folder = folder
+        self.pids = {"nats-server": nats.pid, "fake provider": provider.pid, "load": load.pid}
+        self._nats = nats
+        self._provider_url = orjson.loads(provider.ready)["url"]
+        self._load = load
 
     @asynccontextmanager
-    async def engine(self, variant: Variant) -> AsyncIterator[Engine]:
+    async def contestants(self, profile: Path | None = None) -> AsyncIterator[Self]:
+        """Run the contestants until the block ends. The place for one more, asked by a method.
+
+        A new one starts here and has a method such as `bare`; `throughput` compares them.
+
+        profile: where to write a profile of the engine.
+        """
+        bare = module("yardsticks", self._nats.url, self._provider_url)
+        async with (
+            self.running(Variant("engine", profile=profile)) as self.engine,
+            self.running(Variant("plain-way", plain=True)) as self.plain,
+            running("yardsticks", bare) as self.yardsticks,
+        ):
+            self.pids["engine"] = self.engine.process.pid
+            self.pids["plain way"] = self.plain.process.pid
+            self.pids["yardsticks"] = self.yardsticks.pid
+            yield self
+
+    def bare(self, model: str) -> Contestant:
+        return Contestant(self.yardsticks, yardsticks.BARE, _request(model))
+
+    def one_at_a_time(self, model: str) -> Contestant:
+        return Contestant(self.yardsticks, yardsticks.ONE_AT_A_TIME, _request(model))
+
+    def bare_relay(self, model: str) -> Contestant:
+        return Contestant(self.yardsticks, yardsticks.RELAY, _request(model))
+
+    @asynccontextmanager
+    async def running(self, variant: Variant) -> AsyncIterator[Engine]:
         """Run an engine until the block ends."""
         command = self.command(variant)
         if variant.plain:
@@ -107,92 +140,68 @@ class Environment:
         folder = self.folder / variant.name
         folder.mkdir()
         path = folder / "rosey-llm.toml"
-        path.write_text("\n".join(self._toml(variant)))
+        path.write_text(tomlkit.dumps(self._configuration(variant)))
         return [installed("rosey-llm"), "run", "--config", str(path)]
-
-    async def ask(
-        self, do: str, contestant: Contestant, *, limit_s: float = ANSWER_LIMIT_S, **more: Any
-    ) -> dict[str, Any]:
-        """Put a load on a contestant and return the figures. Raise ChildFailed."""
-        question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
-        return await self.load.ask(question, limit_s)
 
     async def visit(
         self, contestant: Contestant, channels: Sequence[str], at_once: int = 1
-    ) -> Visited:
+    ) -> dict[str, Any]:
         """Send a message in each channel, each answer triggering the next. Raise ChildFailed."""
         more = {"channels": channels, "at_once": at_once}
-        return Visited(**await self.ask("visit", contestant, **more, limit_s=VISIT_LIMIT_S))
-
-    def _toml(self, variant: Variant) -> list[str]:
-        nats = {"user": self.nats.engine_user, "password": self.nats.engine_password}
-        provider = {
-            "kind": "openai",
-            "base_url": f"{self.provider_url}/v1",
-            "default_model": SLOW_MODEL,
-            "max_concurrency": variant.max_concurrency,
-            "max_retries": 0,
-        }
-        tables: dict[str, Mapping[str, object]] = {
-            "http": {"port": 0},
-            "log": {"level": "warning"},
-            "storage": {"path": "engine.db", "durability": "full", **variant.storage},
-            "nats": {"url": self.nats.url, **nats},
-            "nats.subjects": variant.subjects,
-            "channels": variant.channels,
-            "providers.bench": provider,
-        }
-        lines = ['default_provider = "bench"', "fallback_providers = []"]
-        for name, table in tables.items():
-            lines.append(f"[{name}]")
-            # These values are written the same in TOML and in JSON.
-            lines += [f"{key} = {orjson.dumps(value).decode()}" for key, value in table.items()]
-        return lines
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the engine's sections share. engine: as users run it; plain: with the plain store."""
-
-    around: Environment
-    engine: Engine
-    plain: Engine
-    yardsticks: Child
-
-    def bare(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.BARE, _request(model))
-
-    def one_at_a_time(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.ONE_AT_A_TIME, _request(model))
-
-    def bare_relay(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.RELAY, _request(model))
+        return await self._ask("visit", contestant, VISIT_LIMIT_S, **more)
 
     async def closed_loop(
         self, contestant: Contestant, channels: int, in_flight: int, seconds: float
     ) -> dict[str, Any]:
         """Measure a slice with `in_flight` messages at the same time over `channels`.
 
-        Return the load's answer, see `tests.bench.load.ClosedLoop`, with the processor time of all
-        that run the whole time. Raise ChildFailed.
+        Return the load's answer, see `tests.bench.load.ClosedLoop`, with the processor time of the
+        asked process and of `pids`. Raise ChildFailed.
         """
-        nats_pid = self.around.nats.pid
-        assert nats_pid is not None
-        pids = {
-            "nats-server": nats_pid,
-            "fake provider": self.around.provider.pid,
-            "engine": self.engine.process.pid,
-            "plain way": self.plain.process.pid,
-            "yardsticks": self.yardsticks.pid,
-            "load": self.around.load.pid,
-            "asked": contestant.process.pid,
-        }
+        pids = {**self.pids, "asked": contestant.process.pid}
         more = {"channels": channels, "in_flight": in_flight, "seconds": seconds, "pids": pids}
-        return await self.around.ask("closed_loop", contestant, **more, limit_s=SLICE_LIMIT_S)
+        return await self._ask("closed_loop", contestant, SLICE_LIMIT_S, **more)
+
+    async def open_loop(
+        self, contestant: Contestant, rate: float, seconds: float, seed: int, **more: Any
+    ) -> dict[str, Any]:
+        """Measure a slice with `rate` messages a second, see `tests.bench.load.Load.open_loop`."""
+        pace = {"rate": rate, "seconds": seconds, "seed": seed, **more}
+        return await self._ask("open_loop", contestant, seconds + ANSWER_LIMIT_S, **pace)
+
+    async def flood(self, contestant: Contestant, waiting: int) -> None:
+        """Keep so many commands waiting in one channel, until a `flood` with 0."""
+        await self._ask("flood", contestant, ANSWER_LIMIT_S, waiting=waiting)
+
+    async def _ask(
+        self, do: str, contestant: Contestant, limit_s: float, **more: Any
+    ) -> dict[str, Any]:
+        question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
+        return await self._load.ask(question, limit_s)
+
+    def _configuration(self, variant: Variant) -> dict[str, object]:
+        login = {"user": self._nats.engine_user, "password": self._nats.engine_password}
+        provider = {
+            "kind": "openai",
+            "base_url": f"{self._provider_url}/v1",
+            "default_model": SLOW_MODEL,
+            "max_concurrency": variant.max_concurrency,
+            "max_retries": 0,
+        }
+        return {
+            "default_provider": "bench",
+            "fallback_providers": [],
+            "http": {"port": 0},
+            "log": {"level": "warning"},
+            "storage": {"path": "engine.db", "durability": "full", **variant.storage},
+            "nats": {"url": self._nats.url, **login, "subjects": variant.subjects},
+            "channels": variant.channels,
+            "providers": {"bench": provider},
+        }
 
 
 @asynccontextmanager
-async def environment(folder: Path) -> AsyncIterator[Environment]:
+async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Start a NATS server, the fake provider and the load, and end them after the block."""
     nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[SUBJECTS], bot_subscribe=[SUBJECTS])
     async with (
@@ -200,26 +209,7 @@ async def environment(folder: Path) -> AsyncIterator[Environment]:
         running("fake provider", module("fake_provider")) as provider,
         running("load", module("load", nats.url, OUTGOING)) as load,
     ):
-        yield Environment(folder, nats, provider, orjson.loads(provider.ready)["url"], load)
-
-
-@asynccontextmanager
-async def stage(folder: Path, profile: Path | None = None) -> AsyncIterator[Stage]:
-    """Start everything, and end it in order after the block. profile: where to write a profile."""
-    async with AsyncExitStack() as stack:
-        around = await stack.enter_async_context(environment(folder))
-
-        async def engine(variant: Variant) -> Engine:
-            return await stack.enter_async_context(around.engine(variant))
-
-        bare = module("yardsticks", around.nats.url, around.provider_url)
-
-        yield Stage(
-            around,
-            engine=await engine(Variant("engine", profile=profile)),
-            plain=await engine(Variant("plain-way", plain=True)),
-            yardsticks=await stack.enter_async_context(running("yardsticks", bare)),
-        )
+        yield Stage(folder, nats, provider, load)
 
 
 def _request(model: str, stream: bool = False) -> dict[str, Any]:

@@ -19,13 +19,14 @@ import pytest
 from engine.errors import CannotStart
 from engine.interfaces.demo import proof, script
 from engine.interfaces.demo.command import RunningCommand
+from engine.interfaces.demo.proof import NotAsPromised
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
 
 FAST = ("demo", "--speed", "20")
-WAIT_S = 50.0
 ALTERNATE_SCREEN_OFF, CURSOR_SHOWN = "\x1b[?1049l", "\x1b[?25h"
 
 
@@ -224,3 +225,5 @@ async def test_what_the_history_does_not_prove_is_said(house: House) -> None:
         f"lobby-2 has another answer than the model gave: You said: {cut.question}",
         "lobby-3 has 0 outcomes instead of one.",
     ]
+    with pytest.raises(NotAsPromised, match="does not have the turn lobby-3"):
+        proof.prove(Path(house.settings.storage.path), (cut, missing), missing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,17 +11,16 @@ import pytest
 
 from storage.writer.database import Database
 from tests.support.command_line import COMMAND, SCRIPTED
-from tests.support.full_disk import small_disk
+from tests.support.full_disk import small_disk, small_disks_work
+from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
-WAIT_S = 50.0
 SHM_BYTES = 32 * 1024
 
 
 @pytest.fixture(autouse=True)
 def mounts(tmp_path: Path) -> None:
-    tried = subprocess.run(small_disk(tmp_path / "data", 4096, "true"), check=False)
-    if tried.returncode:
+    if not small_disks_work(tmp_path / "data"):
         pytest.skip("this machine allows no mounts in namespaces")
 
 

@@ -36,10 +36,10 @@ def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
             assert mailbox.take() is model.popleft()
         assert len(mailbox) == len(model)
         mailbox.set_limits(100, sum(each.size_bytes for each in model) + 1)
-        mailbox.check_room(1)
+        mailbox.check_room(1, float)
         if model:
             with pytest.raises(Busy):
-                mailbox.check_room(2)
+                mailbox.check_room(2, float)
         assert mailbox.oldest_ms == (model[0].accepted_ms if model else None)
         ids = {each.request.request_id for each in model}
         assert all((f"r{n}" in mailbox) == (f"r{n}" in ids) for n in range(len(sizes)))
@@ -62,20 +62,20 @@ def test_two_mailboxes_share_no_envelopes() -> None:
 def test_a_full_mailbox_says_how_many_are_ahead() -> None:
     mailbox = Mailbox(2, 100)
     for request_id in ("r1", "r2"):
-        mailbox.check_room(10)
+        mailbox.check_room(10, float)
         mailbox.put(envelope(request_id))
     with pytest.raises(Busy) as refused:
-        mailbox.check_room(10)
-    assert refused.value.ahead == 2
+        mailbox.check_room(10, float)
+    assert (refused.value.ahead, refused.value.retry_after_s) == (2, 2.0)
 
 
 def test_a_large_command_fits_only_into_an_empty_mailbox() -> None:
     mailbox = Mailbox(10, 100)
-    mailbox.check_room(1000)
+    mailbox.check_room(1000, float)
     mailbox.put(envelope("r1", size_bytes=60))
-    mailbox.check_room(40)
+    mailbox.check_room(40, float)
     with pytest.raises(Busy):
-        mailbox.check_room(41)
+        mailbox.check_room(41, float)
 
 
 def test_an_erased_request_keeps_its_place_and_nothing_else() -> None:

@@ -62,7 +62,7 @@ def test_list_shows_what_is_special_about_each_persona(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert list(lines) == ["default", "concise", "technical", "creative", "pirate"]
-    assert "built in  You are a friendly" in lines["default"]
+    assert "built in  Your name is Rosey. You are a friendly" in lines["default"]
     assert re.fullmatch(r"concise +One word\.", lines["concise"])
     expected = "default   [model parrot, temperature 1.5] You are a pirate. Answer as one."
     assert lines["pirate"].endswith(expected)

@@ -92,3 +92,19 @@ async def test_prompts_of_failures_completions_and_several_channels(
     assert (failure["exact"], failure["outcome"]["code"]) == (True, failed["code"])
     # The service answers while all of this is asked.
     assert (await house.bot.ask("Still there?"))["type"] == "llm_response"
+
+
+async def test_an_old_turn_still_proves_after_the_bot_was_given_another_name(
+    house: House, llm: LLMServer, tmp_path: Path
+) -> None:
+    await house.open()
+    await house.bot.ask("Hello", request_id="as Rosey")
+    house.config["service"] = {"bot_name": "Beth"}
+    await house.reload()
+    await house.bot.ask("Hello", request_id="as Beth")
+    for request_id, name in (("as Rosey", "Rosey"), ("as Beth", "Beth")):
+        database = str(tmp_path / "data" / "rosey-llm.db")
+        (rebuilt,) = lines(tmp_path, "--database", database, "prompt", request_id)
+        assert rebuilt["exact"] is True
+        assert rebuilt["messages"][0]["content"].startswith(f"Your name is {name}. You are")
+    assert history(tmp_path, "--database", database, "verify").returncode == 0

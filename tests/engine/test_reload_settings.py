@@ -82,6 +82,54 @@ async def test_new_limits_apply_to_channels_in_memory(house: House, llm: LLMServ
     assert [each for each in ids if each in "123"] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(
+    ("lowered", "elsewhere"),
+    [("mailbox_limit_bytes", "llm_response"), ("commands_limit_bytes", "busy")],
+)
+async def test_a_lower_byte_limit_keeps_what_waits_and_refuses_what_is_new(
+    house: House, llm: LLMServer, lowered: str, elsewhere: str
+) -> None:
+    """elsewhere: what another channel, which has room of its own, gets meanwhile."""
+    await house.open()
+    go_on = asyncio.Event()
+    llm.plan(Behaviour(hold=go_on))
+    await house.bot.chat("one", request_id="1")
+    await llm.wait_for_requests(1)
+    waiting = [str(number) for number in range(2, 8)]
+    for request_id in waiting:
+        await house.bot.chat("x" * 1000, request_id=request_id)
+    await until(lambda: engine(house).supervisor.statistics().waiting == 7)
+    house.config["channels"] = {lowered: 3000}
+    await house.reload()
+    assert (await house.bot.ask("new", request_id="new"))["code"] == "busy"
+    other = await house.bot.ask("new", "#elsewhere")
+    assert other.get("code", other["type"]) == elsewhere
+    go_on.set()
+    await until(lambda: engine(house).supervisor.statistics().commands == 0)
+    assert (await house.bot.ask("new", request_id="new"))["type"] == "llm_response"
+    answered = [
+        each["request_id"]
+        for each in house.bot.received_outcomes()
+        if each["channel_id"] == "#lobby" and each["type"] == "llm_response"
+    ]
+    assert answered == ["1", *waiting, "new"]
+    # The new limit holds from now on.
+    go_on.clear()
+    llm.plan(Behaviour(hold=go_on))
+    await house.bot.chat("one", request_id="again")
+    await llm.wait_for_requests(len(llm.requests) + 1)
+    several = [house.bot.ask("x" * 1000, request_id=f"n{number}") for number in range(6)]
+    asking = asyncio.gather(*several)
+    await until(lambda: len(refused(house) & {f"n{number}" for number in range(6)}) == 4)
+    go_on.set()
+    answers = await asking
+    assert [each.get("code", "") for each in answers] == ["", "", "busy", "busy", "busy", "busy"]
+
+
+def refused(house: House) -> set[str]:
+    return {each["request_id"] for each in house.bot.received_outcomes() if "code" in each}
+
+
 async def test_a_shorter_interval_applies_at_once(house: House) -> None:
     house.config["channels"] = {"snapshot_interval_s": 3600.0, "passivate_after_s": 7200.0}
     await house.open()

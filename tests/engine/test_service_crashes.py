@@ -106,7 +106,7 @@ async def test_a_channel_that_crashes_too_often_is_suspended_also_over_a_restart
         with pytest.raises(LLMError) as caught:
             await service.chat("x", "sick")
         assert caught.value.code == "suspended"
-        assert 0 < (caught.value.retry_after_s or 0) <= 60
+        assert 0 < (caught.value.retry_after_s or 0) <= 60 * 1.25
         assert (await service.chat("y", "well")).content == "You said: y"
     with pytest.raises(LLMError, match="closed"):
         await poisoned

@@ -22,10 +22,8 @@ from typing import Any, Self
 
 import orjson
 
+from tests.fakes.llm_answers import stream, whole
 from tests.support.patience import WAIT_S
-
-PROMPT_TOKENS = 11
-COMPLETION_TOKENS = 7
 
 CHAT_PATHS = ("/api/chat", "/api/generate", "/v1/chat/completions", "/api/v1/chat/completions")
 
@@ -304,7 +302,7 @@ class LLMServer:
             await behaviour.hold.wait()
         if behaviour.hang_after is not None:
             await asyncio.Event().wait()
-        data = orjson.dumps(_whole(request, text, behaviour.finish_reason))
+        data = orjson.dumps(whole(request.path, request.body, text, behaviour.finish_reason))
         cut = behaviour.cut_after is not None
         length = b"" if behaviour.cut_cleanly else b"Content-Length: %d\r\n" % len(data)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + length + b"\r\n")
@@ -323,9 +321,9 @@ class LLMServer:
             framing += b"Connection: close\r\n"
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n" % (kind, framing))
         wrap = (lambda data: data) if behaviour.cut_cleanly else _chunked
-        async for data in self._paced(
-            _stream(request, self._pieces(request, behaviour), behaviour), behaviour
-        ):
+        pieces = self._pieces(request, behaviour)
+        parts = stream(request.path, request.body, pieces, behaviour.finish_reason)
+        async for data in self._paced(parts, behaviour):
             writer.write(wrap(data))
             await writer.drain()
         if behaviour.cut_cleanly:
@@ -389,58 +387,6 @@ async def _write_whole(
         writer.write(block)
         await writer.drain()
         await asyncio.sleep(behaviour.gap_s)
-
-
-def _whole(request: RecordedRequest, text: str, finish_reason: str) -> dict[str, Any]:
-    model = request.body.get("model")
-    if request.path in ("/api/chat", "/api/generate"):
-        answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
-        if request.path == "/api/generate":
-            answer = {"response": text}
-        return {"model": model, **answer, **_native_end(finish_reason)}
-    message = {"role": "assistant", "content": text}
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
-        "usage": _usage(),
-    }
-
-
-def _stream(request: RecordedRequest, pieces: list[str], behaviour: Behaviour) -> list[bytes]:
-    """Return one part for each piece, and one that ends the answer."""
-    model = request.body.get("model")
-    reason = behaviour.finish_reason
-    if request.path == "/api/chat":
-        lines: list[dict[str, Any]] = [
-            {"message": {"role": "assistant", "content": piece}} for piece in pieces
-        ]
-        lines.append({"message": {"role": "assistant", "content": ""}, **_native_end(reason)})
-        return [orjson.dumps({"model": model, "done": False, **line}) + b"\n" for line in lines]
-    chunks = [_sse(model, [{"index": 0, "delta": {"content": piece}}]) for piece in pieces]
-    end = _sse(model, [{"index": 0, "delta": {}, "finish_reason": reason}])
-    if request.body.get("stream_options", {}).get("include_usage"):
-        end += _sse(model, [], usage=_usage())
-    return [*chunks, end + b"data: [DONE]\n\n"]
-
-
-def _sse(model: object, choices: list[Any], **more: Any) -> bytes:
-    chunk = {"object": "chat.completion.chunk", "model": model, "choices": choices, **more}
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-def _native_end(reason: str) -> dict[str, Any]:
-    counts = {"prompt_eval_count": PROMPT_TOKENS, "eval_count": COMPLETION_TOKENS}
-    return {"done": True, "done_reason": reason, **counts}
-
-
-def _usage() -> dict[str, int]:
-    return {
-        "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": COMPLETION_TOKENS,
-        "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
-    }
 
 
 def _chunked(data: bytes) -> bytes:

@@ -21,7 +21,8 @@ from engine.monitoring.counts import MODELS_LIMIT, Counts
 from engine.monitoring.histogram import Histogram
 from providers import OpenAIProvider, ScriptedProvider
 from providers.base import Usage
-from tests.fakes.llm_server import COMPLETION_TOKENS, PROMPT_TOKENS, Behaviour, LLMServer
+from tests.fakes.llm_answers import COMPLETION_TOKENS, PROMPT_TOKENS
+from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.patience import WAIT_S
 from tests.support.scraper import Scrape, scrape, scraped
 from tests.support.service_harness import House, rests_for_long

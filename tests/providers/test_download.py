@@ -11,6 +11,7 @@ import resource
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,7 +65,8 @@ class FileServer:
         body = self.content[begin:]
         handler.send_header("Content-Length", str(self.length or len(body)))
         handler.end_headers()
-        handler.wfile.write(body[: self.breaks.pop(0) if self.breaks else None])
+        with suppress(ConnectionError):  # the client has seen enough
+            handler.wfile.write(body[: self.breaks.pop(0) if self.breaks else None])
         handler.close_connection = True
         return None
 

@@ -57,7 +57,8 @@ def test_what_this_machine_lacks_is_named(exc: BaseException, lacking: str) -> N
     assert error is not None
     assert str(error).startswith(f"This machine has no free {lacking} for a call to OpenAI; ")
     assert error.code == "busy"
-    assert error.retry_after_s == 5.0
+    assert error.retry_after_s is not None
+    assert 5.0 <= error.retry_after_s <= 6.3
     assert not error.falls_over
 
 
@@ -148,7 +149,8 @@ async def test_without_free_files_every_channel_hears_an_answer_or_busy(
     assert outcomes["busy"] > 0
     assert outcomes["Hi"] > 0
     assert sum(outcomes.values()) == 500
-    assert report["waits"] == [0, 5.0]
+    assert report["waits"][0] == 0
+    assert all(5.0 <= wait_s <= 6.3 for wait_s in report["waits"][1:])
     assert "raise their limit (ulimit -n" in report["error"]
     assert report["last"] in ("Hi", "You said: hello")
 

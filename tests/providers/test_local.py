@@ -17,6 +17,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from engine.config.personas import BUILT_IN
 from providers.base import Completion, Message, Options
 from providers.errors import ContextTooLong, ModelNotFound, ProviderError, ProviderUnavailable
 from providers.installation import install_command
@@ -87,6 +88,17 @@ async def gone(pid: int) -> bool:
 
 def children() -> set[int]:
     return {int(pid) for pid in proc(os.getpid(), f"task/{os.getpid()}/children").split()}
+
+
+async def test_only_the_tiny_model_answers_shortly_and_calmly_by_default() -> None:
+    def settled(**config: object) -> tuple[float, int | None]:
+        _, temperature, max_tokens = LocalProvider(config).settled(Options())
+        return temperature, max_tokens
+
+    assert settled() == settled(model_path="") == (0.2, 150)
+    assert settled(temperature=0.9, max_tokens=500) == (0.9, 500)
+    assert settled(model_path="big.gguf") == (0.7, 1024)
+    assert settled(model_path="big.gguf", max_tokens=500) == (0.7, 500)
 
 
 async def test_it_answers_sensibly(local: LocalProvider) -> None:
@@ -449,3 +461,10 @@ async def test_the_model_process_gets_no_key_of_ours(monkeypatch: pytest.MonkeyP
         variables = Path(f"/proc/{running(provider)}/environ").read_bytes()
     assert b"PATH=" in variables
     assert b"none-of-its-business" not in variables
+
+
+async def test_asked_for_its_name_it_says_the_bots(local: LocalProvider) -> None:
+    persona = Message("system", BUILT_IN["default"].prompt)
+    for question in ("What is your name?", "Who are you?"):
+        answer = await local.chat([persona, Message("user", question)], EXACT)
+        assert "Rosey" in answer.content, answer.content

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.support import writer_process
 from tests.support.channel_writes import add, held, names, seen_by_others
-from tests.support.full_disk import fill, make_room
+from tests.support.full_disk import fill, make_room, small_disk, small_disks_work
 from tests.support.patience import WAIT_S
 
 
@@ -149,3 +150,21 @@ async def test_writes_reported_as_committed_survive_a_kill(path: Path, lines: in
     await database.close()
     assert found == [str(number) for number in range(len(found))]
     assert len(found) >= reported
+
+
+@pytest.mark.process
+async def test_a_small_write_that_a_full_disk_still_takes_ends_no_outage(tmp_path: Path) -> None:
+    if not small_disks_work(tmp_path / "disk"):
+        pytest.skip("this machine allows no mounts in namespaces")
+    child = f"{sys.executable} -m {writer_process.__name__} crammed {tmp_path / 'disk' / 'db'}"
+    process = await asyncio.create_subprocess_exec(
+        *small_disk(tmp_path / "disk", 4_000_000, f"exec {child}"),
+        cwd=writer_process.ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(WAIT_S):
+        output, _ = await process.communicate()
+    refused, small, with_room = json.loads(output)
+    assert "is full" in refused
+    assert small == refused
+    assert with_room is None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from storage import hash_chain, persona_versions
-from storage.verification import Seal
+from engine.interfaces.reports.output import Output
+from engine.interfaces.reports.verification import print_tampered
+from storage import hash_chain, persona_versions, verification
+from storage.verification import Seal, TamperedRow
 from tests.support.archive import Archive
 from tests.support.tampering import (
     COLUMNS,
@@ -195,3 +198,20 @@ def test_a_changed_text_of_a_persona_is_found(archive: Archive) -> None:
 def test_invalid_text_is_found(archive: Archive) -> None:
     change(archive, "UPDATE history SET content = CAST(x'ff' AS TEXT) WHERE id = 5")
     assert "Cannot read the file after row" in broken(archive).problem
+
+
+@pytest.mark.parametrize("column", ["ts_ms", "seq"])
+def test_a_damaged_file_with_texts_in_place_of_numbers_is_named(
+    archive: Archive, column: str
+) -> None:
+    archive.connection.execute("PRAGMA writable_schema=ON")
+    archive.connection.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '') WHERE name = 'history'"
+    )
+    archive.connection.execute("PRAGMA writable_schema=RESET")
+    archive.connection.execute(f"UPDATE history SET {column} = 'x' WHERE id = 2")  # noqa: S608
+    with pytest.raises(TamperedRow) as found:
+        verification.verify(archive.connection)
+    shown = io.StringIO()
+    print_tampered(Output(shown), found.value)
+    assert "Row 2 " in shown.getvalue()

@@ -3,18 +3,22 @@
 python -m tests.support.writer_process WHAT PATH, where WHAT is
 write    prints each number once it is committed
 full     prints what was written, refused, written again
+crammed  fills its disk; prints the errors after a refused write, a small one, and one with room
 crowded  prints what was written and logged, when the WAL may still grow, but not the database file
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import resource
 import sys
 from pathlib import Path
 
+from storage import statistics
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 from tests.support.channel_writes import add
@@ -57,6 +61,27 @@ async def full(database: Database) -> None:
     print(json.dumps([written, refused, again, failing]))  # noqa: T201 - the parent listens
 
 
+async def crammed(database: Database) -> None:
+    assert database.path is not None
+    filler = database.path.with_name("filler")
+    failing = []
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    # The refused write leaves room in the WAL, which the small one then takes.
+    os.truncate(filler, filler.stat().st_size - 65_536)
+    with contextlib.suppress(StorageUnavailable):
+        await database.write(add("x" * 200_000))
+    failing.append(database.failing)
+    await database.write(statistics.touch)
+    failing.append(database.failing)
+    filler.unlink()
+    await database.write(statistics.touch)
+    failing.append(database.failing)
+    await database.close()
+    print(json.dumps(failing))  # noqa: T201 - the parent listens
+
+
 async def crowded(database: Database) -> None:
     piece = "x" * 1_000_000  # twice: in the table, and in its index
     logged = Logged()
@@ -88,7 +113,7 @@ class Logged(logging.Handler):
 async def main(what: str, path: str) -> None:
     database = Database(Path(path))
     await database.open()
-    await {"write": write, "full": full, "crowded": crowded}[what](database)
+    await {"write": write, "full": full, "crammed": crammed, "crowded": crowded}[what](database)
 
 
 if __name__ == "__main__":

@@ -303,3 +303,26 @@ async def test_a_start_ends_only_when_the_server_has_said_whether_the_engine_hea
     await connection.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_connection_that_is_closed_while_it_connects_leaves_no_socket_open() -> None:
+    greeted, left = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO % b"")
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                greeted.set()
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = NatsConnection(NatsSettings(), f"nats://127.0.0.1:{port}")
+    connection.start()
+    async with asyncio.timeout(WAIT_S):
+        await greeted.wait()
+        await connection.close()
+        await left.wait()
+    server.close()
+    await server.wait_closed()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -11,6 +13,7 @@ from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
 from engine.traffic.nats_internals import IntakeClient, IntakeParser, NatsClient
+from tests.support.nats_servers import Server
 
 METHODS = {
     "_build_message": ("sid", "subject", "reply", "data", "headers"),
@@ -62,3 +65,31 @@ def test_the_parser_is_asked_for_bytes() -> None:
 async def test_asyncio_still_notes_whether_a_stream_is_over_tls() -> None:
     reader = asyncio.StreamReader()
     assert asyncio.StreamReaderProtocol(reader)._over_ssl is False  # type: ignore[attr-defined]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("what", ["flush", "request"])
+async def test_a_cancellation_in_the_moment_of_the_answer_is_not_lost(
+    tmp_path: Path, what: str
+) -> None:
+    asking: asyncio.Task[object]
+
+    class Racing(NatsClient):
+        async def _process_pong(self) -> None:
+            await super()._process_pong()
+            if what == "flush":
+                asking.cancel()
+
+        async def _process_msg(self, *args: Any) -> None:
+            await super()._process_msg(*args)
+            asking.cancel()
+
+    async with Server(tmp_path, "") as server:
+        client = Racing()
+        await client.connect(server.url)
+        asking = asyncio.create_task(
+            client.flush() if what == "flush" else client.request("nobody", b"")
+        )
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+        await client.close()

@@ -26,6 +26,7 @@ from tests.support.nats_servers import Server, service, until
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot, House
 from tests.support.service_process import configuration, running
+from tests.traffic.test_going_away import ROUTES, clustered
 
 pytestmark = pytest.mark.process
 # A login that may use the probe, and nothing of the micro service.
@@ -234,6 +235,31 @@ async def test_of_two_that_start_at_once_at_most_one_stays(
         for app, result in zip(apps, results, strict=True):
             if result is None:
                 await app.drain()
+
+
+@pytest.mark.real
+async def test_of_two_on_two_servers_of_a_cluster_at_most_one_stays(
+    house: House, second: House, tmp_path: Path
+) -> None:
+    async with clustered(tmp_path / "one", []) as one:
+        await until(lambda: ROUTES.search(one.log) is not None)
+        routes = [f"nats://{each}" for each in ROUTES.findall(one.log)]
+        async with clustered(tmp_path / "two", routes) as two:
+            await until(lambda: "Route connection created" in two.log)
+            apps = []
+            for each, server in ((house, one), (second, two)):
+                each.config["nats"] = {"url": server.url}
+                apps.append(build_app(each.settings))
+            async with asyncio.timeout(WAIT_S):
+                results = await asyncio.gather(
+                    *(app.start() for app in apps), return_exceptions=True
+                )
+            refused = [each for each in results if each is not None]
+            assert len(refused) == 1, results
+            assert isinstance(refused[0], SecondEngine | StartLater)
+            for app, result in zip(apps, results, strict=True):
+                if result is None:
+                    await app.drain()
 
 
 # --- Permissions

@@ -13,7 +13,7 @@ from engine.interfaces.demo.board import Board
 from engine.interfaces.demo.command import RunningCommand
 from engine.interfaces.demo.model import KILLED, LISTENING
 from engine.interfaces.demo.people import People
-from engine.interfaces.demo.proof import Crash
+from engine.interfaces.demo.proof import Crash, NotAsPromised
 from engine.traffic.chat_client import ServiceGone
 from engine.traffic.embedded import store_lock
 from storage.queries.backlog import backlog
@@ -40,10 +40,6 @@ level = "warning"
 FIRST_WORD_S, WORD_S = 0.8, 0.15
 TYPING_S, READING_S = 0.7, 2.5
 NATS_LIMIT_S = 10.0
-
-
-class DemoFailed(Exception):
-    """Something was not as promised; the text says what."""
 
 
 class Demo:
@@ -82,7 +78,7 @@ class Demo:
             self._board.happened("All are answered.", "Nobody had to ask again.")
             await self._pause(READING_S)
         except (LLMError, ServiceGone, TimeoutError) as exc:
-            raise DemoFailed(f"An answer did not come: {exc or type(exc).__name__}.") from exc
+            raise NotAsPromised(f"An answer did not come: {exc or type(exc).__name__}.") from exc
         return crash
 
     async def end(self) -> None:

@@ -19,6 +19,10 @@ from storage.verification import TamperedRow, Verified
 WIDTH = 80
 
 
+class NotAsPromised(Exception):
+    """The engine did not do what it promises; the text says what."""
+
+
 @dataclass(slots=True)
 class Crash:
     """When which process was killed, after how many words of its answer, and which one followed."""
@@ -44,11 +48,11 @@ class Proof:
 
 
 def prove(database: Path, asked: Sequence[ScriptedExchange], cut: ScriptedExchange) -> Proof:
-    """Compare the history with what was asked and answered. Raises CannotOpen, KeyError."""
+    """Compare the history with what was asked and answered. Raises CannotOpen, NotAsPromised."""
     with reading(database) as connection:
         found = {exchange.request_id: _turns(connection, exchange) for exchange in asked}
         if not found[cut.request_id]:
-            raise KeyError(cut.request_id)
+            raise NotAsPromised(f"The history does not have the turn {cut.request_id}.")
         prompt = rebuild(connection, found[cut.request_id][0])
         proof = Proof(prompt, None, len(asked))
         for exchange in asked:
@@ -92,11 +96,7 @@ def show(out: Output, proof: Proof, cut: ScriptedExchange, crash: Crash) -> None
     for at_ms, what, note in (
         (details.get("accepted_ms"), "accepted", f"{cut.user}: {cut.question}"),
         (crash.at_ms, "killed", f"process {crash.pid}, after {crash.words} words of its answer"),
-        (
-            details.get("started_ms"),
-            "started",
-            f"again, by process {crash.next_pid}",
-        ),
+        (details.get("started_ms"), "started", f"again, by process {crash.next_pid}"),
         (outcome.ts_ms, "answered", f"all {words} words; stored, and then sent"),
         (outcome.published_ms, "published", f"to {cut.user} in {cut.room}"),
     ):
@@ -109,8 +109,9 @@ def show(out: Output, proof: Proof, cut: ScriptedExchange, crash: Crash) -> None
         room = WIDTH - len(start) - 1
         text = visible(message.content)
         out.line((start, "cyan"), (text if len(text) < room else text[: room - 1] + "…", "dim"))
-    counted = f"{proof.questions} questions, {proof.answers} answers: none lost, none doubled"
-    _fact(out, "history", counted, good=not proof.doubts)
+    counted = f"{proof.questions} questions, {proof.answers} answers"
+    none = "" if proof.doubts else ": none lost, none doubled"
+    _fact(out, "history", counted + none, good=not proof.doubts)
     if proof.verified is not None:
         seal = str(proof.verified.seal)[:19]
         _fact(out, "", f"verified: {proof.verified.rows} rows, none was changed; seal {seal}…")
@@ -120,7 +121,7 @@ def show(out: Output, proof: Proof, cut: ScriptedExchange, crash: Crash) -> None
 
 def _fact(out: Output, name: str, value: str, *, good: bool = True) -> None:
     mark: Span = ("", "") if not name else ("✓ ", "bold green") if good else ("✗ ", "bold red")
-    out.line("  ", mark, (f"{name:<{10 - len(mark[0])}}", "bold"), value)
+    out.line("  ", mark, (f"{name:<{10 - len(mark[0])}}", "bold"), (value, "" if good else "red"))
 
 
 def _clock(ms: int | None) -> str:

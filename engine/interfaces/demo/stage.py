@@ -16,8 +16,8 @@ from engine.errors import CannotStart
 from engine.interfaces.demo import keys, proof, script
 from engine.interfaces.demo.board import Board
 from engine.interfaces.demo.command import RunningCommand
-from engine.interfaces.demo.demo import Demo, DemoFailed
-from engine.interfaces.demo.proof import Crash, Proof
+from engine.interfaces.demo.demo import Demo
+from engine.interfaces.demo.proof import Crash, NotAsPromised, Proof
 from engine.interfaces.demo.screen import LEAST_COLUMNS, LEAST_LINES, drawn
 from engine.interfaces.reports.output import Output
 from storage.errors import StorageError
@@ -97,7 +97,7 @@ class Stage:
         with _folder() as folder, silent:
             try:
                 crash, found = await self._perform(folder)
-            except (DemoFailed, StorageError) as exc:
+            except (NotAsPromised, StorageError) as exc:
                 sys.stderr.write(f"Error: {exc}\n")
                 return 1
             proof.show(self._out, found, script.CUT, crash)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.config.personas import BUILT_IN, Persona
+from engine.config.personas import Persona, built_in
 from engine.config.settings import Settings
 from engine.errors import UnknownPersona
 from providers.validation import suggestion
@@ -50,8 +50,9 @@ def entries(settings: Settings) -> list[PersonaEntry]:
     """Return all personas. Names are in lower case, as channels match them."""
     personas = {name.lower(): persona for name, persona in settings.personas.items()}
     default = settings.service.default_persona.lower()
+    unchanged = built_in(settings.service.bot_name.strip())
     return [
-        PersonaEntry(name, persona, name == default, persona == BUILT_IN.get(name))
+        PersonaEntry(name, persona, name == default, persona == unchanged.get(name))
         for name, persona in personas.items()
     ]
 

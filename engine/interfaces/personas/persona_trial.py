@@ -11,7 +11,6 @@ from engine.commands.validation import Choices, check_choices, check_text
 from engine.config.personas import Persona
 from engine.config.settings import Settings
 from engine.errors import LLMError
-from providers import registry
 from providers.base import Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.errors import ProviderError
@@ -32,10 +31,7 @@ async def ask(
     """
     check_text(text, settings.conversation.max_message_bytes)
     check_choices(choices, settings.conversation.max_message_bytes)
-    chain = ProviderChain(
-        [registry.build(name, settings.provider_table(name)) for name in settings.provider_names],
-        fallback_on=settings.fallback_on,
-    )
+    chain = ProviderChain(settings.new_providers(), fallback_on=settings.fallback_on)
     try:
         return await _ask(chain, settings, persona, text, choices, show)
     except ProviderError as exc:

@@ -24,7 +24,7 @@ from providers.scripted import ScriptedProvider
 from tests.bench import children, machine
 from tests.bench.children import module, running
 from tests.bench.figures import Plan, Result, spread
-from tests.bench.stage import FAST_MODEL, Engine, Environment, Variant, environment
+from tests.bench.stage import FAST_MODEL, Engine, Variant, stage
 from tests.bench.store import grown
 from tests.bench.store.grown import WINDOW, Size, channel, copy_of
 
@@ -44,43 +44,41 @@ async def footprint(folder: Path, plan: Plan) -> Result:
     """Measure channel_kb, of an idle channel with a full window, in several processes.
 
     The rest is the memory of whole engines. empty: without channels; the others are more than it.
-    known: with a million on disk. busy: with RESIDENT of them in memory, right after their turns.
-    known_and_resident: later, idle.
+    known: with a million on disk. known_and_resident: with RESIDENT of them in memory, idle.
     """
-    database = await copy_of(RESIDENT_SIZE, folder / "residents")
+    residents = copy_of(RESIDENT_SIZE, folder / "residents")
     question = {"do": "measure", "warm": WARM, "counted": 5000 if plan.quick else 10_000}
     channel_kb = []
     for _ in range(1 if plan.quick else 3):
-        async with running("an engine", module("store.footprint", str(database))) as child:
+        async with running("an engine", module("store.footprint", str(residents))) as child:
             answer = await child.ask(question, LIMIT_S)
         channel_kb.append(answer["bytes_a_channel"] / 1000)
     # Not a new database: creating its schema takes memory that no later start takes.
-    nothing = folder / "nothing.db"
+    nothing, known = folder / "nothing.db", copy_of(KNOWN_SIZE, folder / "known-channels")
     await grown.grow(nothing, Size(channels=0, exchanges=0))
+    machine.drop_from_memory(known)
     without = Variant("empty", storage={"path": str(nothing)})
-    async with environment(folder) as around, around.engine(without) as empty:
-        known = await copy_of(KNOWN_SIZE, folder / "known-channels")
-        machine.drop_from_memory(known)
-        with_known = Variant("known", storage={"path": str(known)})
-        async with around.engine(with_known) as engine:
-            whole = await _whole(around, empty, engine)
-    return {"channel_kb": spread(channel_kb), **whole}
+    with_known = Variant("known", storage={"path": str(known)})
+    names = [channel(n) for n in range(0, KNOWN_SIZE.channels, KNOWN_SIZE.channels // RESIDENT)]
+    async with stage(folder) as around:
+        async with around.running(without) as engine:
+            empty_mb = _mb(engine)
+        async with around.running(with_known) as engine:
+            known_mb = _mb(engine)
+            for _ in range(WINDOW // 2):
+                await around.visit(engine.by_request(FAST_MODEL), names, at_once=AT_ONCE)
+            await asyncio.sleep(CALM_S)
+            resident_mb = _mb(engine)
+    return {
+        "channel_kb": spread(channel_kb),
+        "empty_mb": empty_mb,
+        "known_mb": known_mb - empty_mb,
+        "known_and_resident_mb": resident_mb - empty_mb,
+    }
 
 
-async def _whole(around: Environment, empty: Engine, engine: Engine) -> Result:
-    empty_mb = machine.rss_bytes(empty.process.pid) / MB
-
-    def more_mb() -> float:
-        return machine.rss_bytes(engine.process.pid) / MB - empty_mb
-
-    found = {"empty_mb": empty_mb, "known_mb": more_mb()}
-    step = KNOWN_SIZE.channels // RESIDENT
-    names = [channel(number) for number in range(0, KNOWN_SIZE.channels, step)]
-    for _ in range(WINDOW // 2):
-        await around.visit(engine.by_request(FAST_MODEL), names, at_once=AT_ONCE)
-    found["busy_mb"] = more_mb()
-    await asyncio.sleep(CALM_S)
-    return {**found, "known_and_resident_mb": more_mb()}
+def _mb(engine: Engine) -> float:
+    return machine.rss_bytes(engine.process.pid) / MB
 
 
 class Residents:

@@ -4,7 +4,7 @@ They have the engine's own schema, hash chain and snapshots, written in few larg
 take minutes to make, so they are kept in data/bench-cache, which may be removed at any time. If the
 schema, the snapshots or the content changes, they are made again.
 
-`python -m tests.bench.store.grown` is the process that makes them.
+`python -m tests.bench.store.grown FILE CHANNELS EXCHANGES` makes one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from engine.actors.conversation import Conversation
 from storage import hash_chain
+from storage.migrations import migrate
 from storage.row_kinds import Kind
 from storage.writer.database import Database
-from tests.bench.children import answer_questions, module, run, running
+from tests.bench.children import module
 
 FOLDER = Path("data/bench-cache")
 GROW_LIMIT_S = 1800.0
@@ -76,31 +77,30 @@ def user(number: int) -> str:
     return f"user-{number % 500}"
 
 
-async def cached_database(size: Size) -> Path:
+def cached_database(size: Size) -> Path:
     """Return the path of the cached database. It may be read or started with, not added to."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     name = f"{size.channels}x{size.exchanges}"
-    path = (FOLDER / f"{name}-{await _key()}.db").absolute()
+    path = (FOLDER / f"{name}-{_key()}.db").absolute()
     if not path.exists():
         for old in FOLDER.glob(f"{name}-*"):
             old.unlink()
         print(f"Making a database of {size.rows:,} rows in {FOLDER} ...", file=sys.stderr)
         growing = path.with_suffix(".growing")
-        question = {"do": "grow", "path": str(growing), "size": list(size)}
-        async with running("the maker of the database", module("store.grown")) as child:
-            await child.ask(question, GROW_LIMIT_S)
+        command = module("store.grown", str(growing), *map(str, size))
+        subprocess.run(command, timeout=GROW_LIMIT_S, check=True)
         growing.rename(path)
         for rest in FOLDER.glob(f"{growing.name}*"):  # its lock
             rest.unlink()
     return path
 
 
-async def copy_of(size: Size, folder: Path) -> Path:
+def copy_of(size: Size, folder: Path) -> Path:
     """Return a copy in `folder` to write to, fully on disk and, if it fits, in memory."""
-    original, copy = await cached_database(size), folder / "grown.db"
     folder.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(shutil.copyfile, original, copy)
-    await asyncio.to_thread(_write_to_disk, copy)
+    copy = folder / "grown.db"
+    shutil.copyfile(cached_database(size), copy)
+    _write_to_disk(copy)
     return copy
 
 
@@ -109,37 +109,22 @@ def _write_to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-async def _key() -> str:
+def _key() -> str:
     """Return a digest of everything that decides what a new database looks like."""
     sample = Conversation(WINDOW)
     sample.answered("alice", "Hello", "Hi")
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        path = Path(folder) / "empty.db"
-        await _create(path)
-        with closing(sqlite3.connect(path)) as connection:
-            schema = connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
-            page_size = connection.execute("PRAGMA page_size").fetchone()
-    parts = (Path(__file__).read_bytes(), sample.encode(), repr([schema, page_size]).encode())
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, ":memory:")
+        schema = connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
+    parts = (Path(__file__).read_bytes(), sample.encode(), repr(schema).encode())
     return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
-
-
-async def _create(path: Path) -> None:
-    database = Database(path)
-    await database.open()
-    await database.close()
-
-
-class Maker:
-    """The answers to the questions of the process that makes databases."""
-
-    async def grow(self, *, path: str, size: list[int]) -> dict[str, str]:
-        await grow(Path(path), Size(*size))
-        return {}
 
 
 async def grow(path: Path, size: Size) -> None:
     """Write a new database to `path`."""
-    await _create(path)
+    database = Database(path)
+    await database.open()
+    await database.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # A crash would ruin the file, but an unfinished file is never used.
         for pragma in ("journal_mode=DELETE", "journal_mode=OFF", "synchronous=OFF"):
@@ -186,17 +171,8 @@ def _rows(
     for n in numbers:
         asked = _message_number(size, n, exchange)
         ts_ms, request_id, name = at_ms + n // 20, f"{asked:08x}-{n:07}", user(n)
-        details = {
-            "accepted_ms": ts_ms,
-            "started_ms": ts_ms + 1,
-            "persona_version": "3f1c5a09b2d7",
-            "exchanges": min(exchange, 4),
-            "prompt_digest": heads[n].hex(),
-            "waited_ms": 0,
-            "attempts": 1,
-            "temperature": 0.7,
-        }
-        encoded = orjson.dumps(details).decode()
+        more = details(ts_ms + 1, exchanges=min(exchange, 4), digest=heads[n].hex())
+        encoded = orjson.dumps({"accepted_ms": ts_ms, **more}).decode()
         by: Values = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, encoded)
         message: Values = (2 * exchange + 1, ts_ms, "message", request_id, "default", *[None] * 8)
         answer: Values = (2 * exchange + 2, ts_ms, "answer", request_id, "default", *by)
@@ -206,6 +182,19 @@ def _rows(
             heads[n] = hash_chain.of_row(heads[n], private, facts)  # type: ignore[arg-type]
             published_ms = ts_ms + 1201 if number != asked else None
             yield (number + 1, n + 1, name, content, salt, heads[n], published_ms, *facts)
+
+
+def details(started_ms: int, *, exchanges: int, digest: str) -> dict[str, Any]:
+    """Return what the engine keeps with an answer."""
+    return {
+        "started_ms": started_ms,
+        "persona_version": "3f1c5a09b2d7",
+        "exchanges": exchanges,
+        "prompt_digest": digest,
+        "waited_ms": 0,
+        "attempts": 1,
+        "temperature": 0.7,
+    }
 
 
 def _snapshots(size: Size, now_ms: int) -> Iterator[Values]:
@@ -263,4 +252,5 @@ _phrases = [_phrase() for _ in range(2**11)]
 
 
 if __name__ == "__main__":
-    run(answer_questions(Maker()))
+    file, *numbers = sys.argv[1:]
+    asyncio.run(grow(Path(file), Size(*map(int, numbers))))

@@ -4,8 +4,9 @@
 is ready. Then it answers these questions, each one line of JSON:
 
 paced  turns at a fixed `rate`, GROUP at the same time: how long each write waited for its commit
-turns  `count` turns, one after the other: how long each took until its outcome was on disk
-wake   load the conversations of the channels `numbers`, one after the other: how long each took
+turn   a turn in each of the channels `numbers`, one after the other: how long until each outcome
+       was on disk
+wake   load the conversations of these channels, one after the other: how long each took
 """
 
 from __future__ import annotations
@@ -35,14 +36,7 @@ from tests.bench.store import grown
 GROUP = 8
 BY_SQLITE = "checkpoints-by-sqlite"
 FINISH_LIMIT_S = 30.0
-DETAILS = {
-    "persona_version": "3f1c5a09b2d7",
-    "exchanges": 4,
-    "prompt_digest": "5feceb66" * 8,
-    "waited_ms": 0,
-    "attempts": 1,
-    "temperature": 0.7,
-}
+PROMPT_DIGEST = "5feceb66" * 8
 
 
 class Keeper:
@@ -72,10 +66,10 @@ class Keeper:
             "wal_bytes": wal_bytes,
         }
 
-    async def turns(self, *, count: int) -> dict[str, Any]:
+    async def turn(self, *, numbers: list[int]) -> dict[str, Any]:
         taken_us = []
-        for _ in range(count):
-            turn, began = self._turn(), perf_counter()
+        for number in numbers:
+            turn, began = self._turn(number), perf_counter()
             accepted = await self._database.write(turn.accept())
             settled = await self._database.write(turn.settle(accepted))
             taken_us.append(_us_since(began))
@@ -92,7 +86,7 @@ class Keeper:
         return {"taken_us": taken_us}
 
     async def _group(self, waits_us: list[int]) -> None:
-        group = [self._turn() for _ in range(GROUP)]
+        group = [self._turn(self._chance.randrange(self._channels)) for _ in range(GROUP)]
         accepted = await self._timed([turn.accept() for turn in group], waits_us)
         settle = [turn.settle(each) for turn, each in zip(group, accepted, strict=True)]
         settled = await self._timed(settle, waits_us)
@@ -105,8 +99,7 @@ class Keeper:
             each.add_done_callback(lambda _: waits_us.append(_us_since(began)))
         return await asyncio.gather(*done)
 
-    def _turn(self) -> Turn:
-        number = self._chance.randrange(self._channels)
+    def _turn(self, number: int) -> Turn:
         return Turn(grown.channel(number), grown.user(number), next(self._numbers))
 
 
@@ -133,7 +126,7 @@ class Turn:
     def settle(self, accepted: object) -> Settle:
         assert isinstance(accepted, Accepted)
         (channel, request_id), now, name = self._at, now_ms(), self._username
-        details = {"started_ms": now, **DETAILS}
+        details = grown.details(now, exchanges=4, digest=PROMPT_DIGEST)
         made_by = ("ollama", "llama3.2", "stop", 600, 50, 1200, None, details)
         rows = (
             Row("message", request_id, name, self._message, "default"),

@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.api.answer_stream import AnswerStream
     from engine.api.service import LLMService
     from engine.commands.outcomes import Answer
     from engine.config.loading import load as load_settings
+    from engine.config.personas import Persona
     from engine.config.settings import Settings
     from engine.errors import CannotStart, LLMError
     from providers.base import (
@@ -49,8 +51,10 @@ if TYPE_CHECKING:
     from providers.scripted import ScriptedProvider
 
 _HOMES = {
+    "engine.api.answer_stream": ("AnswerStream",),
     "engine.api.service": ("LLMService",),
     "engine.commands.outcomes": ("Answer",),
+    "engine.config.personas": ("Persona",),
     "engine.config.settings": ("Settings",),
     "engine.errors": ("CannotStart", "LLMError"),
     "providers.base": (
@@ -90,6 +94,7 @@ _PLACES["load_settings"] = "engine.config.loading", "load"
 
 __all__ = [
     "Answer",
+    "AnswerStream",
     "AuthenticationFailed",
     "BadAnswer",
     "CannotStart",
@@ -111,6 +116,7 @@ __all__ = [
     "OpenRouterProvider",
     "Options",
     "ParameterRefused",
+    "Persona",
     "ProviderConfig",
     "ProviderError",
     "ProviderTimeout",

@@ -1,0 +1,67 @@
+"""The answers of Ollama, OpenAI and OpenRouter, as bodies and as token streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+PROMPT_TOKENS = 11
+COMPLETION_TOKENS = 7
+
+
+def whole(path: str, asked: Mapping[str, Any], text: str, finish_reason: str) -> dict[str, Any]:
+    """Return the body of an answer on this path."""
+    model = asked.get("model")
+    if path in ("/api/chat", "/api/generate"):
+        answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+        if path == "/api/generate":
+            answer = {"response": text}
+        return {"model": model, **answer, **_native_end(finish_reason)}
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": _usage(),
+    }
+
+
+def stream(
+    path: str, asked: Mapping[str, Any], pieces: list[str], finish_reason: str
+) -> list[bytes]:
+    """Return one part of a token stream for each piece, and one that ends the answer."""
+    model = asked.get("model")
+    if path == "/api/chat":
+        lines: list[dict[str, Any]] = [
+            {"message": {"role": "assistant", "content": piece}} for piece in pieces
+        ]
+        lines.append(
+            {"message": {"role": "assistant", "content": ""}, **_native_end(finish_reason)}
+        )
+        return [orjson.dumps({"model": model, "done": False, **line}) + b"\n" for line in lines]
+    chunks = [_sse(model, [{"index": 0, "delta": {"content": piece}}]) for piece in pieces]
+    end = _sse(model, [{"index": 0, "delta": {}, "finish_reason": finish_reason}])
+    if asked.get("stream_options", {}).get("include_usage"):
+        end += _sse(model, [], usage=_usage())
+    return [*chunks, end + b"data: [DONE]\n\n"]
+
+
+def _sse(model: object, choices: list[Any], **more: Any) -> bytes:
+    chunk = {"object": "chat.completion.chunk", "model": model, "choices": choices, **more}
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _native_end(reason: str) -> dict[str, Any]:
+    counts = {"prompt_eval_count": PROMPT_TOKENS, "eval_count": COMPLETION_TOKENS}
+    return {"done": True, "done_reason": reason, **counts}
+
+
+def _usage() -> dict[str, int]:
+    return {
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": COMPLETION_TOKENS,
+        "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+    }
