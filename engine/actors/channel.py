@@ -314,7 +314,7 @@ class ChannelActor:
 
     def _refuse(self, request: Request, error: str) -> None:
         wait_s = self._context.waits.told()
-        failure = Failure(request.channel_id, request.request_id, "busy", error, wait_s)
+        failure = request.failure("busy", error, wait_s)
         self._context.sink.refuse(failure, request.replies)
 
     def _refuse_stops(self, turn: RunningTurn, error: str) -> None:

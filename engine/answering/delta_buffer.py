@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.commands.outcomes import OutcomeSink
+from engine.commands.outcomes import Action, Delta, OutcomeSink
+from engine.commands.request import Request
 
 MAX_DELTA_BYTES = 64 * 1024
 
@@ -13,11 +14,11 @@ class DeltaBuffer:
     """A buffer that gathers the model's text and sends it as deltas every `interval_s` seconds."""
 
     def __init__(
-        self, sink: OutcomeSink, channel_id: str, request_id: str, interval_s: float
+        self, sink: OutcomeSink, request: Request, action: Action, interval_s: float
     ) -> None:
         self._sink = sink
-        self._channel_id = channel_id
-        self._request_id = request_id
+        self._request = request
+        self._action = action
         self._interval_s = interval_s
         self._held: list[str] = []
         self._index = 0
@@ -51,8 +52,14 @@ class DeltaBuffer:
         while text:
             # A piece that cannot be sent stays in the buffer, so that the numbers have no gap.
             piece = text.encode()[:MAX_DELTA_BYTES].decode(errors="ignore")
-            if not self._sink.delta(self._channel_id, self._request_id, self._index, piece):
+            if not self._send(piece):
                 break
-            self._index += 1
             text = text[len(piece) :]
         self._held = [text] if text else []
+
+    def _send(self, piece: str) -> bool:
+        channel_id, request_id, username, *_ = self._request
+        delta = Delta(channel_id, request_id, self._index, piece, username, self._action)
+        sent = self._sink.delta(delta)
+        self._index += sent
+        return sent

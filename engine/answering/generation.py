@@ -20,7 +20,7 @@ from engine.answering.turn_settings import TurnSettings
 from engine.answering.window import Window
 from engine.commands import words
 from engine.commands.observer import TurnObserver
-from engine.commands.outcomes import Answer, Failure, OutcomeSink
+from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.config.personas import Persona
@@ -60,6 +60,7 @@ class Generation:
         self._settings = settings
         self._request = request
         self._command = command
+        self._action: Action = "chat" if isinstance(command, Chat) else "complete"
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._options = _options(command, self._persona)
@@ -68,9 +69,7 @@ class Generation:
         self._provenance = Provenance(self._persona if exchanges is not None else None)
         interval_s = settings.conversation.stream_interval_ms / 1000
         self._deltas = (
-            DeltaBuffer(sink, request.channel_id, request.request_id, interval_s)
-            if command.stream
-            else None
+            DeltaBuffer(sink, request, self._action, interval_s) if command.stream else None
         )
         # All that changes: the answer, its task, and whether it was cut before that.
         self._answer = AnswerText("", settings.conversation.max_reply_bytes)
@@ -221,7 +220,7 @@ class Generation:
         outcome = Answer(
             channel_id=self._request.channel_id,
             request_id=self._request.request_id,
-            action="chat" if isinstance(self._command, Chat) else "complete",
+            action=self._action,
             content=content,
             username=self._request.username,
             persona=self._persona_name,
@@ -251,9 +250,7 @@ class Generation:
 
     def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
-        outcome = Failure(
-            request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s
-        )
+        outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
             provider = self._settings.chain.primary.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -56,7 +57,10 @@ class Answer(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The fields of a message on `llm.error`."""
+    """The fields of a message on `llm.error`.
+
+    username, action: the request's; None where they are not known, or were erased.
+    """
 
     channel_id: str
     request_id: str
@@ -64,6 +68,8 @@ class Failure(NamedTuple):
     error: str
     retry_after_s: float | None = None
     ahead: int | None = None
+    username: str | None = None
+    action: Action | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -80,6 +86,34 @@ class Failure(NamedTuple):
                 "request_id": self.request_id,
                 "retry_after_s": self.retry_after_s,
                 "ahead": self.ahead,
+                "username": self.username,
+                "action": self.action,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The fields of a message on `llm.stream`."""
+
+    channel_id: str
+    request_id: str
+    index: int
+    delta: str
+    username: str
+    action: Action
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.stream`."""
+        return orjson.dumps(
+            {
+                "type": "llm_delta",
+                "channel_id": self.channel_id,
+                "request_id": self.request_id,
+                "index": self.index,
+                "delta": self.delta,
+                "username": self.username,
+                "action": self.action,
             }
         )
 
@@ -105,7 +139,7 @@ class OutcomeSink(Protocol):
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do `refuse` on the reply subjects only."""
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         """Send a piece of an unfinished answer; return False if it cannot be sent now."""
 
 

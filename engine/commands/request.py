@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from engine.commands.records import Command
+from engine.commands.outcomes import Action, Failure
+from engine.commands.records import (
+    Chat,
+    Command,
+    Complete,
+    Help,
+    Reset,
+    SetPersona,
+    ShowPersonas,
+    Stop,
+)
 from providers.trace import TraceContext
+
+_ACTIONS: Mapping[type[Command], Action] = {
+    Chat: "chat",
+    Complete: "complete",
+    Reset: "reset",
+    SetPersona: "persona",
+    ShowPersonas: "persona",
+    Stop: "stop",
+    Help: "help",
+}
 
 
 class Request(NamedTuple):
@@ -21,3 +42,23 @@ class Request(NamedTuple):
     command: Command
     replies: tuple[str, ...] = ()
     trace: TraceContext | None = None
+
+    @property
+    def action(self) -> Action | None:
+        """What the command does, as outcomes name it; None if the command was erased."""
+        return _ACTIONS.get(type(self.command))
+
+    def failure(
+        self, code: str, error: str, retry_after_s: float | None = None, ahead: int | None = None
+    ) -> Failure:
+        """Return the failure of this request."""
+        return Failure(
+            self.channel_id,
+            self.request_id,
+            code,
+            error,
+            retry_after_s,
+            ahead,
+            self.username or None,
+            self.action,
+        )

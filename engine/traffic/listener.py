@@ -81,14 +81,8 @@ class Listener:
         try:
             self._supervisor.tell(request)
         except EngineError as exc:
-            failure = Failure(
-                request.channel_id,
-                request.request_id,
-                exc.code,
-                str(exc),
-                exc.retry_after_s,
-                exc.ahead if isinstance(exc, Busy) else None,
-            )
+            ahead = exc.ahead if isinstance(exc, Busy) else None
+            failure = request.failure(exc.code, str(exc), exc.retry_after_s, ahead)
             is_private = isinstance(exc, TooManyCopies)
             refuse = self._sink.refuse_privately if is_private else self._sink.refuse
             refuse(failure, replies)

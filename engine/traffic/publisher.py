@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import nats.errors
-import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
@@ -88,20 +87,11 @@ class Publisher:
         if replies:
             self._put(Parcel(replies, failure.encode()))
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         if not self._connection.connected.is_set():
             return False
-        body = orjson.dumps(
-            {
-                "type": "llm_delta",
-                "channel_id": channel_id,
-                "request_id": request_id,
-                "index": index,
-                "delta": text,
-            }
-        )
         # In the same queue as the outcomes, so that it does not overtake one of its channel.
-        self._put(Parcel((self._subjects.stream,), body, is_delta=True))
+        self._put(Parcel((self._subjects.stream,), delta.encode(), is_delta=True))
         return True
 
     async def run(self) -> None:
@@ -160,7 +150,14 @@ class Publisher:
             f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
             "Ask for a shorter one, or raise the server's max_payload."
         )
-        failure = Failure(outcome.channel_id[:1024], outcome.request_id, "provider_error", error)
+        failure = Failure(
+            outcome.channel_id[:1024],
+            outcome.request_id,
+            "provider_error",
+            error,
+            username=outcome.username and outcome.username[:1024],
+            action=outcome.action,
+        )
         replies = parcel.subjects[1:]
         return Parcel((self._subjects.error, *replies), failure.encode(), parcel.outbox_id)
 

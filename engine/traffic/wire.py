@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import orjson
 
-from engine.commands.outcomes import Failure
+from engine.commands.outcomes import Action, Failure
 from engine.commands.parser import parse
 from engine.commands.records import Chat, Command, Complete, Reset
 from engine.commands.request import Request
@@ -28,6 +28,8 @@ from providers.validation import Count, Temperature, ValidationError
 
 Message = TypeVar("Message", "ChatBody", "RequestBody")
 ALIASES = (("channel", "channel_id"), ("user", "username"))
+RequestAction = Literal["chat", "complete", "reset"]
+REQUEST_ACTIONS: tuple[RequestAction, ...] = get_args(RequestAction)
 REQUEST_ID_HEADER = "nats-msg-id"  # compared case-insensitively; nats-py keeps the sender's case
 
 
@@ -46,7 +48,7 @@ class RequestBody:
     """The fields of a message on `llm.request`."""
 
     channel_id: str
-    action: Literal["chat", "complete", "reset"]
+    action: RequestAction
     username: str | None = None
     request_id: str | None = None
     message: str | None = None
@@ -136,6 +138,8 @@ def _decode(
             _shortened(values.get("request_id")) or new_request_id(),
             InvalidRequest.code,
             str(exc),
+            username=_shortened(values.get("username")) or None,
+            action=_action(values.get("action")) if cls is RequestBody else None,
         )
 
 
@@ -173,6 +177,10 @@ def _line(args: object) -> str:
     raise ValidationError(
         "args", f"expected a list of words or a string, got {validation.shown(args)}"
     )
+
+
+def _action(value: object) -> Action | None:
+    return next((action for action in REQUEST_ACTIONS if action == value), None)
 
 
 def _shortened(value: object) -> str:

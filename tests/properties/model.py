@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
 from engine.commands import words
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
@@ -190,11 +190,15 @@ class ReferenceModel:
                 if earlier not in self.published:
                     self.violate("an outcome overtook another", key, earlier)
 
-    def delta(self, key: Key, index: int) -> None:
+    def delta(self, delta: Delta) -> None:
+        key, index = (delta.channel_id, delta.request_id), delta.index
         if key in self.published:
             self.violate("a piece came after its outcome", key)
         if index not in (0, self._deltas.get(key, -1) + 1):
             self.violate("a piece is missing", key, index)
+        asked = self.told[key]
+        if (delta.username, delta.action) != (asked.username, asked.action):
+            self.violate("a piece names another request's sender", key, delta)
         self._deltas[key] = index
 
     # The expected state of a channel.
