@@ -34,13 +34,22 @@ class DeltaBuffer:
             self._timer = loop.call_later(self._interval_s, self._flush)
 
     def finish(self) -> None:
-        """Send the rest of the text and close: the answer is complete."""
+        """Send the rest of the text and the end, and close: the answer is complete."""
         if not self._closed:
             self._flush()
-            self.close()
+            self.end()
+
+    def end(self) -> None:
+        """Send the end of what was begun, without the text that is held, and close.
+
+        Without a connection the end is not sent; the outcome says the same.
+        """
+        if not self._closed and self._index:
+            self._send("", done=True)
+        self.close()
 
     def close(self) -> None:
-        """Send nothing more, and ignore later text: the turn is over."""
+        """Send nothing more, and ignore later text: this attempt is over."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -57,9 +66,9 @@ class DeltaBuffer:
             text = text[len(piece) :]
         self._held = [text] if text else []
 
-    def _send(self, piece: str) -> bool:
+    def _send(self, piece: str, *, done: bool = False) -> bool:
         channel_id, request_id, username, *_ = self._request
-        delta = Delta(channel_id, request_id, self._index, piece, username, self._action)
+        delta = Delta(channel_id, request_id, self._index, piece, username, self._action, done)
         sent = self._sink.delta(delta)
         self._index += sent
         return sent

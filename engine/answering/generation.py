@@ -250,6 +250,8 @@ class Generation:
 
     def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
+        if self._deltas is not None:
+            self._deltas.end()
         outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:

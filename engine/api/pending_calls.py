@@ -91,7 +91,7 @@ class PendingCalls:
 
     def delta(self, delta: Delta) -> bool:
         for growing in self._growing.get((delta.channel_id, delta.request_id), ()):
-            growing.add(delta.index, delta.delta)
+            growing.add(delta.index, delta.delta)  # the last one adds nothing
         return True
 
     def _resolve(self, outcome: Answer | Failure) -> None:

@@ -94,7 +94,11 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The fields of a message on `llm.stream`."""
+    """The fields of a message on `llm.stream`.
+
+    done: whether this is the last one, which has no text: no more comes. It does not say that the
+        answer is kept.
+    """
 
     channel_id: str
     request_id: str
@@ -102,20 +106,22 @@ class Delta:
     delta: str
     username: str
     action: Action
+    done: bool = False
 
     def encode(self) -> bytes:
-        """The JSON of `llm.stream`."""
-        return orjson.dumps(
-            {
-                "type": "llm_delta",
-                "channel_id": self.channel_id,
-                "request_id": self.request_id,
-                "index": self.index,
-                "delta": self.delta,
-                "username": self.username,
-                "action": self.action,
-            }
-        )
+        """The JSON of `llm.stream`; only the last one has `done`."""
+        body: dict[str, Any] = {
+            "type": "llm_delta",
+            "channel_id": self.channel_id,
+            "request_id": self.request_id,
+            "index": self.index,
+            "delta": self.delta,
+            "username": self.username,
+            "action": self.action,
+        }
+        if self.done:
+            body["done"] = True
+        return orjson.dumps(body)
 
 
 class OutcomeSink(Protocol):
