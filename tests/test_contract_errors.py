@@ -61,3 +61,33 @@ async def test_a_refusal_says_whom_it_is_for_as_far_as_that_can_be_read(
 ) -> None:
     error = await house.bot.call(subject, {"channel_id": "#lobby"} | message)
     assert (error["code"], for_whom(error)) == ("invalid_request", expected)
+
+
+async def test_a_stopped_answer_says_whose_it_was_and_what_was_written(house: House) -> None:
+    house.llm.plan(Behaviour(pieces=["Once ", "upon"], hang_after=1))
+    await house.bot.chat("tell me everything", request_id="r", username="bob\u200b")
+    await house.bot.deltas(1)
+    assert (await house.bot.ask("stop"))["content"] == "Stopped."
+    (error, _) = await house.bot.outcomes(2)
+    assert error["error"] == "The answer to bob was stopped."
+    assert (error["code"], error["partial"]) == ("cancelled", "Once ")
+    assert ("cancelled", "Once ") in house.history()
+    assert await house.bot.ask("anything", request_id="r") == error
+
+
+async def test_an_answer_that_was_stopped_before_it_began_has_written_nothing(
+    house: House,
+) -> None:
+    hold = asyncio.Event()
+    house.llm.plan(Behaviour(hold=hold))
+    await house.bot.chat("Hi")
+    await house.llm.wait_for_requests(1)
+    await house.bot.ask("stop")
+    (error, _) = await house.bot.outcomes(2)
+    assert (error["code"], error["partial"]) == ("cancelled", "")
+    hold.set()
+
+
+async def test_an_error_that_is_no_stop_has_no_partial_answer(house: House) -> None:
+    house.llm.plan(Behaviour(status=401))
+    assert "partial" not in await house.bot.ask("Hi")

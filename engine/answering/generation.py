@@ -12,7 +12,7 @@ from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, Work
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
 from engine.answering.prompt import BuiltPrompt
-from engine.answering.prompt_forms import EncodedExchange
+from engine.answering.prompt_forms import EncodedExchange, shown_name
 from engine.answering.provenance import Provenance
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
@@ -90,12 +90,12 @@ class Generation:
             self._request, *self._settings.chain.primary.settled(self._options)
         )
         if self._cut:
-            return self._failed(Cancelled(words.STOPPED))
+            return self._failed(self._stopped())
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)
         try:
             answered = await task.result()
         except WorkCancelled:
-            return self._failed(Cancelled(words.STOPPED))
+            return self._failed(self._stopped())
         except DeadlineExceeded:
             return self._failed(ProviderTimeout(f"There was no answer within {limit_s:g} s."))
         except ProviderError as exc:
@@ -248,11 +248,15 @@ class Generation:
             outcome, (user_row(self._request, self._command, self._persona_name), row)
         )
 
+    def _stopped(self) -> Cancelled:
+        return Cancelled(words.answer_stopped(shown_name(self._request.username)))
+
     def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
         if self._deltas is not None:
             self._deltas.end()
-        outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
+        partial = self._answer.content if is_cancelled else None
+        outcome = request.failure(exc.code, str(exc), exc.retry_after_s, partial=partial)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
             provider = self._settings.chain.primary.name
@@ -260,7 +264,7 @@ class Generation:
             "cancelled" if is_cancelled else "error",
             request.request_id,
             request.username,
-            self._answer.content if is_cancelled else str(exc),
+            str(exc) if partial is None else partial,
             self._persona_name,
             provider or None,
             code=exc.code,

@@ -60,6 +60,7 @@ class Failure(NamedTuple):
     """The fields of a message on `llm.error`.
 
     username, action: the request's; None where they are not known, or were erased.
+    partial: what had been written of an answer that was stopped.
     """
 
     channel_id: str
@@ -70,6 +71,7 @@ class Failure(NamedTuple):
     ahead: int | None = None
     username: str | None = None
     action: Action | None = None
+    partial: str | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -88,6 +90,7 @@ class Failure(NamedTuple):
                 "ahead": self.ahead,
                 "username": self.username,
                 "action": self.action,
+                "partial": self.partial,
             }
         )
 

@@ -49,7 +49,12 @@ class Request(NamedTuple):
         return _ACTIONS.get(type(self.command))
 
     def failure(
-        self, code: str, error: str, retry_after_s: float | None = None, ahead: int | None = None
+        self,
+        code: str,
+        error: str,
+        retry_after_s: float | None = None,
+        ahead: int | None = None,
+        partial: str | None = None,
     ) -> Failure:
         """Return the failure of this request."""
         return Failure(
@@ -61,4 +66,5 @@ class Request(NamedTuple):
             ahead,
             self.username or None,
             self.action,
+            partial,
         )

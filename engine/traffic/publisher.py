@@ -146,6 +146,9 @@ class Publisher:
             limit,
         )
         outcome = decode(parcel.body)
+        if isinstance(outcome, Failure) and outcome.partial:
+            shorter = outcome._replace(partial=None)  # that it was stopped still holds
+            return Parcel(parcel.subjects, shorter.encode(), parcel.outbox_id)
         error = (
             f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
             "Ask for a shorter one, or raise the server's max_payload."
