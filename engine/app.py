@@ -74,7 +74,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         database, ledger, settings.new_providers(), settings, endpoint_stats, observers, handlers
     )
     listener = Listener(
-        engine.supervisor, endpoint_stats, observers, subjects, settings.conversation
+        engine.supervisor, endpoint_stats, observers, settings.nats, settings.conversation
     )
     connection.add_intake(listener.subjects, listener.on_msg)
     service = MicroService(

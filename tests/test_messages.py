@@ -44,13 +44,13 @@ def answer() -> dict[str, Any]:
     """Return an answer with every possible field."""
     filled: dict[str, Any] = dict.fromkeys(Answer._fields, "")
     message: dict[str, Any] = orjson.loads(Answer(**filled | {"usage": Usage(1, 1)}).encode())
-    return message
+    return message | {"correlation_id": ""}
 
 
 def failure() -> dict[str, Any]:
     filled: dict[str, Any] = dict.fromkeys(Failure._fields, "")
     message: dict[str, Any] = orjson.loads(Failure(**filled).encode())
-    return message
+    return message | {"correlation_id": ""}
 
 
 @pytest.mark.parametrize("subject", IN)
@@ -95,7 +95,7 @@ async def test_every_field_of_a_delta_is_named_and_no_other(house: House) -> Non
     await house.open()
     await house.bot.chat("Hello")
     (first, *_, last) = await house.bot.deltas(2)
-    assert rows("llm.stream").keys() == first.keys() | last.keys()
+    assert rows("llm.stream").keys() == first.keys() | last.keys() | {"correlation_id"}
     found = [each.keys() for each in examples(section("llm.stream"))]
     assert found == [first.keys(), last.keys()]
 
@@ -114,8 +114,13 @@ def test_the_examples_have_no_field_that_is_not_there() -> None:
     sent, answered = examples(DOCUMENT.split("\n## Subjects\n")[1].split("\n## ")[0])
     assert asked.keys() <= rows("llm.request").keys()
     assert sent.keys() <= rows("rosey.command.chat").keys()
-    assert failed.keys() == failure().keys() - {"retry_after_s", "ahead", "partial"}
-    assert answered.keys() == answer().keys()
+    assert failed.keys() == failure().keys() - {
+        "retry_after_s",
+        "ahead",
+        "partial",
+        "correlation_id",
+    }
+    assert answered.keys() == answer().keys() - {"correlation_id"}
 
 
 def codes_of(module: ModuleType) -> set[str]:

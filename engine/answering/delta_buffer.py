@@ -6,6 +6,7 @@ import asyncio
 
 from engine.commands.outcomes import Action, Delta, OutcomeSink
 from engine.commands.request import Request
+from storage.replies import first_correlation
 
 MAX_DELTA_BYTES = 64 * 1024
 
@@ -19,6 +20,7 @@ class DeltaBuffer:
         self._sink = sink
         self._request = request
         self._action = action
+        self._correlation_id = first_correlation(request.replies)
         self._interval_s = interval_s
         self._held: list[str] = []
         self._index = 0
@@ -68,7 +70,10 @@ class DeltaBuffer:
 
     def _send(self, piece: str, *, done: bool = False) -> bool:
         channel_id, request_id, username, *_ = self._request
-        delta = Delta(channel_id, request_id, self._index, piece, username, self._action, done)
+        correlation_id, action = self._correlation_id, self._action
+        delta = Delta(
+            channel_id, request_id, self._index, piece, username, action, done, correlation_id
+        )
         sent = self._sink.delta(delta)
         self._index += sent
         return sent

@@ -99,6 +99,7 @@ class Failure(NamedTuple):
 class Delta:
     """The fields of a message on `llm.stream`.
 
+    correlation_id: that of the request's first sender.
     done: whether this is the last one, which has no text: no more comes. It does not say that the
         answer is kept.
     """
@@ -110,6 +111,7 @@ class Delta:
     username: str
     action: Action
     done: bool = False
+    correlation_id: str | None = None
 
     def encode(self) -> bytes:
         """The JSON of `llm.stream`; only the last one has `done`."""
@@ -124,6 +126,8 @@ class Delta:
         }
         if self.done:
             body["done"] = True
+        if self.correlation_id is not None:
+            body["correlation_id"] = self.correlation_id
         return orjson.dumps(body)
 
 

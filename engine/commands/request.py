@@ -32,7 +32,8 @@ _ACTIONS: Mapping[type[Command], Action] = {
 class Request(NamedTuple):
     """A command with its sender.
 
-    replies: subjects that get the outcome in addition to the shared subjects.
+    replies: subjects that get the outcome in addition to the shared subjects; a `ReplySubject` has
+        the correlation id that its sender gave.
     trace: the sender's trace, which the turn continues; None if the sender has none.
     """
 

@@ -88,6 +88,8 @@ class NatsSettings:
     server: the program of the embedded server; "" takes that on PATH, else that of the extra.
     tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
     needs `handshake_first`.
+    reply_to_allow: subjects, with wildcards, that the `reply_to` of a message may name, besides
+    inboxes.
     """
 
     url: str = "embedded"
@@ -102,6 +104,7 @@ class NatsSettings:
     tls_cert: str = ""
     tls_key: str = ""
     tls_first: bool = True
+    reply_to_allow: tuple[str, ...] = ()
     subjects: SubjectSettings = field(default_factory=SubjectSettings)
 
 

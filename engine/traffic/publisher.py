@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import nats.errors
+import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
@@ -17,9 +19,11 @@ from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
 from storage.outbox import Settled
+from storage.replies import ReplySubject, correlation_of, first_correlation
 
 log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256
+MOST_ADDED_BYTES = 1024  # by a correlation id; only a body near the limit is measured with it
 
 
 class Parcel(NamedTuple):
@@ -74,17 +78,20 @@ class Publisher:
         """Send a committed outcome: only the store makes `Settled`, and only after the commit."""
         subjects = self._subjects
         subject = subjects.response if outcome.kind == "response" else subjects.error
-        self._put(Parcel((subject, *outcome.replies), outcome.body, outcome.id))
+        to = _addressed(subject, outcome.replies, outcome.correlation_id)
+        self._put(Parcel(to, outcome.body, outcome.id))
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        self._put(Parcel((self._subjects.error, *replies), failure.encode()))
+        to = _addressed(self._subjects.error, replies, first_correlation(replies))
+        self._put(Parcel(to, failure.encode()))
 
     def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
-        self._put(Parcel((self._subjects.response, *replies), answer.encode()))
+        to = _addressed(self._subjects.response, replies, first_correlation(replies))
+        self._put(Parcel(to, answer.encode()))
 
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Send a failure to the reply subjects only."""
-        if replies:
+        if replies := tuple(filter(None, replies)):
             self._put(Parcel(replies, failure.encode()))
 
     def delta(self, delta: Delta) -> bool:
@@ -127,19 +134,20 @@ class Publisher:
         self._empty.clear()
 
     async def _send(self, parcel: Parcel) -> None:
-        if len(parcel.body) > self._connection.max_body_bytes:
+        limit = self._connection.max_body_bytes
+        if len(parcel.body) + MOST_ADDED_BYTES > limit and _size(parcel) > limit:
             if parcel.is_delta:
                 return  # its answer is too large as well, and that is reported
             parcel = self._size_error(parcel)
         for subject in parcel.subjects:
             try:
-                await self._connection.publish(subject, parcel.body)
+                await self._connection.publish(subject, _body_for(subject, parcel.body))
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
                 log.error("Cannot send a message to %.100r: %s", subject, exc)
 
     def _size_error(self, parcel: Parcel) -> Parcel:
         """Return an error to send instead; the history has the answer."""
-        size, limit = len(parcel.body), self._connection.max_body_bytes
+        size, limit = _size(parcel), self._connection.max_body_bytes
         log.error(
             "Cannot send an answer of %d bytes: NATS takes %d. Raise the server's max_payload.",
             size,
@@ -161,8 +169,9 @@ class Publisher:
             username=outcome.username and outcome.username[:1024],
             action=outcome.action,
         )
-        replies = parcel.subjects[1:]
-        return Parcel((self._subjects.error, *replies), failure.encode(), parcel.outbox_id)
+        first, *replies = parcel.subjects
+        to = _addressed(self._subjects.error, replies, correlation_of(first))
+        return Parcel(to, failure.encode(), parcel.outbox_id)
 
     def _drop_deltas(self, count: int) -> None:
         """Drop the deltas of the batch: they may have been sent, and an index must not repeat."""
@@ -196,6 +205,25 @@ class Publisher:
         if not self._parcels:
             self._waiting.clear()
             self._empty.set()
+
+
+def _addressed(shared: str, replies: Sequence[str], correlation_id: str | None) -> tuple[str, ...]:
+    """Return all subjects of an outcome, each with the correlation id that it gives back there."""
+    if correlation_id is not None:
+        shared = ReplySubject(shared, correlation_id)
+    return (shared, *filter(None, replies))
+
+
+def _body_for(subject: str, body: bytes) -> bytes:
+    """Return an outcome's JSON with the correlation id of this subject, if it has one."""
+    correlation_id = correlation_of(subject)
+    if correlation_id is None:
+        return body
+    return b'%b,"correlation_id":%b}' % (body[:-1], orjson.dumps(correlation_id))
+
+
+def _size(parcel: Parcel) -> int:
+    return max(len(_body_for(subject, parcel.body)) for subject in parcel.subjects)
 
 
 def _log_failure(done: asyncio.Future[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import orjson
 
@@ -23,6 +23,8 @@ from engine.commands.validation import (
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
 from engine.traffic import written_numbers
+from engine.traffic.envelope import is_envelope, unwrapped
+from engine.traffic.reply_rules import ReplyRules
 from providers import trace, validation
 from providers.validation import Count, Temperature, ValidationError
 
@@ -41,6 +43,8 @@ class ChatBody:
     username: str | None = None
     request_id: str | None = None
     args: Any = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,15 @@ class RequestBody:
     max_tokens: Count | None = None
     persona: str | None = None
     stream: bool | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+
+
+class Refused(NamedTuple):
+    """A message that is not valid, and where its sender hears of it."""
+
+    failure: Failure
+    replies: tuple[str, ...]
 
 
 def decode_chat(
@@ -64,9 +77,10 @@ def decode_chat(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
-    """Decode a message on `rosey.command.chat`; return a Failure if it is not valid."""
-    return _decode(ChatBody, _chat_command, data, headers, replies, settings)
+    rules: ReplyRules,
+) -> Request | Refused:
+    """Decode a message on `rosey.command.chat`. replies: those that NATS gave with it."""
+    return _decode(ChatBody, _chat_command, data, headers, replies, settings, rules)
 
 
 def decode_request(
@@ -74,9 +88,10 @@ def decode_request(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
-    """Decode a message on `llm.request`; return a Failure if it is not valid."""
-    return _decode(RequestBody, _request_command, data, headers, replies, settings)
+    rules: ReplyRules,
+) -> Request | Refused:
+    """Decode a message on `llm.request`. replies: those that NATS gave with it."""
+    return _decode(RequestBody, _request_command, data, headers, replies, settings, rules)
 
 
 def _chat_command(body: ChatBody, settings: ConversationSettings) -> Command:
@@ -115,10 +130,12 @@ def _decode(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
+    rules: ReplyRules,
+) -> Request | Refused:
     values: Mapping[str, Any] = {}
     try:
         values = _object(data, headers)
+        replies = rules.of_payload(values, replies)
         message = validation.read_known(values, cls)
         check_channel_id(message.channel_id, settings.max_message_bytes)
         check_name("username", message.username, settings.max_message_bytes)
@@ -133,7 +150,7 @@ def _decode(
             trace.read(headers) if headers else None,
         )
     except (InvalidRequest, ValidationError) as exc:
-        return Failure(
+        failure = Failure(
             _shortened(values.get("channel_id")),
             _shortened(values.get("request_id")) or new_request_id(),
             InvalidRequest.code,
@@ -141,24 +158,27 @@ def _decode(
             username=_shortened(values.get("username")) or None,
             action=_action(values.get("action")) if cls is RequestBody else None,
         )
+        return Refused(failure, replies)
 
 
 def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     try:
-        values = orjson.loads(data)
+        values: Any = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
     if not isinstance(values, dict):
         raise InvalidRequest(f"Expected a JSON object, got {validation.shown(values)}.")
-    written_numbers.as_text(values, data)
+    enveloped = is_envelope(values)
+    message: dict[str, Any] = unwrapped(values) if enveloped else values
+    written_numbers.as_text(message, data, enveloped=enveloped)
     for alias, name in ALIASES:
-        if alias in values and values.get(name) is None:
-            values[name] = values[alias]
-    if headers and not values.get("request_id"):
+        if alias in message and message.get(name) is None:
+            message[name] = message[alias]
+    if headers and not message.get("request_id"):
         for name, value in headers.items():
             if name.casefold() == REQUEST_ID_HEADER:
-                values["request_id"] = value
-    return values
+                message["request_id"] = value
+    return message
 
 
 def _line(args: object) -> str:
