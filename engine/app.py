@@ -38,6 +38,7 @@ from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
 from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
+from engine.traffic.status_reports import StatusReports
 from storage.errors import DatabaseInUse, StorageError
 from storage.writer.database import Database
 
@@ -67,6 +68,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
     publisher = Publisher(connection, subjects, ledger)
+    observers.add(StatusReports(publisher))
     endpoint_stats = EndpointStats(publisher, subjects)
     reloader = Reloader(config, Path(DEFAULT_FILE))
     handlers = {reload.REQUEST_KIND: reloader.carry_out}
@@ -120,7 +122,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
         Path(nats.store_dir),
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        bot_subscribe=[subjects.response, subjects.error, subjects.stream, subjects.status],
         program=nats.server,
     )
 

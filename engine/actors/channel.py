@@ -129,6 +129,11 @@ class ChannelActor:
         """The command that is being carried out."""
         return self._turn.envelope if self._turn else None
 
+    @property
+    def commands(self) -> int:
+        """The number of commands that wait or are being carried out."""
+        return len(self._mailbox) + (self._turn is not None)
+
     def has(self, request_id: str) -> bool:
         """Return whether this request waits in the mailbox or is being carried out."""
         current = self.current

@@ -11,6 +11,7 @@ from providers.base import Usage
 from storage.outbox import OutcomeKind, Settled
 
 Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
+StatusState = Literal["queued", "started", "ended"]
 
 
 class Answer(NamedTuple):
@@ -129,6 +130,33 @@ class Delta:
         if self.correlation_id is not None:
             body["correlation_id"] = self.correlation_id
         return orjson.dumps(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The fields of a message on `llm.status`.
+
+    ahead: the number of commands before it in its channel; set with "queued".
+    """
+
+    channel_id: str
+    request_id: str
+    username: str
+    state: StatusState
+    ahead: int | None = None
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.status`; keys without a value are left out."""
+        return _compact(
+            {
+                "type": "llm_status",
+                "channel_id": self.channel_id,
+                "request_id": self.request_id,
+                "username": self.username,
+                "state": self.state,
+                "ahead": self.ahead,
+            }
+        )
 
 
 class OutcomeSink(Protocol):

@@ -34,6 +34,7 @@ class Request(NamedTuple):
 
     replies: subjects that get the outcome in addition to the shared subjects; a `ReplySubject` has
         the correlation id that its sender gave.
+    status: whether the sender wants to hear where the request is; not kept across a restart.
     trace: the sender's trace, which the turn continues; None if the sender has none.
     """
 
@@ -43,6 +44,7 @@ class Request(NamedTuple):
     command: Command
     replies: tuple[str, ...] = ()
     trace: TraceContext | None = None
+    status: bool = False
 
     @property
     def action(self) -> Action | None:

@@ -77,6 +77,7 @@ class SubjectSettings:
     response: str = "llm.response"
     error: str = "llm.error"
     stream: str = "llm.stream"
+    status: str = "llm.status"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ class TurnLog(TurnObserver):
     def __init__(self, *, shows_content: bool = False) -> None:
         self.shows_content = shows_content
 
-    def accepted(self, request: Request) -> None:
+    def accepted(self, request: Request, ahead: int) -> None:
         if not log.isEnabledFor(logging.DEBUG):
             return
         fields: dict[str, Any] = {"channel": request.channel_id, "request_id": request.request_id}

@@ -7,14 +7,14 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import nats.errors
 import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Answer, Delta, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, Status, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
@@ -27,12 +27,16 @@ MOST_ADDED_BYTES = 1024  # by a correlation id; only a body near the limit is me
 
 
 class Parcel(NamedTuple):
-    """One body for one or more subjects. outbox_id: of a committed outcome, else None."""
+    """One body for one or more subjects.
+
+    outbox_id: of a committed outcome, else None.
+    passing: what it is if it is lost with the connection; None if it is sent for sure.
+    """
 
     subjects: tuple[str, ...]
     body: bytes
     outbox_id: int | None = None
-    is_delta: bool = False
+    passing: Literal["delta", "status"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class PublisherStatistics:
     outcomes: int
     refusals: int
     deltas: int
+    statuses: int
     deltas_dropped: int
     waiting: int
 
@@ -63,13 +68,15 @@ class Publisher:
         self._waiting = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._outcomes = self._refusals = self._deltas = self._deltas_dropped = 0
+        self._outcomes = self._refusals = 0
+        self._deltas = self._statuses = self._deltas_dropped = 0
 
     def statistics(self) -> PublisherStatistics:
         return PublisherStatistics(
             self._outcomes,
             self._refusals,
             self._deltas,
+            self._statuses,
             self._deltas_dropped,
             len(self._parcels),
         )
@@ -98,8 +105,13 @@ class Publisher:
         if not self._connection.connected.is_set():
             return False
         # In the same queue as the outcomes, so that it does not overtake one of its channel.
-        self._put(Parcel((self._subjects.stream,), delta.encode(), is_delta=True))
+        self._put(Parcel((self._subjects.stream,), delta.encode(), passing="delta"))
         return True
+
+    def status(self, status: Status) -> None:
+        """Send where a request is, or nothing without a connection."""
+        if self._connection.connected.is_set():
+            self._put(Parcel((self._subjects.status,), status.encode(), passing="status"))
 
     async def run(self) -> None:
         """Send parcels until cancelled."""
@@ -113,7 +125,7 @@ class Publisher:
                 await self._connection.flush()
             except NotConnected:
                 await asyncio.sleep(0.05)
-                self._drop_deltas(len(batch))
+                self._drop_passing(len(batch))
             else:
                 self._mark_sent(batch)
 
@@ -136,7 +148,7 @@ class Publisher:
     async def _send(self, parcel: Parcel) -> None:
         limit = self._connection.max_body_bytes
         if len(parcel.body) + MOST_ADDED_BYTES > limit and _size(parcel) > limit:
-            if parcel.is_delta:
+            if parcel.passing:
                 return  # its answer is too large as well, and that is reported
             parcel = self._size_error(parcel)
         for subject in parcel.subjects:
@@ -173,11 +185,11 @@ class Publisher:
         to = _addressed(self._subjects.error, replies, correlation_of(first))
         return Parcel(to, failure.encode(), parcel.outbox_id)
 
-    def _drop_deltas(self, count: int) -> None:
-        """Drop the deltas of the batch: they may have been sent, and an index must not repeat."""
+    def _drop_passing(self, count: int) -> None:
+        """Drop what may be lost of the batch: it may have been sent, and no index may repeat."""
         batch = [self._parcels.popleft() for _ in range(count)]
-        kept = [parcel for parcel in batch if not parcel.is_delta]
-        self._deltas_dropped += count - len(kept)
+        kept = [parcel for parcel in batch if not parcel.passing]
+        self._deltas_dropped += sum(parcel.passing == "delta" for parcel in batch)
         self._parcels.extendleft(reversed(kept))
         self._update_events()
 
@@ -194,8 +206,10 @@ class Publisher:
                 log.debug("The database closed before an outcome was marked as published.")
 
     def _count(self, parcel: Parcel) -> None:
-        if parcel.is_delta:
+        if parcel.passing == "delta":
             self._deltas += 1
+        elif parcel.passing:
+            self._statuses += 1
         elif parcel.outbox_id is None:
             self._refusals += len(parcel.subjects)
         else:

@@ -43,6 +43,7 @@ class ChatBody:
     username: str | None = None
     request_id: str | None = None
     args: Any = None
+    status: bool | None = None
     reply_to: str | None = None
     correlation_id: str | None = None
 
@@ -61,6 +62,7 @@ class RequestBody:
     max_tokens: Count | None = None
     persona: str | None = None
     stream: bool | None = None
+    status: bool | None = None
     reply_to: str | None = None
     correlation_id: str | None = None
 
@@ -148,6 +150,7 @@ def _decode(
             command(message, settings),
             replies,
             trace.read(headers) if headers else None,
+            bool(message.status),
         )
     except (InvalidRequest, ValidationError) as exc:
         failure = Failure(
