@@ -70,3 +70,35 @@ async def test_an_answer_that_was_not_begun_has_no_end(house: House) -> None:
     await house.bot.ask("Hi", request_id="r")
     await deltas_of(house, "r")
     assert {each["request_id"] for each in house.bot.received_deltas()} == {"r"}
+
+
+async def test_a_short_answer_comes_whole_if_the_first_delta_is_held(house: House) -> None:
+    house.config["conversation"] = {"first_delta_ms": 3_600_000, "stream_interval_ms": 0}
+    await house.restart()
+    house.llm.plan(Behaviour(pieces=["Once ", "upon ", "a time"], gap_s=0.01))
+    answer = await house.bot.ask("go", request_id="r")
+    whole, _ = await deltas_of(house, "r")
+    assert whole["delta"] == answer["content"] == "Once upon a time"
+
+
+async def test_nothing_is_sent_of_an_answer_that_is_stopped_while_it_is_held(house: House) -> None:
+    house.config["conversation"] = {"first_delta_ms": 3_600_000, "stream_interval_ms": 0}
+    await house.restart()
+    house.llm.plan(Behaviour(hang_after=1))
+    await house.bot.chat("go")
+    await house.llm.wait_for_requests(1)
+    await house.bot.ask("stop")
+    await house.bot.ask("Hi", request_id="r")
+    await deltas_of(house, "r")
+    assert {each["request_id"] for each in house.bot.received_deltas()} == {"r"}
+
+
+async def test_an_answer_that_is_not_complete_by_then_grows(house: House) -> None:
+    hold = asyncio.Event()
+    house.config["conversation"] = {"first_delta_ms": 1}
+    await house.restart()
+    house.llm.plan(Behaviour(pieces=["Once ", "upon"], hold=hold, hold_after=1))
+    await house.bot.chat("go", request_id="r")
+    assert (await house.bot.deltas(1))[0]["delta"] == "Once "
+    hold.set()
+    assert [each["delta"] for each in await deltas_of(house, "r")] == ["Once ", "upon", ""]

@@ -12,16 +12,20 @@ MAX_DELTA_BYTES = 64 * 1024
 
 
 class DeltaBuffer:
-    """A buffer that gathers the model's text and sends it as deltas every `interval_s` seconds."""
+    """A buffer that gathers the model's text and sends it as deltas every `interval_s` seconds.
+
+    first_s: how long it holds the first one.
+    """
 
     def __init__(
-        self, sink: OutcomeSink, request: Request, action: Action, interval_s: float
+        self, sink: OutcomeSink, request: Request, action: Action, interval_s: float, first_s: float
     ) -> None:
         self._sink = sink
         self._request = request
         self._action = action
         self._correlation_id = first_correlation(request.replies)
         self._interval_s = interval_s
+        self._first_s = first_s
         self._held: list[str] = []
         self._index = 0
         self._closed = False
@@ -33,7 +37,8 @@ class DeltaBuffer:
         self._held.append(text)
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._interval_s, self._flush)
+            delay_s = self._interval_s if self._index else self._first_s
+            self._timer = loop.call_later(delay_s, self._flush)
 
     def finish(self) -> None:
         """Send the rest of the text and the end, and close: the answer is complete."""

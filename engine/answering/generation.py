@@ -67,9 +67,13 @@ class Generation:
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
         self._provenance = Provenance(self._persona if exchanges is not None else None)
-        interval_s = settings.conversation.stream_interval_ms / 1000
+        conversation = settings.conversation
+        interval_s = conversation.stream_interval_ms / 1000
+        first_s = max(interval_s, conversation.first_delta_ms / 1000)
         self._deltas = (
-            DeltaBuffer(sink, request, self._action, interval_s) if command.stream else None
+            DeltaBuffer(sink, request, self._action, interval_s, first_s)
+            if command.stream
+            else None
         )
         # All that changes: the answer, its task, and whether it was cut before that.
         self._answer = AnswerText("", settings.conversation.max_reply_bytes)

@@ -30,8 +30,11 @@ class ServiceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationSettings:
+    """`first_delta_ms`: how long the first delta is held, so that a short answer comes whole."""
+
     stream: bool = True
     stream_interval_ms: Limit = 50
+    first_delta_ms: Limit = 0
     max_message_bytes: Count = 64 * 1024
     max_reply_bytes: Count = 256 * 1024
     turn_timeout_s: Seconds = 1800.0
