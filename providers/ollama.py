@@ -35,6 +35,9 @@ class OllamaConfig(HttpConfig):
 
     keep_alive: how long a model stays loaded ("10m", seconds as "300", "-1" for ever).
     first_content_timeout: long, since it includes loading the model.
+    max_concurrency: Ollama does not tell how many answers it computes at once
+        (OLLAMA_NUM_PARALLEL, 1 to 4 by default). Further calls would queue there, unseen, and
+        without turns between channels.
     max_tokens: always sent, since without it an answer may never end.
     context_tokens: always sent, since the server's default depends on its graphics memory, and the
         server drops what exceeds it.
@@ -43,6 +46,7 @@ class OllamaConfig(HttpConfig):
     base_url: str = "http://localhost:11434"
     default_model: str = "llama3.2"
     first_content_timeout: Seconds | None = 300.0
+    max_concurrency: Count = 4
     max_tokens: Count | None = 1024
     context_tokens: Count = 4096
     keep_alive: str = ""

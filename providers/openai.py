@@ -23,21 +23,29 @@ from providers.http import address_probe, examination
 from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
 from providers.http.chat_completion import read_answer, read_events
 from providers.http.draft import Draft
+from providers.http.own_server import is_own_server
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
 from providers.http.stream_parser import Events, ServerSentEvent
+from providers.validation import Count
+
+# vLLM and SGLang compute so many at once. llama.cpp and LM Studio fewer; they queue the others.
+OWN_SERVER_CONCURRENCY = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAIConfig(HttpConfig):
     """The settings of a provider with OpenAI's protocol.
 
+    max_concurrency: a service on the internet has hundreds of machines, and says when it is too
+        much; a server of one's own has `OWN_SERVER_CONCURRENCY` by default.
     max_tokens_field: the parameter that limits the tokens; "auto" finds it out.
     """
 
     base_url: str = "https://api.openai.com/v1"
     organization: str = ""
     default_model: str = "gpt-4"
+    max_concurrency: Count = 512
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
 
 
@@ -53,7 +61,10 @@ class OpenAIProvider(HttpProvider):
     key_variable: ClassVar[str] = "OPENAI_API_KEY"
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(config, name=name)
+        values = dict(config or {})
+        if is_own_server(str(values.get("base_url", ""))):
+            values.setdefault("max_concurrency", OWN_SERVER_CONCURRENCY)
+        super().__init__(values, name=name)
         self._chat_url = f"{self.base_url}/chat/completions"
         self._refusals = Refusals(self.label)
         # The marks to break in texts of users; none for a server that may be any.

