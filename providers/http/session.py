@@ -21,6 +21,7 @@ import orjson
 from providers import trace
 from providers.errors import ProviderError, ProviderUnavailable, WrongAddress
 from providers.http.error_mapping import decode_body, read_failure
+from providers.http.keep_alive import LONGEST_S, keep_alive_s
 from providers.http.redirect import redirected
 from providers.http.refusals import texts_in
 from providers.http.reply import Reply
@@ -37,7 +38,6 @@ class Session:
     """The connections to one provider, opened on first use. Failed calls raise ProviderError.
 
     label: the provider's name in error texts.
-    keepalive_s: how long an idle connection is kept.
     base_url: the address below which all calls are made.
     route: the proxy, the authorities and the query parameters of the requests.
     secrets: strings that must not be in error texts.
@@ -52,7 +52,6 @@ class Session:
         base_url: str = "",
         route: Route = DIRECT,
         connect_timeout_s: float = 10.0,
-        keepalive_s: float = 60.0,
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
         keeps_after_stream: bool | None = None,
@@ -61,14 +60,15 @@ class Session:
         self._base_url = base_url
         self._route = route
         self._connect_timeout_s = connect_timeout_s
-        self._keepalive_s = keepalive_s
+        self._keep_alive_s = LONGEST_S
         # With compression, pieces of a token stream would wait in the compressor's buffer.
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._headers = headers | route.headers_for(base_url)
         self._options = route.options_for(base_url)
         # The longest first: one may be a part of another.
         self._secrets = tuple(sorted({*secrets, *route.secrets} - {""}, key=len, reverse=True))
-        self._clients: dict[bool, aiohttp.ClientSession] = {}
+        # By the seconds for which they keep idle connections; 0 for not at all.
+        self._clients: dict[int, aiohttp.ClientSession] = {}
         self._keeps_after_stream = keeps_after_stream
         self._closed = False
 
@@ -139,6 +139,7 @@ class Session:
             )
         except FOREIGN as exc:
             raise self.translate(exc, url) from self._route.shown(exc)
+        self._note_keep_alive(response.headers)
         if response.status != HTTPStatus.OK:
             raise await self._refusal(response, url, body)
         if stream or self._keeps_after_stream is None:
@@ -151,13 +152,14 @@ class Session:
             raise ProviderUnavailable(f"{self.label} was closed", refused=True)
         if self._route.problem:
             raise WrongAddress(f"{self.label} cannot be reached: {self._route.problem}")
-        client = self._clients.get(keep)
+        seconds = self._keep_alive_s if keep else 0
+        client = self._clients.get(seconds)
         if client is None:
-            client = self._clients[keep] = aiohttp.ClientSession(
+            client = self._clients[seconds] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,
-                    keepalive_timeout=self._keepalive_s if keep else None,
-                    force_close=not keep,
+                    keepalive_timeout=seconds or None,
+                    force_close=not seconds,
                     ssl=self._route.tls or True,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
@@ -170,6 +172,16 @@ class Session:
     def _client_headers(self, *, keep: bool) -> dict[str, str]:
         # With "Connection: close", the reply would not show whether the server keeps it.
         return self._headers if keep else {"Connection": "keep-alive", **self._headers}
+
+    def _note_keep_alive(self, headers: Mapping[str, str]) -> None:
+        """Find out from a reply for how long the server keeps idle connections.
+
+        A connector has one limit for all its connections, so a shorter one takes another connector.
+        Seconds are whole and only become fewer, so there are few of these.
+        """
+        told_s = keep_alive_s(headers)
+        if told_s is not None and told_s < self._keep_alive_s:
+            self._keep_alive_s = told_s
 
     def _note_keeping(self, headers: Mapping[str, str]) -> None:
         """Find out from a reply whether the server keeps a connection after a token stream.
