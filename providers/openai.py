@@ -183,22 +183,19 @@ class OpenAIProvider(HttpProvider):
     ) -> AdaptedRequest:
         model, temperature, max_tokens = self.settled(options)
         prompt = adapted_prompt(messages, attempt, self.marks)
-        optional: dict[str, Any] = dict(prompt.optional)
-        fields: dict[str, Any] = {}
+        body: dict[str, Any] = {"model": model, "messages": prompt.messages.fragment}
+        optional = dict(prompt.optional)
         if attempt.sends("stream"):
-            fields["stream"] = stream
+            body["stream"], optional["stream"] = stream, None
             if stream and attempt.sends("stream_options"):
-                fields["stream_options"] = {"include_usage": True}
+                body["stream_options"] = {"include_usage": True}
+                optional["stream_options"] = None
         if has_temperature := attempt.sends("temperature", temperature):
-            fields["temperature"] = optional["temperature"] = temperature
+            body["temperature"] = optional["temperature"] = temperature
         if cap := max_tokens and self._cap_field(attempt, max_tokens):
-            fields[cap] = optional[cap] = max_tokens
-        return AdaptedRequest(
-            {"model": model, "messages": prompt.messages.fragment, **fields},
-            dict.fromkeys(fields) | optional,
-            prompt.sent_as
-            + without(temperature=not has_temperature, max_tokens=bool(max_tokens and not cap)),
-        )
+            body[cap] = optional[cap] = max_tokens
+        left_out = without(temperature=not has_temperature, max_tokens=bool(max_tokens and not cap))
+        return AdaptedRequest(body, optional, prompt.sent_as + left_out)
 
     def _cap_field(self, attempt: AdaptedCall, max_tokens: int) -> str | None:
         """Return the name by which the limit of tokens is sent; None if it is not sent."""

@@ -6,7 +6,6 @@ A call that is sent while the server closes the connection is lost. So ours end 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 # Shorter than the minute after which load balancers close one without a word.
 LONGEST_S = 55
@@ -15,15 +14,15 @@ SHORT_S = {"uvicorn": 5, "hypercorn": 5, "gunicorn": 2, "llama.cpp": 5}
 _TIMEOUT = re.compile(r"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
-def keep_alive_s(headers: Mapping[str, str]) -> int | None:
+def keep_alive_s(keep_alive: str | None, server: str | None) -> int | None:
     """Return for how many seconds a connection may be idle, 0 for not at all.
 
-    headers: of a reply, in any case of letters. None if they do not say.
+    keep_alive, server: the reply's headers of these names. None if they do not say.
     """
-    if found := _TIMEOUT.search(headers.get("Keep-Alive", "")):
+    if found := _TIMEOUT.search(keep_alive or ""):
         limit_s = int(found[1])
     else:
-        name = headers.get("Server", "").partition("/")[0].strip().lower()
+        name = (server or "").partition("/")[0].strip().lower()
         if name not in SHORT_S:
             return None
         limit_s = SHORT_S[name]

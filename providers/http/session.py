@@ -61,6 +61,7 @@ class Session:
         self._route = route
         self._connect_timeout_s = connect_timeout_s
         self._keep_alive_s = LONGEST_S
+        self._told: tuple[str | None, str | None] = (None, None)
         # With compression, pieces of a token stream would wait in the compressor's buffer.
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._headers = headers | route.headers_for(base_url)
@@ -179,7 +180,11 @@ class Session:
         A connector has one limit for all its connections, so a shorter one takes another connector.
         Seconds are whole and only become fewer, so there are few of these.
         """
-        told_s = keep_alive_s(headers)
+        told = headers.get("Keep-Alive"), headers.get("Server")
+        if told == self._told:  # as nearly always
+            return
+        self._told = told
+        told_s = keep_alive_s(*told)
         if told_s is not None and told_s < self._keep_alive_s:
             self._keep_alive_s = told_s
 

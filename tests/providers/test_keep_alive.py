@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from multidict import CIMultiDict
 
 from providers.http.keep_alive import LONGEST_S, keep_alive_s
 from providers.http.provider import HttpProvider
@@ -37,14 +36,14 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> Pause:
         ({"Server": "nginx/1.25.3"}, None),
         ({"Server": "Caddy", "Keep-Alive": "max=1000"}, None),
         ({"Keep-Alive": "timeout=5, max=100"}, 4),
-        ({"keep-alive": "max=5, Timeout = 30"}, 29),
+        ({"Keep-Alive": "max=5, Timeout = 30"}, 29),
         ({"Keep-Alive": "timeout=1"}, 0),
         ({"Keep-Alive": "timeout=0"}, 0),
         ({"Keep-Alive": "timeout=86400"}, LONGEST_S),
         ({"Keep-Alive": "timeout=" + "9" * 5000}, LONGEST_S),
         ({"Keep-Alive": "timeout=soon"}, None),
         ({"Server": "uvicorn"}, 4),
-        ({"server": "Uvicorn/0.30 (h11)"}, 4),
+        ({"Server": "Uvicorn/0.30 (h11)"}, 4),
         ({"Server": "gunicorn/22.0"}, 1),
         ({"Server": "llama.cpp"}, 4),
         ({"Server": "uvicorn", "Keep-Alive": "timeout=75"}, LONGEST_S),
@@ -53,7 +52,7 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> Pause:
 def test_what_the_server_says_comes_before_what_is_known_of_its_kind(
     headers: dict[str, str], seconds: int | None
 ) -> None:
-    assert keep_alive_s(CIMultiDict(headers)) == seconds
+    assert keep_alive_s(headers.get("Keep-Alive"), headers.get("Server")) == seconds
 
 
 async def opened(
