@@ -194,8 +194,12 @@ class OpenAIProvider(HttpProvider):
             body["temperature"] = optional["temperature"] = temperature
         if cap := max_tokens and self._cap_field(attempt, max_tokens):
             body[cap] = optional[cap] = max_tokens
-        left_out = without(temperature=not has_temperature, max_tokens=bool(max_tokens and not cap))
-        return AdaptedRequest(body, optional, prompt.sent_as + left_out)
+        sent_as = prompt.sent_as
+        if not has_temperature or (max_tokens and not cap):
+            sent_as += without(
+                temperature=not has_temperature, max_tokens=bool(max_tokens and not cap)
+            )
+        return AdaptedRequest(body, optional, sent_as)
 
     def _cap_field(self, attempt: AdaptedCall, max_tokens: int) -> str | None:
         """Return the name by which the limit of tokens is sent; None if it is not sent."""

@@ -202,7 +202,8 @@ class Supervisor:
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
         self._completions.discard(actor)
-        self._copies.pop(envelope.request[:2], None)
+        if self._copies:
+            self._copies.pop(envelope.request[:2], None)
 
     # From start to drain.
 

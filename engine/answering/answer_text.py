@@ -52,6 +52,8 @@ class AnswerText:
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""
+        if self._label_checked and self._lines is None:
+            return ""  # nothing is held back
         text = _END if self._label_checked else self._without_labels(_END)
         if self._lines is not None:
             text = self._within_lines(self._lines, text)
@@ -82,7 +84,7 @@ class AnswerText:
         return self._labels.at_start(self._held)
 
     def _append(self, text: str) -> str:
-        size = len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
         if size > self._bytes_left:
             self.finish_reason = "length"
             text = text.encode()[: self._bytes_left].decode(errors="ignore")

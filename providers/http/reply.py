@@ -97,9 +97,10 @@ class Reply:
     async def json(self) -> Any:
         block, self._ahead = self._ahead, b""
         blocks, size_bytes = [block], len(block)
-        read = self._response.content.readany
-        while size_bytes <= REPLY_LIMIT_BYTES and (block := await read()):
-            blocks.append(block)
+        content = self._response.content
+        # Usually all has come by the first read, and another would only show that.
+        while size_bytes <= REPLY_LIMIT_BYTES and not content.at_eof():
+            blocks.append(block := await content.readany())
             size_bytes += len(block)
         if size_bytes > REPLY_LIMIT_BYTES:
             raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
