@@ -314,6 +314,8 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        # First of all: NATS may be slow to answer, and a service that starts is to wait.
+        self._engine.database.tell_end()
         self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
