@@ -255,6 +255,7 @@ class App:
         await self._connection.start_intake()
         if self._others is not None:
             await self._others.confirm()
+            self._background.keep("other engines", self._others.watch)
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
