@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +32,6 @@ log = logging.getLogger("rosey_llm.backups")
 POLL_S = 30.0
 RETRY_S = 600.0
 HOUR_S = 3600.0
-STOP_LIMIT_S = 5.0
 NICENESS = 10
 # Not `-m engine.cli`: the folder of a bot may have an `engine` of its own.
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -133,27 +131,23 @@ class Backups:
                 os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
             _, said = await process.communicate()
         except asyncio.CancelledError:
-            await _stop(process)
+            await self._stop(process)
             raise
         if process.returncode == 0:
             return ""
         words = said.decode(errors="replace").strip().splitlines()
         return " ".join(words[-3:]) or f"its process ended with code {process.returncode}"
 
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        """End the process at once, and delete its copy: SQLite hears no milder signal."""
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        with contextlib.suppress(OSError):
+            backup_folder.clear(self._database)
+
     def look(self) -> None:
         """Learn from its name when the newest copy was made."""
         with contextlib.suppress(OSError):  # the first copy will say so
             if found := backup_folder.backups(self._database):
                 self.newest_ms = found[-1].made_ms
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the process as Ctrl-C does: it then deletes its unfinished copy."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()

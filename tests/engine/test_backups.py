@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sqlite3
 import stat
 from contextlib import closing
@@ -19,6 +21,7 @@ from storage.queries.reader import reading
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
 from tests.support.full_disk import small_disk, small_disks_work
+from tests.support.nats_servers import until
 
 pytestmark = pytest.mark.process
 NOW_MS = 1_764_000_000_000
@@ -188,6 +191,21 @@ async def test_without_room_a_copy_does_not_fill_the_disk(run: Run, tmp_path: Pa
     _, said = await process.communicate()
     assert process.returncode == 1
     assert "there is no room" in said.decode()
+
+
+async def test_a_copy_that_is_broken_off_leaves_nothing(run: Run) -> None:
+    folder = backup_folder.folder_of(run.path)
+    making = asyncio.create_task(run.backups.make())
+    await until(lambda: any(folder.glob(".*.part")))
+    (part,) = folder.glob(".*.part")
+    process = int(part.name.split(".")[-2])
+    os.kill(process, signal.SIGSTOP)  # as deaf as one that copies a large file
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert list(folder.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 async def test_a_changed_history_is_not_copied_and_the_older_copies_stay(run: Run) -> None:
