@@ -55,7 +55,7 @@ class OpenAIProvider(HttpProvider):
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         self._chat_url = f"{self.base_url}/chat/completions"
-        self._refusals = Refusals(self.label)
+        self._refusals = Refusals(self.name)
         # The marks to break in texts of users; none for a server that may be any.
         self.marks: ControlMarks | None = None
 

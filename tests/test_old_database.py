@@ -30,6 +30,7 @@ import tomlkit
 from nats.aio.msg import Msg
 
 from engine.app import build_app
+from engine.monitoring.event import event_of
 from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
@@ -167,8 +168,10 @@ async def test_the_conversation_in_a_snapshot_goes_on(
     assert contents(after_reset) == ["And after the reset?"]
     # Nothing on disk was unreadable: not the snapshot, and nothing else.
     warnings = [each for each in caplog.get_records("setup") if each.levelno >= logging.WARNING]
-    assert [each.getMessage() for each in warnings] == [
-        "Copying rosey-llm.db to rosey-llm.db.before-m003 before its schema is changed."
+    assert [event_of(each)[0] for each in warnings] == [
+        "migration.copy",
+        "migration.began",
+        "migration.done",
     ]
 
 
