@@ -61,17 +61,16 @@ def test_a_second_ctrl_c_does_not_wait_for_a_service_that_stands_still(folder: P
     with subprocess.Popen(
         [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
     ) as service:
-        assert service.stdout is not None
-        assert service.stdout.readline()
         try:
+            assert service.stdout is not None
+            assert service.stdout.readline()
             with chatting(folder) as chat:
                 service.send_signal(signal.SIGSTOP)
                 chat.press("hello" + ENTER)
                 chat.wait_for("Rosey is thinking ...")
-                chat.press(CTRL_C + CTRL_C)
-                chat.wait_for("[stopped]\n" + READY)
+                chat.press_until(CTRL_C, "[stopped]\n" + READY)
         finally:
-            service.kill()  # else a failure would wait for ever for the process that stands still
+            service.kill()
 
 
 def test_a_paste_of_several_lines_is_one_message(folder: Path) -> None:
@@ -232,7 +231,7 @@ def test_the_last_line_names_the_place_of_a_program_that_is_not_on_the_path(fold
 def test_a_person_who_was_shown_an_error_leaves_with_0(folder: Path) -> None:
     with chatting(folder) as chat:
         chat.press("persona pirate" + ENTER)
-        chat.wait_for('Error: There is no persona "pirate".')
+        chat.wait_for('Error: Persona "pirate" is unknown.')
         chat.wait_for(READY)
         chat.press(CTRL_D)
         assert chat.ended() == 0

@@ -23,6 +23,7 @@ from providers.base import Message, Options
 from storage import replies
 from storage.outbox import Settled
 from storage.writer.database import Database
+from tests.support.patience import WAIT_S
 
 
 class MadeUpClock:
@@ -144,7 +145,7 @@ class Stage:
         for _ in range(count):
             before = self.supervisor.statistics().commands
             self.tell(channel)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while self.supervisor.statistics().commands > before:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0)
 
