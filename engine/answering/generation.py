@@ -124,7 +124,11 @@ class Generation:
                     # Two async generators less: they cost 10 us a turn (bench: throughput).
                     ask = self._whole(built.messages)
                     answered = await chain.answer(
-                        ask, self._options, channel=channel_id, can_shorten=can_shorten
+                        ask,
+                        self._options,
+                        channel=channel_id,
+                        said=self._command.text,
+                        can_shorten=can_shorten,
                     )
                     window.note_answered()
                     self._answer.feed(answered.completion.content)
@@ -133,6 +137,7 @@ class Generation:
                     built.messages,
                     self._options,
                     channel=channel_id,
+                    said=self._command.text,
                     began=began,
                     can_shorten=can_shorten,
                 )

@@ -304,6 +304,7 @@ def test_a_question_or_a_line_that_gets_an_error_ends_with_1(folder: Path) -> No
     for done in (rosey(folder, "chat", "Hello"), rosey(folder, "chat", said="Hello\n")):
         assert (done.returncode, done.stdout) == (1, "")
         assert "\nError: " in done.stderr
+        assert "turn.failed" not in done.stderr  # the error is shown once
 
 
 def test_a_pipe_and_a_text_begin_afresh_unless_they_name_a_channel(folder: Path) -> None:
