@@ -28,6 +28,7 @@ CHANNELS = (20, 200)
 MODELS = {"ms-0": "at once", "ms-200": "200 ms"}
 FILLING = 6  # messages in each channel before the first slice: then every window is full
 CALLS_AT_ONCE = 20
+ROUNDS = 5  # at most: processor time varies little
 LOOP_LIMIT_S = 300.0
 OWN = "rosey-llm"
 TURNS = {
@@ -108,7 +109,7 @@ async def alternatives(folder: Path, plan: Plan, counts: Sequence[int] = CHANNEL
         async def compared(children: Mapping[str, Child], channels: int, model: str) -> Result:
             question = {"channels": channels, "model": model, "seconds": plan.slice_s}
             measures = {name: partial(ask, each, question) for name, each in children.items()}
-            slices = await alternate(measures, plan.rounds)
+            slices = await alternate(measures, min(plan.rounds, ROUNDS))
             return {
                 name: {
                     **medians(found, "turns_a_second", "cpu_us"),

@@ -33,8 +33,8 @@ async def open_turns(url: str, database: str) -> AsyncIterator[Turn]:
             reply = await client.chat.completions.create(model=model, messages=messages)
             answer = reply.choices[0].message.content or ""
             rows = [(channel, "user", text), (channel, "assistant", answer)]
-            await db.executemany(INSERT, rows)
-            await db.commit()
+            async with db.executemany(INSERT, rows):  # else the cursor ends in another thread
+                await db.commit()
             return answer
 
         yield turn
