@@ -255,6 +255,7 @@ class App:
         await self._connection.start_intake()
         if self._others is not None:
             await self._others.confirm()
+            self._background.keep("other engines", self._others.watch)
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
@@ -314,6 +315,8 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        # First of all: NATS may be slow to answer, and a service that starts is to wait.
+        self._engine.database.tell_end()
         self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first

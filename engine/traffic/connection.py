@@ -55,6 +55,7 @@ class NatsConnection:
     """A connection to NATS that subscribes again after each loss, and logs each loss once.
 
     connected: set while there is a connection.
+    returned: set when a connection is there again after a loss; cleared by the one that waits.
     hearing: set while the server lets the engine hear all its inputs.
     losses: number of lost connections; messages sent just before a loss may not have arrived.
     login_refused: why the server last refused the connection; None while there is one.
@@ -71,6 +72,7 @@ class NatsConnection:
     ) -> None:
         self.url = url
         self.connected = asyncio.Event()
+        self.returned = asyncio.Event()
         self.losses = 0
         self.login_refused: BaseException | None = None
         self._connects = self._dropped = 0
@@ -315,6 +317,8 @@ class NatsConnection:
         self.login_refused = None
         self._connects += 1
         self.connected.set()
+        if self.losses:
+            self.returned.set()
 
     def _log_missing(self, exc: BaseException | None = None) -> None:
         """Log a loss once, and once more if the server then refuses the connection."""

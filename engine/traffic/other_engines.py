@@ -11,7 +11,9 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 
 import orjson
+from nats.aio.client import NO_RESPONDERS_STATUS
 from nats.aio.msg import Msg
+from nats.js.api import Header
 
 from engine.config.settings import SubjectSettings
 from engine.errors import SecondEngine, StartLater
@@ -93,6 +95,19 @@ class OtherEngines:
             if others:
                 log.error("It started at the same time: %s", self._second(others))
 
+    async def watch(self) -> None:
+        """Look again after each loss of the connection, and tell of another engine.
+
+        One that connected first, after an outage of NATS, saw none and began.
+        """
+        while True:
+            await self._connection.returned.wait()
+            self._connection.returned.clear()
+            with contextlib.suppress(NotConnected):
+                others = await self._found()
+                if decide(self._service.info, others) == "second":
+                    log.error("It started while NATS was away: %s", self._second(others))
+
     async def _found(self) -> list[EngineInfo]:
         answers = await self._asked(f"{PREFIX}INFO.{NAME}")
         found = [each for each in map(EngineInfo.read, answers or ()) if each is not None]
@@ -119,12 +134,19 @@ class OtherEngines:
     async def _asked(
         self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> list[bytes] | None:
-        """Return the answers of all others; None if NATS does not permit the question."""
-        answers = self._answers = asyncio.Queue(ANSWERS_LIMIT)
+        """Return the answers of all others; None if NATS does not permit the question.
+
+        Raises NotConnected.
+        """
+        answers, losses = asyncio.Queue[Msg](ANSWERS_LIMIT), self._connection.losses
+        self._answers = answers
         try:
             if not await self._connection.ask(subject, body, self._reply, headers):
                 return None
-            return [each async for each in _until_quiet(answers)]
+            found = [each async for each in _until_quiet(answers)]
+            if losses != self._connection.losses:
+                raise NotConnected("The connection broke before all answers were there.")
+            return found
         finally:
             self._answers = None
 
@@ -168,7 +190,7 @@ async def _until_quiet(answers: asyncio.Queue[Msg]) -> AsyncIterator[bytes]:
                 msg = await answers.get()
         except TimeoutError:
             return
-        if not msg.data:  # the server's word that nobody else hears the question
+        if (msg.headers or {}).get(Header.STATUS) == NO_RESPONDERS_STATUS:
             return
         yield msg.data
         limit_s = NEXT_ANSWER_S

@@ -61,14 +61,15 @@ def test_a_second_ctrl_c_does_not_wait_for_a_service_that_stands_still(folder: P
     with subprocess.Popen(
         [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True
     ) as service:
-        assert service.stdout is not None
-        assert service.stdout.readline()
-        with chatting(folder) as chat:
-            service.send_signal(signal.SIGSTOP)
-            chat.press("hello" + ENTER)
-            chat.wait_for("Rosey is thinking ...")
-            chat.press(CTRL_C + CTRL_C)
-            chat.wait_for("[stopped]\n" + READY)
+        try:
+            assert service.stdout is not None
+            assert service.stdout.readline()
+            with chatting(folder) as chat:
+                service.send_signal(signal.SIGSTOP)
+                chat.press("hello" + ENTER)
+                chat.wait_for("Rosey is thinking ...")
+                chat.press_until(CTRL_C, "[stopped]\n" + READY)
+        finally:
             service.kill()
 
 
