@@ -63,13 +63,15 @@ def test_a_second_ctrl_c_does_not_wait_for_a_service_that_stands_still(folder: P
     ) as service:
         assert service.stdout is not None
         assert service.stdout.readline()
-        with chatting(folder) as chat:
-            service.send_signal(signal.SIGSTOP)
-            chat.press("hello" + ENTER)
-            chat.wait_for("Rosey is thinking ...")
-            chat.press(CTRL_C + CTRL_C)
-            chat.wait_for("[stopped]\n" + READY)
-            service.kill()
+        try:
+            with chatting(folder) as chat:
+                service.send_signal(signal.SIGSTOP)
+                chat.press("hello" + ENTER)
+                chat.wait_for("Rosey is thinking ...")
+                chat.press_until(CTRL_C, "[stopped]\n")
+                chat.wait_for(READY)
+        finally:
+            service.kill()  # else a failure would wait for ever: what stands still never ends
 
 
 def test_a_paste_of_several_lines_is_one_message(folder: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import termios
@@ -61,6 +62,13 @@ class ChatTerminal:
 
     def press(self, keys: str) -> None:
         os.write(self._keys, keys.encode())
+
+    def press_until(self, keys: str, text: str) -> None:
+        """Press `keys` again and again until `text` is shown: two signals at once are only one."""
+        while text not in self.shown[self._seen :]:
+            self.press(keys)
+            if select.select([self._keys], [], [], 0.2)[0]:
+                self.raw += os.read(self._keys, 65536).decode(errors="replace")
 
     def wait_for(self, text: str) -> str:
         """Return what is shown from the last wait on, up to and including `text`."""
