@@ -223,7 +223,7 @@ class Supervisor:
             else:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
-            log.info("Continuing %d commands that were accepted before the restart.", len(waiting))
+            log.info("Continuing commands that were accepted before the restart: %d.", len(waiting))
 
     def cancel(self, channel_id: str, request_id: str) -> bool:
         """End a chat without an answer; return whether it runs, so that its outcome comes soon."""
