@@ -23,6 +23,10 @@ from storage.queries.reader import reading
 LOOK_S = 2.0
 LEAVING = ("exit", "quit")
 WELCOME = "Talk to me. Ctrl-C stops an answer, Ctrl-D or exit leaves, help tells more."
+KEYS = (
+    "Here you may leave out !chat. Tab completes, Alt-Enter begins a new line, Up brings back what "
+    "you typed."
+)
 TOY = (
     "You talk to the embedded model: a toy of 135 million parameters, whose answers are poor. For "
     "good ones, install Ollama (https://ollama.com) and run `ollama pull llama3.2`; or set "
