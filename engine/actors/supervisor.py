@@ -225,7 +225,7 @@ class Supervisor:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
             log.info(
-                "Continuing %(count)d commands that were accepted before the restart.",
+                "Continuing commands that were accepted before the restart: %(count)d.",
                 {"event": "mailbox.recovered", "count": len(waiting)},
             )
 
