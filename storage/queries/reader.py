@@ -51,7 +51,7 @@ def open_reader(path: Path) -> Reader:
         except sqlite3.OperationalError as exc:
             connection.close()
             problem = exc
-            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 break  # it is being written: read as it is, the file may make no sense
         except (sqlite3.DatabaseError, CannotOpen, UnicodeDecodeError) as exc:
             connection.close()

@@ -131,6 +131,18 @@ def test_a_command_that_reads_says_that_a_schema_is_damaged(path: Path) -> None:
         open_reader(path)
 
 
+def test_a_command_that_reads_says_that_the_name_of_a_column_is_not_text(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE history (id)")
+        connection.execute("PRAGMA writable_schema=ON")
+        sql = b"CREATE TABLE history (\xff)"
+        connection.execute("UPDATE sqlite_master SET sql = CAST(? AS TEXT)", [sql])
+        connection.commit()
+    with pytest.raises(CannotOpen, match=f"Cannot read {path}: Could not decode to UTF-8"):
+        open_reader(path)
+
+
 async def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
     another_kind_of_file(path)
     before = path.read_bytes()
