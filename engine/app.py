@@ -284,7 +284,10 @@ class App:
                     raise
                 if deadline_s is None:
                     deadline_s = clock() + wait_s
-                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {"event": "start.postponed", "wait_s": wait_s, "error": exc},
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(str(exc)) from exc
             else:
@@ -343,7 +346,7 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
     except Exception:  # any failure: the later steps must run
-        log.exception("A step of the drain failed.")
+        log.exception("A step of the drain failed.", {"event": "drain.failed"})
 
 
 def url_file(settings: Settings) -> Path:
