@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.api.answer_stream import AnswerStream
     from engine.api.service import LLMService
+    from engine.client.parts import split
+    from engine.client.plain_text import plain
+    from engine.client.safe_line import safe_line
     from engine.commands.outcomes import Answer
     from engine.config.loading import load as load_settings
     from engine.config.personas import Persona
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "engine.api.answer_stream": ("AnswerStream",),
     "engine.api.service": ("LLMService",),
+    "engine.client.parts": ("split",),
+    "engine.client.plain_text": ("plain",),
+    "engine.client.safe_line": ("safe_line",),
     "engine.commands.outcomes": ("Answer",),
     "engine.config.personas": ("Persona",),
     "engine.config.settings": ("Settings",),
@@ -128,6 +134,9 @@ __all__ = [
     "Status",
     "Usage",
     "load_settings",
+    "plain",
+    "safe_line",
+    "split",
 ]
 
 
