@@ -1,6 +1,6 @@
-"""The names of rosey-llm for other programs: the engine in process, its providers, their errors.
+"""The names of rosey-llm for other programs: a client, the engine in process, its providers.
 
->>> from rosey_llm import LLMService, OllamaProvider
+>>> from rosey_llm import Client, LLMService, OllamaProvider
 
 Names are loaded when they are first used: to import this package loads neither an HTTP client nor
 SQLite. It also works in a project that has packages `engine`, `providers` or `storage` of its own.
@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.api.answer_stream import AnswerStream
     from engine.api.service import LLMService
+    from engine.client.address import CannotConnect
+    from engine.client.client import Client
+    from engine.client.outcome_stream import OutcomeStream
     from engine.client.parts import split
+    from engine.client.pieces import Pieces
     from engine.client.plain_text import plain
     from engine.client.safe_line import safe_line
-    from engine.commands.outcomes import Answer
+    from engine.client.subjects import Subjects
+    from engine.commands.outcomes import Answer, Failure
     from engine.config.loading import load as load_settings
     from engine.config.personas import Persona
     from engine.config.settings import Settings
@@ -56,10 +61,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "engine.api.answer_stream": ("AnswerStream",),
     "engine.api.service": ("LLMService",),
+    "engine.client.address": ("CannotConnect",),
+    "engine.client.client": ("Client",),
+    "engine.client.outcome_stream": ("OutcomeStream",),
     "engine.client.parts": ("split",),
+    "engine.client.pieces": ("Pieces",),
     "engine.client.plain_text": ("plain",),
     "engine.client.safe_line": ("safe_line",),
-    "engine.commands.outcomes": ("Answer",),
+    "engine.client.subjects": ("Subjects",),
+    "engine.commands.outcomes": ("Answer", "Failure"),
     "engine.config.personas": ("Persona",),
     "engine.config.settings": ("Settings",),
     "engine.errors": ("CannotStart", "LLMError"),
@@ -103,12 +113,15 @@ __all__ = [
     "AnswerStream",
     "AuthenticationFailed",
     "BadAnswer",
+    "CannotConnect",
     "CannotStart",
+    "Client",
     "Completion",
     "ConnectionLost",
     "ContentWithheld",
     "ContextTooLong",
     "EmptyAnswer",
+    "Failure",
     "HostExhausted",
     "IncompleteAnswer",
     "LLMError",
@@ -121,8 +134,10 @@ __all__ = [
     "OpenAIProvider",
     "OpenRouterProvider",
     "Options",
+    "OutcomeStream",
     "ParameterRefused",
     "Persona",
+    "Pieces",
     "ProviderConfig",
     "ProviderError",
     "ProviderTimeout",
@@ -132,6 +147,7 @@ __all__ = [
     "ScriptedProvider",
     "Settings",
     "Status",
+    "Subjects",
     "Usage",
     "load_settings",
     "plain",
