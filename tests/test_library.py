@@ -49,6 +49,15 @@ def test_the_document_has_every_argument_and_call_of_the_client() -> None:
     assert set(re.findall(r"`(\w+)[(`]", cells)) == calls
 
 
+def test_the_document_has_every_argument_and_call_of_the_speaker() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
+    section = document.split("\n### At a pace\n")[1].split("\n## ")[0]
+    arguments = re.findall(r"^\| `(\w+)` \| ", section, re.MULTILINE)
+    assert arguments == list(inspect.signature(rosey_llm.Speaker).parameters)
+    calls = {name for name in vars(rosey_llm.Speaker) if not name.startswith("_")}
+    assert calls <= set(re.findall(r"`(\w+)\(", section))
+
+
 def test_the_client_for_threads_has_the_same_calls_with_the_same_arguments() -> None:
     from rosey_llm import sync
 

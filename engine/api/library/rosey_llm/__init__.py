@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from engine.api.service import LLMService
     from engine.client.address import CannotConnect
     from engine.client.client import Client
+    from engine.client.growing_message import GrowingMessage
     from engine.client.outcome_stream import OutcomeStream
     from engine.client.parts import split
     from engine.client.pieces import Pieces
     from engine.client.plain_text import plain
     from engine.client.safe_line import safe_line
+    from engine.client.speaker import SlowDown, Speaker, TooMuchToSay
     from engine.client.subjects import Subjects
     from engine.commands.outcomes import Answer, Failure
     from engine.config.loading import load as load_settings
@@ -63,11 +65,13 @@ _HOMES = {
     "engine.api.service": ("LLMService",),
     "engine.client.address": ("CannotConnect",),
     "engine.client.client": ("Client",),
+    "engine.client.growing_message": ("GrowingMessage",),
     "engine.client.outcome_stream": ("OutcomeStream",),
     "engine.client.parts": ("split",),
     "engine.client.pieces": ("Pieces",),
     "engine.client.plain_text": ("plain",),
     "engine.client.safe_line": ("safe_line",),
+    "engine.client.speaker": ("SlowDown", "Speaker", "TooMuchToSay"),
     "engine.client.subjects": ("Subjects",),
     "engine.commands.outcomes": ("Answer", "Failure"),
     "engine.config.personas": ("Persona",),
@@ -122,6 +126,7 @@ __all__ = [
     "ContextTooLong",
     "EmptyAnswer",
     "Failure",
+    "GrowingMessage",
     "HostExhausted",
     "IncompleteAnswer",
     "LLMError",
@@ -146,8 +151,11 @@ __all__ = [
     "RateLimited",
     "ScriptedProvider",
     "Settings",
+    "SlowDown",
+    "Speaker",
     "Status",
     "Subjects",
+    "TooMuchToSay",
     "Usage",
     "load_settings",
     "plain",
