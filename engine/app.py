@@ -264,6 +264,7 @@ class App:
         await self._connection.start_intake()
         if self._others is not None:
             await self._others.confirm()
+            self._background.keep("other engines", self._others.watch)
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
@@ -292,7 +293,10 @@ class App:
                     raise
                 if deadline_s is None:
                     deadline_s = clock() + wait_s
-                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {"event": "start.postponed", "wait_s": wait_s, "error": exc},
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(str(exc)) from exc
             else:
@@ -323,6 +327,8 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        # First of all: NATS may be slow to answer, and a service that starts is to wait.
+        self._engine.database.tell_end()
         self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
@@ -349,7 +355,7 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
     except Exception:  # any failure: the later steps must run
-        log.exception("A step of the drain failed.")
+        log.exception("A step of the drain failed.", {"event": "drain.failed"})
 
 
 def url_file(settings: Settings) -> Path:

@@ -103,10 +103,16 @@ NOBODY = "Nobody listens there. Start the service, for example with: make run\n"
 
 
 @pytest.mark.process
-async def test_the_bot_of_the_readme_says_in_one_line_that_nobody_listens(tmp_path: Path) -> None:
-    assert await failed(example("bot"), tmp_path, "nats://127.0.0.1:9") == NOBODY
+@pytest.mark.parametrize("bot", ["bot", "streaming bot"])
+async def test_a_documented_bot_says_in_one_line_that_nobody_listens(
+    tmp_path: Path, bot: str
+) -> None:
+    source = example(bot, README + document("messages.md"))
+    source, changed = re.subn(r"reconnect_attempts=\d+", "reconnect_attempts=2", source)
+    assert changed
+    assert await failed(source, tmp_path, "nats://127.0.0.1:9") == NOBODY
     async with Server(tmp_path, "") as server:  # a server, but no engine
-        assert await failed(example("bot"), tmp_path, server.url) == NOBODY
+        assert await failed(source, tmp_path, server.url) == NOBODY
 
 
 async def test_the_bot_that_streams_prints_an_answer_while_it_grows(

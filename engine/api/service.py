@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -220,7 +221,7 @@ class LLMService:
         await self.aclose()
 
     def _new_engine(self) -> Engine:
-        self._observers = Observers([self._counts, TurnLog()])
+        self._observers = Observers([self._counts, TurnLog(failed_level=logging.INFO)])
         database = Database(
             self._database,
             self._settings.storage.durability,

@@ -8,6 +8,7 @@ from typing import Any
 from engine.errors import InvalidRequest
 
 NAMES = ("channel_id", "channel", "username", "user", "request_id")
+_NUMBERS = (int, float)  # as a value's very type: a bool is an int, too
 
 
 def as_text(values: dict[str, Any], data: bytes) -> None:
@@ -17,7 +18,7 @@ def as_text(values: dict[str, Any], data: bytes) -> None:
     """
     words = values.get("args")
     in_words = isinstance(words, list) and any(_is_number(word) for word in words)
-    names = [name for name in NAMES if _is_number(values.get(name))]
+    names = [name for name in NAMES if type(values.get(name)) in _NUMBERS]
     if not (names or in_words):
         return
     written = _as_written(data)
@@ -32,7 +33,7 @@ def as_text(values: dict[str, Any], data: bytes) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)  # a bool is an int, too
+    return type(value) in _NUMBERS
 
 
 def _as_written(data: bytes) -> dict[str, Any]:

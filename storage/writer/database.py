@@ -89,7 +89,9 @@ class Database:
                 if not (exc.by_command and self._waits_for_commands):
                     raise
                 if not waits:
-                    log.warning("The start waits. %s", exc)
+                    log.warning(
+                        "The start waits. %(error)s", {"event": "start.postponed", "error": exc}
+                    )
                 waits = True
                 await asyncio.sleep(LOCK_POLL_S)
             except OSError as exc:
@@ -143,7 +145,7 @@ class Database:
     def write_at_leisure(self, work: Writable[T]) -> asyncio.Future[T]:
         """Do `write_soon` for a write that is not urgent, to save a commit of its own.
 
-        It goes into the next commit, or into one that is made a tenth of a second later.
+        It goes into the next commit, or into one of its own, two seconds later or at `close`.
         """
         return self._enqueue(work, at_leisure=True)
 

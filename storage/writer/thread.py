@@ -72,7 +72,10 @@ class WriterThread(threading.Thread):
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            log.debug("The event loop has ended before the writer thread.")
+            log.debug(
+                "The event loop has ended before the writer thread.",
+                {"event": "storage.loop_ended"},
+            )
 
 
 def _run_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import CannotOpen, DatabaseInUse
+from storage.lock import Lock
 from storage.queries.reader import open_reader
 from storage.writer.database import Database
 from tests.storage.conftest import BUSY_TIMEOUT_S
@@ -139,6 +140,18 @@ async def test_a_second_engine_is_told_which_process_has_the_file(
     with pytest.raises(DatabaseInUse, match=rf"in use by rosey-llm, process {os.getpid()}\b"):
         await Database(path).open()
     assert await on_file.write(add("a")) == "a"
+
+
+async def test_the_name_in_the_lock_file_is_replaced_in_one_write(path: Path) -> None:
+    lock = Lock(path)
+    lock.take()
+    file = path.with_name(path.name + ".lock")
+    before = file.read_text()
+    lock.tell_end()  # a file that became shorter first could be read empty, or not be written
+    after = file.read_text()
+    assert len(before) == len(after)
+    assert after.strip() == f"{before.strip()}, which is ending"
+    lock.free()
 
 
 async def test_opening_twice_is_refused_and_harms_nothing(on_file: Database) -> None:

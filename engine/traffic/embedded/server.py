@@ -126,7 +126,14 @@ class EmbeddedNats:
                 return
             program = await asyncio.to_thread(find_program, self._program)
             if program.passed_over:
-                log.warning("%s. Using %s.", program.passed_over, program.path)
+                log.warning(
+                    "%(why)s. Using %(path)s.",
+                    {
+                        "event": "nats.program_passed_over",
+                        "why": program.passed_over,
+                        "path": program.path,
+                    },
+                )
             try:
                 await self._start_with_files(program.path)
             except OSError as exc:
@@ -174,7 +181,10 @@ class EmbeddedNats:
                 return
             if clock() - started_s > _STEADY_AFTER_S:
                 pause_s = _FIRST_PAUSE_S
-            log.warning("NATS ended with code %d; restarting it.", code)
+            log.warning(
+                "NATS ended with code %(exit_code)d; restarting it.",
+                {"event": "nats.server_ended", "exit_code": code},
+            )
             pause_s = await self._restart(pause_s)
 
     async def report_refusals(self) -> None:
@@ -206,10 +216,15 @@ class EmbeddedNats:
                         await self._launch(program.path, self.port, self._store)
             except (EmbeddedNatsError, OSError) as exc:
                 if not logged:
-                    log.warning("%s Trying again.", exc)
+                    log.warning(
+                        "%(error)s Trying again.", {"event": "nats.server_failed", "error": exc}
+                    )
                 logged = True
             else:
-                log.info("NATS listens on %d again.", self.port)
+                log.warning(
+                    "NATS listens on %(port)d again.",
+                    {"event": "nats.server_recovered", "port": self.port},
+                )
                 return pause_s
 
     async def _start_on_a_free_port(self, binary: Path, store: int) -> None:
@@ -222,7 +237,10 @@ class EmbeddedNats:
                     raise
             else:
                 if wanted not in (0, self.port):
-                    log.info("Port %d is taken; NATS listens on %d.", wanted, self.port)
+                    log.info(
+                        "Port %(wanted)d is taken; NATS listens on %(port)d.",
+                        {"event": "nats.port_changed", "wanted": wanted, "port": self.port},
+                    )
                 return
         raise NatsServerFailed(f"No port from {wanted} upwards is free. Set [nats] port.")
 
