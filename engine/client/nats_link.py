@@ -69,6 +69,8 @@ class NatsLink:
         self._denied: set[str] = set()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        # Before Python 3.12 nats-py may swallow a cancellation while it connects.
+        self._is_closing = False
 
     @property
     def is_connected(self) -> bool:
@@ -85,6 +87,7 @@ class NatsLink:
         self._keeper = asyncio.create_task(self._keep(), name="rosey-llm-client")
 
     async def close(self) -> None:
+        self._is_closing = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
@@ -115,19 +118,19 @@ class NatsLink:
 
     async def _keep(self) -> None:
         """Connect again after each loss."""
-        while True:
-            await self._lost.wait()
-            await self._discard(self._client)
-            self._client = await self._connected_again()
-            self._receiver.connected()
-
-    async def _connected_again(self) -> NatsPy:
         pause_s = FIRST_PAUSE_S
-        while True:
-            with contextlib.suppress(CannotConnect):
-                return await self._connected()
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        while not self._is_closing:
+            await self._lost.wait()
+            try:
+                await self._discard(self._client)
+                self._client = await self._connected()
+            except CannotConnect:
+                self._lost.set()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                pause_s = FIRST_PAUSE_S
+                self._receiver.connected()
 
     async def _connected(self) -> NatsPy:
         """Return a client with its subscriptions."""

@@ -30,7 +30,7 @@ def logins(subscribe: str, publish: str = '"rosey.command.chat", "llm.request"')
     authorization {{ users: [
       {{ user: engine, password: engine-secret }}
       {{ user: bot, password: bot-secret,
-         permissions: {{ subscribe: [{subscribe}], publish: [{publish}] }} }}
+         permissions: {{ subscribe: {{ {subscribe} }}, publish: [{publish}] }} }}
     ] }}"""
 
 
@@ -39,10 +39,10 @@ SHARED = '"llm.response", "llm.error", "llm.stream"'
 INBOX = '"_INBOX.bot.>"'
 # What a bot may subscribe to: one subject for all, three, three without replies, replies alone.
 RIGHTS = {
-    "one": f'"llm.*", {INBOX}',
-    "three": f"{SHARED}, {INBOX}",
-    "no replies": SHARED,
-    "replies": INBOX,
+    "one": f'allow: ["llm.*", {INBOX}], deny: "llm.request"',
+    "three": f"allow: [{SHARED}, {INBOX}]",
+    "no replies": f"allow: [{SHARED}]",
+    "replies": f"allow: {INBOX}",
 }
 
 
@@ -263,14 +263,14 @@ async def test_a_login_that_may_not_ask_is_told_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_login_that_hears_nothing_cannot_connect(tmp_path: Path) -> None:
-    async with Server(tmp_path, logins('"other"')) as server:
+    async with Server(tmp_path, logins('allow: "other"')) as server:
         with pytest.raises(CannotConnect, match=r"subscribe neither to llm\.response and"):
             async with Client(f"{BOT}:{server.port}"):
                 pass
 
 
 async def test_a_wrong_login_or_address_is_said_without_the_password(tmp_path: Path) -> None:
-    async with Server(tmp_path, logins(INBOX)) as server:
+    async with Server(tmp_path, logins(RIGHTS["replies"])) as server:
         with pytest.raises(CannotConnect, match=r"(?i)authorization violation") as caught:
             async with Client(f"nats://bot:wrong-secret@127.0.0.1:{server.port}"):
                 pass
