@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
 from engine.api.inspection import Inspection
+from engine.client.subjects import Subjects
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -116,11 +117,19 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
 
 def _embedded_nats(settings: Settings) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
+    # A bot that hears all three by one subscription gets them in order.
+    together = Subjects(*astuple(subjects)).wildcard
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        bot_subscribe=[
+            subjects.response,
+            subjects.error,
+            subjects.stream,
+            *([together] if together else []),
+        ],
+        bot_never_hears=[subjects.chat, subjects.request],
         program=nats.server,
     )
 

@@ -131,6 +131,20 @@ async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
     assert (begun + printed, errors) == (b"one two three four\n", b"")
 
 
+async def test_the_bot_of_the_client_library_finds_the_service_of_its_folder(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    printed = await run(example("client", document("library.md")), tmp_path)
+    assert printed == "You said: Hello\nYou said: Tell me a story"
+
+
+async def test_the_bot_with_a_speaker_shows_the_whole_answer(house: House, tmp_path: Path) -> None:
+    await house.open()
+    printed = await run(example("speaker", document("library.md")), tmp_path)
+    assert printed.splitlines()[-1] == "discord/42 You said: Hello"
+
+
 async def test_the_bot_that_streams_shows_an_error(house: House, tmp_path: Path) -> None:
     await house.open()
     house.llm.plan(Behaviour(status=500))

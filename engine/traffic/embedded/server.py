@@ -66,7 +66,10 @@ no_auth_user: bot
 authorization {{
   users: [
     {{ user: engine, password: ${password_variable} }}
-    {{ user: bot, permissions: {{ publish: {publish}, subscribe: {subscribe} }} }}
+    {{
+      user: bot
+      permissions: {{ publish: {publish}, subscribe: {{ allow: {subscribe}, deny: {deny} }} }}
+    }}
   ]
 }}
 """
@@ -89,6 +92,7 @@ class EmbeddedNats:
         *,
         bot_publish: Sequence[str],
         bot_subscribe: Sequence[str],
+        bot_never_hears: Sequence[str] = (),
         program: str = "",
         death_signal: bool = sys.platform == "linux",
     ) -> None:
@@ -98,6 +102,7 @@ class EmbeddedNats:
         self.engine_password = secrets.token_urlsafe(24)
         self._bot_publish = list(bot_publish)
         self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
+        self._bot_never_hears = list(bot_never_hears)
         self._program = program
         self._death_signal = death_signal
         self._start_stop_lock = asyncio.Lock()
@@ -271,6 +276,7 @@ class EmbeddedNats:
             password_variable=_PASSWORD_VARIABLE,
             publish=_json(self._bot_publish),
             subscribe=_json(self._bot_subscribe),
+            deny=_json(self._bot_never_hears),
         )
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
