@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
 from engine.api.inspection import Inspection
+from engine.client.subjects import Subjects
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -118,11 +119,21 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
 
 def _embedded_nats(settings: Settings) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
+    # A bot that hears all three by one subscription gets them in order.
+    names = {name: getattr(subjects, name) for name in Subjects._fields}
+    together = Subjects(**names).wildcard
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-        bot_subscribe=[subjects.response, subjects.error, subjects.stream, subjects.status],
+        bot_subscribe=[
+            subjects.response,
+            subjects.error,
+            subjects.stream,
+            subjects.status,
+            *([together] if together else []),
+        ],
+        bot_never_hears=[subjects.chat, subjects.request],
         program=nats.server,
     )
 
@@ -257,6 +268,7 @@ class App:
         await self._connection.start_intake()
         if self._others is not None:
             await self._others.confirm()
+            self._background.keep("other engines", self._others.watch)
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
@@ -285,7 +297,10 @@ class App:
                     raise
                 if deadline_s is None:
                     deadline_s = clock() + wait_s
-                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {"event": "start.postponed", "wait_s": wait_s, "error": exc},
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(str(exc)) from exc
             else:
@@ -316,6 +331,8 @@ class App:
         A step that fails is logged; the later steps still run.
         """
         self.reloader.close()
+        # First of all: NATS may be slow to answer, and a service that starts is to wait.
+        self._engine.database.tell_end()
         self._service.state = "draining"
         self._monitoring.enter("draining")
         async with AsyncExitStack() as steps:  # they run from the last to the first
@@ -342,7 +359,7 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
     except Exception:  # any failure: the later steps must run
-        log.exception("A step of the drain failed.")
+        log.exception("A step of the drain failed.", {"event": "drain.failed"})
 
 
 def url_file(settings: Settings) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from storage.errors import StorageUnavailable
 from storage.queries.reader import open_reader
+
+MARGIN = 1.1
 
 
 @contextmanager
@@ -26,6 +29,7 @@ def copied(database: Path, target: Path, *, replace: bool) -> Iterator[Path]:
     """
     with closing(open_reader(database)) as connection:
         _check(target, database)
+        _check_room(connection, database, target)
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
@@ -55,6 +59,21 @@ def _check(target: Path, database: Path) -> None:
     if wal.exists() and wal.stat().st_size:  # SQLite would apply it to the copy
         why = f"{wal.name} beside it belongs to a database that is in use or was killed"
         raise FileExistsError(errno.EEXIST, why, str(target))
+
+
+def _check_room(connection: sqlite3.Connection, database: Path, target: Path) -> None:
+    """Raise StorageUnavailable without room: else the copy would fill the disk for all others."""
+    pages, free_pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    needed = round((pages - free_pages) * page_bytes * MARGIN)
+    disk = shutil.disk_usage(target.parent)
+    if disk.total and disk.free < needed:  # some network disks do not say
+        raise StorageUnavailable(
+            f"Cannot copy {database} to {target}: there is no room. {needed / 2**20:.1f} MiB are"
+            f" needed, {disk.free / 2**20:.1f} are free. Make room, or choose another disk."
+        )
 
 
 def _sync(path: Path) -> None:

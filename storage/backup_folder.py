@@ -39,22 +39,31 @@ def backups(database: Path) -> list[Backup]:
     folder = folder_of(database)
     if not folder.exists():
         return []
-    form = re.compile(rf"{re.escape(database.resolve().name)}-(\d{{8}}T\d{{6}}Z)")
+    form = re.compile(rf"{re.escape(database.resolve().name)}-([0-9]{{8}}T[0-9]{{6}}Z)")
     found = []
     for file in folder.iterdir():
-        if match := form.fullmatch(file.name):
-            moment = datetime.strptime(match[1], FORM).replace(tzinfo=UTC)
-            found.append(Backup(file, round(moment.timestamp() * 1000)))
+        match = form.fullmatch(file.name)
+        if match and (made_ms := _moment_ms(match[1])) is not None:
+            found.append(Backup(file, made_ms))
     return sorted(found, key=lambda each: each.made_ms)
 
 
-def prune(database: Path, keep: int, newest: Path) -> None:
-    """Delete all copies but `newest` and the `keep` - 1 before it, and what a crash left.
+def _moment_ms(stamp: str) -> int | None:
+    """Return the time of a name; None if there is no such time, as people rename files."""
+    try:
+        return round(datetime.strptime(stamp, FORM).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        return None
 
-    Raises OSError.
-    """
+
+def clear(database: Path) -> None:
+    """Delete what crashes left of copies. Raises OSError."""
     for file in folder_of(database).glob(".*.part*"):
         file.unlink(missing_ok=True)
+
+
+def prune(database: Path, keep: int, newest: Path) -> None:
+    """Delete all copies but `newest` and the `keep` - 1 before it. Raises OSError."""
     others = [each.file for each in backups(database) if each.file != newest]
     for file in others[: max(0, len(others) - (keep - 1))]:
         file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -11,6 +12,7 @@ from storage.errors import CannotOpen, DatabaseInUse
 from storage.sidecar import sidecar_path
 
 ENDING = ", which is ending"
+NAME_BYTES = 100
 RETRY_S = 0.02  # `owner` holds a free lock itself for a moment
 
 
@@ -61,7 +63,8 @@ class Lock:
     def tell_end(self) -> None:
         """Tell other processes that the lock is freed soon."""
         if self._fd is not None:
-            self._write_name(self._fd, ENDING)
+            with contextlib.suppress(OSError):  # a full disk must not stop the end
+                self._write_name(self._fd, ENDING)
 
     def free(self) -> None:
         if self._fd is not None:
@@ -80,8 +83,10 @@ class Lock:
         self._write_name(fd)
 
     def _write_name(self, fd: int, state: str = "") -> None:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{self._name}, process {os.getpid()}{state}".encode(), 0)
+        # In one write over the old name: it needs no new room on the disk, and no other process
+        # ever reads a part of it.
+        name = f"{self._name}, process {os.getpid()}{state}".encode()
+        os.pwrite(fd, name.ljust(NAME_BYTES), 0)
 
     def _in_use(self, owner: str) -> DatabaseInUse:
         by_command, is_ending = owner.startswith("rosey-llm "), owner.endswith(ENDING)
@@ -93,7 +98,7 @@ class Lock:
 
 
 def _read_name(fd: int) -> str:
-    return os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
+    return os.pread(fd, NAME_BYTES, 0).decode(errors="replace").strip() or "another process"
 
 
 def _is_locked(fd: int) -> bool:

@@ -97,6 +97,8 @@ def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[
             row_id = new.pop(rows[number][:2], None)
             acceptances.append(Accepted(row_id) if row_id else AlreadyWaiting())
     _add_replies(connection, commands, rows, acceptances)
+    if len(known := set(map(type, acceptances))) == 1 and Accepted in known:
+        return acceptances
     return [
         each if isinstance(each, Accepted) else _join(connection, command)
         for each, command in zip(acceptances, commands, strict=True)

@@ -289,7 +289,14 @@ class ChannelActor:
                 self._refuse_stops(turn, str(exc))
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
-                log.exception("The actor of channel %.80r crashed.", self.channel_id)
+                log.exception(
+                    "The actor of channel %(channel).80r crashed.",
+                    {
+                        "event": "channel.crashed",
+                        "channel": self.channel_id,
+                        "request_id": turn.envelope.request.request_id,
+                    },
+                )
                 self._context.held.release(turn)  # it waits for its restart, not for the disk
                 pause_s = await self._restarts.crashed()
             else:

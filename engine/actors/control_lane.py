@@ -61,7 +61,14 @@ class ControlLane:
         except EngineError as exc:
             code, error, retry_after_s = exc.code, str(exc), exc.retry_after_s
         except Exception:  # the edge of a task that no code awaits
-            log.exception("Cannot handle a message of channel %.80r.", request.channel_id)
+            log.exception(
+                "Cannot handle a message of channel %(channel).80r.",
+                {
+                    "event": "channel.control_failed",
+                    "channel": request.channel_id,
+                    "request_id": request.request_id,
+                },
+            )
         else:
             return
         self._context.observer.unstored(request.channel_id, request.request_id)

@@ -64,6 +64,9 @@ class Generation:
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._options = _options(command, self._persona)
+        # The prompt is made for the first provider.
+        primary = settings.chain.primary
+        self._primary, self._asked = primary.name, primary.settled(self._options)
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
         self._provenance = Provenance(self._persona if exchanges is not None else None)
@@ -90,9 +93,7 @@ class Generation:
     async def run(self) -> TurnResult:
         """Return the turn's result; a provider's failure or a cut is a result, not an exception."""
         started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
-        self._observer.model_asked(
-            self._request, *self._settings.chain.primary.settled(self._options)
-        )
+        self._observer.model_asked(self._request, *self._asked)
         if self._cut:
             return self._failed(self._stopped())
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)
@@ -126,7 +127,11 @@ class Generation:
                     # Two async generators less: they cost 10 us a turn (bench: throughput).
                     ask = self._whole(built.messages)
                     answered = await chain.answer(
-                        ask, self._options, channel=channel_id, can_shorten=can_shorten
+                        ask,
+                        self._options,
+                        channel=channel_id,
+                        said=self._command.text,
+                        can_shorten=can_shorten,
                     )
                     window.note_answered()
                     self._answer.feed(answered.completion.content)
@@ -135,6 +140,7 @@ class Generation:
                     built.messages,
                     self._options,
                     channel=channel_id,
+                    said=self._command.text,
                     began=began,
                     can_shorten=can_shorten,
                 )
@@ -157,8 +163,7 @@ class Generation:
                 return self._finish(cut, built.messages)
 
     def _window(self) -> Window:
-        primary = self._settings.chain.primary.name
-        key = (self._request.channel_id, primary, self._options.model or "")
+        key = (self._request.channel_id, self._primary, self._options.model or "")
         return Window(self._exchanges or (), self._shortened_windows, key)
 
     def _whole(self, messages: EncodedPrompt) -> Ask:
@@ -171,12 +176,14 @@ class Generation:
             self._deltas.add(text)
 
     def _finish(self, answered: Answered, messages: EncodedPrompt) -> Answered:
-        usage, (provider, model) = answered.completion.usage, self._primary_model()
-        if usage and answered.provider == provider:
+        usage = answered.completion.usage
+        if usage and answered.provider == self._primary:
             # Of a prompt that was cut, only the part that was left is counted.
             at_least = answered.completion.prompt_cut
             tokens = usage.prompt_tokens
-            self._settings.rates.learn(provider, model, messages, tokens, at_least=at_least)
+            self._settings.rates.learn(
+                self._primary, self._asked.model, messages, tokens, at_least=at_least
+            )
         self._add(self._answer.finish())
         if self._deltas is not None:
             self._deltas.finish()
@@ -201,18 +208,13 @@ class Generation:
             self._command.text,
             max_messages=self._settings.service.max_context_messages,
             budget_tokens=context_tokens - reserve,
-            rates=self._settings.rates.of(*self._primary_model()),
+            rates=self._settings.rates.of(self._primary, self._asked.model),
         )
         self._provenance.note_prompt(built.messages, exchanges=built.exchanges)
         bot_name = self._settings.service.bot_name if built.speakers else ""
         max_bytes = self._settings.conversation.max_reply_bytes
         self._answer = AnswerText(bot_name, max_bytes, built.speakers)
         return built
-
-    def _primary_model(self) -> tuple[str, str]:
-        """Return the first provider and its model, for which the prompt is made."""
-        primary = self._settings.chain.primary
-        return primary.name, primary.settled(self._options).model
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
@@ -263,7 +265,7 @@ class Generation:
         outcome = request.failure(exc.code, str(exc), exc.retry_after_s, partial=partial)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
-            provider = self._settings.chain.primary.name
+            provider = self._primary
         row = Row(
             "cancelled" if is_cancelled else "error",
             request.request_id,

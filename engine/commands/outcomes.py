@@ -185,13 +185,17 @@ class OutcomeSink(Protocol):
 
 
 def decode(body: bytes) -> Answer | Failure:
-    """Return the record that `encode` was called on."""
+    """Return the record that `encode` was called on, perhaps by a newer version."""
     values = orjson.loads(body)
     if values.pop("type") == "llm_error":
-        return Failure(**values)
+        return Failure(**_known(values, Failure))
     if usage := values.pop("usage", None):
         values["usage"] = Usage(usage["prompt_tokens"], usage["completion_tokens"])
-    return Answer(**values)
+    return Answer(**_known(values, Answer))
+
+
+def _known(values: dict[str, Any], record: type[Answer | Failure]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in record._fields}
 
 
 def _compact(body: dict[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from providers import registry, validation
 from providers.validation import ValidationError
 
 DEFAULT_FILE = "rosey-llm.toml"
+ABOVE_TABLES = ("default_provider", "fallback_providers", "fallback_on")
 
 
 def load(path: Path | None) -> Settings:
@@ -96,6 +97,10 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as exc:
+        table, _, key = exc.path.rpartition(".")
+        if table and key in ABOVE_TABLES:  # appended to the file, it belongs to the last table
+            problem = "unknown key; it belongs at the top of the file, above the first [table]"
+            exc = ValidationError(exc.path, problem)
         raise CannotStart(f"{path}: {exc}") from exc
 
 

@@ -4,7 +4,7 @@ A child process makes each copy with `rosey-llm backup`: to verify a long histor
 for seconds, and the answers must not wait.
 
 state      what comes next                                   a crash leaves
-due        the child copies to a hidden name, and verifies   a hidden file; the next copy deletes it
+due        the child copies to a hidden name, and verifies   a hidden file, until the next copy
 copied     the copy got its name; older ones are deleted     one copy too many, until the next one
 wrong      verifying found a changed row: it is deleted      a copy that `verify` refuses
 failed     the reason is logged once; again after RETRY_S    the older copies, untouched
@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,8 +32,10 @@ log = logging.getLogger("rosey_llm.backups")
 POLL_S = 30.0
 RETRY_S = 600.0
 HOUR_S = 3600.0
-STOP_LIMIT_S = 5.0
 NICENESS = 10
+# Not `-m engine.cli`: the folder of a bot may have an `engine` of its own.
+_ROOT = str(Path(__file__).resolve().parents[2])
+_COMMAND = f"import sys; sys.path.insert(0, {_ROOT!r}); from engine.cli import main; main()"
 
 
 class Backups:
@@ -59,6 +60,7 @@ class Backups:
         self._settings = settings
         self._wall_ms = wall_ms
         self._monotonic_s = monotonic_s
+        self._reason = ""  # as `failing`, without the name of the copy, which is always another one
         self._made_s: float | None = None
         self._failed_s: float | None = None
 
@@ -94,6 +96,7 @@ class Backups:
         file = backup_folder.new_name(self._database, began_ms)
         try:
             file.parent.mkdir(mode=0o700, exist_ok=True)
+            backup_folder.clear(self._database)  # before it: it may have the room of this copy
             problem = await self._copy(file)
             if problem:
                 file.unlink(missing_ok=True)
@@ -102,20 +105,25 @@ class Backups:
         except OSError as exc:
             problem = f"{exc.strerror} ({exc.filename})"
         if problem:
-            if problem != self.failing:
-                log.error("The database could not be backed up: %s", problem)
+            reason = problem.replace(file.name, "")
+            if reason != self._reason:
+                log.error(
+                    "The database could not be backed up: %(error)s",
+                    {"event": "backup.failed", "error": problem},
+                )
+            self._reason = reason
             self.failing, self._failed_s = problem, self._monotonic_s()
             return
         if self.failing:
-            log.warning("The database can be backed up again.")
-        log.info("The database was backed up to %s.", file)
-        self.failing, self._failed_s = "", None
+            log.warning("The database can be backed up again.", {"event": "backup.recovered"})
+        log.info("The database was backed up to %(path)s.", {"event": "backup.made", "path": file})
+        self.failing, self._reason, self._failed_s = "", "", None
         self.newest_ms, self._made_s = began_ms, began_s
 
     async def _copy(self, file: Path) -> str:
         """Have a process of its own copy and verify; return why that failed, or ""."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "engine.cli", "backup", str(file)),
+            *(sys.executable, "-P", "-c", _COMMAND, "backup", str(file)),
             *("--database", str(self._database.resolve()), "--force"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -126,27 +134,23 @@ class Backups:
                 os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
             _, said = await process.communicate()
         except asyncio.CancelledError:
-            await _stop(process)
+            await self._stop(process)
             raise
         if process.returncode == 0:
             return ""
         words = said.decode(errors="replace").strip().splitlines()
         return " ".join(words[-3:]) or f"its process ended with code {process.returncode}"
 
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        """End the process at once, and delete its copy: SQLite hears no milder signal."""
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        with contextlib.suppress(OSError):
+            backup_folder.clear(self._database)
+
     def look(self) -> None:
         """Learn from its name when the newest copy was made."""
         with contextlib.suppress(OSError):  # the first copy will say so
             if found := backup_folder.backups(self._database):
                 self.newest_ms = found[-1].made_ms
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the process as Ctrl-C does: it then deletes its unfinished copy."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()

@@ -64,7 +64,10 @@ class Listener:
         try:
             self._tell(msg)
         except Exception:
-            log.exception("Cannot handle a message on %s; report this defect.", msg.subject)
+            log.exception(
+                "Cannot handle a message on %(subject)s; report this defect.",
+                {"event": "message.crashed", "subject": msg.subject},
+            )
 
     def _tell(self, msg: Msg) -> None:
         replies = self._rules.of_message(msg.reply)

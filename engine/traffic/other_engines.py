@@ -11,7 +11,9 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 
 import orjson
+from nats.aio.client import NO_RESPONDERS_STATUS
 from nats.aio.msg import Msg
+from nats.js.api import Header
 
 from engine.config.settings import SubjectSettings
 from engine.errors import SecondEngine, StartLater
@@ -72,7 +74,14 @@ class OtherEngines:
                         raise StartLater(self._later(others))
                 if deadline_s is None:
                     deadline_s = clock() + self._wait_s
-                    log.warning("Waiting up to %g s: %s", self._wait_s, self._later(others))
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {
+                            "event": "start.postponed",
+                            "wait_s": self._wait_s,
+                            "error": self._later(others),
+                        },
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(self._later(others))
             await asyncio.sleep(POLL_S)
@@ -91,7 +100,26 @@ class OtherEngines:
             if any(each.is_before(own) for each in others):
                 raise StartLater(self._later(others))
             if others:
-                log.error("It started at the same time: %s", self._second(others))
+                log.error(
+                    "It started at the same time: %(found)s",
+                    {"event": "engines.second", "found": self._second(others)},
+                )
+
+    async def watch(self) -> None:
+        """Look again after each loss of the connection, and tell of another engine.
+
+        One that connected first, after an outage of NATS, saw none and began.
+        """
+        while True:
+            await self._connection.returned.wait()
+            self._connection.returned.clear()
+            with contextlib.suppress(NotConnected):
+                others = await self._found()
+                if decide(self._service.info, others) == "second":
+                    log.error(
+                        "It started while NATS was away: %(found)s",
+                        {"event": "engines.second", "found": self._second(others)},
+                    )
 
     async def _found(self) -> list[EngineInfo]:
         answers = await self._asked(f"{PREFIX}INFO.{NAME}")
@@ -111,7 +139,8 @@ class OtherEngines:
             log.warning(
                 "Whether another engine listens on the same subjects is not known: NATS does not"
                 " let this one ask. If there is one, both answer each message. Give the login the"
-                " permissions in docs/security.md."
+                " permissions in docs/security.md.",
+                {"event": "engines.unknown"},
             )
         self._used_probe = True
         return []
@@ -119,12 +148,19 @@ class OtherEngines:
     async def _asked(
         self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> list[bytes] | None:
-        """Return the answers of all others; None if NATS does not permit the question."""
-        answers = self._answers = asyncio.Queue(ANSWERS_LIMIT)
+        """Return the answers of all others; None if NATS does not permit the question.
+
+        Raises NotConnected.
+        """
+        answers, losses = asyncio.Queue[Msg](ANSWERS_LIMIT), self._connection.losses
+        self._answers = answers
         try:
             if not await self._connection.ask(subject, body, self._reply, headers):
                 return None
-            return [each async for each in _until_quiet(answers)]
+            found = [each async for each in _until_quiet(answers)]
+            if losses != self._connection.losses:
+                raise NotConnected("The connection broke before all answers were there.")
+            return found
         finally:
             self._answers = None
 
@@ -141,7 +177,10 @@ class OtherEngines:
         is_second = decide(self._service.info, [other]) == "second"
         if is_second and other.id not in self._late and len(self._late) < LATE_LIMIT:
             self._late.add(other.id)
-            log.error("It stood still while this one started: %s", self._second([other]))
+            log.error(
+                "It stood still while this one started: %(found)s",
+                {"event": "engines.second", "found": self._second([other])},
+            )
 
     def _second(self, others: Iterable[EngineInfo]) -> str:
         running = "; ".join(str(each) for each in others if each.state == "running")
@@ -168,7 +207,7 @@ async def _until_quiet(answers: asyncio.Queue[Msg]) -> AsyncIterator[bytes]:
                 msg = await answers.get()
         except TimeoutError:
             return
-        if not msg.data:  # the server's word that nobody else hears the question
+        if (msg.headers or {}).get(Header.STATUS) == NO_RESPONDERS_STATUS:
             return
         yield msg.data
         limit_s = NEXT_ANSWER_S

@@ -136,8 +136,8 @@ class Publisher:
                 await self._empty.wait()
         except TimeoutError:
             log.warning(
-                "%d messages are not sent yet; outcomes are sent after a restart.",
-                len(self._parcels),
+                "%(count)d messages are not sent yet; outcomes are sent after a restart.",
+                {"event": "drain.messages_left", "count": len(self._parcels)},
             )
 
     def _put(self, parcel: Parcel) -> None:
@@ -155,15 +155,18 @@ class Publisher:
             try:
                 await self._connection.publish(subject, _body_for(subject, parcel.body))
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
-                log.error("Cannot send a message to %.100r: %s", subject, exc)
+                log.error(
+                    "Cannot send a message to %(subject).100r: %(error)s",
+                    {"event": "outcome.send_failed", "subject": subject, "error": exc},
+                )
 
     def _size_error(self, parcel: Parcel) -> Parcel:
         """Return an error to send instead; the history has the answer."""
         size, limit = _size(parcel), self._connection.max_body_bytes
         log.error(
-            "Cannot send an answer of %d bytes: NATS takes %d. Raise the server's max_payload.",
-            size,
-            limit,
+            "Cannot send an answer of %(bytes)d bytes: NATS takes %(limit_bytes)d. Raise the"
+            " server's max_payload.",
+            {"event": "outcome.too_large", "bytes": size, "limit_bytes": limit},
         )
         outcome = decode(parcel.body)
         if isinstance(outcome, Failure) and outcome.partial:
@@ -203,7 +206,10 @@ class Publisher:
                 published = self._ledger.published(outbox_ids, now_ms=now_ms())
                 published.add_done_callback(_log_failure)
             except StorageError:
-                log.debug("The database closed before an outcome was marked as published.")
+                log.debug(
+                    "The database closed before an outcome was marked as published.",
+                    {"event": "outcome.unmarked"},
+                )
 
     def _count(self, parcel: Parcel) -> None:
         if parcel.passing == "delta":
@@ -243,4 +249,7 @@ def _size(parcel: Parcel) -> int:
 def _log_failure(done: asyncio.Future[None]) -> None:
     # Nothing awaits it: if it fails, the outcome is sent once more after a restart.
     if not done.cancelled() and (exc := done.exception()):
-        log.warning("Cannot mark an outcome as published: %s. A restart sends it again.", exc)
+        log.warning(
+            "Cannot mark an outcome as published: %(error)s. A restart sends it again.",
+            {"event": "outcome.mark_failed", "error": exc},
+        )

@@ -9,6 +9,7 @@ from engine.errors import InvalidRequest
 from engine.traffic.envelope import unwrapped
 
 NAMES = ("channel_id", "channel", "username", "user", "request_id", "correlation_id")
+_NUMBERS = (int, float)  # as a value's very type: a bool is an int, too
 
 
 def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> None:
@@ -19,7 +20,7 @@ def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> 
     """
     words = values.get("args")
     in_words = isinstance(words, list) and any(_is_number(word) for word in words)
-    names = [name for name in NAMES if _is_number(values.get(name))]
+    names = [name for name in NAMES if type(values.get(name)) in _NUMBERS]
     if not (names or in_words):
         return
     written = _as_written(data)
@@ -36,7 +37,7 @@ def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> 
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)  # a bool is an int, too
+    return type(value) in _NUMBERS
 
 
 def _as_written(data: bytes) -> dict[str, Any]:

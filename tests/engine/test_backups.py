@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import signal
 import sqlite3
 import stat
 from contextlib import closing
@@ -16,10 +19,14 @@ from engine.operations.backups import HOUR_S, RETRY_S, Backups
 from storage import backup_folder, verification
 from storage.queries.reader import reading
 from tests.support.archive import Archive
+from tests.support.command_line import COMMAND
+from tests.support.full_disk import small_disk, small_disks_work
+from tests.support.nats_servers import until
 
 pytestmark = pytest.mark.process
 NOW_MS = 1_764_000_000_000
 HOUR_MS = 3_600_000
+ODD_STAMPS = ["20261399T000000Z", "20250229T000000Z", "\u0662\u0660251124T160000Z"]
 
 
 class Run:
@@ -125,6 +132,80 @@ async def test_a_copy_that_fails_is_told_once_and_tried_again(
         "The database can be backed up again.",
         f"The database was backed up to {run.files[0]}.",
     ]
+
+
+async def test_what_a_crash_left_is_deleted_before_a_copy_that_fails(run: Run) -> None:
+    left = backup_folder.folder_of(run.path) / ".rosey-llm.db-x.4711.part"
+    left.parent.mkdir()
+    left.touch()  # it may have the room that the copy needs
+    run.path.unlink()
+    await run.backups.make()
+    assert run.backups.failing
+    assert not left.exists()
+
+
+async def test_a_reason_that_names_the_copy_is_told_once(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    backup_folder.folder_of(run.path).mkdir()
+    for _ in range(2):
+        backup_folder.new_name(run.path, run.wall_ms).mkdir()  # in its way
+        await run.backups.make()
+        run.pass_hours(1)
+    assert "directory" in run.backups.failing
+    assert len(caplog.messages) == 1
+
+
+async def test_an_engine_package_in_the_working_folder_is_not_taken_for_ours(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").write_text("raise SystemExit('the engine of a game')")
+    monkeypatch.chdir(tmp_path)
+    await run.backups.make()
+    assert run.backups.failing == ""
+
+
+async def test_a_file_named_after_no_time_is_no_copy(run: Run) -> None:
+    odd = [backup_folder.folder_of(run.path) / f"rosey-llm.db-{each}" for each in ODD_STAMPS]
+    odd[0].parent.mkdir()
+    for each in odd:
+        each.touch()
+    run.begin()
+    await run.backups.make()
+    assert run.backups.failing == ""
+    assert len(run.files) == 1
+    assert all(each.exists() for each in odd)
+    storage = StorageSettings(path=str(run.path), backup_every_h=24)
+    assert check.backup_notes(storage, NOW_MS) == []
+
+
+async def test_without_room_a_copy_does_not_fill_the_disk(run: Run, tmp_path: Path) -> None:
+    disk, size = tmp_path / "disk", run.path.stat().st_size
+    if not small_disks_work(disk):
+        pytest.skip("this machine allows no mounts in namespaces")
+    command = f"{COMMAND} backup {disk}/copy.db --database {run.path}"
+    process = await asyncio.create_subprocess_exec(
+        *small_disk(disk, size // 2, command), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert "there is no room" in said.decode()
+
+
+async def test_a_copy_that_is_broken_off_leaves_nothing(run: Run) -> None:
+    folder = backup_folder.folder_of(run.path)
+    making = asyncio.create_task(run.backups.make())
+    await until(lambda: any(folder.glob(".*.part")))
+    (part,) = folder.glob(".*.part")
+    process = int(part.name.split(".")[-2])
+    os.kill(process, signal.SIGSTOP)  # as deaf as one that copies a large file
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert list(folder.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 async def test_a_changed_history_is_not_copied_and_the_older_copies_stay(run: Run) -> None:

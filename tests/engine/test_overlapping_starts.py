@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from engine.app import build_app
 from engine.errors import AlreadyRunning, StartLater
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.nats_servers import until
+from tests.support.nats_servers import Server, until
 from tests.support.service_harness import House
 
 
@@ -65,3 +67,23 @@ async def test_a_service_that_runs_is_not_waited_for(
     await house.open()
     with pytest.raises(AlreadyRunning, match="Stop that process first"):
         await build_app(House(tmp_path, llm).settings).start()
+
+
+async def test_a_service_says_that_it_ends_before_it_waits_for_anything(
+    house: House, tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server(tmp_path, "") as server:
+        house.config["nats"] = {"url": server.url}
+        await house.open()
+        assert house.app is not None
+        os.kill(server.pid, signal.SIGSTOP)  # it does not say that it has unsubscribed
+        try:
+            ending = asyncio.create_task(house.app.drain())
+            await asyncio.sleep(0)
+            after = House(tmp_path, llm)
+            after.config["service"] = {"drain_timeout_s": 0.01}
+            with pytest.raises(StartLater, match="which is ending"):
+                await build_app(after.settings).start()
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await ending

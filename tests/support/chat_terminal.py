@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import termios
@@ -68,6 +69,14 @@ class ChatTerminal:
             self.raw += os.read(self._keys, 65536).decode(errors="replace")
         start, self._seen = self._seen, self.shown.index(text, self._seen) + len(text)
         return self.shown[start : self._seen]
+
+    def press_until(self, keys: str, text: str) -> None:
+        """Press again until `text` is shown: of two signals at once, a process may see one."""
+        while text not in self.shown[self._seen :]:
+            self.press(keys)
+            if select.select([self._keys], [], [], 0.2)[0]:
+                self.raw += os.read(self._keys, 65536).decode(errors="replace")
+        self.wait_for(text)
 
     def ended(self) -> int:
         """Return the exit code, once the chat has ended; what it wrote is in `raw` then."""

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import nats
+import orjson
 import pytest
 import tomlkit
+from nats.aio.msg import Msg
 
 from engine.app import App, build_app
 from engine.errors import CannotStart, SecondEngine, StartLater
@@ -294,6 +296,76 @@ async def test_a_login_that_may_not_ask_starts_with_a_warning(
         assert len(warnings) == 2  # one of each
         assert all("docs/security.md" in text for text in warnings)
         assert "NATS refused" not in caplog.text
+
+
+# --- Outages of NATS
+
+
+async def test_an_engine_that_came_first_after_an_outage_is_told_of(
+    house: House, tmp_path: Path, llm: LLMServer
+) -> None:
+    (tmp_path / "first").mkdir()
+    async with (
+        Server(tmp_path, "") as server,
+        running(tmp_path / "first", configuration(llm, nats={"url": server.url})) as first,
+    ):
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            await server.stop()
+            await server.start()
+            async with started(house, server):
+                first.process.send_signal(signal.SIGCONT)
+                told = "It started while NATS was away: another engine"
+                await first.logged(lambda: told in first.log)
+                assert f"(process {os.getpid()} on" in first.log
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_server_that_is_lost_during_the_question_is_asked_again(
+    house: House, second: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Server(tmp_path, "") as server:
+        spy = await nats.connect(server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.01)
+        questions = []
+
+        async def on_question(msg: Msg) -> None:
+            questions.append(msg)
+            if len(questions) > 1:  # it has lost the first one, as an engine may
+                await msg.respond(info("rosey.command.chat"))
+
+        await spy.subscribe("$SRV.INFO.rosey-llm", cb=on_question)
+        await spy.flush()
+        house.config["nats"] = {"url": server.url}
+        house.app = build_app(house.settings)
+        starting = asyncio.create_task(house.app.start())
+        await until(lambda: len(questions) == 1)
+        await server.stop()
+        await server.start()
+        with pytest.raises(SecondEngine):
+            await starting
+        await spy.close()
+
+
+async def test_an_empty_answer_is_not_the_word_that_there_is_no_engine(
+    house: House, tmp_path: Path
+) -> None:
+    async with Server(tmp_path, "") as server:
+        bot = await nats.connect(server.url)
+
+        async def on_question(msg: Msg) -> None:
+            await msg.respond(b"")
+            await msg.respond(info("rosey.command.chat"))
+
+        await bot.subscribe("$SRV.INFO.rosey-llm", cb=on_question)
+        await bot.flush()
+        assert isinstance(await refusal(house, server), SecondEngine)
+        await bot.close()
+
+
+def info(subject: str) -> bytes:
+    """Return the answer of an engine that hears the subject."""
+    return orjson.dumps({"id": "other", "endpoints": [{"subject": subject}]})
 
 
 # --- Clients that say nothing
