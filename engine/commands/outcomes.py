@@ -96,7 +96,7 @@ class Failure(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it takes much longer to make
 class Delta:
     """The fields of a message on `llm.stream`.
 
