@@ -172,6 +172,12 @@ def _check_nats(nats: NatsSettings) -> None:
             _check_server(url.strip(), path)
     if len({url.strip().startswith("ws") for url in urls}) > 1:
         raise ValidationError("nats.url", "expected all servers with ws:// or wss://, or none")
+    for index, pattern in enumerate(nats.reply_to_allow):
+        if not re.fullmatch(r"[^\s.>]+(\.[^\s.>]+)*(\.>)?", pattern):
+            path = f"nats.reply_to_allow[{index}]"
+            raise ValidationError(
+                path, f'expected a subject such as "bots.*.replies", got "{pattern}"'
+            )
     subjects = nats.subjects
     names = [getattr(subjects, each.name) for each in fields(subjects)]
     for each, subject in zip(fields(subjects), names, strict=True):
