@@ -91,7 +91,8 @@ class ProviderConfig:
     total_timeout: longest time for a whole call, with its retries.
     retry_lost: whether a retry may follow a call that was lost before its first text, although the
         provider may have charged for it.
-    max_concurrency: calls at once; further calls wait, and the waiting channels take turns.
+    max_concurrency: calls at once; further calls wait, and the waiting channels take turns. How
+        many a provider can take depends on its kind, so most kinds have a default of their own.
     context_tokens: tokens of a prompt and its answer; `model_context_tokens` sets them per model.
     """
 

@@ -18,6 +18,8 @@ _VISIBLE = re.compile(rf"[^\s{_CHARACTERS}]")
 
 def is_blank(text: str) -> bool:
     """Return whether a text has nothing to see: it is empty, or all white space and invisible."""
+    if "!" <= text[:1] <= "~":  # as nearly always, and four times as fast
+        return False
     return _VISIBLE.search(text) is None
 
 

@@ -35,6 +35,9 @@ class OllamaConfig(HttpConfig):
 
     keep_alive: how long a model stays loaded ("10m", seconds as "300", "-1" for ever).
     first_content_timeout: long, since it includes loading the model.
+    max_concurrency: Ollama does not tell how many answers it computes at once
+        (OLLAMA_NUM_PARALLEL, 1 to 4 by default). Further calls would queue there, unseen, and
+        without turns between channels.
     max_tokens: always sent, since without it an answer may never end.
     context_tokens: always sent, since the server's default depends on its graphics memory, and the
         server drops what exceeds it.
@@ -43,6 +46,7 @@ class OllamaConfig(HttpConfig):
     base_url: str = "http://localhost:11434"
     default_model: str = "llama3.2"
     first_content_timeout: Seconds | None = 300.0
+    max_concurrency: Count = 4
     max_tokens: Count | None = 1024
     context_tokens: Count = 4096
     keep_alive: str = ""
@@ -67,7 +71,7 @@ class OllamaProvider(HttpProvider):
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         self._models: dict[str, OllamaModel] = {}
-        self._refusals = Refusals(self.label)
+        self._refusals = Refusals(self.name)
         self._told_of_cuts: set[str] = set()
 
     @property
@@ -204,7 +208,15 @@ class OllamaProvider(HttpProvider):
             async with asyncio.timeout(SHOW_S):
                 details = await self.session.post_json(f"{self.base_url}/api/show", {"model": name})
         except (ProviderError, TimeoutError) as exc:
-            logger.debug("cannot find out about the model %s: %r", name, exc)
+            logger.debug(
+                "cannot find out about the model %(model)s: %(error)r",
+                {
+                    "event": "provider.model_unknown",
+                    "provider": self.name,
+                    "model": name,
+                    "error": exc,
+                },
+            )
             return OllamaModel()
         model = self._models[name] = OllamaModel.of(as_dict(details))
         return model
@@ -217,7 +229,10 @@ class OllamaProvider(HttpProvider):
                 draft.unreadable = True
                 if line.lstrip().startswith(b"{"):  # a piece of the text may be lost
                     raise
-                logger.debug("%s sent a line that is no JSON; it is skipped.", self.label)
+                logger.debug(
+                    "%(label)s sent a line that is no JSON; it is skipped.",
+                    {"event": "provider.piece_skipped", "label": self.label},
+                )
                 continue
             self._read(as_dict(part), draft)
             if draft.done:
@@ -256,11 +271,18 @@ class OllamaProvider(HttpProvider):
             if name not in self._told_of_cuts:
                 self._told_of_cuts.add(name)
                 logger.warning(
-                    "Ollama seems to have dropped the start of a prompt for model %s: it read %d "
-                    "tokens. Raise providers.%s.context_tokens (now %d%s), or lower "
-                    "max_context_messages.",
-                    *(name, draft.usage.prompt_tokens, self.name, window),
-                    f"; the model has {limit}" if limit else "",
+                    "Ollama seems to have dropped the start of a prompt for model %(model)s: it"
+                    " read %(prompt_tokens)d tokens. Raise providers.%(provider)s.context_tokens"
+                    " (now %(context_tokens)d; the model's own: %(model_tokens)s), or lower"
+                    " max_context_messages.",
+                    {
+                        "event": "provider.prompt_cut",
+                        "provider": self.name,
+                        "model": name,
+                        "prompt_tokens": draft.usage.prompt_tokens,
+                        "context_tokens": window,
+                        "model_tokens": limit or "unknown",
+                    },
                 )
         return draft.completion()
 

@@ -23,21 +23,29 @@ from providers.http import address_probe, examination
 from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
 from providers.http.chat_completion import read_answer, read_events
 from providers.http.draft import Draft
+from providers.http.own_server import is_own_server
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
 from providers.http.stream_parser import Events, ServerSentEvent
+from providers.validation import Count
+
+# vLLM and SGLang compute so many at once. llama.cpp and LM Studio fewer; they queue the others.
+OWN_SERVER_CONCURRENCY = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAIConfig(HttpConfig):
     """The settings of a provider with OpenAI's protocol.
 
+    max_concurrency: a service on the internet has hundreds of machines, and says when it is too
+        much; a server of one's own has `OWN_SERVER_CONCURRENCY` by default.
     max_tokens_field: the parameter that limits the tokens; "auto" finds it out.
     """
 
     base_url: str = "https://api.openai.com/v1"
     organization: str = ""
     default_model: str = "gpt-4"
+    max_concurrency: Count = 512
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
 
 
@@ -53,9 +61,12 @@ class OpenAIProvider(HttpProvider):
     key_variable: ClassVar[str] = "OPENAI_API_KEY"
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(config, name=name)
+        values = dict(config or {})
+        if is_own_server(str(values.get("base_url", ""))):
+            values.setdefault("max_concurrency", OWN_SERVER_CONCURRENCY)
+        super().__init__(values, name=name)
         self._chat_url = f"{self.base_url}/chat/completions"
-        self._refusals = Refusals(self.label)
+        self._refusals = Refusals(self.name)
         # The marks to break in texts of users; none for a server that may be any.
         self.marks: ControlMarks | None = None
 
@@ -172,22 +183,23 @@ class OpenAIProvider(HttpProvider):
     ) -> AdaptedRequest:
         model, temperature, max_tokens = self.settled(options)
         prompt = adapted_prompt(messages, attempt, self.marks)
-        optional: dict[str, Any] = dict(prompt.optional)
-        fields: dict[str, Any] = {}
+        body: dict[str, Any] = {"model": model, "messages": prompt.messages.fragment}
+        optional = dict(prompt.optional)
         if attempt.sends("stream"):
-            fields["stream"] = stream
+            body["stream"], optional["stream"] = stream, None
             if stream and attempt.sends("stream_options"):
-                fields["stream_options"] = {"include_usage": True}
+                body["stream_options"] = {"include_usage": True}
+                optional["stream_options"] = None
         if has_temperature := attempt.sends("temperature", temperature):
-            fields["temperature"] = optional["temperature"] = temperature
+            body["temperature"] = optional["temperature"] = temperature
         if cap := max_tokens and self._cap_field(attempt, max_tokens):
-            fields[cap] = optional[cap] = max_tokens
-        return AdaptedRequest(
-            {"model": model, "messages": prompt.messages.fragment, **fields},
-            dict.fromkeys(fields) | optional,
-            prompt.sent_as
-            + without(temperature=not has_temperature, max_tokens=bool(max_tokens and not cap)),
-        )
+            body[cap] = optional[cap] = max_tokens
+        sent_as = prompt.sent_as
+        if not has_temperature or (max_tokens and not cap):
+            sent_as += without(
+                temperature=not has_temperature, max_tokens=bool(max_tokens and not cap)
+            )
+        return AdaptedRequest(body, optional, sent_as)
 
     def _cap_field(self, attempt: AdaptedCall, max_tokens: int) -> str | None:
         """Return the name by which the limit of tokens is sent; None if it is not sent."""

@@ -47,10 +47,12 @@ class ScriptedConfig(ProviderConfig):
     reply: the answer; `{message}` is replaced by the newest user message.
     chunk_words: words in a streamed piece.
     delay: the wait before the first piece. chunk_delay: the wait before each later piece.
+    max_concurrency: an answer takes nothing but time, so as many as commands may wait.
     fail: an error code; if set, every call fails with it.
     """
 
     default_model: str = "scripted"
+    max_concurrency: Count = 10_000
     reply: str = "You said: {message}"
     chunk_words: Count = 1
     delay: Delay = 0.0

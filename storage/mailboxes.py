@@ -97,6 +97,8 @@ def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[
             row_id = new.pop(rows[number][:2], None)
             acceptances.append(Accepted(row_id) if row_id else AlreadyWaiting())
     _add_replies(connection, commands, rows, acceptances)
+    if len(known := set(map(type, acceptances))) == 1 and Accepted in known:
+        return acceptances
     return [
         each if isinstance(each, Accepted) else _join(connection, command)
         for each, command in zip(acceptances, commands, strict=True)
@@ -111,7 +113,7 @@ def _add_replies(
 ) -> None:
     """Store the reply subjects of the commands that were accepted."""
     subjects: list[Values] = [
-        (row[0], row[1], subject)
+        (row[0], row[1], str(subject), replies.correlation_of(subject))
         for command, row, acceptance in zip(commands, rows, acceptances, strict=True)
         if command.replies and isinstance(acceptance, Accepted)
         for subject in command.replies

@@ -71,5 +71,6 @@ class WaitEstimate:
 
 
 def _moved(average: float | None, newest: float) -> float:
-    newest = min(newest, LONGEST_S)  # a turn may have waited hours for a full disk
+    if newest > LONGEST_S:  # a turn may have waited hours for a full disk
+        newest = LONGEST_S
     return newest if average is None else average + WEIGHT * (newest - average)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from engine.answering.speaker_label import Label, Labels, NeedsMoreText
 from engine.answering.speaker_lines import SpeakerLines
@@ -25,12 +26,11 @@ class AnswerText:
     """
 
     def __init__(self, bot_name: str, max_bytes: int, speakers: Iterable[str] = ()) -> None:
-        names = (bot_name, "assistant") if bot_name else ()
-        self._labels = Labels(names, lenient=True)
+        self._labels = _labels(bot_name)
         self._held = ""
         self._kept = ""
         self._is_labelled = False
-        self._label_checked = not names
+        self._label_checked = not bot_name
         speakers = tuple(speakers)
         self._lines = SpeakerLines(speakers) if speakers else None
         self._bytes_left = max_bytes
@@ -52,6 +52,8 @@ class AnswerText:
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""
+        if self._label_checked and self._lines is None:
+            return ""  # nothing is held back
         text = _END if self._label_checked else self._without_labels(_END)
         if self._lines is not None:
             text = self._within_lines(self._lines, text)
@@ -82,7 +84,7 @@ class AnswerText:
         return self._labels.at_start(self._held)
 
     def _append(self, text: str) -> str:
-        size = len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
         if size > self._bytes_left:
             self.finish_reason = "length"
             text = text.encode()[: self._bytes_left].decode(errors="ignore")
@@ -91,3 +93,8 @@ class AnswerText:
         if text:
             self._parts.append(text)
         return text
+
+
+@lru_cache(maxsize=64)
+def _labels(bot_name: str) -> Labels:
+    return Labels((bot_name, "assistant") if bot_name else (), lenient=True)

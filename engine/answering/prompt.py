@@ -76,6 +76,12 @@ def _newest_fitting(
     rates: TokenRates,
 ) -> list[EncodedExchange]:
     """Return the newest exchanges that fit into so many messages and tokens, oldest first."""
+    newest = exchanges[max(0, len(exchanges) - max(0, room_messages) // 2) :]
+    size_bytes = 0
+    for _, message, answer in newest:
+        size_bytes += len(message) + len(answer)
+    if rates.at_most(size_bytes, 2 * len(newest)) <= room_tokens:
+        return list(newest)
     kept: list[EncodedExchange] = []
     for exchange in reversed(exchanges):
         _, message, answer = exchange

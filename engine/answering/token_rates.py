@@ -46,6 +46,11 @@ class TokenRates:
         others = _other_bytes(one) + _other_bytes(other)
         return (size - others) * self.ascii + others * self.other
 
+    def at_most(self, size_bytes: int, messages: int) -> float:
+        """Return the most tokens that messages of this size can take, whatever is in them."""
+        size_bytes += messages * MESSAGE_OVERHEAD_BYTES
+        return size_bytes * max(self.ascii, self.other)
+
     def learn(self, prompt: EncodedPrompt, counted_tokens: int, *, at_least: bool = False) -> None:
         """Correct the rates by what the server counted for a prompt. Takes the time of a read.
 
@@ -97,4 +102,5 @@ def _other_bytes(text: bytes) -> int:
 
 
 def _within(value: float, bounds: tuple[float, float]) -> float:
-    return min(max(value, bounds[0]), bounds[1])
+    lowest, highest = bounds
+    return lowest if value < lowest else min(value, highest)

@@ -43,6 +43,9 @@ WRITTEN: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+# Keys that other defaults depend on.
+_BASIS = ("model_path", "base_url", "parallel")
+
 
 def notes(settings: Settings) -> list[str]:
     """Return a line for people about each value that may not be what its author wants by now."""
@@ -50,8 +53,8 @@ def notes(settings: Settings) -> list[str]:
     for name, table in settings.providers.items():
         kind = str(table.get("kind", name))
         if kind in WRITTEN:
-            files = {key: table[key] for key in ("model_path",) if key in table}
-            default = registry.build(name, {"kind": kind, **files}).config
+            basis = {key: table[key] for key in _BASIS if key in table}
+            default = registry.build(name, {"kind": kind, **basis}).config
             found += table_notes(f"providers.{name}", table, WRITTEN[kind], default)
     return found
 

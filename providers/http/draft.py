@@ -85,6 +85,9 @@ class Draft:
 
         sure: whether it is certainly the whole text so far; if not, it may also be the next piece.
         """
+        if not self._added:
+            self.add(text)
+            return
         so_far = "".join(self._added)
         reasoning = ReasoningFilter()
         visible = reasoning.feed(so_far) + reasoning.finish()

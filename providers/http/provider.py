@@ -63,11 +63,10 @@ class HttpProvider(LLMProvider):
         remote = self.base_url.startswith("https:")
         self.session = Session(
             label=self.label,
+            name=self.name,
             base_url=self.base_url,
             route=self._route(query),
             connect_timeout_s=self.config.connect_timeout,
-            # llama.cpp closes idle connections after 5 s, and a POST on a closed one is lost.
-            keepalive_s=60.0 if remote else 4.0,
             keeps_after_stream=remote or None,
             headers=merged(
                 {"User-Agent": f"rosey-llm/{our_version()}"},

@@ -95,13 +95,15 @@ class Reply:
         return Blocks(ahead, self._response.content.readany)
 
     async def json(self) -> Any:
-        blocks: list[bytes] = []
-        size_bytes = 0
-        async for block in self.blocks():
-            blocks.append(block)
+        block, self._ahead = self._ahead, b""
+        blocks, size_bytes = [block], len(block)
+        content = self._response.content
+        # Usually all has come by the first read, and another would only show that.
+        while size_bytes <= REPLY_LIMIT_BYTES and not content.at_eof():
+            blocks.append(block := await content.readany())
             size_bytes += len(block)
-            if size_bytes > REPLY_LIMIT_BYTES:
-                raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
+        if size_bytes > REPLY_LIMIT_BYTES:
+            raise TooLong(f"a reply of more than {REPLY_LIMIT_BYTES} bytes")
         body = b"".join(blocks).removeprefix(_BOM)
         if not body.strip():
             raise EmptyAnswer(f"{self._label} sent an empty reply")

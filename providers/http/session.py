@@ -18,9 +18,10 @@ from typing import Any
 import aiohttp
 import orjson
 
-from providers import trace
+from providers import origin, trace
 from providers.errors import ProviderError, ProviderUnavailable, WrongAddress
 from providers.http.error_mapping import decode_body, read_failure
+from providers.http.keep_alive import LONGEST_S, keep_alive_s
 from providers.http.redirect import redirected
 from providers.http.refusals import texts_in
 from providers.http.reply import Reply
@@ -36,8 +37,7 @@ ERROR_BODY_S = 5.0
 class Session:
     """The connections to one provider, opened on first use. Failed calls raise ProviderError.
 
-    label: the provider's name in error texts.
-    keepalive_s: how long an idle connection is kept.
+    label: the provider's name in error texts. name: that of its table, for the log.
     base_url: the address below which all calls are made.
     route: the proxy, the authorities and the query parameters of the requests.
     secrets: strings that must not be in error texts.
@@ -49,26 +49,29 @@ class Session:
         self,
         *,
         label: str,
+        name: str = "",
         base_url: str = "",
         route: Route = DIRECT,
         connect_timeout_s: float = 10.0,
-        keepalive_s: float = 60.0,
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
         keeps_after_stream: bool | None = None,
     ) -> None:
         self.label = label
+        self.name = name
         self._base_url = base_url
         self._route = route
         self._connect_timeout_s = connect_timeout_s
-        self._keepalive_s = keepalive_s
+        self._keep_alive_s = LONGEST_S
+        self._told: tuple[str | None, str | None] = (None, None)
         # With compression, pieces of a token stream would wait in the compressor's buffer.
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._headers = headers | route.headers_for(base_url)
         self._options = route.options_for(base_url)
         # The longest first: one may be a part of another.
         self._secrets = tuple(sorted({*secrets, *route.secrets} - {""}, key=len, reverse=True))
-        self._clients: dict[bool, aiohttp.ClientSession] = {}
+        # By the seconds for which they keep idle connections; 0 for not at all.
+        self._clients: dict[int, aiohttp.ClientSession] = {}
         self._keeps_after_stream = keeps_after_stream
         self._closed = False
 
@@ -139,6 +142,7 @@ class Session:
             )
         except FOREIGN as exc:
             raise self.translate(exc, url) from self._route.shown(exc)
+        self._note_keep_alive(response.headers)
         if response.status != HTTPStatus.OK:
             raise await self._refusal(response, url, body)
         if stream or self._keeps_after_stream is None:
@@ -151,13 +155,14 @@ class Session:
             raise ProviderUnavailable(f"{self.label} was closed", refused=True)
         if self._route.problem:
             raise WrongAddress(f"{self.label} cannot be reached: {self._route.problem}")
-        client = self._clients.get(keep)
+        seconds = self._keep_alive_s if keep else 0
+        client = self._clients.get(seconds)
         if client is None:
-            client = self._clients[keep] = aiohttp.ClientSession(
+            client = self._clients[seconds] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0,
-                    keepalive_timeout=self._keepalive_s if keep else None,
-                    force_close=not keep,
+                    keepalive_timeout=seconds or None,
+                    force_close=not seconds,
                     ssl=self._route.tls or True,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
@@ -170,6 +175,20 @@ class Session:
     def _client_headers(self, *, keep: bool) -> dict[str, str]:
         # With "Connection: close", the reply would not show whether the server keeps it.
         return self._headers if keep else {"Connection": "keep-alive", **self._headers}
+
+    def _note_keep_alive(self, headers: Mapping[str, str]) -> None:
+        """Find out from a reply for how long the server keeps idle connections.
+
+        A connector has one limit for all its connections, so a shorter one takes another connector.
+        Seconds are whole and only become fewer, so there are few of these.
+        """
+        told = headers.get("Keep-Alive"), headers.get("Server")
+        if told == self._told:  # as nearly always
+            return
+        self._told = told
+        told_s = keep_alive_s(*told)
+        if told_s is not None and told_s < self._keep_alive_s:
+            self._keep_alive_s = told_s
 
     def _note_keeping(self, headers: Mapping[str, str]) -> None:
         """Find out from a reply whether the server keeps a connection after a token stream.
@@ -211,7 +230,16 @@ class Session:
             path=response.url.path,
             model=str(orjson.loads(sent).get("model", "")) if sent else "",
         )
-        request_id = response.headers.get("x-request-id", "unknown")
         # The error's text is not logged, since it may quote the prompt.
-        logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
+        logger.info(
+            "%(provider)s: status %(status)d, request id %(provider_request_id)s",
+            {
+                "event": "provider.refused",
+                "provider": self.name or self.label,
+                "code": error.code,
+                "status": response.status,
+                "provider_request_id": response.headers.get("x-request-id", "unknown"),
+                **origin.named(),
+            },
+        )
         return error

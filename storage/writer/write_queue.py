@@ -25,7 +25,7 @@ class Record(Protocol[R_co]):
 
 Write = Callable[[sqlite3.Connection], T]
 Writable: TypeAlias = Write[T] | Record[T]
-LEISURE_S = 0.1
+LEISURE_S = 2.0
 GROUP_LIMIT = 512
 
 
@@ -50,6 +50,7 @@ class WriteQueue:
     def __init__(self) -> None:
         self._pending: list[WriteJob[Any]] = []
         self._is_scheduled = False
+        self._leisure: asyncio.TimerHandle | None = None
         self._handed_over: queue.SimpleQueue[list[WriteJob[Any]] | None] = queue.SimpleQueue()
         self._received: deque[WriteJob[Any]] = deque()
         self._ended = False
@@ -65,7 +66,7 @@ class WriteQueue:
     def put_at_leisure(self, job: WriteJob[Any]) -> None:
         """Queue a job that goes with the next one, or alone after LEISURE_S."""
         if not self._pending:
-            job.done.get_loop().call_later(LEISURE_S, self._hand_over)
+            self._leisure = job.done.get_loop().call_later(LEISURE_S, self._hand_over)
         self._pending.append(job)
 
     def end(self) -> None:
@@ -75,6 +76,9 @@ class WriteQueue:
 
     def _hand_over(self) -> None:
         pending, self._pending, self._is_scheduled = self._pending, [], False
+        if self._leisure is not None:  # else it would cut the leisure of later jobs short
+            self._leisure.cancel()
+            self._leisure = None
         if pending:
             self._handed_over.put(pending)
 

@@ -67,12 +67,31 @@ def test_a_value_that_was_a_default_once_is_named_with_the_default_of_today() ->
     )
 
 
+# Those of them that have another default by now.
+CHANGED = {
+    "ollama": {"max_concurrency": 4},
+    "openai": {"max_concurrency": 512},
+    "openrouter": {"max_concurrency": 512},
+    "local": {"max_tokens": 150},
+}
+
+
 def test_every_default_that_was_written_is_that_of_a_key() -> None:
     for kind, written in old_defaults.WRITTEN.items():
-        table = {"kind": kind, "first_content_timeout": 300.0, **written}
-        if kind == "local":
-            table["max_tokens"] = 150  # the only one that has another default by now
+        table = {"kind": kind, "first_content_timeout": 300.0, **written, **CHANGED[kind]}
         assert not notes(mine=table), kind
+        for key, now in CHANGED[kind].items():
+            (note,) = notes(mine={"kind": kind, key: written[key]})
+            assert note.startswith(f"providers.mine.{key} = {written[key]} is the default of an")
+            assert note.endswith(f"without the line it is {now}")
+
+
+def test_a_default_that_depends_on_other_keys_is_compared_with_theirs() -> None:
+    assert notes(mine={"kind": "local", "parallel": 2, "max_concurrency": 2}) == []
+    (note,) = notes(mine={"kind": "local", "parallel": 6, "max_concurrency": 2})
+    assert note.endswith("without the line it is 6")
+    own = {"kind": "openai", "base_url": "http://localhost:8000/v1", "max_concurrency": 64}
+    assert notes(mine=own) == []
 
 
 @pytest.mark.process

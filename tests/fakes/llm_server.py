@@ -103,6 +103,7 @@ class LLMServer:
     prompts: the messages of each chat call.
     routes: behaviours of paths that are not chat calls.
     aliases: other paths, also with a query, and the paths that they are taken for.
+    headers: sent with every answer.
     api_key: if set, requests without it get 401.
     connections: all connections so far.
     disconnects: clients that left before the end of their answer.
@@ -121,6 +122,7 @@ class LLMServer:
         self.capabilities = ["completion"]
         self.routes: dict[str, Behaviour] = {}
         self.aliases: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
         self.api_key: str | None = None
         self.connections = 0
         self.disconnects = 0
@@ -258,7 +260,7 @@ class LLMServer:
         if behaviour.drop:
             raise _Cut
         if behaviour.status != 200 or behaviour.body is not None:
-            await _write_whole(writer, request, behaviour)
+            await self._write_whole(writer, request, behaviour)
         elif body.get("stream", request.path.startswith("/api/chat")):
             await self._write_pieces(writer, request, behaviour)
         else:
@@ -284,7 +286,7 @@ class LLMServer:
             behaviour = Behaviour(status=200 if known else 404, body=known or {"error": "no route"})
         if behaviour.hold:
             await behaviour.hold.wait()
-        await _write_whole(writer, request, behaviour)
+        await self._write_whole(writer, request, behaviour)
 
     def _pieces(self, request: RecordedRequest, behaviour: Behaviour) -> list[str]:
         if behaviour.pieces is not None:
@@ -293,6 +295,32 @@ class LLMServer:
         if text is None:
             text = self.reply if isinstance(self.reply, str) else self.reply(request.body)
         return re.findall(r"\s*\S+|\s+$", text)
+
+    async def _write_whole(
+        self, writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
+    ) -> None:
+        body = behaviour.body
+        if body is None:
+            body = {"error": {"message": f"status {behaviour.status}"}}
+        if isinstance(body, (dict, str)):
+            body = orjson.dumps(body) if isinstance(body, dict) else body.encode()
+        blocks = [body] if isinstance(body, bytes) else list(body)
+        headers = {
+            "Content-Type": behaviour.content_type,
+            "Content-Length": str(sum(map(len, blocks))),
+            **({"Connection": "close"} if request.closes else {}),
+            **self.headers,
+            **behaviour.headers,
+        }
+        head = f"HTTP/1.1 {behaviour.status} Whatever\r\n{_lines(headers)}\r\n"
+        writer.write(head.encode("latin-1"))
+        for block in blocks:
+            writer.write(block)
+            await writer.drain()
+            await asyncio.sleep(behaviour.gap_s)
+
+    def _more(self) -> bytes:
+        return _lines(self.headers).encode("latin-1")
 
     async def _write_answer(
         self, writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
@@ -305,7 +333,12 @@ class LLMServer:
         data = orjson.dumps(whole(request.path, request.body, text, behaviour.finish_reason))
         cut = behaviour.cut_after is not None
         length = b"" if behaviour.cut_cleanly else b"Content-Length: %d\r\n" % len(data)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + length + b"\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            + length
+            + self._more()
+            + b"\r\n"
+        )
         writer.write(data[: len(data) // 2] if cut else data)
         await writer.drain()
         if cut or behaviour.cut_cleanly:
@@ -319,6 +352,7 @@ class LLMServer:
         framing = b"" if behaviour.cut_cleanly else b"Transfer-Encoding: chunked\r\n"
         if behaviour.cut_cleanly or request.closes:
             framing += b"Connection: close\r\n"
+        framing += self._more()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n" % (kind, framing))
         wrap = (lambda data: data) if behaviour.cut_cleanly else _chunked
         pieces = self._pieces(request, behaviour)
@@ -366,27 +400,8 @@ async def _read_request(reader: asyncio.StreamReader) -> RecordedRequest:
     return RecordedRequest(path, headers, orjson.loads(body) if body else {}, method)
 
 
-async def _write_whole(
-    writer: asyncio.StreamWriter, request: RecordedRequest, behaviour: Behaviour
-) -> None:
-    body = behaviour.body
-    if body is None:
-        body = {"error": {"message": f"status {behaviour.status}"}}
-    if isinstance(body, (dict, str)):
-        body = orjson.dumps(body) if isinstance(body, dict) else body.encode()
-    blocks = [body] if isinstance(body, bytes) else list(body)
-    headers = {
-        "Content-Type": behaviour.content_type,
-        "Content-Length": str(sum(map(len, blocks))),
-        **({"Connection": "close"} if request.closes else {}),
-        **behaviour.headers,
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    writer.write(f"HTTP/1.1 {behaviour.status} Whatever\r\n{lines}\r\n".encode("latin-1"))
-    for block in blocks:
-        writer.write(block)
-        await writer.drain()
-        await asyncio.sleep(behaviour.gap_s)
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _chunked(data: bytes) -> bytes:

@@ -29,7 +29,7 @@ async def main(folder: Path, provider: str, base_url: str, stream: bool) -> None
         house.config |= {
             "default_provider": provider,
             "conversation": {"stream": stream},
-            "providers": {provider: {"base_url": base_url}},
+            "providers": {provider: {"base_url": base_url, "max_concurrency": FILES}},
         }
         await house.open()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
