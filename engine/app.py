@@ -87,6 +87,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         settings.name,
         lambda: micro_stats(engine.supervisor.statistics(), counts),
         micro_service.database_mark(Path(settings.storage.path)),
+        second=second,
     )
     connection.add_service(service.subjects, service.on_msg)
     others = None
