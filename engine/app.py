@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
 from engine.api.inspection import Inspection
+from engine.client.subjects import Subjects
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
@@ -38,6 +39,7 @@ from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
 from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
+from engine.traffic.status_reports import StatusReports
 from storage.errors import DatabaseInUse, StorageError
 from storage.writer.database import Database
 
@@ -67,6 +69,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
     publisher = Publisher(connection, subjects, ledger)
+    observers.add(StatusReports(publisher))
     endpoint_stats = EndpointStats(publisher, subjects)
     reloader = Reloader(config, Path(DEFAULT_FILE))
     handlers = {reload.REQUEST_KIND: reloader.carry_out}
@@ -74,7 +77,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         database, ledger, settings.new_providers(), settings, endpoint_stats, observers, handlers
     )
     listener = Listener(
-        engine.supervisor, endpoint_stats, observers, subjects, settings.conversation
+        engine.supervisor, endpoint_stats, observers, settings.nats, settings.conversation
     )
     connection.add_intake(listener.subjects, listener.on_msg)
     service = MicroService(
@@ -116,11 +119,22 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
 
 def _embedded_nats(settings: Settings) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
+    # A bot that hears all three by one subscription gets them in order.
+    together = Subjects(
+        subjects.chat, subjects.request, subjects.response, subjects.error, subjects.stream
+    ).wildcard
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,
         bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-        bot_subscribe=[subjects.response, subjects.error, subjects.stream],
+        bot_subscribe=[
+            subjects.response,
+            subjects.error,
+            subjects.stream,
+            subjects.status,
+            *([together] if together else []),
+        ],
+        bot_never_hears=[subjects.chat, subjects.request],
         program=nats.server,
     )
 
@@ -284,7 +298,10 @@ class App:
                     raise
                 if deadline_s is None:
                     deadline_s = clock() + wait_s
-                    log.warning("Waiting up to %g s: %s", wait_s, exc)
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {"event": "start.postponed", "wait_s": wait_s, "error": exc},
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(str(exc)) from exc
             else:
@@ -343,7 +360,7 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
     try:
         await step()
     except Exception:  # any failure: the later steps must run
-        log.exception("A step of the drain failed.")
+        log.exception("A step of the drain failed.", {"event": "drain.failed"})
 
 
 def url_file(settings: Settings) -> Path:

@@ -169,7 +169,10 @@ class Engine:
         try:
             await self.database.write(keep)
         except StorageUnavailable as exc:
-            log.warning("The personas' prompts could not be stored: %s", exc)
+            log.warning(
+                "The personas' prompts could not be stored: %(error)s",
+                {"event": "storage.personas_failed", "error": exc},
+            )
 
 
 def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:

@@ -71,7 +71,7 @@ class OllamaProvider(HttpProvider):
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         self._models: dict[str, OllamaModel] = {}
-        self._refusals = Refusals(self.label)
+        self._refusals = Refusals(self.name)
         self._told_of_cuts: set[str] = set()
 
     @property
@@ -208,7 +208,15 @@ class OllamaProvider(HttpProvider):
             async with asyncio.timeout(SHOW_S):
                 details = await self.session.post_json(f"{self.base_url}/api/show", {"model": name})
         except (ProviderError, TimeoutError) as exc:
-            logger.debug("cannot find out about the model %s: %r", name, exc)
+            logger.debug(
+                "cannot find out about the model %(model)s: %(error)r",
+                {
+                    "event": "provider.model_unknown",
+                    "provider": self.name,
+                    "model": name,
+                    "error": exc,
+                },
+            )
             return OllamaModel()
         model = self._models[name] = OllamaModel.of(as_dict(details))
         return model
@@ -221,7 +229,10 @@ class OllamaProvider(HttpProvider):
                 draft.unreadable = True
                 if line.lstrip().startswith(b"{"):  # a piece of the text may be lost
                     raise
-                logger.debug("%s sent a line that is no JSON; it is skipped.", self.label)
+                logger.debug(
+                    "%(label)s sent a line that is no JSON; it is skipped.",
+                    {"event": "provider.piece_skipped", "label": self.label},
+                )
                 continue
             self._read(as_dict(part), draft)
             if draft.done:
@@ -260,11 +271,18 @@ class OllamaProvider(HttpProvider):
             if name not in self._told_of_cuts:
                 self._told_of_cuts.add(name)
                 logger.warning(
-                    "Ollama seems to have dropped the start of a prompt for model %s: it read %d "
-                    "tokens. Raise providers.%s.context_tokens (now %d%s), or lower "
-                    "max_context_messages.",
-                    *(name, draft.usage.prompt_tokens, self.name, window),
-                    f"; the model has {limit}" if limit else "",
+                    "Ollama seems to have dropped the start of a prompt for model %(model)s: it"
+                    " read %(prompt_tokens)d tokens. Raise providers.%(provider)s.context_tokens"
+                    " (now %(context_tokens)d; the model's own: %(model_tokens)s), or lower"
+                    " max_context_messages.",
+                    {
+                        "event": "provider.prompt_cut",
+                        "provider": self.name,
+                        "model": name,
+                        "prompt_tokens": draft.usage.prompt_tokens,
+                        "context_tokens": window,
+                        "model_tokens": limit or "unknown",
+                    },
                 )
         return draft.completion()
 

@@ -66,7 +66,7 @@ class OpenAIProvider(HttpProvider):
             values.setdefault("max_concurrency", OWN_SERVER_CONCURRENCY)
         super().__init__(values, name=name)
         self._chat_url = f"{self.base_url}/chat/completions"
-        self._refusals = Refusals(self.label)
+        self._refusals = Refusals(self.name)
         # The marks to break in texts of users; none for a server that may be any.
         self.marks: ControlMarks | None = None
 

@@ -30,7 +30,10 @@ def copy_before(connection: sqlite3.Connection, path: Path, step: str) -> Path:
     target = path.with_name(f"{path.name}.before-{step}")
     partial = target.with_name(f"{target.name}.part")
     _check_room(connection, path, target)
-    log.warning("Copying %s to %s before its schema is changed.", path.name, target.name)
+    log.warning(
+        "Copying %(path)s to %(copy)s before its schema is changed.",
+        {"event": "migration.copy", "path": path.name, "copy": target.name},
+    )
     try:
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

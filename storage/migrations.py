@@ -162,7 +162,10 @@ def _chain(connection: sqlite3.Connection) -> None:
     (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
     for number, (row_id, channel_id, username, content, *values) in enumerate(rows, 1):
         if number % REPORT_ROWS == 0:
-            log.warning("The schema is being changed: row %s of %s.", f"{row_id:,}", f"{newest:,}")
+            log.warning(
+                "The schema is being changed: row %(row)d of %(rows)d.",
+                {"event": "migration.progress", "row": row_id, "rows": newest},
+            )
         salt = hash_chain.new_salt()
         private = hash_chain.of_private(salt, username, content)
         link = hash_chain.of_row(heads[channel_id], private, (*values, None))
@@ -255,8 +258,12 @@ def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) 
     (rows,) = connection.execute("SELECT count(*) FROM history").fetchone()
     names = ", ".join(step.name for step in pending)
     log.warning(
-        "The schema of %s is changed for this version (%s; %s rows). An interruption is harmless:"
-        " the next start begins again.", path, names, f"{rows:,}",
-    )  # fmt: skip
+        "The schema of %(path)s is changed for this version (%(steps)s; %(rows)d rows). An"
+        " interruption is harmless: the next start begins again.",
+        {"event": "migration.began", "path": path, "steps": names, "rows": rows},
+    )
     migrations.apply(db)
-    log.warning("The schema of %s is now that of this version.", path)
+    log.warning(
+        "The schema of %(path)s is now that of this version.",
+        {"event": "migration.done", "path": path},
+    )

@@ -22,6 +22,7 @@ WINGS = (
     "version",
     "config",
     "commands",
+    "client",
     "traffic",
     "answering",
     "actors",
@@ -60,7 +61,7 @@ def who_imports(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("nats", r"engine/traffic/(\w+/)?\w+\.py"),
+        ("nats", r"engine/(traffic|client)/(\w+/)?\w+\.py"),
         (
             "aiohttp",
             r"(providers/http/(session|reply|transport_errors)|engine/monitoring/http)\.py",
@@ -70,7 +71,8 @@ def who_imports(package: str) -> set[str]:
         ("xllamacpp", r"providers/local/server\.py"),
         ("click", r"engine/cli/\w+\.py"),
         ("prompt_toolkit", r"engine/interfaces/terminal/(line_editor|typed_lines)\.py"),
-        ("wcwidth", r"engine/interfaces/terminal/word_wrap\.py"),
+        ("wcwidth", r"engine/(interfaces/terminal/word_wrap|client/parts)\.py"),
+        ("markdown_it", r"engine/client/plain_text\.py"),
         ("datasette", r"engine/interfaces/audit/\w+\.py"),
         ("uvicorn", r"engine/interfaces/audit/server\.py"),
         ("tomlkit", r"engine/config/setup/\w+\.py"),
@@ -126,6 +128,16 @@ def test_no_import_runs_back_up_from_a_wing(wing: str) -> None:
         if wing_of(module) in above
     }
     assert not upwards
+
+
+def test_the_client_library_uses_nothing_of_ours_but_commands_and_errors() -> None:
+    used = {
+        module.removeprefix("engine.").partition(".")[0]
+        for file in (ROOT / "engine" / "client").rglob("*.py")
+        for module in imports(file)
+        if module.partition(".")[0] in OURS
+    }
+    assert used <= {"client", "commands", "errors"}
 
 
 def test_a_public_class_name_has_one_meaning() -> None:

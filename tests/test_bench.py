@@ -13,13 +13,22 @@ from engine.actors.conversation_cache import ConversationCache
 from storage import snapshots, verification
 from storage.queries.reader import open_reader
 from storage.writer.database import Database
-from tests.bench import closed_loops, figures
+from tests.bench import closed_loops, figures, machine
 from tests.bench.__main__ import NAMES
 from tests.bench.asker import Answered, Asker, Question
 from tests.bench.figures import Plan, Result, alternate, latencies, percentile, ratios, row, spread
 from tests.bench.goals import GOALS, Goal, verdicts
 from tests.bench.load import keep_pace, schedule
-from tests.bench.record import BEGIN, END, PAGE, NotPublished, Record, publish, with_table
+from tests.bench.record import (
+    BEGIN,
+    END,
+    PAGE,
+    NotPublished,
+    Record,
+    check_load,
+    publish,
+    with_table,
+)
 from tests.bench.store import grown
 from tests.bench.store.grown import WINDOW, Size
 
@@ -65,6 +74,7 @@ RESULTS: dict[str, Result] = {
     "fairness": {"with": {"p99_ms": 30.0}, "p99_ratio": ONE},
     "overload": {"longest": {"busy_p99_ms": 20}, "rss_growth_mib": 1.0, "over_capacity": 1.0},
     "growth": {"rows": {str(n): {"rss_mib": 70.0, "engine": ROW} for n in closed_loops.GROWTH}},
+    "slow_disk": {"rows": {"engine": ROW}, **dict.fromkeys(("added_ms", "added_syncs"), ONE)},
     "rows": a_rows(10_000, 1_000_000),
 }
 
@@ -195,6 +205,20 @@ def test_incomplete_results_are_not_published(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotPublished, match=r"no results of indexing, checkpoints, .*Measure"):
         publish(kept, NAMES)
+
+
+def test_results_from_a_busy_machine_are_published_only_if_told(kept: Record) -> None:
+    kept.add("growth", RESULTS["growth"], Plan(), {"load before": "0.5 (one minute)"}, 60.0)
+    kept.add("rows", RESULTS["rows"], Plan(), {"load before": "0.6 (one minute)"}, 60.0)
+    with pytest.raises(NotPublished, match=r"above 0\.5 before rows\. Measure them again"):
+        check_load(kept, NAMES, busy=False)
+    check_load(kept, NAMES, busy=True)
+
+
+def test_the_facts_of_a_run_name_the_load_and_how_the_interpreter_was_built(tmp_path: Path) -> None:
+    facts = machine.facts(tmp_path)
+    assert float(facts["load before"].split()[0]) >= 0
+    assert ", built with" in facts["Python"]
 
 
 def test_the_page_names_the_facts_of_each_run_with_its_sections(kept: Record) -> None:

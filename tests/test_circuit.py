@@ -63,6 +63,30 @@ async def test_a_server_that_is_back_is_called_again_long_before_the_rest_is_ove
     assert len(house.llm.prompts) == calls + 1
 
 
+async def test_a_circuit_that_opens_and_closes_is_logged_with_the_request_that_showed_it(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.open()
+    rests_for_long(house)
+    await opened(house)
+    async with asyncio.timeout(WAIT_S):
+        while "content" not in (answer := await house.bot.ask("Hello")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    told = [each.args for each in caplog.records if "circuit" in str(each.args)]
+    assert all(each.levelname == "WARNING" for each in caplog.records if each.args in told)
+    assert [
+        (each["event"], each["provider"], each.get("status"), each.get("failures"))
+        for each in told
+        if isinstance(each, dict)
+    ] == [
+        ("provider.circuit_opened", "openai", 500, 5),
+        ("provider.circuit_closed", "openai", None, None),
+    ]
+    first, last = (each for each in told if isinstance(each, dict))
+    assert first["channel"] == "#0"
+    assert last["request_id"] == answer["request_id"]
+
+
 async def test_a_service_that_stops_asks_no_more(house: House) -> None:
     await house.open()
     rests_for_long(house)

@@ -38,6 +38,38 @@ def test_the_document_has_every_argument_and_method_of_the_service() -> None:
     assert methods - {"start", "aclose"} <= set(re.findall(r"`(\w+)`", section))
 
 
+def test_the_document_has_every_argument_and_call_of_the_client() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
+    section = document.split("\n## A client of a running service\n")[1].split("\n## ")[0]
+    arguments = re.findall(r"^\| `(\w+)` \| ", section.split("\n| argument |")[1], re.MULTILINE)
+    assert arguments == list(inspect.signature(rosey_llm.Client).parameters)
+    table = section.split("\n| call |")[1].split("\n\n")[0]
+    cells = "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
+    calls = {name for name in vars(rosey_llm.Client) if not name.startswith("_")}
+    assert set(re.findall(r"`(\w+)[(`]", cells)) == calls
+
+
+def test_the_document_has_every_argument_and_call_of_the_speaker() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
+    section = document.split("\n### At a pace\n")[1].split("\n## ")[0]
+    arguments = re.findall(r"^\| `(\w+)` \| ", section, re.MULTILINE)
+    assert arguments == list(inspect.signature(rosey_llm.Speaker).parameters)
+    calls = {name for name in vars(rosey_llm.Speaker) if not name.startswith("_")}
+    assert calls <= set(re.findall(r"`(\w+)\(", section))
+
+
+def test_the_client_for_threads_has_the_same_calls_with_the_same_arguments() -> None:
+    from rosey_llm import sync
+
+    names = {name for name in vars(rosey_llm.Client) if not name.startswith("_")}
+    assert names == {name for name in vars(sync.Client) if not name.startswith("_")}
+    for name in {"__init__", *names} - {"is_connected"}:
+        ours, theirs = getattr(rosey_llm.Client, name), getattr(sync.Client, name)
+        assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters, name
+    with pytest.raises(AttributeError, match="no attribute 'Clint'"):
+        _ = sync.Clint  # type: ignore[attr-defined]
+
+
 def test_nobody_else_gets_another_class_by_the_short_names() -> None:
     from engine import LLMService
     from providers.base import LLMProvider

@@ -30,6 +30,7 @@ import tomlkit
 from nats.aio.msg import Msg
 
 from engine.app import build_app
+from engine.monitoring.event import event_of
 from storage import verification
 from storage.queries.reader import open_reader
 from storage.verification import Seal
@@ -167,12 +168,11 @@ async def test_the_conversation_in_a_snapshot_goes_on(
     assert contents(after_reset) == ["And after the reset?"]
     # Nothing on disk was unreadable: not the snapshot, and nothing else.
     warnings = [each for each in caplog.get_records("setup") if each.levelno >= logging.WARNING]
-    copied, *changed = [each.getMessage() for each in warnings]
-    assert copied == (
-        "Copying rosey-llm.db to rosey-llm.db.before-m003 before its schema is changed."
-    )
-    assert changed
-    assert all(each.startswith("The schema of ") for each in changed)
+    assert [event_of(each)[0] for each in warnings] == [
+        "migration.copy",
+        "migration.began",
+        "migration.done",
+    ]
 
 
 async def test_a_cut_off_erasure_is_finished_and_a_reload_is_answered(old: OldDatabase) -> None:

@@ -131,6 +131,20 @@ async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
     assert (begun + printed, errors) == (b"one two three four\n", b"")
 
 
+async def test_the_bot_of_the_client_library_finds_the_service_of_its_folder(
+    house: House, tmp_path: Path
+) -> None:
+    await house.open()
+    printed = await run(example("client", document("library.md")), tmp_path)
+    assert printed == "You said: Hello\nYou said: Tell me a story"
+
+
+async def test_the_bot_with_a_speaker_shows_the_whole_answer(house: House, tmp_path: Path) -> None:
+    await house.open()
+    printed = await run(example("speaker", document("library.md")), tmp_path)
+    assert printed.splitlines()[-1] == "discord/42 You said: Hello"
+
+
 async def test_the_bot_that_streams_shows_an_error(house: House, tmp_path: Path) -> None:
     await house.open()
     house.llm.plan(Behaviour(status=500))
@@ -163,7 +177,7 @@ async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMSe
     source = example("library").replace(
         '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
     )
-    assert await run(source, tmp_path) == "You said: Hello\nYou said: Tell me more"
+    assert await run(source, tmp_path) == "You said: Hello\n"
     assert (tmp_path / "chat.db").exists()
 
 
@@ -186,8 +200,10 @@ async def test_the_example_of_an_answer_in_pieces_runs(tmp_path: Path, llm: LLMS
 async def test_the_library_example_of_the_readme_reports_a_missing_server(
     tmp_path: Path, llm: LLMServer
 ) -> None:
-    source = example("library").replace(
-        '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}", "max_retries": 0}}'
+    source = (
+        example("library")
+        .replace('{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}", "max_retries": 0}}')
+        .replace(", LocalProvider()]", "]")
     )
     await llm.stop()
     assert re.fullmatch(

@@ -94,7 +94,11 @@ class ConversationCache:
             except ValueError as exc:
                 wrong = not isinstance(exc, SmallerWindow)
                 level = logging.WARNING if wrong else logging.DEBUG
-                log.log(level, "Channel %.80r is loaded from history: %s.", self._channel_id, exc)
+                log.log(
+                    level,
+                    "Channel %(channel).80r is loaded from history: %(error)s.",
+                    {"event": "channel.replayed", "channel": self._channel_id, "error": exc},
+                )
                 loaded = await self._database.write(partial(load, trust_snapshot=False))
         conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)
         conversation.upto = loaded.upto

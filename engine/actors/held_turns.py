@@ -45,10 +45,15 @@ class HeldTurns:
         """Note that a turn waits for the database."""
         if not self._turns:
             log.error(
-                "A turn cannot be stored in %s, and is held until it can: %s. Free some space on"
-                " its disk. Until then every message gets `busy`.",
-                self.path,
-                error,
+                "A turn cannot be stored in %(path)s, and is held until it can: %(error)s. Free"
+                " some space on its disk. Until then every message gets `busy`.",
+                {
+                    "event": "storage.turn_held",
+                    "path": self.path,
+                    "error": error,
+                    "channel": turn.envelope.request.channel_id,
+                    "request_id": turn.envelope.request.request_id,
+                },
             )
         self._turns.add(turn)
         self.reason = str(error)
@@ -60,4 +65,7 @@ class HeldTurns:
         self._turns.discard(turn)
         if not self._turns:
             self.reason = ""
-            log.warning("No turn is held any more; messages are accepted again.")
+            log.warning(
+                "No turn is held any more; messages are accepted again.",
+                {"event": "storage.turns_released"},
+            )

@@ -82,7 +82,10 @@ class ResidentActors:
                 await self.snapshot_changed()
                 await self.passivate_idle()
             except StorageUnavailable:
-                log.debug("Cannot store snapshots while the database cannot be written.")
+                log.debug(
+                    "Cannot store snapshots while the database cannot be written.",
+                    {"event": "snapshots.postponed"},
+                )
 
     async def snapshot_changed(self) -> None:
         """Store a snapshot of every conversation that has changed since its latest one."""
@@ -106,7 +109,10 @@ class ResidentActors:
             if unused and actor.idle and not actor.changed:
                 del self._actors[channel_id], self._last_used_s[channel_id]
                 self._observer.passivated("idle" if used_s <= before_s else "limit")
-                log.debug("Channel %.80r passivated.", channel_id)
+                log.debug(
+                    "Channel %(channel).80r passivated.",
+                    {"event": "channel.passivated", "channel": channel_id},
+                )
 
     def clear(self) -> None:
         """Remove all actors: the engine ends."""

@@ -87,14 +87,20 @@ class RestartPolicy:
         if self.suspended and self._suspendable:
             self._context.observer.suspended(self._channel_id)
             until_ms = crashes.suspended_until_ms
-            log.error("Channel %.80r is suspended for %g s.", self._channel_id, pause_s)
+            log.error(
+                "Channel %(channel).80r is suspended for %(wait_s)g s.",
+                {"event": "channel.suspended", "channel": self._channel_id, "wait_s": pause_s},
+            )
             await self._store(partial(suspensions.save, name=self._channel_id, until_ms=until_ms))
         return pause_s
 
     async def succeeded(self) -> None:
         """Note a turn that ended without a crash; it ends a suspension."""
         if self.suspended and self._suspendable:
-            log.warning("Channel %.80r works again.", self._channel_id)
+            log.warning(
+                "Channel %(channel).80r works again.",
+                {"event": "channel.recovered", "channel": self._channel_id},
+            )
             await self._store(partial(suspensions.lift, name=self._channel_id))
         self._crashes = None
 

@@ -24,7 +24,8 @@ from engine.commands.records import (
 )
 from engine.commands.request import Request
 from engine.errors import UnknownPersona
-from providers import trace
+from providers import origin, trace
+from providers.origin import Origin
 
 
 class RunningTurn:
@@ -56,6 +57,7 @@ class RunningTurn:
         request, context = self.envelope.request, self._context
         # The provider gets the sender's trace, unless an observer replaces it by its own span.
         trace.current.set(request.trace)
+        origin.current.set(Origin(request.channel_id, request.request_id))
         provider = context.turn_settings.chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 

@@ -127,7 +127,9 @@ class Supervisor:
         accepted = self._context.ledger.accept(
             request, body, accepted_ms=accepted_ms, attempts=int(at_once)
         )
-        envelope = Envelope(request, accepted, size_bytes, accepted_ms, at_once)
+        envelope = Envelope(
+            request, accepted, size_bytes, accepted_ms, at_once, ahead=actor.commands
+        )
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
         self._hand_over(actor, envelope)
@@ -154,7 +156,7 @@ class Supervisor:
                 actor.refuse_unstored(envelope, exc)
         elif isinstance(accepted.result(), Accepted):
             self._waiting += 1
-            observer.accepted(request)
+            observer.accepted(request, envelope.ahead)
         else:
             observer.repeated(request)
 
@@ -224,7 +226,10 @@ class Supervisor:
             else:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
-            log.info("Continuing %d commands that were accepted before the restart.", len(waiting))
+            log.info(
+                "Continuing commands that were accepted before the restart: %(count)d.",
+                {"event": "mailbox.recovered", "count": len(waiting)},
+            )
 
     def cancel(self, channel_id: str, request_id: str) -> bool:
         """End a chat without an answer; return whether it runs, so that its outcome comes soon."""
@@ -262,10 +267,16 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
             if late:
-                log.warning("%d turns did not end in time; a restart continues them.", len(late))
+                log.warning(
+                    "%(count)d turns did not end in time; a restart continues them.",
+                    {"event": "drain.turns_left", "count": len(late)},
+                )
         await asyncio.gather(*(actor.leave() for actor in actors))
         try:
             await self.residents.snapshot_changed()
         except StorageUnavailable as exc:
-            log.error("Cannot store the last snapshots; the next start reads more history: %s", exc)
+            log.error(
+                "Cannot store the last snapshots; the next start reads more history: %(error)s",
+                {"event": "drain.snapshots_failed", "error": exc},
+            )
         self.residents.clear()

@@ -77,4 +77,7 @@ class AbandonableTask(Generic[T]):
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (exc := task.exception()):
-        log.debug("An abandoned task failed: %r", exc)
+        log.debug(
+            "An abandoned task failed: %(error)s",
+            {"event": "turn.remainder_failed", "error": type(exc).__name__},
+        )

@@ -110,7 +110,7 @@ def chat(
 
 def _chat(options: ChatOptions, type_ahead: TypeAhead | None, config_option: str) -> int:
     settings = load(options.config)
-    log_to_stderr("warning", "%(message)s")
+    log_to_stderr("warning", "%(message)s", quiet="rosey_llm.turn")  # the answer says it
 
     from engine.interfaces.terminal import chat
 

@@ -76,8 +76,12 @@ def cannot_start(exc: Exception, exit_code: int = EXIT_CANNOT_START) -> NoReturn
 
 
 def log_to_stderr(
-    level: str, line: str = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    level: str,
+    line: str = "%(asctime)s %(levelname)s %(name)s: %(message)s",
+    *,
+    quiet: str = "",
 ) -> None:
+    """Log to standard error, as sentences for people. quiet: a logger that logs errors only."""
     import logging
 
     from engine.interfaces.reports.output import safe
@@ -89,3 +93,5 @@ def log_to_stderr(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Harmless(line))
     logging.basicConfig(handlers=[handler], level=level.upper())
+    if quiet:
+        logging.getLogger(quiet).setLevel(logging.ERROR)

@@ -38,7 +38,10 @@ async def run(
     say: prints one line for people. second: start also beside another engine.
     """
     for note in old_defaults.notes(settings):
-        log.info("%s: %s.", config or "The configuration", note)
+        log.info(
+            "%(path)s: %(note)s.",
+            {"event": "config.noted", "path": config or "The configuration", "note": note},
+        )
     systemd = Systemd.from_environment()
     systemd.status(f"Starting: NATS {without_login(settings.nats.url)}")
     app = build_app(settings, config, second=second)

@@ -27,7 +27,8 @@ class Systemd:
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
         if address and address[0] not in "/@":
             log.warning(
-                "Cannot notify systemd at %r: expected an absolute path, or @name.", address
+                "Cannot notify systemd at %(path)r: expected an absolute path, or @name.",
+                {"event": "systemd.address_invalid", "path": address},
             )
             address = ""
         self._address = address
@@ -83,7 +84,10 @@ class Systemd:
                     f"\0{self._address[1:]}" if abstract else self._address,
                 )
         except OSError as exc:
-            log.warning("Cannot notify systemd of %s: %s", lines[0], exc)
+            log.warning(
+                "Cannot notify systemd of %(state)s: %(error)s",
+                {"event": "systemd.notify_failed", "state": lines[0], "error": exc},
+            )
 
 
 def _status_line(text: str) -> str:

@@ -1,20 +1,29 @@
-"""A log event with a name and fields, and the escaping that keeps every log entry on one line."""
+"""The event of a log entry, its name and fields, and the escaping that keeps an entry on one line.
+
+Every log call of ours gives the logger one mapping: `event`, and the fields, some of which the
+sentence names. This needs nothing of ours, so that `providers` and `storage` can do it, too:
+
+    log.warning("The database %(path)s is full.", {"event": "storage.full", "path": path})
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import orjson
 
 VALUE_LIMIT = 500
+FOREIGN = "library.logged"  # the event of every entry that a library logs
 _BARE = re.compile(r'[^\s"=\\]+')
 _PLAIN = re.compile(rf"[!#-<>-\[\]-~]{{1,{VALUE_LIMIT}}}")  # the ASCII ones of _BARE
 
 
 class LogEvent:
-    """An event to log in place of a text: `log.info(LogEvent("turn.answered", {...}))`.
+    """An event without a sentence, for the turn log: `log.info(LogEvent("turn.answered", {...}))`.
 
     Fields that are None are left out; texts longer than 500 characters are cut. `str` of it, which
     any formatter uses, is the name and then `key=value` for each field.
@@ -28,7 +37,7 @@ class LogEvent:
 
     @property
     def fields(self) -> dict[str, Any]:
-        return {key: _cut(value) for key, value in self._fields.items() if value is not None}
+        return _shortened(self._fields)
 
     def __str__(self) -> str:
         words = [self.name]
@@ -38,6 +47,26 @@ class LogEvent:
             elif value is not None:
                 words.append(f"{key}={shown(_cut(value))}")
         return " ".join(words)
+
+
+def event_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """Return the name and the fields of a log entry's event."""
+    if isinstance(record.msg, LogEvent):
+        return record.msg.name, record.msg.fields
+    given = record.args
+    # A library may log a mapping of strangers', which must not name an event of ours.
+    if not (record.name.startswith("rosey_llm.") and isinstance(given, Mapping)):
+        return FOREIGN, {}
+    fields = _shortened(given)
+    return str(fields.pop("event", FOREIGN)), fields
+
+
+def unnamed(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
+    """Return the fields that the entry's sentence does not name, as ` key=value` for each."""
+    sentence = str(record.msg)
+    return "".join(
+        f" {key}={shown(value)}" for key, value in fields.items() if f"%({key})" not in sentence
+    )
 
 
 def one_line(text: str) -> str:
@@ -70,7 +99,13 @@ def _escaped(character: str) -> str:
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
+def _shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _cut(value) for key, value in fields.items() if value is not None}
+
+
 def _cut(value: Any) -> Any:
+    if isinstance(value, BaseException | PurePath):
+        value = str(value)
     if isinstance(value, str) and len(value) > VALUE_LIMIT:
         return f"{value[:VALUE_LIMIT]}..."
     return value

@@ -61,10 +61,11 @@ class HttpServer:
             listening = await self._listen()
         except (OSError, UnicodeError) as exc:  # also if the host name is unknown or invalid
             wanted = f"{self._settings.host}:{self._settings.port}"
+            why = getattr(exc, "strerror", None) or str(exc) or "its name was not found in time"
             log.error(
-                "No health and metrics: cannot listen on %s (%s). Set [http] host and port.",
-                wanted,
-                getattr(exc, "strerror", None) or str(exc) or "its name was not found in time",
+                "No health and metrics: cannot listen on %(address)s (%(error)s). Set [http] host"
+                " and port.",
+                {"event": "http.start_failed", "address": wanted, "error": why},
             )
             return
         await self._serve(listening)
@@ -150,14 +151,17 @@ class HttpServer:
             address = "127.0.0.1" if ip.version == 4 else "::1"
         self.url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         if self._settings.port not in (0, port):
-            log.info("Port %d is taken; health and metrics are on %d.", self._settings.port, port)
+            log.info(
+                "Port %(wanted)d is taken; health and metrics are on %(port)d.",
+                {"event": "http.port_changed", "wanted": self._settings.port, "port": port},
+            )
         self._is_loopback = ip.is_loopback
         if not ip.is_loopback:
             log.warning(
-                "Health and metrics are on %s, port %d, without a login: all who can reach it can "
-                "read them. Set [http] host to 127.0.0.1, or put a proxy or a firewall in front.",
-                ip,
-                port,
+                "Health and metrics are on %(host)s, port %(port)d, without a login: all who can"
+                " reach it can read them. Set [http] host to 127.0.0.1, or put a proxy or a"
+                " firewall in front.",
+                {"event": "http.exposed", "host": ip, "port": port},
             )
 
     @web.middleware

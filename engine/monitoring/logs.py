@@ -8,18 +8,22 @@ import time
 from typing import Any
 
 from engine.config.settings import LogSettings
-from engine.monitoring.event import LogEvent, as_json, one_line, shown
+from engine.monitoring.event import LogEvent, as_json, event_of, one_line, shown, unnamed
 from engine.monitoring.stderr import StderrHandler
 
 
 class TextFormat(logging.Formatter):
     """A formatter for people: `2026-11-22T23:50:01.123Z info rosey_llm.turn turn.answered ...`.
 
+    After the event comes its sentence, then the fields that the sentence does not name.
     A traceback follows on its own lines, each indented, so that none of them looks like an event.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         text = one_line(record.getMessage())
+        if not isinstance(record.msg, LogEvent):
+            name, fields = event_of(record)
+            text = f"{name} {text}{unnamed(record, fields)}"
         line = f"{_time(record.created)} {record.levelname.lower()} {record.name} {text}"
         if record.exc_info and record.exc_info[1] is not None:
             exc = record.exc_info[1]
@@ -32,7 +36,7 @@ class TextFormat(logging.Formatter):
 class JsonFormat(logging.Formatter):
     """A formatter for programs: a JSON object per line.
 
-    Its keys are ts, level, logger, then `event` with the fields of the event, or `message`.
+    Its keys are ts, level, logger, event, message (the sentence, if there is one), then the fields.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -41,10 +45,10 @@ class JsonFormat(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
         }
-        if isinstance(record.msg, LogEvent):
-            values |= {"event": record.msg.name, **record.msg.fields}
-        else:
+        values["event"], fields = event_of(record)
+        if not isinstance(record.msg, LogEvent):
             values["message"] = record.getMessage()
+        values |= fields
         if traceback := _traceback(self, record):
             values["exception"] = traceback
         return as_json(values)

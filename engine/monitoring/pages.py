@@ -90,8 +90,10 @@ class MonitoringPages:
             try:
                 address.write(self._database, self.url)
             except OSError as exc:
-                text = "Cannot write the address file: %s. Run `rosey-llm top --url %s`."
-                log.warning(text, exc, self.url)
+                log.warning(
+                    "Cannot write the address file: %(error)s. Run `rosey-llm top --url %(url)s`.",
+                    {"event": "http.address_failed", "error": exc, "url": self.url},
+                )
 
     async def stop(self) -> None:
         if self._measuring is not None:

@@ -60,10 +60,11 @@ class Exporter(SpanExporter):
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self._failing:
             log.warning(
-                "Traces cannot be exported and are lost. Check the collector and [tracing]."
+                "Traces cannot be exported and are lost. Check the collector and [tracing].",
+                {"event": "tracing.failed"},
             )
         elif self._failing and not failing:
-            log.warning("Traces are exported again.")
+            log.warning("Traces are exported again.", {"event": "tracing.recovered"})
         self._failing = failing
         return result
 
@@ -140,7 +141,8 @@ class Spans(TurnObserver):
                 await closed.wait()
         except TimeoutError:
             log.warning(
-                "The last traces were not exported within %g s and are lost.", FLUSH_LIMIT_S
+                "The last traces were not exported within %(limit_s)g s and are lost.",
+                {"event": "tracing.flush_failed", "limit_s": FLUSH_LIMIT_S},
             )
 
     def _start(self, request: Request, accepted_ms: int, provider: str) -> Span:

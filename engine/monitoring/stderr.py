@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 HELD_LIMIT_BYTES = 256 * 1024
 LAST_WAIT_MS = 200
-DROPPED = "%d lines were dropped here: standard error was not read."
+DROPPED = "%(count)d lines were dropped here: standard error was not read."
 # A pipe that is reported as ready takes at least so many bytes without waiting.
 CHUNK_BYTES = getattr(select, "PIPE_BUF", 512)
 
@@ -81,7 +81,8 @@ class StderrHandler(logging.Handler):
 
     def _report_dropped(self) -> None:
         fields = {"name": "rosey_llm.log", "levelno": logging.WARNING, "levelname": "WARNING"}
-        record = logging.makeLogRecord(fields | {"msg": DROPPED, "args": (self._dropped,)})
+        dropped = {"event": "log.dropped", "count": self._dropped}
+        record = logging.makeLogRecord(fields | {"msg": DROPPED, "args": dropped})
         self._dropped = 0
         self._hold(self.format(record))
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 from engine.commands.observer import SettledTurn, TurnObserver
-from engine.commands.outcomes import Answer
+from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete, SetPersona
 from engine.commands.request import Request
 from engine.errors import Cancelled
 from engine.monitoring.event import LogEvent
+from providers.quotes import without_quote
 from storage.history import Row
 from storage.row_kinds import KINDS
 
@@ -22,12 +22,14 @@ class TurnLog(TurnObserver):
     """An observer that logs one event for each message and each turn.
 
     shows_content: whether user names, messages and answers are logged.
+    failed_level: the level of failed turns; less than a warning if the caller gets an exception.
     """
 
-    def __init__(self, *, shows_content: bool = False) -> None:
+    def __init__(self, *, shows_content: bool = False, failed_level: int = logging.WARNING) -> None:
         self.shows_content = shows_content
+        self._failed_level = failed_level
 
-    def accepted(self, request: Request) -> None:
+    def accepted(self, request: Request, ahead: int) -> None:
         if not log.isEnabledFor(logging.DEBUG):
             return
         fields: dict[str, Any] = {"channel": request.channel_id, "request_id": request.request_id}
@@ -48,9 +50,16 @@ class TurnLog(TurnObserver):
         if turn.request is None or not turn.rows:
             return
         row = turn.rows[-1]
-        level = logging.DEBUG if KINDS[row.kind].is_quiet else logging.INFO
+        level = self._level(turn.outcome, row)
         if log.isEnabledFor(level):
             log.log(level, self._settled(turn, turn.request, row))
+
+    def _level(self, outcome: Answer | Failure, row: Row) -> int:
+        if KINDS[row.kind].is_quiet:
+            return logging.DEBUG
+        if isinstance(outcome, Answer) or outcome.code == Cancelled.code:
+            return logging.INFO
+        return self._failed_level
 
     def _settled(self, turn: SettledTurn, request: Request, row: Row) -> LogEvent:
         outcome = turn.outcome
@@ -109,11 +118,9 @@ def _without_content(error: str, request: Request) -> str:
     """Return an error without its quotes: of the message, or of the name of an unknown persona."""
     match request.command:
         case Chat(text=said) | Complete(text=said):
-            said = said.strip()
+            pass
         case SetPersona(name=said):
             said = said[:40]  # as `Personas` quotes it
         case _:
             return error
-    if not 0 < len(said) <= len(error):
-        return error
-    return re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", "[...]", error)
+    return without_quote(error, said)

@@ -54,8 +54,11 @@ class AdminRequests:
             try:
                 for request in await self._database.write(admin_requests.waiting):
                     await self.carry_out(request)
-            except StorageUnavailable:
-                log.debug("Admin requests wait: the database cannot be written.")
+            except StorageUnavailable as exc:
+                log.debug(
+                    "Admin requests have to wait: %(error)s",
+                    {"event": "admin.postponed", "error": exc},
+                )
             await asyncio.sleep(POLL_S)
 
     async def catch_up(self, kind: str) -> None:
@@ -65,13 +68,19 @@ class AdminRequests:
                 if request.kind == kind:
                     await self.carry_out(request)
         except StorageUnavailable as exc:
-            log.warning("The requests of kind %r have to wait: %s", kind, exc)
+            log.warning(
+                "The requests of kind %(kind)r have to wait: %(error)s",
+                {"event": "admin.postponed", "kind": kind, "error": exc},
+            )
 
     async def carry_out(self, request: AdminRequest) -> None:
         try:
             result = await self._result(request)
         except AdminRequestDeferred as exc:
-            log.debug("The request %r has to wait: %s", request.kind, exc)
+            log.debug(
+                "The request %(kind)r has to wait: %(error)s",
+                {"event": "admin.postponed", "kind": request.kind, "error": exc},
+            )
             return
         now = now_ms()
         finish = partial(admin_requests.finish, request_id=request.id, result=result, now_ms=now)
@@ -93,7 +102,9 @@ class AdminRequests:
         except (StorageUnavailable, AdminRequestDeferred):
             raise  # the request stays, and will be tried again
         except Exception:  # the task's edge: later requests must still be carried out
-            log.exception("The request %r failed.", request.kind)
+            log.exception(
+                "The request %(kind)r failed.", {"event": "admin.failed", "kind": request.kind}
+            )
             return {"ok": False, "error": "The service failed. See its log for the traceback."}
 
 

@@ -39,5 +39,8 @@ async def _run_again_after_crashes(name: str, run: Callable[[], Awaitable[None]]
         try:
             return await run()
         except Exception:  # the task's edge
-            log.exception("The background task (%s) crashed and is started again.", name)
+            log.exception(
+                "The background task (%(task)s) crashed and is started again.",
+                {"event": "background.crashed", "task": name},
+            )
         await asyncio.sleep(PAUSE_S)

@@ -107,13 +107,16 @@ class Backups:
         if problem:
             reason = problem.replace(file.name, "")
             if reason != self._reason:
-                log.error("The database could not be backed up: %s", problem)
+                log.error(
+                    "The database could not be backed up: %(error)s",
+                    {"event": "backup.failed", "error": problem},
+                )
             self._reason = reason
             self.failing, self._failed_s = problem, self._monotonic_s()
             return
         if self.failing:
-            log.warning("The database can be backed up again.")
-        log.info("The database was backed up to %s.", file)
+            log.warning("The database can be backed up again.", {"event": "backup.recovered"})
+        log.info("The database was backed up to %(path)s.", {"event": "backup.made", "path": file})
         self.failing, self._reason, self._failed_s = "", "", None
         self.newest_ms, self._made_s = began_ms, began_s
 

@@ -167,7 +167,10 @@ class Eraser:
             await self._save(request, {**body, "waits_for": str(exc)})
             raise AdminRequestDeferred(str(exc)) from exc
         self._started.discard(request.id)
-        log.info("%d rows of the history were erased.", body["rows"])
+        log.info(
+            "%(rows)d rows of the history were erased.",
+            {"event": "erasure.done", "rows": body["rows"]},
+        )
         return {"rows": body["rows"]}
 
     async def _run_steps(self, request: AdminRequest, body: dict[str, Any]) -> None:
@@ -247,7 +250,8 @@ class Eraser:
             self._is_compact = True
         except StorageUnavailable as exc:
             log.warning(
-                "Copies of erased rows may be left in unused space of the database: %s", exc
+                "Copies of erased rows may be left in unused space of the database: %(error)s",
+                {"event": "erasure.compact_failed", "error": exc},
             )
 
     async def _compact(self) -> None:

@@ -71,10 +71,9 @@ class OutboxPruner:
         doubts = days > 0 and leapt_ms > days * DAY_MS / 2
         if doubts and not self._doubts:
             log.info(
-                "Outcomes from before the start stay until the service has run for %d days: the"
-                " clock stands %.0f days past the last time in the database.",
-                days,
-                leapt_ms / DAY_MS,
+                "Outcomes from before the start stay until the service has run for %(days)d days:"
+                " the clock stands %(leapt_days).0f days past the last time in the database.",
+                {"event": "outbox.kept", "days": days, "leapt_days": leapt_ms / DAY_MS},
             )
         self._doubts = doubts
         upto = self._seen.newest_of_age(days, or_from_before=not doubts)

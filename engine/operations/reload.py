@@ -88,9 +88,15 @@ class Reloader:
                 with self.announced():
                     changes = await self._reload()
             except CannotReload as exc:
-                log.error("The configuration was not reloaded: %s", exc)
+                log.error(
+                    "The configuration was not reloaded: %(error)s",
+                    {"event": "config.reload_failed", "error": exc},
+                )
                 raise
-        log.info("The configuration was reloaded: %s", "; ".join(changes.lines))
+        log.info(
+            "The configuration was reloaded: %(changes)s",
+            {"event": "config.reloaded", "changes": "; ".join(changes.lines)},
+        )
         return changes
 
     async def carry_out(self, _: AdminRequest) -> Mapping[str, Any]:
@@ -114,10 +120,15 @@ class Reloader:
         except CannotReload:
             raise
         except Exception as exc:  # an edge: a third-party provider's constructor may raise anything
-            log.exception("The configuration could not be applied.")
+            log.exception(
+                "The configuration could not be applied.", {"event": "config.apply_crashed"}
+            )
             raise CannotReload(f"{self._source()}: {type(exc).__name__}: {exc}") from exc
         for note in old_defaults.notes(read):
-            log.info("%s: %s.", self._source(), note)
+            log.info(
+                "%(path)s: %(note)s.",
+                {"event": "config.noted", "path": self._source(), "note": note},
+            )
         return changes
 
     def _source(self) -> Path:

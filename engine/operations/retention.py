@@ -46,8 +46,8 @@ POLL_RESULT_S = 0.1
 SWEEP_EVERY_MS = 60 * 60 * 1000
 LEAP_MS = 7 * DAY_MS
 HELD = (
-    "Nothing is erased by age: %s. If the clock is right, run `rosey-llm retention confirm`;"
-    " otherwise correct it."
+    "Nothing is erased by age: %(reason)s. If the clock is right, run `rosey-llm retention"
+    " confirm`; otherwise correct it."
 )
 KEPT_DAYS = 400  # what is remembered of the rows' ages, in case the days are raised by a reload
 
@@ -117,7 +117,10 @@ class Retention:
                     self._failing = False
                 except StorageUnavailable as exc:
                     if not self._failing:
-                        log.warning("Expired messages could not be erased yet: %s", exc)
+                        log.warning(
+                            "Expired messages could not be erased yet: %(error)s",
+                            {"event": "retention.failed", "error": exc},
+                        )
                     self._failing = True
             await asyncio.sleep(POLL_S)
 
@@ -149,7 +152,10 @@ class Retention:
             self._compacted_ms = wall_ms
         self.erased += swept.rows
         if swept.rows:
-            log.info("%d expired rows of the history were erased.", swept.rows)
+            log.info(
+                "%(rows)d expired rows of the history were erased.",
+                {"event": "retention.done", "rows": swept.rows},
+            )
         if swept.is_whole:
             await self._database.write(partial(sweeps.note, wall_ms=wall_ms))
             self._swept_s = self._monotonic_s()
@@ -168,7 +174,7 @@ class Retention:
         """Note whether nothing is erased; log a change."""
         expires = bool(expired(self._settings(), 0))
         if reason and not self.held and expires:
-            log.error(HELD, reason)
+            log.error(HELD, {"event": "retention.held", "reason": reason})
         self.held = reason
 
 

@@ -79,12 +79,18 @@ class SearchIndexer:
                     )
         except IndexDamaged as exc:
             search_index.remove(self._database)
-            log.warning("The search index was deleted and will be rebuilt: %s", exc)
+            log.warning(
+                "The search index was deleted and will be rebuilt: %(error)s",
+                {"event": "index.deleted", "error": exc},
+            )
             return False
         except StorageUnavailable as exc:
             if not self._failing:
                 why = str(exc).removesuffix(".")
-                log.warning("%s. Indexing will be tried again; only the search depends on it.", why)
+                log.warning(
+                    "%(error)s. Indexing will be tried again; only the search depends on it.",
+                    {"event": "index.failed", "error": why},
+                )
             self._failing = True
             return False
         self._failing = False

@@ -223,7 +223,10 @@ class NatsConnection:
             try:
                 await self._run_once()
             except Exception:  # the task's edge: without it the engine would stay disconnected
-                log.exception("The connection to NATS crashed; connecting again.")
+                log.exception(
+                    "The connection to NATS crashed; connecting again.",
+                    {"event": "nats.connection_crashed"},
+                )
             await asyncio.sleep(PAUSE_S)
 
     async def _run_once(self) -> None:
@@ -305,13 +308,16 @@ class NatsConnection:
 
     def _log_connected(self) -> None:
         if self._logged_missing and not self.losses:
-            log.warning("Connected to NATS at %s.", without_login(self.url))
+            log.warning(
+                "Connected to NATS at %(url)s.",
+                {"event": "nats.connected", "url": without_login(self.url)},
+            )
         elif self._logged_missing:
             log.warning(
-                "Connected to NATS at %s again. Messages that were sent to the engine meanwhile, or"
-                " just before, may be lost; a sender that got no outcome should send its request"
-                " again, with the same id.",
-                without_login(self.url),
+                "Connected to NATS at %(url)s again. Messages that were sent to the engine"
+                " meanwhile, or just before, may be lost; a sender that got no outcome should send"
+                " its request again, with the same id.",
+                {"event": "nats.reconnected", "url": without_login(self.url)},
             )
         self._logged_missing = self._logged_refusal = False
         self.login_refused = None
@@ -325,21 +331,19 @@ class NatsConnection:
         self.connected.clear()
         if is_refusal(exc):  # a later error, such as a timeout, says less
             self.login_refused = exc
-        url, reason = without_login(self.url), str(exc) or type(exc).__name__
+        url = without_login(self.url)
+        reason = "it was lost" if exc is None else str(exc) or type(exc).__name__
         if not self._logged_missing:
-            why = f": {reason}" if exc is not None else ""
             log.warning(
-                "No connection to NATS at %s%s. Start the server, or correct [nats];"
+                "No connection to NATS at %(url)s: %(error)s. Start the server, or correct [nats];"
                 " the engine keeps trying.",
-                url,
-                why,
+                {"event": "nats.unreachable", "url": url, "error": reason},
             )
         elif is_refusal(exc) and not self._logged_refusal:
             log.error(
-                "Cannot connect to NATS at %s: %s. Correct [nats], or the server;"
+                "Cannot connect to NATS at %(url)s: %(error)s. Correct [nats], or the server;"
                 " the engine keeps trying.",
-                url,
-                reason,
+                {"event": "nats.refused", "url": url, "error": reason},
             )
         self._logged_missing = True
         self._logged_refusal = self._logged_refusal or is_refusal(exc)
@@ -347,10 +351,11 @@ class NatsConnection:
     def _log_error(self, exc: Exception) -> None:
         if isinstance(exc, nats.errors.SlowConsumerError):
             log.error(
-                "nats-py dropped a message on %s: its queue was full. Send the message again.",
-                exc.subject,
+                "nats-py dropped a message on %(subject)s: its queue was full. Send the message"
+                " again.",
+                {"event": "nats.message_dropped", "subject": exc.subject},
             )
         elif self._permissions.note(exc):
             self._intake.refused()
         else:
-            log.debug("NATS: %r", exc)
+            log.debug("NATS: %(error)r", {"event": "nats.reported", "error": exc})

@@ -114,7 +114,10 @@ class Intake:
                 self._subscriptions[subject] = await self._client.start_intake(subject)
         except nats.errors.Error as exc:
             # nats-py keeps the subscriptions and sends them again after it has reconnected.
-            log.debug("NATS: subscribing was interrupted: %s", exc)
+            log.debug(
+                "NATS: subscribing was interrupted: %(error)s",
+                {"event": "nats.subscribe_failed", "error": exc},
+            )
 
     async def _confirm(self) -> None:
         """Find out whether the server lets the engine hear its inputs.
@@ -126,7 +129,10 @@ class Intake:
                 await self._flush()
                 break
             except ConnectionError as exc:
-                log.debug("NATS: subscribing was interrupted: %s", exc)
+                log.debug(
+                    "NATS: subscribing was interrupted: %(error)s",
+                    {"event": "nats.subscribe_failed", "error": exc},
+                )
             if self._client is None or not self._client.is_connected:
                 return
             await asyncio.sleep(ASK_AGAIN_S)

@@ -102,7 +102,10 @@ class MicroService:
         try:
             body = orjson.dumps(self._answers[msg.subject.split(".")[1]]())
         except Exception:
-            log.exception("Cannot answer a message on %s; report this defect.", msg.subject)
+            log.exception(
+                "Cannot answer a message on %(subject)s; report this defect.",
+                {"event": "status.crashed", "subject": msg.subject},
+            )
             return
         sending = asyncio.create_task(self._send(msg.reply, body))
         self._sending.add(sending)
@@ -112,7 +115,10 @@ class MicroService:
         try:
             await self._connection.publish(reply, body)
         except (NotConnected, nats.errors.Error) as exc:
-            log.debug("Cannot send an answer to %.100r: %s", reply, exc)
+            log.debug(
+                "Cannot send an answer to %(subject).100r: %(error)s",
+                {"event": "status.send_failed", "subject": reply, "error": exc},
+            )
 
     def _ping(self) -> dict[str, Any]:
         return {"type": "io.nats.micro.v1.ping_response", **self._identity}

@@ -74,7 +74,14 @@ class OtherEngines:
                         raise StartLater(self._later(others))
                 if deadline_s is None:
                     deadline_s = clock() + self._wait_s
-                    log.warning("Waiting up to %g s: %s", self._wait_s, self._later(others))
+                    log.warning(
+                        "Waiting up to %(wait_s)g s: %(error)s",
+                        {
+                            "event": "start.postponed",
+                            "wait_s": self._wait_s,
+                            "error": self._later(others),
+                        },
+                    )
                 elif clock() > deadline_s:
                     raise StartLater(self._later(others))
             await asyncio.sleep(POLL_S)
@@ -93,7 +100,10 @@ class OtherEngines:
             if any(each.is_before(own) for each in others):
                 raise StartLater(self._later(others))
             if others:
-                log.error("It started at the same time: %s", self._second(others))
+                log.error(
+                    "It started at the same time: %(found)s",
+                    {"event": "engines.second", "found": self._second(others)},
+                )
 
     async def watch(self) -> None:
         """Look again after each loss of the connection, and tell of another engine.
@@ -106,7 +116,10 @@ class OtherEngines:
             with contextlib.suppress(NotConnected):
                 others = await self._found()
                 if decide(self._service.info, others) == "second":
-                    log.error("It started while NATS was away: %s", self._second(others))
+                    log.error(
+                        "It started while NATS was away: %(found)s",
+                        {"event": "engines.second", "found": self._second(others)},
+                    )
 
     async def _found(self) -> list[EngineInfo]:
         answers = await self._asked(f"{PREFIX}INFO.{NAME}")
@@ -126,7 +139,8 @@ class OtherEngines:
             log.warning(
                 "Whether another engine listens on the same subjects is not known: NATS does not"
                 " let this one ask. If there is one, both answer each message. Give the login the"
-                " permissions in docs/security.md."
+                " permissions in docs/security.md.",
+                {"event": "engines.unknown"},
             )
         self._used_probe = True
         return []
@@ -163,7 +177,10 @@ class OtherEngines:
         is_second = decide(self._service.info, [other]) == "second"
         if is_second and other.id not in self._late and len(self._late) < LATE_LIMIT:
             self._late.add(other.id)
-            log.error("It stood still while this one started: %s", self._second([other]))
+            log.error(
+                "It stood still while this one started: %(found)s",
+                {"event": "engines.second", "found": self._second([other])},
+            )
 
     def _second(self, others: Iterable[EngineInfo]) -> str:
         running = "; ".join(str(each) for each in others if each.state == "running")

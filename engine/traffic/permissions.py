@@ -29,8 +29,8 @@ class Permissions:
     def __init__(self, subjects: SubjectSettings) -> None:
         inputs, outputs = (subjects.chat, subjects.request), (subjects.response, subjects.error)
         self._inputs = {subject.lower(): subject for subject in inputs}
-        self._outputs = {subject.lower(): subject for subject in (*outputs, subjects.stream)}
-        self._optional = subjects.stream
+        self._optional = (subjects.stream, subjects.status)
+        self._outputs = {subject.lower(): subject for subject in (*outputs, *self._optional)}
         # Each refused input with the number of the attempt that was refused.
         self._refused_inputs: dict[str, int] = {}
         self._attempt = 0
@@ -60,7 +60,7 @@ class Permissions:
     @property
     def problem(self) -> str | None:
         """What the server refuses that bots need, and what to do; None if it is nothing."""
-        outputs = [each for each in self._refused_outputs if each != self._optional]
+        outputs = [each for each in self._refused_outputs if each not in self._optional]
         refused = [
             f"{verb} {' and '.join(subjects)}"
             for verb, subjects in (("subscribe to", self.refused_inputs), ("publish on", outputs))
@@ -77,21 +77,28 @@ class Permissions:
             self._questions[verb, subject] = True
         elif verb == "subscription" and subject in self._inputs:
             self._refused_inputs[self._inputs[subject]] = self._attempt
-            self._log_once(
-                "NATS does not let the engine subscribe to %s: it hears no message there. %s",
-                self._inputs[subject],
-            )
+            subject = self._inputs[subject]
+            if self._is_news(subject):
+                log.error(
+                    "NATS does not let the engine subscribe to %(subject)s: it hears no message"
+                    " there. %(todo)s",
+                    {"event": "nats.input_refused", "subject": subject, "todo": TODO},
+                )
         elif verb == "publish" and subject in self._outputs:
             self._refused_outputs[self._outputs[subject]] = False
-            self._log_once(
-                "NATS does not let the engine publish on %s: no bot hears its messages there. %s",
-                self._outputs[subject],
-            )
+            subject = self._outputs[subject]
+            if self._is_news(subject):
+                log.error(
+                    "NATS does not let the engine publish on %(subject)s: no bot hears its messages"
+                    " there. %(todo)s",
+                    {"event": "nats.output_refused", "subject": subject, "todo": TODO},
+                )
         elif verb == "subscription" and subject.startswith("$srv."):
             self._log_micro_service()
         else:
             log.error(
-                "NATS refused: %s. Compare the engine's permissions with docs/security.md.", exc
+                "NATS refused: %(error)s. Compare the engine's permissions with docs/security.md.",
+                {"event": "nats.permission_missing", "error": exc},
             )
         return True
 
@@ -111,25 +118,30 @@ class Permissions:
         for subject in self.refused_inputs:
             if self._refused_inputs[subject] < self._attempt:
                 del self._refused_inputs[subject]
-                self._log_again("The engine hears %s now.", subject)
+                self._logged.discard(subject)
+                log.warning(
+                    "The engine hears %(subject)s now.",
+                    {"event": "nats.input_recovered", "subject": subject},
+                )
         for subject in [each for each, sent in self._refused_outputs.items() if sent]:
             del self._refused_outputs[subject]
-            self._log_again("The engine publishes on %s now.", subject)
+            self._logged.discard(subject)
+            log.warning(
+                "The engine publishes on %(subject)s now.",
+                {"event": "nats.output_recovered", "subject": subject},
+            )
 
-    def _log_once(self, text: str, subject: str) -> None:
-        if subject not in self._logged:
-            self._logged.add(subject)
-            log.error(text, subject, TODO)
-
-    def _log_again(self, text: str, subject: str) -> None:
-        self._logged.discard(subject)
-        log.warning(text, subject)
+    def _is_news(self, subject: str) -> bool:
+        """Return whether a refusal of this subject is not logged yet; note that it is now."""
+        is_news = subject not in self._logged
+        self._logged.add(subject)
+        return is_news
 
     def _log_micro_service(self) -> None:
         self.services_refused = True
-        if "$SRV" not in self._logged:
-            self._logged.add("$SRV")
+        if self._is_news("$SRV"):
             log.warning(
                 "NATS does not let the engine answer $SRV.PING, INFO and STATS; all else works."
-                " Give it the permission in docs/security.md."
+                " Give it the permission in docs/security.md.",
+                {"event": "nats.status_refused"},
             )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.chain.call_log import facts
 from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.counters import CallCounters, CountersByProvider
 from providers.chain.fallback import FallbackOn, may_fall_over
@@ -48,7 +49,8 @@ class ProviderChain:
     Every call raises ProviderError and nothing else. The first provider uses the requested model;
     later ones use their own default. The next provider is asked only before the first piece of an
     answer was yielded, and only if the error and `fallback_on` allow it. `channel` is the channel
-    of the call: the channels that wait for a slot take turns.
+    of the call: the channels that wait for a slot take turns. `said` is the message that is
+    answered, which is not logged, also if an error quotes it.
 
     To change the providers of a running service, make a `successor` and `retire` this chain.
     Callers that may still call it `hold` it.
@@ -127,14 +129,20 @@ class ProviderChain:
         return self.primary.context_tokens(model)
 
     async def answer(
-        self, ask: Ask, options: Options, *, channel: str, can_shorten: bool = False
+        self,
+        ask: Ask,
+        options: Options,
+        *,
+        channel: str,
+        said: str = "",
+        can_shorten: bool = False,
     ) -> Answered:
         """Return a whole answer, got by `ask` from the first provider that can answer.
 
         can_shorten: whether the caller can try a shorter prompt. An error of the first provider
             that may be one of length is then raised at once, and no other provider is asked.
         """
-        cost = CallCost(channel)
+        cost = CallCost(channel, said)
         failures: Failures = []
         for position, link in enumerate(self._links):
             alternative = self._has_alternative(position)
@@ -143,13 +151,13 @@ class ProviderChain:
             except ProviderError as error:
                 failures.append((link, error))
                 held = can_shorten and error.maybe_too_long and not position
-                if held or not self._note_failure(position, error, options):
+                if held or not self._note_failure(position, error, options, said):
                     break
                 options = replace(options, model=None)
             else:
-                self._note_answer(link, options, failures)
+                self._note_answer(link, options, failures, said)
                 return _as_answered(completion, link, options, cost)
-        raise self._error_for_caller(failures)
+        raise self._error_for_caller(failures, said)
 
     async def stream(
         self,
@@ -157,6 +165,7 @@ class ProviderChain:
         options: Options,
         *,
         channel: str,
+        said: str = "",
         began: Began | None = None,
         can_shorten: bool = False,
     ) -> AsyncGenerator[str | Answered, None]:
@@ -165,7 +174,7 @@ class ProviderChain:
         `began` is called before the first piece with the provider's name and the model. So the
         origin of the text is known even if the answer is stopped. `can_shorten` is as for `answer`.
         """
-        cost = CallCost(channel)
+        cost = CallCost(channel, said)
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
@@ -176,7 +185,7 @@ class ProviderChain:
                     async for item in pieces:
                         if not begun:
                             begun = True
-                            self._note_answer(link, options, failures)
+                            self._note_answer(link, options, failures, said)
                             if began is not None:
                                 began(link.name, link.provider.settled(options).model)
                         if isinstance(item, str):
@@ -188,13 +197,13 @@ class ProviderChain:
                     raise
                 failures.append((link, error))
                 held = can_shorten and error.maybe_too_long and not position
-                if held or not self._note_failure(position, error, options):
+                if held or not self._note_failure(position, error, options, said):
                     break
                 options = replace(options, model=None)
             else:
                 yield _as_answered(completion, link, options, cost)
                 return
-        raise self._error_for_caller(failures)
+        raise self._error_for_caller(failures, said)
 
     async def start(self) -> None:
         """Start the first provider; the others start with their first call.
@@ -205,8 +214,15 @@ class ProviderChain:
             await self._links[0].start()
         except ProviderError as error:
             if not error.needs_person:  # else the next line logs what to do
-                log.warning("Provider %s: %s", self._links[0].name, error)
-            self._note_failure(0, error, Options())
+                log.warning(
+                    "Provider %(provider)s: %(error)s",
+                    {
+                        "event": "provider.start_failed",
+                        **facts(self._links[0].name, error),
+                        "error": error,
+                    },
+                )
+            self._note_failure(0, error, Options(), "")
 
     async def aclose(self) -> None:
         """Close all providers, also those of earlier chains that are still held."""
@@ -245,7 +261,9 @@ class ProviderChain:
         later = self._links[position + 1 :]
         return bool(later) and any(link.ready for link in later)
 
-    def _note_failure(self, position: int, error: ProviderError, options: Options) -> bool:
+    def _note_failure(
+        self, position: int, error: ProviderError, options: Options, said: str
+    ) -> bool:
         """Record what a person must change, if anything. Return whether the next one is asked."""
         link, following = self._links[position], self._links[position + 1 :]
         goes_on = bool(following) and may_fall_over(error, options, self.fallback_on)
@@ -254,10 +272,10 @@ class ProviderChain:
                 until_then = f"{following[0].name} is asked"
             else:
                 until_then = "it is no fallback" if position else f"senders get {found.code}"
-            self._trouble_log.misconfigured(link.name, found, error, until_then)
+            self._trouble_log.misconfigured(link.name, found, error, said, until_then)
         return goes_on
 
-    def _note_answer(self, link: Link, options: Options, failures: Failures) -> None:
+    def _note_answer(self, link: Link, options: Options, failures: Failures, said: str) -> None:
         """Record that providers are passed over, or that one answers again."""
         if not failures and self._trouble_log.is_empty and not link.misconfiguration.found:
             return
@@ -267,15 +285,15 @@ class ProviderChain:
         if not link.misconfiguration.found:
             self._trouble_log.answers(link.name)
         for failed, error in failures:
-            self._trouble_log.passed_over(failed.name, error, by=link.name)
+            self._trouble_log.passed_over(failed.name, error, said, by=link.name)
 
-    def _error_for_caller(self, failures: Failures) -> ProviderError:
+    def _error_for_caller(self, failures: Failures, said: str) -> ProviderError:
         """Return the first error, or the last one if it is ContextTooLong.
 
         The caller can shorten the prompt, and then that last provider answers.
         """
         for link, error in failures[1:]:
-            self._trouble_log.failed_as_well(link.name, error)
+            self._trouble_log.failed_as_well(link.name, error, said)
         last = failures[-1][1]
         return last if isinstance(last, ContextTooLong) else failures[0][1]
 

@@ -43,7 +43,9 @@ class CircuitBreaker:
     may be what makes the provider fail.
 
     ask_every_s: how often the provider is asked whether it is available, while calls wait.
-    on_open: called each time it opens. on_wait: called each time calls begin to wait.
+    on_open: called each time it opens, with the last failure, the cool-down, and whether it opens
+        again after a probe. on_wait: called each time calls begin to wait.
+    on_close: called when it closes after it was open.
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class CircuitBreaker:
         self._open_until: float | None = None
         self._lets_one_through = False
         self._probes: set[_CallGuard] = set()
-        self.on_open: Callable[[], None] = _nothing
+        self.on_open: Callable[[ProviderError, float, bool], None] = lambda *_: None
         self.on_wait: Callable[[], None] = _nothing
+        self.on_close: Callable[[], None] = _nothing
 
     def wait_s(self) -> float | None:
         """Return seconds until a call may go through; None if it may now.
@@ -109,7 +112,7 @@ class CircuitBreaker:
         is_probe = guard in self._probes
         self._probes.discard(guard)
         if isinstance(error, (ProviderUnavailable, ProviderTimeout)):
-            self._record_failure(guard.channel, is_probe)
+            self._record_failure(error, guard.channel, is_probe)
         elif error is None or (
             isinstance(error, ProviderError) and not isinstance(error, HostExhausted)
         ):
@@ -123,6 +126,7 @@ class CircuitBreaker:
     def _close(self) -> None:
         if not self._failures:
             return
+        was_open = self._open_until is not None
         self._failures = 0
         self._failed_channel = None
         self._several_failed = False
@@ -130,28 +134,30 @@ class CircuitBreaker:
         self._lets_one_through = False
         self._probes.clear()
         self._cooldown_s = self._first_cooldown_s
+        if was_open:
+            self.on_close()
 
-    def _record_failure(self, channel: str, is_probe: bool) -> None:
+    def _record_failure(self, error: ProviderError, channel: str, is_probe: bool) -> None:
         self._failures += 1
         self._several_failed |= self._failed_channel not in (None, channel)
         self._failed_channel = channel
         if self._open_until is None:
             if self._failures >= self._limit and not self._is_one_of_several():
-                self._open()
+                self._open(error, again=False)
         elif is_probe:
             # A failure of a call that began before the circuit opened is no news: ignored.
             self._cooldown_s = min(self._cooldown_s * 2, self._longest_cooldown_s)
-            self._open()
+            self._open(error, again=True)
 
     def _is_one_of_several(self) -> bool:
         """Return whether all failures are those of one channel, while others call as well."""
         return not self._several_failed and self._callers.are_several(self._clock())
 
-    def _open(self) -> None:
+    def _open(self, error: ProviderError, *, again: bool) -> None:
         self._opened += 1
         self._open_until = self._clock() + self._cooldown_s
         self._lets_one_through = False
-        self.on_open()
+        self.on_open(error, self._cooldown_s, again)
         self.on_wait()
 
 

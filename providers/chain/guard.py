@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from providers import origin
 from providers.base import Completion, LLMProvider, Message, Options
 from providers.chain.shared_timeout import SharedTimeout
 from providers.errors import (
@@ -117,7 +118,10 @@ class Guard:
                 raise exhausted from exc
             if isinstance(exc, ProviderError):
                 raise
-            log.exception("Provider %s failed.", self._provider.name)
+            log.exception(
+                "Provider %(provider)s failed.",
+                {"event": "provider.crashed", "provider": self._provider.name, **origin.named()},
+            )
             raise self.bad_answer(f"failed: {type(exc).__name__}") from exc
 
     def _exhausted(self, exc: BaseException) -> HostExhausted | None:

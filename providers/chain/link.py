@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.chain import call_log
 from providers.chain.availability import AvailabilityWatch
 from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.chain.counters import CallCounters
@@ -32,9 +33,13 @@ log = logging.getLogger("rosey_llm.providers")
 
 @dataclass(slots=True)
 class CallCost:
-    """The cost of an answer so far: calls made, and seconds spent waiting for a slot."""
+    """The cost of an answer so far: calls made, and seconds spent waiting for a slot.
+
+    said: the message that is answered; the log leaves it out where an error quotes it.
+    """
 
     channel: str
+    said: str = ""
     attempts: int = 0
     waited_s: float = 0.0
 
@@ -68,7 +73,8 @@ class Link:
         self._guard = Guard(provider, retry.clock)
         self._breaker = circuit
         self._availability = AvailabilityWatch(provider, self._guard, circuit)
-        circuit.on_open = self._counters.note_opened
+        circuit.on_open = self._note_opened
+        circuit.on_close = partial(call_log.circuit_closed, self.name)
         circuit.on_wait = self._ask_when_started
         self._retry = retry
         self._semaphore = FairSemaphore(provider.config.max_concurrency)
@@ -135,7 +141,18 @@ class Link:
             problem = f"did not close within {CLOSE_LIMIT_S:g} s"
             await self._guard.step(self.provider.aclose, CLOSE_LIMIT_S, problem)
         except ProviderError as error:
-            log.warning("%s", error)
+            log.warning(
+                "%(error)s",
+                {"event": "provider.close_failed", "provider": self.name, "error": error},
+            )
+
+    def _note_opened(self, error: ProviderError, wait_s: float, again: bool) -> None:
+        self._counters.note_opened()
+        if again:
+            call_log.probe_failed(self.name, error, wait_s)
+        else:
+            failures = self._breaker.statistics().failures
+            call_log.circuit_opened(self.name, error, failures, wait_s)
 
     def _ask_when_started(self) -> None:
         if self._started:  # before that, a provider may be asked nothing
@@ -178,9 +195,12 @@ class Link:
             cost.attempts += 1
             self._counters.note_retry(error)
 
+        def on_wait(error: ProviderError, attempt: int, wait_s: float) -> None:
+            call_log.retry(self.name, error, cost.said, attempt, wait_s)
+
         if not self._started:
             attempt = partial(self._after_start, attempt)
-        return self._retry.run(attempt, limits, on_retry)
+        return self._retry.run(attempt, limits, on_retry, on_wait)
 
     async def _after_start(self, attempt: Callable[[], Awaitable[T]]) -> T:
         await self.start()

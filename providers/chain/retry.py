@@ -72,10 +72,12 @@ class Retry:
         attempt: Callable[[], Awaitable[T]],
         limits: RetryLimits,
         on_retry: Callable[[ProviderError], None] = lambda error: None,
+        on_wait: Callable[[ProviderError, int, float], None] = lambda error, attempt, wait_s: None,
     ) -> T:
         """Return what `attempt` returns; it must not fail after any text was shown to the user.
 
-        `on_retry` is called with each error after which the call is repeated.
+        `on_retry` is called with each error after which the call is repeated; `on_wait` before the
+        wait, with the error, the number of the attempt that follows, and the seconds.
         """
         made = 0
         while True:
@@ -89,5 +91,6 @@ class Retry:
                 )
                 if wait_s is None:
                     raise
+            on_wait(error, made + 1, wait_s)
             await self.sleep(wait_s)
             on_retry(error)

@@ -106,7 +106,7 @@ async def search(own: Session, base_url: str, addresses: Sequence[str], looks: L
 
     Only the server of `base_url` gets the key, which `own` sends.
     """
-    others = Session(label=own.label, connect_timeout_s=TRY_S)
+    others = Session(label=own.label, name=own.name, connect_timeout_s=TRY_S)
     origin = _origin(base_url)
 
     async def try_one(address: str) -> bool:

@@ -54,7 +54,10 @@ def _read_odd(event: bytes, draft: Draft, failure: Failure) -> None:
     draft.unreadable = True
     if event.lstrip().startswith(b"{"):
         parsed(event)
-    logger.debug("%s sent an event that is no JSON; it is skipped.", draft.label)
+    logger.debug(
+        "%(label)s sent an event that is no JSON; it is skipped.",
+        {"event": "provider.piece_skipped", "label": draft.label},
+    )
 
 
 def read_answer(answer: object, draft: Draft, failure: Failure) -> None:

@@ -116,4 +116,11 @@ async def _try_call(provider: HttpProvider) -> None:
         if exc.needs_person or isinstance(exc, ProviderUnavailable):
             raise
     except TimeoutError:
-        logger.debug("%s: the test call had no answer within %g s", provider.label, CALL_S)
+        logger.debug(
+            "Provider %(provider)s: the test call had no answer within %(limit_s)g s",
+            {
+                "event": "provider.test_expired",
+                "provider": provider.name,
+                "limit_s": CALL_S,
+            },
+        )

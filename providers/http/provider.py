@@ -63,6 +63,7 @@ class HttpProvider(LLMProvider):
         remote = self.base_url.startswith("https:")
         self.session = Session(
             label=self.label,
+            name=self.name,
             base_url=self.base_url,
             route=self._route(query),
             connect_timeout_s=self.config.connect_timeout,

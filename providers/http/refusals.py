@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from providers import origin
 from providers.errors import (
     BadAnswer,
     EmptyAnswer,
@@ -58,8 +59,8 @@ _CONTEXT = re.compile(r"\bcontext\b|\bprompt\b|\binput\b", re.IGNORECASE)
 class Refusals:
     """What the models of one provider refuse, so that each is asked for it only once."""
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
         self._by_model: dict[str, frozenset[Left]] = {}
 
     def call(self, model: str) -> AdaptedCall:
@@ -72,7 +73,16 @@ class Refusals:
             return
         self._by_model[model] = known | left
         fields = ", ".join(sorted({field for field, _ in left - known}))
-        logger.info("%s: model %s is asked without: %s", self.label, model, fields)
+        logger.info(
+            "Provider %(provider)s: model %(model)s is asked without: %(left_out)s",
+            {
+                "event": "provider.parameters_left_out",
+                "provider": self.provider,
+                **origin.named(),
+                "model": model,
+                "left_out": fields,
+            },
+        )
 
 
 class AdaptedCall:

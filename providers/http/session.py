@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from providers import trace
+from providers import origin, trace
 from providers.errors import ProviderError, ProviderUnavailable, WrongAddress
 from providers.http.error_mapping import decode_body, read_failure
 from providers.http.keep_alive import LONGEST_S, keep_alive_s
@@ -37,7 +37,7 @@ ERROR_BODY_S = 5.0
 class Session:
     """The connections to one provider, opened on first use. Failed calls raise ProviderError.
 
-    label: the provider's name in error texts.
+    label: the provider's name in error texts. name: that of its table, for the log.
     base_url: the address below which all calls are made.
     route: the proxy, the authorities and the query parameters of the requests.
     secrets: strings that must not be in error texts.
@@ -49,6 +49,7 @@ class Session:
         self,
         *,
         label: str,
+        name: str = "",
         base_url: str = "",
         route: Route = DIRECT,
         connect_timeout_s: float = 10.0,
@@ -57,6 +58,7 @@ class Session:
         keeps_after_stream: bool | None = None,
     ) -> None:
         self.label = label
+        self.name = name
         self._base_url = base_url
         self._route = route
         self._connect_timeout_s = connect_timeout_s
@@ -228,7 +230,16 @@ class Session:
             path=response.url.path,
             model=str(orjson.loads(sent).get("model", "")) if sent else "",
         )
-        request_id = response.headers.get("x-request-id", "unknown")
         # The error's text is not logged, since it may quote the prompt.
-        logger.info("%s: status %d, request id %s", self.label, response.status, request_id)
+        logger.info(
+            "%(provider)s: status %(status)d, request id %(provider_request_id)s",
+            {
+                "event": "provider.refused",
+                "provider": self.name or self.label,
+                "code": error.code,
+                "status": response.status,
+                "provider_request_id": response.headers.get("x-request-id", "unknown"),
+                **origin.named(),
+            },
+        )
         return error

@@ -73,7 +73,10 @@ class ModelProcess:
             async with asyncio.timeout(_STOP_LIMIT_S):
                 await self.ended()
         except TimeoutError:
-            log.warning("The embedded model did not stop within %g s; killing it.", _STOP_LIMIT_S)
+            log.warning(
+                "The embedded model did not stop within %(limit_s)g s; killing it.",
+                {"event": "local.killed", "limit_s": _STOP_LIMIT_S},
+            )
         finally:
             if self._child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -209,10 +209,16 @@ class LocalProvider(LLMProvider):
             process = await ModelProcess.launch(command, limit_s)
         except NotStarted as exc:
             self._count_death()
-            log.warning("The embedded model did not start: %s", exc)
+            log.warning(
+                "The embedded model did not start: %(error)s",
+                {"event": "local.start_failed", "provider": self.name, "error": exc},
+            )
             why = str(exc).replace(str(path), path.name)
             raise self._unavailable(f"did not start: {why}") from exc
-        log.info("The embedded model runs as process %d.", process.pid)
+        log.info(
+            "The embedded model runs as process %(pid)d.",
+            {"event": "local.started", "provider": self.name, "pid": process.pid},
+        )
         api = self._api(process.port, key)
         api.marks = marks
         self._server = _Server(process, api, asyncio.create_task(self._watch(process, api)))
@@ -244,7 +250,15 @@ class LocalProvider(LLMProvider):
         self._server = None
         if not self._closed:
             self._count_death()
-            log.warning("The embedded model ended with code %d: %s", code, process.last_error)
+            log.warning(
+                "The embedded model ended with code %(exit_code)d: %(error)s",
+                {
+                    "event": "local.ended",
+                    "provider": self.name,
+                    "exit_code": code,
+                    "error": process.last_error,
+                },
+            )
         await api.aclose()
 
     def _count_death(self) -> None:
@@ -300,7 +314,10 @@ def _marks_of(path: Path) -> ControlMarks:
     try:
         tokens = gguf.chat_tokens(path)
     except gguf.Unreadable as exc:
-        log.info("The control tokens of %s cannot be read: %s", path.name, exc)
+        log.info(
+            "The control tokens of %(path)s cannot be read: %(error)s",
+            {"event": "local.tokens_unreadable", "path": path.name, "error": exc},
+        )
         return ControlMarks()
     return ControlMarks.of(tokens.control, tokens.template)
 

@@ -132,10 +132,13 @@ class CheckpointSchedule:
 
     def _log_trouble(self, trouble: str) -> None:
         if self._trouble is None:
-            log.error("%s", trouble)
+            log.error("%(error)s", {"event": "storage.checkpoint_failed", "error": trouble})
         self._trouble = trouble
 
     def _log_recovery(self) -> None:
         if self._trouble is not None:
-            log.warning("The WAL of %s is in order again.", self._path)
+            log.warning(
+                "The WAL of %(path)s is in order again.",
+                {"event": "storage.checkpoint_recovered", "path": self._path},
+            )
             self._trouble = None

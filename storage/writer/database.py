@@ -89,7 +89,9 @@ class Database:
                 if not (exc.by_command and self._waits_for_commands):
                     raise
                 if not waits:
-                    log.warning("The start waits. %s", exc)
+                    log.warning(
+                        "The start waits. %(error)s", {"event": "start.postponed", "error": exc}
+                    )
                 waits = True
                 await asyncio.sleep(LOCK_POLL_S)
             except OSError as exc:
@@ -112,7 +114,7 @@ class Database:
         self._thread.start()
         try:
             await ready
-        except (sqlite3.Error, OSError, CannotOpen) as exc:
+        except (sqlite3.Error, OSError, CannotOpen, UnicodeDecodeError) as exc:
             self._thread = None
             raise self._cannot_open(exc) from exc
 

@@ -90,10 +90,13 @@ class GroupCommit:
     def _log_failure(self, exc: Exception) -> None:
         if self.failing is None:
             log.error(
-                "Cannot write the database %s: %s. %s; it is tried again.",
-                self._path,
-                exc,
-                free_some_space(self._path, exc) or "Check the disk and the file",
+                "Cannot write the database %(path)s: %(error)s. %(todo)s; it is tried again.",
+                {
+                    "event": "storage.write_failed",
+                    "path": self._path,
+                    "error": exc,
+                    "todo": free_some_space(self._path, exc) or "Check the disk and the file",
+                },
             )
         self.failing = str(exc)
         self._was_full = bool(free_some_space(self._path, exc)) and has_little_room(self._path)
@@ -101,7 +104,10 @@ class GroupCommit:
     def _log_recovery(self) -> None:
         # A full disk still takes a write that fits into what the WAL has already.
         if self.failing is not None and not (self._was_full and has_little_room(self._path)):
-            log.warning("The database %s can be written again.", self._path)
+            log.warning(
+                "The database %(path)s can be written again.",
+                {"event": "storage.write_recovered", "path": self._path},
+            )
             self.failing = None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, cast
 
-from storage.errors import CannotOpen, StorageUnavailable
+from storage.errors import StorageUnavailable
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.writer.connection import WriterConnection
 from storage.writer.group_commit import GroupCommit
@@ -47,7 +47,7 @@ class WriterThread(threading.Thread):
             stack.callback(self._on_end)
             try:
                 connection, checkpoints = stack.enter_context(self._opening)
-            except (sqlite3.Error, OSError, CannotOpen) as exc:
+            except Exception as exc:  # noqa: BLE001 - the thread's edge: `opened` must end
                 stack.close()
                 self._call_in_loop(_resolve_opened, self._opened, exc)
                 return
@@ -72,7 +72,10 @@ class WriterThread(threading.Thread):
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            log.debug("The event loop has ended before the writer thread.")
+            log.debug(
+                "The event loop has ended before the writer thread.",
+                {"event": "storage.loop_ended"},
+            )
 
 
 def _run_alone(connection: WriterConnection, jobs: Sequence[WriteJob[Any]]) -> None:

@@ -15,7 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from tests.bench import closed_loops, figures, goals, machine, open_loops, record
+from tests.bench import (
+    alternatives,
+    closed_loops,
+    figures,
+    goals,
+    machine,
+    open_loops,
+    record,
+    slow_disk,
+)
 from tests.bench.children import ChildFailed
 from tests.bench.figures import QUICK, Plan
 from tests.bench.record import NotPublished, Record
@@ -35,6 +44,7 @@ ENGINE = {
     "overload": open_loops.overload,
     "growth": closed_loops.growth,
     "indexing": closed_loops.indexing,
+    "slow_disk": slow_disk.slow_disk,
 }
 STORE = {
     "checkpoints": history.checkpoints,
@@ -45,6 +55,8 @@ STORE = {
     "rows": history.rows,
 }
 NAMES = (*ENGINE, *STORE)
+# Only if it is named, because it downloads much; it has tables of its own.
+ALTERNATIVES = "alternatives"
 
 
 def main() -> int:
@@ -57,11 +69,14 @@ def main() -> int:
         if options.profile:
             asyncio.run(_profile(plan))
             return 0
+        sections = options.sections or NAMES
         if not options.publish:
-            asyncio.run(_measure(options.sections or NAMES, plan, kept))
+            if not options.quick and (ALTERNATIVES in sections or not options.sections):
+                _check_quiet(options.busy)
+            asyncio.run(_measure(sections, plan, kept))
             print(f"Written to {kept.path}.")
-        if options.publish or not (options.sections or options.quick):
-            record.publish(kept, NAMES)
+        if not options.quick:
+            _publish(sections, kept, options)
     except (ChildFailed, subprocess.SubprocessError) as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
         return 1
@@ -73,10 +88,28 @@ def main() -> int:
     return 0
 
 
+def _publish(sections: Sequence[str], kept: Record, options: argparse.Namespace) -> None:
+    if ALTERNATIVES in (kept.sections if options.publish else sections):
+        alternatives.publish(kept, options.busy)
+    if options.publish or not options.sections:
+        record.publish(kept, NAMES, options.busy)
+
+
+def _check_quiet(busy: bool) -> None:
+    """Raise NotPublished before a long run whose results would not be published."""
+    if not busy and (load := machine.load()) > record.BUSY:
+        raise NotPublished(
+            f"Nothing was measured: the load of the machine is {load:.1f}, and results from above "
+            f"{record.BUSY} are not published. Wait until it is idle, or add --busy."
+        )
+
+
 async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     """Measure the engine's sections on one shared stage, then the store's, which need quiet."""
     with _folder() as folder:
         facts = machine.facts(folder)
+    if ALTERNATIVES in sections:
+        facts |= alternatives.facts()
     _print(f"{name:12} {fact}" for name, fact in facts.items())
 
     def keep(name: str, result: figures.Result, began: float) -> None:
@@ -94,6 +127,10 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
             with _folder() as folder:
                 began = perf_counter()
                 keep(name, await STORE[name](folder, plan), began)
+        if ALTERNATIVES in sections:
+            with _folder() as folder:
+                began = perf_counter()
+                keep(ALTERNATIVES, await alternatives.alternatives(folder, plan), began)
 
 
 async def _profile(plan: Plan) -> None:
@@ -116,17 +153,23 @@ def _options() -> argparse.Namespace:
         prog="python -m tests.bench",
         description="Measure the engine beside its yardsticks and print the ratios. Without a "
         f"SECTION, measure everything and write the results in {record.PAGE}.",
-        epilog=f"Sections: {', '.join(NAMES)}.",
+        epilog=f"Sections: {', '.join(NAMES)}; {ALTERNATIVES}, which runs only if it is named.",
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, wider quartiles")
     parser.add_argument("--full", action="store_true", help="also measure ten million rows")
     add = parser.add_mutually_exclusive_group().add_argument
+    parser.add_argument("--busy", action="store_true", help="publish also if the machine was busy")
     add("--profile", action="store_true", help="only show where the engine's time goes")
     add("--publish", action="store_true", help="only write the page's table from the results")
     options = parser.parse_args()
-    if unknown := [name for name in options.sections if name not in NAMES]:
-        parser.error(f"unknown section {unknown[0]}; choose from {', '.join(NAMES)}")
+    known = (*NAMES, ALTERNATIVES)
+    if unknown := [name for name in options.sections if name not in known]:
+        parser.error(f"unknown section {unknown[0]}; choose from {', '.join(known)}")
+    if "slow_disk" in (options.sections or NAMES) and not slow_disk.can_be_slow():
+        parser.error(
+            "slow_disk needs Linux and a C compiler, cc: install gcc, or name other sections"
+        )
     return options
 
 

@@ -11,8 +11,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,15 @@ class Child:
             raise ChildFailed(f"{self.name} ended")
         return line.decode().rstrip("\n")
 
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
     async def end(self) -> None:
         """End it with SIGTERM, or with SIGKILL if it does not end in time."""
-        if self._process.returncode is None:
-            # Not `terminate`, which may reap a child that has just ended behind asyncio's back.
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(END_LIMIT_S):
                 await self._process.communicate()
@@ -77,16 +80,42 @@ class Child:
             self._process.kill()
             await self._process.wait()
 
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            # Not `send_signal`, which may reap a child that has just ended behind asyncio's back.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+@contextmanager
+def alone(child: Child, everyone: Iterable[Child]) -> Iterator[None]:
+    """Stop all others during the block: a resting contestant still writes snapshots and its search
+    index, prunes, and looks after its providers."""
+    others = [each for each in everyone if each is not child]
+    for each in others:
+        each.pause()
+    try:
+        yield
+    finally:
+        for each in others:
+            each.go_on()
+
 
 @asynccontextmanager
-async def running(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
-    """Start a child, wait until it is ready, and end it after the block. Raise ChildFailed."""
+async def running(
+    name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Child]:
+    """Start a child, wait until it is ready, and end it after the block. Raise ChildFailed.
+
+    environment: what it is given beside this process's own.
+    """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=pipe,
         stdout=pipe,
         limit=LINE_LIMIT_BYTES,
+        env={**os.environ, **(environment or {})},
         # Ctrl-C goes to the benchmark, which then ends its children in order.
         start_new_session=True,
         preexec_fn=_end_with_the_benchmark if sys.platform == "linux" else None,
@@ -100,8 +129,8 @@ async def running(name: str, command: Sequence[str]) -> AsyncIterator[Child]:
 
 
 def _end_with_the_benchmark() -> None:
-    """Have the kernel end this process if the benchmark is killed."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Have the kernel end this process if the benchmark is killed; it may be stopped just then."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def module(name: str, *arguments: str) -> list[str]:

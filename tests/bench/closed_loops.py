@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from tests.bench import machine
-from tests.bench.children import Child
 from tests.bench.figures import Plan, Result, alternate, column, compare, medians, ratio, row
 from tests.bench.stage import FAST_MODEL, SLOW_MODEL, Contestant, Stage, Variant
 
@@ -79,7 +75,7 @@ async def throughput(stage: Stage, plan: Plan) -> Result:
         "plain way": stage.plain.by_request(FAST_MODEL),
         "one at a time": stage.one_at_a_time(FAST_MODEL),
     }
-    slices = await _closed_loops(stage, contestants, IN_FLIGHT, plan)
+    slices = await take_turns(stage, contestants, IN_FLIGHT, plan)
     return {
         "rows": {name: row(each, slices["bare loop"]) for name, each in slices.items()},
         "over_plain": ratio("answers_a_second", slices["engine"], slices["plain way"]),
@@ -90,7 +86,7 @@ async def throughput(stage: Stage, plan: Plan) -> Result:
     }
 
 
-async def _closed_loops(
+async def take_turns(
     stage: Stage, contestants: Mapping[str, Contestant], at_once: int, plan: Plan
 ) -> dict[str, list[dict[str, Any]]]:
     """Measure slices with a message in each of `at_once` channels."""
@@ -117,7 +113,7 @@ async def streams(stage: Stage, plan: Plan) -> Result:
 
     async def read(do: str, seconds: float, _: int) -> dict[str, Any]:
         question = {"do": do, "model": AT_ONCE, "chunks": CHUNKS, "streams": STREAMS}
-        return await stage.yardsticks.ask({**question, "seconds": seconds}, READ_LIMIT_S)
+        return await stage.ask_yardsticks({**question, "seconds": seconds}, READ_LIMIT_S)
 
     async def relay(contestant: Contestant, seconds: float, _: int) -> dict[str, Any]:
         found = await stage.closed_loop(contestant, STREAMS, STREAMS, seconds)
@@ -130,7 +126,7 @@ async def streams(stage: Stage, plan: Plan) -> Result:
     }
     slices = await compare(contestants, plan.rounds, plan.slice_s, WARM_UP_S)
     paced_plan = Plan(2 if plan.quick else 5, PACED_SLICE_S)
-    paced = await _closed_loops(stage, _relays(stage, PACED), STREAMS, paced_plan)
+    paced = await take_turns(stage, _relays(stage, PACED), STREAMS, paced_plan)
     return {
         key: {name: statistics.median(column(found, key)) for name, found in slices.items()},
         "assembled": ratio(key, slices["providers"], slices["bare reading"]),
@@ -181,10 +177,8 @@ async def growth(stage: Stage, plan: Plan) -> Result:
 async def indexing(stage: Stage, plan: Plan) -> Result:
     """Measure turns a second with the full-text index kept up to date; ratios to without."""
 
-    async def measure(engine: Contestant, idle: Child, seconds: float, _: int) -> dict[str, Any]:
-        # The index is updated all the time; that must not slow down the engine without one.
-        with _paused(idle):
-            return await stage.closed_loop(engine, IN_FLIGHT, IN_FLIGHT, seconds)
+    async def measure(engine: Contestant, seconds: float, _: int) -> dict[str, Any]:
+        return await stage.closed_loop(engine, IN_FLIGHT, IN_FLIGHT, seconds)
 
     indexed, plain = (
         Variant(name, storage={"search_index": name == "indexing"})
@@ -192,8 +186,8 @@ async def indexing(stage: Stage, plan: Plan) -> Result:
     )
     async with stage.running(indexed) as one, stage.running(plain) as other:
         contestants = {
-            "with": partial(measure, one.by_request(FAST_MODEL), other.process),
-            "without": partial(measure, other.by_request(FAST_MODEL), one.process),
+            "with": partial(measure, one.by_request(FAST_MODEL)),
+            "without": partial(measure, other.by_request(FAST_MODEL)),
         }
         seconds = 1.0 if plan.quick else 2.0
         slices = await compare(contestants, plan.rounds, seconds, INDEX_WARM_UP_S)
@@ -201,12 +195,3 @@ async def indexing(stage: Stage, plan: Plan) -> Result:
         **{name: row(found, slices["without"]) for name, found in slices.items()},
         "ratio": ratio("answers_a_second", slices["with"], slices["without"]),
     }
-
-
-@contextmanager
-def _paused(child: Child) -> Iterator[None]:
-    os.kill(child.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(child.pid, signal.SIGCONT)

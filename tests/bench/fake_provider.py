@@ -19,7 +19,7 @@ from tests.bench.children import answer_questions, run
 PIECE = "twenty bytes a piece"
 CHUNKS = 10
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_MODEL = re.compile(rb'"model":"ms-(\d+)(?:-chunks-(\d+))?(?:-each-(\d+))?"')
+_MODEL = re.compile(rb'"model": ?"ms-(\d+)(?:-chunks-(\d+))?(?:-each-(\d+))?"')
 _USAGE = {"prompt_tokens": 600, "completion_tokens": 50, "total_tokens": 650}
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: "
 _STREAM_HEAD = _OK + b"text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -50,7 +50,7 @@ async def latency(stage: Stage, plan: Plan) -> Result:
     async def direct(rate: float, seconds: float, seed: int) -> dict[str, Any]:
         pace = {"rate": rate, "seconds": seconds, "seed": seed}
         question = {"do": "open_loop", "model": LATENCY_MODEL, **pace}
-        return await stage.yardsticks.ask(question, seconds + 30.0)
+        return await stage.ask_yardsticks(question, seconds + 30.0)
 
     async def sync(_: int) -> dict[str, Any]:
         return {"sync_ms": machine.sync_ms(stage.folder)}

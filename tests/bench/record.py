@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,18 @@ from tests.bench import goals
 from tests.bench.figures import Plan, Result
 
 DATA = Path("data")
+CACHE = DATA / "bench-cache"
 FILE = DATA / "bench.json"
 QUICK_FILE = DATA / "bench-quick.json"
 PAGE = Path("docs/performance.md")
 BEGIN, END = "<!-- results: written by make bench -->", "<!-- end of the results -->"
 
 
+BUSY = 0.5  # a load above which no results are published
+
+
 class NotPublished(Exception):
-    """Results are missing, or the page has no place for them."""
+    """Results are missing or from a busy machine, or the page has no place for them."""
 
 
 class Record:
@@ -49,8 +53,12 @@ class Record:
         self.path.write_bytes(orjson.dumps(self.sections, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def publish(kept: Record, names: Sequence[str]) -> None:
-    """Write the table into the page. names: of all sections. Raise NotPublished."""
+def publish(kept: Record, names: Sequence[str], busy: bool = False) -> None:
+    """Write the table into the page. names: of all sections. Raise NotPublished.
+
+    busy: also if the machine was.
+    """
+    check_load(kept, names, busy)
     if missing := [name for name in names if name not in kept.sections]:
         raise NotPublished(
             f"Cannot publish {kept.path}: it has no results of {', '.join(missing)}. "
@@ -60,13 +68,29 @@ def publish(kept: Record, names: Sequence[str]) -> None:
     print(f"Written: the results in {PAGE}.")
 
 
+def check_load(kept: Record, names: Sequence[str], busy: bool) -> None:
+    """Raise NotPublished if one of the sections was measured on a busy machine."""
+    runs = {name: kept.sections[name]["run"]["facts"] for name in names if name in kept.sections}
+    loads = {name: float(facts.get("load before", "0").split()[0]) for name, facts in runs.items()}
+    if not busy and (found := [name for name, load in loads.items() if load > BUSY]):
+        raise NotPublished(
+            f"Cannot publish {kept.path}: the load was above {BUSY} before {', '.join(found)}. "
+            "Measure them again on an idle machine, or add --busy."
+        )
+
+
 def with_table(page: str, kept: Record) -> str:
     """Return the page with these results instead of the old ones. Raise NotPublished."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise NotPublished(f"Cannot publish: {PAGE} lacks the line {BEGIN} or {END}. Restore it.")
-    return "\n".join((f"{before}{begin}\n", *_table(kept), "", *_runs(kept), f"\n{end}{after}"))
+    return replaced(page, PAGE, BEGIN, END, [*_table(kept), "", *runs(kept, kept.sections)])
+
+
+def replaced(page: str, path: Path, begin: str, end: str, lines: Iterable[str]) -> str:
+    """Return a page with these lines between two others. path: names it. Raise NotPublished."""
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise NotPublished(f"Cannot publish: {path} lacks the line {begin} or {end}. Restore it.")
+    return "\n".join((f"{before}{begin}\n", *lines, f"\n{end}{after}"))
 
 
 def _table(kept: Record) -> Iterator[str]:
@@ -78,12 +102,12 @@ def _table(kept: Record) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _runs(kept: Record) -> Iterator[str]:
-    """Yield when and where each run was measured, with its sections."""
-    runs: dict[bytes, list[str]] = {}
-    for name, section in kept.sections.items():
-        runs.setdefault(orjson.dumps(section["run"]), []).append(name)
-    for names in runs.values():
+def runs(kept: Record, sections: Iterable[str]) -> Iterator[str]:
+    """Yield when and where each run was measured, with those of the sections that it measured."""
+    by_run: dict[bytes, list[str]] = {}
+    for name in sections:
+        by_run.setdefault(orjson.dumps(kept.sections[name]["run"]), []).append(name)
+    for names in by_run.values():
         first = kept.sections[names[0]]
         plan, facts = first["run"]["plan"], first["run"]["facts"]
         options = "".join(f", `--{name}`" for name in ("quick", "full") if plan[name])

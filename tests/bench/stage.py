@@ -13,7 +13,7 @@ import tomlkit
 
 from engine.traffic.embedded.server import EmbeddedNats
 from tests.bench import yardsticks
-from tests.bench.children import Child, installed, module, running
+from tests.bench.children import Child, alone, installed, module, running
 
 SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
 # Not the default: that limit protects a provider, and would be measured instead of the engine.
@@ -40,7 +40,7 @@ class Variant:
     name: also of its folder and in its subjects.
     channels: its section [channels].
     storage: keys of [storage] that add to or replace a new database and durability full.
-    plain: use the plain store. profile: where to write a profile.
+    plain: use the plain store. profile: where to write a profile. environment: more variables.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Variant:
     max_concurrency: int = MAX_CONCURRENCY
     plain: bool = False
     profile: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subjects(self) -> dict[str, str]:
@@ -79,7 +80,8 @@ class Stage:
     """A running NATS server, provider and load, in a folder, with the contestants beside them.
 
     The engine's sections share three, which run the whole time: `engine`, as users run it; `plain`,
-    with the plain store; `yardsticks`, one process of all of them. A section may add engines.
+    with the plain store; `yardsticks`, one process of all of them. A section may add engines. While
+    one is measured, the others are stopped.
 
     pids: of the processes whose processor time is measured, by their names.
     """
@@ -95,6 +97,7 @@ class Stage:
         self._nats = nats
         self._provider_url = orjson.loads(provider.ready)["url"]
         self._load = load
+        self._resting: set[Child] = set()  # all that are stopped while another is measured
 
     @asynccontextmanager
     async def contestants(self, profile: Path | None = None) -> AsyncIterator[Self]:
@@ -113,6 +116,7 @@ class Stage:
             self.pids["engine"] = self.engine.process.pid
             self.pids["plain way"] = self.plain.process.pid
             self.pids["yardsticks"] = self.yardsticks.pid
+            self._resting.add(self.yardsticks)
             yield self
 
     def bare(self, model: str) -> Contestant:
@@ -132,8 +136,10 @@ class Stage:
             command = module("plain", *command[1:])
         if variant.profile is not None:
             command = [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
-        async with running(variant.name, command) as process:
+        async with running(variant.name, command, variant.environment) as process:
+            self._resting.add(process)
             yield Engine(process, variant.subjects)
+            self._resting.discard(process)
 
     def command(self, variant: Variant) -> list[str]:
         """Write an engine's configuration into a folder of its own, and return its command."""
@@ -170,14 +176,24 @@ class Stage:
         return await self._ask("open_loop", contestant, seconds + ANSWER_LIMIT_S, **pace)
 
     async def flood(self, contestant: Contestant, waiting: int) -> None:
-        """Keep so many commands waiting in one channel, until a `flood` with 0."""
+        """Keep so many commands waiting in one channel, until a `flood` with 0.
+
+        It works on while others are measured.
+        """
+        self._resting.discard(contestant.process)
         await self._ask("flood", contestant, ANSWER_LIMIT_S, waiting=waiting)
+
+    async def ask_yardsticks(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+        """Measure without NATS, see `tests.bench.yardsticks`. Raise ChildFailed."""
+        with alone(self.yardsticks, self._resting):
+            return await self.yardsticks.ask(question, limit_s)
 
     async def _ask(
         self, do: str, contestant: Contestant, limit_s: float, **more: Any
     ) -> dict[str, Any]:
         question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
-        return await self._load.ask(question, limit_s)
+        with alone(contestant.process, self._resting):
+            return await self._load.ask(question, limit_s)
 
     def _configuration(self, variant: Variant) -> dict[str, object]:
         login = {"user": self._nats.engine_user, "password": self._nats.engine_password}

@@ -172,6 +172,26 @@ async def test_content_is_logged_and_cut_if_it_is_enabled(tmp_path: Path, llm: L
 
 
 @pytest.mark.process
+async def test_at_level_warning_failed_turns_are_logged_and_no_others(
+    tmp_path: Path, llm: LLMServer
+) -> None:
+    async with running(tmp_path, configuration(llm, log={"level": "warning"})) as service:
+        await service.bot.ask("Hi", request_id="answered")
+        llm.plan(Behaviour(hang_after=0))
+        await service.bot.chat("Hi", request_id="stopped")
+        await llm.wait_for_requests(2)
+        await service.bot.ask("stop")
+        llm.plan(Behaviour(status=500, body={"error": {"message": "no"}}))
+        await service.bot.ask("Hi", request_id="failed")
+        await service.logged(lambda: bool(events(service, "turn.failed")))
+        turns = [line.split("Z ")[1] for line in service.lines if "rosey_llm.turn" in line]
+    assert len(turns) == 1
+    assert turns[0].startswith(
+        "warning rosey_llm.turn turn.failed channel=#lobby request_id=failed"
+    )
+
+
+@pytest.mark.process
 async def test_a_reload_changes_format_and_level(tmp_path: Path, llm: LLMServer) -> None:
     async with running(tmp_path, configuration(llm, log={"level": "warning"})) as service:
         await service.bot.ask("Hi", request_id="r1")
@@ -225,7 +245,7 @@ async def test_lines_beyond_the_limit_are_dropped_and_counted(
             log = (await read).decode()
     finally:
         os.close(reading)
-    dropped = re.findall(r"warning rosey_llm\.log (\d+) lines were dropped here", log)
+    dropped = re.findall(r"warning rosey_llm\.log log\.dropped (\d+) lines were dropped here", log)
     written = len([line for line in log.splitlines() if LINE.match(line)])
     # Two lines per message: each was either dropped and counted, or is there and complete.
     assert sum(map(int, dropped)) + written >= 400
@@ -279,6 +299,40 @@ def record_of(message: object, error: Exception | None = None) -> logging.LogRec
 )
 def test_a_value_is_one_word_or_quoted(value: object, shown: str) -> None:
     assert str(LogEvent("it", {"key": value, "nothing": None})) == f"it key={shown}"
+
+
+def test_a_text_line_has_the_event_the_sentence_and_the_fields_that_it_does_not_name() -> None:
+    fields = {"event": "it.failed", "path": Path("a b"), "status": 503, "gone": None}
+    record = logging.LogRecord("rosey_llm.x", logging.ERROR, "", 0, "No %(path)s.", (fields,), None)
+    text = TextFormat().format(record)
+    assert text.split("Z ")[1] == "error rosey_llm.x it.failed No a b. status=503"
+    told = orjson.loads(JsonFormat().format(record))
+    del told["ts"]
+    assert told == {
+        "level": "error",
+        "logger": "rosey_llm.x",
+        "event": "it.failed",
+        "message": "No a b.",
+        "path": "a b",
+        "status": 503,
+    }
+
+
+def test_a_mapping_that_a_library_logs_names_no_event_of_ours() -> None:
+    fields = {"event": "turn.answered", "channel": "#vip"}
+    record = logging.LogRecord("nats", logging.INFO, "", 0, "Got %(event)s", (fields,), None)
+    assert TextFormat().format(record).endswith("info nats library.logged Got turn.answered")
+    told = orjson.loads(JsonFormat().format(record))
+    assert (told["event"], "channel" in told) == ("library.logged", False)
+
+
+def test_control_characters_in_fields_and_sentence_stay_on_their_line() -> None:
+    fields = {"event": "it.failed", "error": ValueError(f"x\n{FORGERY}\x1b[2K"), "why": "a\nb"}
+    record = logging.LogRecord("rosey_llm.x", 40, "", 0, "No: %(error)s", (fields,), None)
+    for form in (TextFormat(), JsonFormat()):
+        line = form.format(record)
+        assert line.splitlines() == [line]
+        assert "\x1b" not in line
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**70, object(), {"a": 1}, "\x00\n\u2028"])

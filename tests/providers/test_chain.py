@@ -208,7 +208,7 @@ async def test_passing_over_is_logged_once_and_so_is_the_return(
             "WARNING",
             "Provider ollama gave no usable answer; answering with local. (Ollama error: 500)",
         ),
-        ("INFO", "Provider ollama answers again."),
+        ("WARNING", "Provider ollama answers again."),
     ]
 
 

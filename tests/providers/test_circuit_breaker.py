@@ -245,7 +245,7 @@ def test_a_yes_means_nothing_to_a_closed_circuit(circuit: CircuitBreaker) -> Non
 
 def test_it_tells_when_calls_begin_to_wait(circuit: CircuitBreaker, clock: Clock) -> None:
     told: list[str] = []
-    circuit.on_open = lambda: told.append("open")
+    circuit.on_open = lambda *_: told.append("open")
     circuit.on_wait = lambda: told.append("wait")
     opened(circuit)
     assert told == ["open", "wait"]

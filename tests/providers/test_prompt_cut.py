@@ -67,6 +67,6 @@ async def test_a_cut_prompt_is_marked_and_told_once_for_each_model(
     assert [answer.prompt_cut for answer in answers] == [True, True]
     assert [record.getMessage() for record in caplog.records] == [
         "Ollama seems to have dropped the start of a prompt for model llama3.2: it read 4090 "
-        "tokens. Raise providers.ollama.context_tokens (now 4096; the model has 131072), or lower "
-        "max_context_messages."
+        "tokens. Raise providers.ollama.context_tokens (now 4096; the model's own: 131072), or "
+        "lower max_context_messages."
     ]

@@ -54,7 +54,11 @@ def handle_exception(
     async def answer() -> Response:
         status, message = _explain(exception)
         if status == 500:
-            log.error("The page %s failed.", request.path, exc_info=exception)
+            log.error(
+                "The page %(path)s failed.",
+                {"event": "audit.page_failed", "path": request.path},
+                exc_info=exception,
+            )
         if request.path.partition("?")[0].endswith(".json"):
             return Response.json({"ok": False, "error": message, "status": status}, status=status)
         context = {"status": status, "error": message, "title": None}

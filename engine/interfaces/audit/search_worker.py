@@ -72,7 +72,7 @@ class SearchWorker:
                 self._thread.submit(self._update)
         except StorageUnavailable as exc:
             self._feeding = False
-            log.warning("%s", exc)
+            log.warning("%(error)s", {"event": "audit.index_failed", "error": exc})
         except RuntimeError:
             self._feeding = False  # the process is exiting; the executor is closed
 

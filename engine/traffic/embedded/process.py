@@ -190,7 +190,10 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(_STOP_LIMIT_S):
             await child.wait()
     except TimeoutError:
-        log.warning("NATS did not stop within %.0f s; killing it.", _STOP_LIMIT_S)
+        log.warning(
+            "NATS did not stop within %(limit_s).0f s; killing it.",
+            {"event": "nats.server_killed", "limit_s": _STOP_LIMIT_S},
+        )
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):

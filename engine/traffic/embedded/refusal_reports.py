@@ -49,7 +49,10 @@ class RefusalReports:
             await asyncio.sleep(POLL_S)
             for line in self.new_lines():
                 self._take(line)
-        log.warning("The NATS server refused more; %s has all of it.", self._log_file)
+        log.warning(
+            "The NATS server refused more; %(path)s has all of it.",
+            {"event": "nats.refusals_omitted", "path": self._log_file},
+        )
 
     def _end(self) -> tuple[int, int]:
         with contextlib.suppress(FileNotFoundError):
@@ -104,7 +107,7 @@ class RefusalReports:
         if len(self._said) < LIMIT:
             self._said.add((client, text))
             self._by_client[client] += 1
-            log.warning("NATS: %s", text)
+            log.warning("NATS: %(refusal)s", {"event": "nats.client_refused", "refusal": text})
 
 
 def _client(quoted: list[str]) -> str:

@@ -66,7 +66,10 @@ no_auth_user: bot
 authorization {{
   users: [
     {{ user: engine, password: ${password_variable} }}
-    {{ user: bot, permissions: {{ publish: {publish}, subscribe: {subscribe} }} }}
+    {{
+      user: bot
+      permissions: {{ publish: {publish}, subscribe: {{ allow: {subscribe}, deny: {deny} }} }}
+    }}
   ]
 }}
 """
@@ -89,6 +92,7 @@ class EmbeddedNats:
         *,
         bot_publish: Sequence[str],
         bot_subscribe: Sequence[str],
+        bot_never_hears: Sequence[str] = (),
         program: str = "",
         death_signal: bool = sys.platform == "linux",
     ) -> None:
@@ -98,6 +102,7 @@ class EmbeddedNats:
         self.engine_password = secrets.token_urlsafe(24)
         self._bot_publish = list(bot_publish)
         self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
+        self._bot_never_hears = list(bot_never_hears)
         self._program = program
         self._death_signal = death_signal
         self._start_stop_lock = asyncio.Lock()
@@ -121,7 +126,14 @@ class EmbeddedNats:
                 return
             program = await asyncio.to_thread(find_program, self._program)
             if program.passed_over:
-                log.warning("%s. Using %s.", program.passed_over, program.path)
+                log.warning(
+                    "%(why)s. Using %(path)s.",
+                    {
+                        "event": "nats.program_passed_over",
+                        "why": program.passed_over,
+                        "path": program.path,
+                    },
+                )
             try:
                 await self._start_with_files(program.path)
             except OSError as exc:
@@ -169,7 +181,10 @@ class EmbeddedNats:
                 return
             if clock() - started_s > _STEADY_AFTER_S:
                 pause_s = _FIRST_PAUSE_S
-            log.warning("NATS ended with code %d; restarting it.", code)
+            log.warning(
+                "NATS ended with code %(exit_code)d; restarting it.",
+                {"event": "nats.server_ended", "exit_code": code},
+            )
             pause_s = await self._restart(pause_s)
 
     async def report_refusals(self) -> None:
@@ -201,10 +216,15 @@ class EmbeddedNats:
                         await self._launch(program.path, self.port, self._store)
             except (EmbeddedNatsError, OSError) as exc:
                 if not logged:
-                    log.warning("%s Trying again.", exc)
+                    log.warning(
+                        "%(error)s Trying again.", {"event": "nats.server_failed", "error": exc}
+                    )
                 logged = True
             else:
-                log.info("NATS listens on %d again.", self.port)
+                log.warning(
+                    "NATS listens on %(port)d again.",
+                    {"event": "nats.server_recovered", "port": self.port},
+                )
                 return pause_s
 
     async def _start_on_a_free_port(self, binary: Path, store: int) -> None:
@@ -217,7 +237,10 @@ class EmbeddedNats:
                     raise
             else:
                 if wanted not in (0, self.port):
-                    log.info("Port %d is taken; NATS listens on %d.", wanted, self.port)
+                    log.info(
+                        "Port %(wanted)d is taken; NATS listens on %(port)d.",
+                        {"event": "nats.port_changed", "wanted": wanted, "port": self.port},
+                    )
                 return
         raise NatsServerFailed(f"No port from {wanted} upwards is free. Set [nats] port.")
 
@@ -253,6 +276,7 @@ class EmbeddedNats:
             password_variable=_PASSWORD_VARIABLE,
             publish=_json(self._bot_publish),
             subscribe=_json(self._bot_subscribe),
+            deny=_json(self._bot_never_hears),
         )
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -32,8 +32,8 @@ from storage.migrations import migrate
 from storage.row_kinds import Kind
 from storage.writer.database import Database
 from tests.bench.children import module
+from tests.bench.record import CACHE
 
-FOLDER = Path("data/bench-cache")
 GROW_LIMIT_S = 1800.0
 WINDOW = 10
 DAY_MS = 24 * 60 * 60 * 1000
@@ -79,18 +79,18 @@ def user(number: int) -> str:
 
 def cached_database(size: Size) -> Path:
     """Return the path of the cached database. It may be read or started with, not added to."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     name = f"{size.channels}x{size.exchanges}"
-    path = (FOLDER / f"{name}-{_key()}.db").absolute()
+    path = (CACHE / f"{name}-{_key()}.db").absolute()
     if not path.exists():
-        for old in FOLDER.glob(f"{name}-*"):
+        for old in CACHE.glob(f"{name}-*"):
             old.unlink()
-        print(f"Making a database of {size.rows:,} rows in {FOLDER} ...", file=sys.stderr)
+        print(f"Making a database of {size.rows:,} rows in {CACHE} ...", file=sys.stderr)
         growing = path.with_suffix(".growing")
         command = module("store.grown", str(growing), *map(str, size))
         subprocess.run(command, timeout=GROW_LIMIT_S, check=True)
         growing.rename(path)
-        for rest in FOLDER.glob(f"{growing.name}*"):  # its lock
+        for rest in CACHE.glob(f"{growing.name}*"):  # its lock
             rest.unlink()
     return path
 

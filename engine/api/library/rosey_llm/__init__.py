@@ -1,6 +1,6 @@
-"""The names of rosey-llm for other programs: the engine in process, its providers, their errors.
+"""The names of rosey-llm for other programs: a client, the engine in process, its providers.
 
->>> from rosey_llm import LLMService, OllamaProvider
+>>> from rosey_llm import Client, LLMService, OllamaProvider
 
 Names are loaded when they are first used: to import this package loads neither an HTTP client nor
 SQLite. It also works in a project that has packages `engine`, `providers` or `storage` of its own.
@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.api.answer_stream import AnswerStream
     from engine.api.service import LLMService
-    from engine.commands.outcomes import Answer
+    from engine.client.address import CannotConnect
+    from engine.client.client import Client
+    from engine.client.growing_message import GrowingMessage
+    from engine.client.outcome_stream import OutcomeStream
+    from engine.client.parts import split
+    from engine.client.pieces import Pieces
+    from engine.client.plain_text import plain
+    from engine.client.safe_line import safe_line
+    from engine.client.speaker import SlowDown, Speaker, TooMuchToSay
+    from engine.client.subjects import Subjects
+    from engine.commands.outcomes import Answer, Failure
     from engine.config.loading import load as load_settings
     from engine.config.personas import Persona
     from engine.config.settings import Settings
@@ -53,7 +63,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "engine.api.answer_stream": ("AnswerStream",),
     "engine.api.service": ("LLMService",),
-    "engine.commands.outcomes": ("Answer",),
+    "engine.client.address": ("CannotConnect",),
+    "engine.client.client": ("Client",),
+    "engine.client.growing_message": ("GrowingMessage",),
+    "engine.client.outcome_stream": ("OutcomeStream",),
+    "engine.client.parts": ("split",),
+    "engine.client.pieces": ("Pieces",),
+    "engine.client.plain_text": ("plain",),
+    "engine.client.safe_line": ("safe_line",),
+    "engine.client.speaker": ("SlowDown", "Speaker", "TooMuchToSay"),
+    "engine.client.subjects": ("Subjects",),
+    "engine.commands.outcomes": ("Answer", "Failure"),
     "engine.config.personas": ("Persona",),
     "engine.config.settings": ("Settings",),
     "engine.errors": ("CannotStart", "LLMError"),
@@ -97,12 +117,16 @@ __all__ = [
     "AnswerStream",
     "AuthenticationFailed",
     "BadAnswer",
+    "CannotConnect",
     "CannotStart",
+    "Client",
     "Completion",
     "ConnectionLost",
     "ContentWithheld",
     "ContextTooLong",
     "EmptyAnswer",
+    "Failure",
+    "GrowingMessage",
     "HostExhausted",
     "IncompleteAnswer",
     "LLMError",
@@ -115,8 +139,10 @@ __all__ = [
     "OpenAIProvider",
     "OpenRouterProvider",
     "Options",
+    "OutcomeStream",
     "ParameterRefused",
     "Persona",
+    "Pieces",
     "ProviderConfig",
     "ProviderError",
     "ProviderTimeout",
@@ -125,9 +151,16 @@ __all__ = [
     "RateLimited",
     "ScriptedProvider",
     "Settings",
+    "SlowDown",
+    "Speaker",
     "Status",
+    "Subjects",
+    "TooMuchToSay",
     "Usage",
     "load_settings",
+    "plain",
+    "safe_line",
+    "split",
 ]
 
 
