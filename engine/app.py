@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
@@ -39,6 +39,7 @@ from engine.traffic.login import LoginError, check_tls, without_login
 from engine.traffic.micro_service import MicroService
 from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher
+from engine.traffic.status_reports import StatusReports
 from storage.errors import DatabaseInUse, StorageError
 from storage.writer.database import Database
 
@@ -68,6 +69,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
     publisher = Publisher(connection, subjects, ledger)
+    observers.add(StatusReports(publisher))
     endpoint_stats = EndpointStats(publisher, subjects)
     reloader = Reloader(config, Path(DEFAULT_FILE))
     handlers = {reload.REQUEST_KIND: reloader.carry_out}
@@ -75,7 +77,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         database, ledger, settings.new_providers(), settings, endpoint_stats, observers, handlers
     )
     listener = Listener(
-        engine.supervisor, endpoint_stats, observers, subjects, settings.conversation
+        engine.supervisor, endpoint_stats, observers, settings.nats, settings.conversation
     )
     connection.add_intake(listener.subjects, listener.on_msg)
     service = MicroService(
@@ -118,7 +120,9 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
 def _embedded_nats(settings: Settings) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
     # A bot that hears all three by one subscription gets them in order.
-    together = Subjects(*astuple(subjects)).wildcard
+    together = Subjects(
+        subjects.chat, subjects.request, subjects.response, subjects.error, subjects.stream
+    ).wildcard
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,
@@ -127,6 +131,7 @@ def _embedded_nats(settings: Settings) -> EmbeddedNats:
             subjects.response,
             subjects.error,
             subjects.stream,
+            subjects.status,
             *([together] if together else []),
         ],
         bot_never_hears=[subjects.chat, subjects.request],

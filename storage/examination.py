@@ -23,7 +23,7 @@ def examine(database: Path) -> None:
         raise DatabaseInUse(f"{database} is in use by {name}.")
     try:
         _examine_file(database.resolve())
-    except (OSError, sqlite3.Error) as exc:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as exc:
         raise cannot_open(database, exc) from exc
 
 
@@ -39,7 +39,7 @@ def undisturbed(database: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True)) as connection:
             yield connection
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise cannot_open(database, exc) from exc
 
 

@@ -113,7 +113,7 @@ def _add_replies(
 ) -> None:
     """Store the reply subjects of the commands that were accepted."""
     subjects: list[Values] = [
-        (row[0], row[1], subject)
+        (row[0], row[1], str(subject), replies.correlation_of(subject))
         for command, row, acceptance in zip(commands, rows, acceptances, strict=True)
         if command.replies and isinstance(acceptance, Accepted)
         for subject in command.replies

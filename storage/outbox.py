@@ -22,6 +22,8 @@ PUBLISH = ByIds("UPDATE outbox SET published_ms = ? WHERE published_ms IS NULL A
 NO_REPLIES = "[]"  # of a column that is used no more; `storage/replies.py` has the subjects
 SUBJECTS = replies.SUBJECTS.format(table="o")
 
+FIRST_CORRELATION = replies.FIRST_CORRELATION.format(table="o")
+
 
 class Settled(NamedTuple):
     """A committed outcome; nothing else may be published.
@@ -29,6 +31,7 @@ class Settled(NamedTuple):
     id: of its outbox row.
     upto: the id of its newest history row; 0 if it was read from the outbox.
     stops: the outcomes of the stops that ended the turn, from the same commit.
+    correlation_id: that of the first sender, for the shared subjects.
     """
 
     id: int
@@ -39,6 +42,7 @@ class Settled(NamedTuple):
     replies: tuple[str, ...]
     upto: int = 0
     stops: tuple[Settled, ...] = ()
+    correlation_id: str | None = None
 
 
 def add(connection: sqlite3.Connection, rows: Sequence[Values]) -> range:
@@ -54,14 +58,14 @@ def find_settled(
 ) -> Settled | None:
     """Return the stored outcome of this request, for these subjects; None if there is none."""
     found = connection.execute(
-        "SELECT o.id, o.kind, o.body FROM outbox o JOIN channel c ON c.id = o.channel_id"
-        " WHERE c.name = ? AND o.request_id = ?",
+        f"SELECT o.id, o.kind, o.body, {FIRST_CORRELATION} FROM outbox o"  # noqa: S608
+        " JOIN channel c ON c.id = o.channel_id WHERE c.name = ? AND o.request_id = ?",
         (channel, request_id),
     ).fetchone()
     if found is None:
         return None
-    row_id, kind, body = found
-    return Settled(row_id, channel, request_id, kind, body, tuple(subjects))
+    row_id, kind, body, first = found
+    return Settled(row_id, channel, request_id, kind, body, tuple(subjects), correlation_id=first)
 
 
 def mark_published(connection: sqlite3.Connection, marks: Sequence[MarkPublished]) -> None:
@@ -75,7 +79,15 @@ def mark_published(connection: sqlite3.Connection, marks: Sequence[MarkPublished
 def unpublished(connection: sqlite3.Connection) -> list[Settled]:
     """Return all outcomes that may not have been published, oldest first."""
     return [
-        Settled(row_id, channel, request_id, kind, body, replies.decoded(subjects))
+        Settled(
+            row_id,
+            channel,
+            request_id,
+            kind,
+            body,
+            found := replies.decoded(subjects),
+            correlation_id=replies.first_correlation(found),
+        )
         for row_id, channel, request_id, kind, body, subjects in connection.execute(
             f"SELECT o.id, c.name, o.request_id, o.kind, o.body, {SUBJECTS} FROM outbox o"  # noqa: S608
             " JOIN channel c ON c.id = o.channel_id WHERE o.published_ms IS NULL ORDER BY o.id"

@@ -30,7 +30,7 @@ class _WaitingCommand(NamedTuple):
 
     channel_id: int
     request_id: str
-    replies: Sequence[str]
+    replies: tuple[str, ...]
     accepted_ms: int
 
 
@@ -83,9 +83,9 @@ def _load_waiting(
     connection: sqlite3.Connection, row_ids: Sequence[int]
 ) -> dict[int, _WaitingCommand]:
     return {
-        row_id: _WaitingCommand(*values)
+        row_id: _WaitingCommand(channel_id, request_id, replies.of_pairs(pairs), accepted_ms)
         for cursor in SELECT.portions(connection, row_ids)
-        for row_id, *values in orjson.loads(cursor.fetchone()[0])
+        for row_id, channel_id, request_id, pairs, accepted_ms in orjson.loads(cursor.fetchone()[0])
     }
 
 
@@ -118,8 +118,9 @@ def _store(
             outcome.request_id,
             outcome.kind,
             outcome.body,
-            tuple(wait.replies),
+            wait.replies,
             upto,
+            correlation_id=replies.first_correlation(wait.replies),
         )
         for row_id, (outcome, wait), upto in zip(ids, outcomes, uptos, strict=True)
     ]

@@ -133,7 +133,10 @@ async def test_the_deltas_add_up_to_the_answer_and_their_indexes_have_no_gap(
     )
     deltas = house.bot.received_deltas()
     assert [each["index"] for each in deltas] == list(range(len(deltas)))
-    assert {(each["channel_id"], each["request_id"]) for each in deltas} == {("#lobby", "r")}
+    assert {
+        (each["channel_id"], each["request_id"], each["username"], each["action"])
+        for each in deltas
+    } == {("#lobby", "r", "alice", "chat")}
     assert len(deltas) < 40
 
 

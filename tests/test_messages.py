@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from engine import errors as engine_errors
-from engine.commands.outcomes import Action, Answer, Failure
+from engine.commands.outcomes import Action, Answer, Failure, Status, StatusState
 from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers import errors as provider_errors
 from providers.base import Usage
@@ -44,13 +44,13 @@ def answer() -> dict[str, Any]:
     """Return an answer with every possible field."""
     filled: dict[str, Any] = dict.fromkeys(Answer._fields, "")
     message: dict[str, Any] = orjson.loads(Answer(**filled | {"usage": Usage(1, 1)}).encode())
-    return message
+    return message | {"correlation_id": ""}
 
 
 def failure() -> dict[str, Any]:
     filled: dict[str, Any] = dict.fromkeys(Failure._fields, "")
     message: dict[str, Any] = orjson.loads(Failure(**filled).encode())
-    return message
+    return message | {"correlation_id": ""}
 
 
 @pytest.mark.parametrize("subject", IN)
@@ -94,9 +94,18 @@ def test_every_field_of_an_error_is_named_and_no_other() -> None:
 async def test_every_field_of_a_delta_is_named_and_no_other(house: House) -> None:
     await house.open()
     await house.bot.chat("Hello")
-    (delta, *_) = await house.bot.deltas(1)
-    assert rows("llm.stream").keys() == delta.keys()
-    assert [each.keys() for each in examples(section("llm.stream"))] == [delta.keys()]
+    (first, *_, last) = await house.bot.deltas(2)
+    assert rows("llm.stream").keys() == first.keys() | last.keys() | {"correlation_id"}
+    found = [each.keys() for each in examples(section("llm.stream"))]
+    assert found == [first.keys(), last.keys()]
+
+
+def test_every_field_and_state_of_a_status_is_named_and_no_other() -> None:
+    status = orjson.loads(Status("#c", "r", "alice", "queued", 3).encode())
+    assert rows("llm.status").keys() == status.keys()
+    assert [each.keys() for each in examples(section("llm.status"))] == [status.keys()]
+    for state in get_args(StatusState):
+        assert f"`{state}`" in rows("llm.status")["state"]
 
 
 async def test_the_statistics_of_the_micro_service_are_as_in_the_example(house: House) -> None:
@@ -113,8 +122,13 @@ def test_the_examples_have_no_field_that_is_not_there() -> None:
     sent, answered = examples(DOCUMENT.split("\n## Subjects\n")[1].split("\n## ")[0])
     assert asked.keys() <= rows("llm.request").keys()
     assert sent.keys() <= rows("rosey.command.chat").keys()
-    assert failed.keys() <= failure().keys()
-    assert answered.keys() == answer().keys()
+    assert failed.keys() == failure().keys() - {
+        "retry_after_s",
+        "ahead",
+        "partial",
+        "correlation_id",
+    }
+    assert answered.keys() == answer().keys() - {"correlation_id"}
 
 
 def codes_of(module: ModuleType) -> set[str]:

@@ -129,6 +129,11 @@ class ChannelActor:
         """The command that is being carried out."""
         return self._turn.envelope if self._turn else None
 
+    @property
+    def commands(self) -> int:
+        """The number of commands that wait or are being carried out."""
+        return len(self._mailbox) + (self._turn is not None)
+
     def has(self, request_id: str) -> bool:
         """Return whether this request waits in the mailbox or is being carried out."""
         current = self.current
@@ -321,7 +326,7 @@ class ChannelActor:
 
     def _refuse(self, request: Request, error: str) -> None:
         wait_s = self._context.waits.told()
-        failure = Failure(request.channel_id, request.request_id, "busy", error, wait_s)
+        failure = request.failure("busy", error, wait_s)
         self._context.sink.refuse(failure, request.replies)
 
     def _refuse_stops(self, turn: RunningTurn, error: str) -> None:

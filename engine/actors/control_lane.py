@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
 from engine.answering import turn_result
-from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.errors import EngineError
 from storage.errors import StorageUnavailable
@@ -73,7 +72,7 @@ class ControlLane:
         else:
             return
         self._context.observer.unstored(request.channel_id, request.request_id)
-        failure = Failure(request.channel_id, request.request_id, code, error, retry_after_s)
+        failure = request.failure(code, error, retry_after_s)
         self._context.sink.refuse(failure, request.replies)
 
     async def _join(self, request: Request) -> None:
@@ -92,7 +91,7 @@ class ControlLane:
         error = "This message waits already, and was sent again too often. Wait for its outcome."
         actor, waits = self._find_actor(request.channel_id), self._context.waits
         wait_s = actor.outcome_wait_s if actor else waits.told()
-        failure = Failure(request.channel_id, request.request_id, "busy", error, wait_s)
+        failure = request.failure("busy", error, wait_s)
         self._context.sink.refuse_privately(failure, request.replies)
         self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 

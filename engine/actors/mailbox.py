@@ -24,6 +24,7 @@ class Envelope(NamedTuple):
     accepted_ms: when it was accepted, in wall-clock milliseconds.
     attempted: its first attempt was counted in the same commit, because it need not wait.
     cancelled: its sender wants no answer any more.
+    ahead: the number of commands before it when it came.
     """
 
     request: Request
@@ -32,6 +33,7 @@ class Envelope(NamedTuple):
     accepted_ms: int
     attempted: bool = False
     cancelled: bool = False
+    ahead: int = 0
 
     @property
     def is_accepted(self) -> bool:

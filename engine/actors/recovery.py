@@ -54,7 +54,7 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
 
 async def _fail(context: ActorContext, row: Waiting) -> None:
     text = "This message was accepted by another version of rosey-llm; this one cannot read it."
-    failure = Failure(row.channel, row.request_id, "internal", text)
+    failure = Failure(row.channel, row.request_id, "internal", text, username=row.username or None)
     rows = (Row("error", row.request_id, row.username, text, code="internal"),)
     request = Request(row.channel, row.request_id, row.username, records.Erased(), row.replies)
     now, salts = now_ms(), new_salts(len(rows))

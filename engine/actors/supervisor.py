@@ -127,7 +127,9 @@ class Supervisor:
         accepted = self._context.ledger.accept(
             request, body, accepted_ms=accepted_ms, attempts=int(at_once)
         )
-        envelope = Envelope(request, accepted, size_bytes, accepted_ms, at_once)
+        envelope = Envelope(
+            request, accepted, size_bytes, accepted_ms, at_once, ahead=actor.commands
+        )
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
         self._hand_over(actor, envelope)
@@ -154,7 +156,7 @@ class Supervisor:
                 actor.refuse_unstored(envelope, exc)
         elif isinstance(accepted.result(), Accepted):
             self._waiting += 1
-            observer.accepted(request)
+            observer.accepted(request, envelope.ahead)
         else:
             observer.repeated(request)
 
@@ -225,7 +227,7 @@ class Supervisor:
                 self._hand_over(self._actor(envelope.request), envelope)
         if waiting:
             log.info(
-                "Continuing %(count)d commands that were accepted before the restart.",
+                "Continuing commands that were accepted before the restart: %(count)d.",
                 {"event": "mailbox.recovered", "count": len(waiting)},
             )
 

@@ -12,7 +12,7 @@ from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, Work
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
 from engine.answering.prompt import BuiltPrompt
-from engine.answering.prompt_forms import EncodedExchange
+from engine.answering.prompt_forms import EncodedExchange, shown_name
 from engine.answering.provenance import Provenance
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
@@ -20,7 +20,7 @@ from engine.answering.turn_settings import TurnSettings
 from engine.answering.window import Window
 from engine.commands import words
 from engine.commands.observer import TurnObserver
-from engine.commands.outcomes import Answer, Failure, OutcomeSink
+from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.config.personas import Persona
@@ -60,6 +60,7 @@ class Generation:
         self._settings = settings
         self._request = request
         self._command = command
+        self._action: Action = "chat" if isinstance(command, Chat) else "complete"
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._options = _options(command, self._persona)
@@ -69,9 +70,11 @@ class Generation:
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
         self._provenance = Provenance(self._persona if exchanges is not None else None)
-        interval_s = settings.conversation.stream_interval_ms / 1000
+        conversation = settings.conversation
+        interval_s = conversation.stream_interval_ms / 1000
+        first_s = max(interval_s, conversation.first_delta_ms / 1000)
         self._deltas = (
-            DeltaBuffer(sink, request.channel_id, request.request_id, interval_s)
+            DeltaBuffer(sink, request, self._action, interval_s, first_s)
             if command.stream
             else None
         )
@@ -92,12 +95,12 @@ class Generation:
         started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
         self._observer.model_asked(self._request, *self._asked)
         if self._cut:
-            return self._failed(Cancelled(words.STOPPED))
+            return self._failed(self._stopped())
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)
         try:
             answered = await task.result()
         except WorkCancelled:
-            return self._failed(Cancelled(words.STOPPED))
+            return self._failed(self._stopped())
         except DeadlineExceeded:
             return self._failed(ProviderTimeout(f"There was no answer within {limit_s:g} s."))
         except ProviderError as exc:
@@ -223,7 +226,7 @@ class Generation:
         outcome = Answer(
             channel_id=self._request.channel_id,
             request_id=self._request.request_id,
-            action="chat" if isinstance(self._command, Chat) else "complete",
+            action=self._action,
             content=content,
             username=self._request.username,
             persona=self._persona_name,
@@ -251,11 +254,15 @@ class Generation:
             outcome, (user_row(self._request, self._command, self._persona_name), row)
         )
 
+    def _stopped(self) -> Cancelled:
+        return Cancelled(words.answer_stopped(shown_name(self._request.username)))
+
     def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
-        outcome = Failure(
-            request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s
-        )
+        if self._deltas is not None:
+            self._deltas.end()
+        partial = self._answer.content if is_cancelled else None
+        outcome = request.failure(exc.code, str(exc), exc.retry_after_s, partial=partial)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
             provider = self._primary
@@ -263,7 +270,7 @@ class Generation:
             "cancelled" if is_cancelled else "error",
             request.request_id,
             request.username,
-            self._answer.content if is_cancelled else str(exc),
+            str(exc) if partial is None else partial,
             self._persona_name,
             provider or None,
             code=exc.code,

@@ -43,7 +43,7 @@ def failed(request: Request, exc: EngineError) -> TurnResult:
 
     Its rows have what the user wrote, too.
     """
-    outcome = Failure(request.channel_id, request.request_id, exc.code, str(exc), exc.retry_after_s)
+    outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
     row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
     if isinstance(request.command, Chat | Complete):
         return TurnResult(outcome, (user_row(request, request.command), row))

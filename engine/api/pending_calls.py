@@ -7,7 +7,7 @@ import asyncio
 from engine.api.answer_stream import GrowingAnswer
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.commands.request import Request
 from engine.errors import LLMError
 from storage.errors import StorageError
@@ -89,9 +89,9 @@ class PendingCalls:
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do nothing: calls in this process have no reply subjects."""
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
-        for growing in self._growing.get((channel_id, request_id), ()):
-            growing.add(index, text)
+    def delta(self, delta: Delta) -> bool:
+        for growing in self._growing.get((delta.channel_id, delta.request_id), ()):
+            growing.add(delta.index, delta.delta)  # the last one adds nothing
         return True
 
     def _resolve(self, outcome: Answer | Failure) -> None:

@@ -82,6 +82,8 @@ class LLMService:
             provider = settings.new_providers()
         self._counts = Counts()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
+        if not all(isinstance(each, LLMProvider) for each in self._providers):
+            raise ValueError(f"provider: expected an LLMProvider, or several, got {provider!r}")
         self._database = Path(database) if database and str(database) != ":memory:" else None
         self._settings = settings
         self._engine = self._new_engine()
@@ -328,8 +330,8 @@ class LLMService:
 
 
 def _request(command: Command, channel_id: str, username: str, request_id: str | None) -> Request:
-    if isinstance(username, str):
-        username = username.strip() or "User"
+    if username is None or isinstance(username, str):
+        username = (username or "").strip() or "User"
     return Request(channel_id, request_id or new_request_id(), username, command)
 
 

@@ -8,8 +8,8 @@ import click
 
 from engine.cli.history import (
     ALL,
-    TEXT,
     Source,
+    Text,
     limit_option,
     options,
     reading,
@@ -71,8 +71,15 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
         out.table((*heads, "last activity"), rows)
 
 
+class ChannelName(Text):
+    """The name of a channel; "#lobby" without quotes is a comment for the shell."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "A name that begins with # needs quotes: '#lobby'"
+
+
 @click.command()
-@click.argument("channel", type=TEXT)
+@click.argument("channel", type=ChannelName())
 @options(
     limit_option(50, "How many of the newest rows"),
     since_option,

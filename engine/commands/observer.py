@@ -35,8 +35,8 @@ class TurnObserver:
     engine knows of an event; only `committed` is called in the database's thread.
     """
 
-    def accepted(self, request: Request) -> None:
-        """A command is durably in its channel's mailbox."""
+    def accepted(self, request: Request, ahead: int) -> None:
+        """A command is durably in its channel's mailbox, with so many of others ahead of it."""
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
         """A message was refused; `code` is one of `llm.error`."""
@@ -96,9 +96,9 @@ class Observers(TurnObserver):
         """Add an observer; it gets all later events."""
         self._observers.append(observer)
 
-    def accepted(self, request: Request) -> None:
+    def accepted(self, request: Request, ahead: int) -> None:
         for observer in self._observers:
-            observer.accepted(request)
+            observer.accepted(request, ahead)
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
         for observer in self._observers:

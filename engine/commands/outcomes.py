@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -10,6 +11,7 @@ from providers.base import Usage
 from storage.outbox import OutcomeKind, Settled
 
 Action = Literal["chat", "complete", "reset", "persona", "stop", "help"]
+StatusState = Literal["queued", "started", "ended"]
 
 
 class Answer(NamedTuple):
@@ -56,7 +58,11 @@ class Answer(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The fields of a message on `llm.error`."""
+    """The fields of a message on `llm.error`.
+
+    username, action: the request's; None where they are not known, or were erased.
+    partial: what had been written of an answer that was stopped.
+    """
 
     channel_id: str
     request_id: str
@@ -64,6 +70,9 @@ class Failure(NamedTuple):
     error: str
     retry_after_s: float | None = None
     ahead: int | None = None
+    username: str | None = None
+    action: Action | None = None
+    partial: str | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -79,6 +88,72 @@ class Failure(NamedTuple):
                 "code": self.code,
                 "request_id": self.request_id,
                 "retry_after_s": self.retry_after_s,
+                "ahead": self.ahead,
+                "username": self.username,
+                "action": self.action,
+                "partial": self.partial,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The fields of a message on `llm.stream`.
+
+    correlation_id: that of the request's first sender.
+    done: whether this is the last one, which has no text: no more comes. It does not say that the
+        answer is kept.
+    """
+
+    channel_id: str
+    request_id: str
+    index: int
+    delta: str
+    username: str
+    action: Action
+    done: bool = False
+    correlation_id: str | None = None
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.stream`; only the last one has `done`."""
+        body: dict[str, Any] = {
+            "type": "llm_delta",
+            "channel_id": self.channel_id,
+            "request_id": self.request_id,
+            "index": self.index,
+            "delta": self.delta,
+            "username": self.username,
+            "action": self.action,
+        }
+        if self.done:
+            body["done"] = True
+        if self.correlation_id is not None:
+            body["correlation_id"] = self.correlation_id
+        return orjson.dumps(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The fields of a message on `llm.status`.
+
+    ahead: the number of commands before it in its channel; set with "queued".
+    """
+
+    channel_id: str
+    request_id: str
+    username: str
+    state: StatusState
+    ahead: int | None = None
+
+    def encode(self) -> bytes:
+        """The JSON of `llm.status`; keys without a value are left out."""
+        return _compact(
+            {
+                "type": "llm_status",
+                "channel_id": self.channel_id,
+                "request_id": self.request_id,
+                "username": self.username,
+                "state": self.state,
                 "ahead": self.ahead,
             }
         )
@@ -105,7 +180,7 @@ class OutcomeSink(Protocol):
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do `refuse` on the reply subjects only."""
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         """Send a piece of an unfinished answer; return False if it cannot be sent now."""
 
 

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from engine.commands.records import Command
+from engine.commands.outcomes import Action, Failure
+from engine.commands.records import (
+    Chat,
+    Command,
+    Complete,
+    Help,
+    Reset,
+    SetPersona,
+    ShowPersonas,
+    Stop,
+)
 from providers.trace import TraceContext
+
+_ACTIONS: Mapping[type[Command], Action] = {
+    Chat: "chat",
+    Complete: "complete",
+    Reset: "reset",
+    SetPersona: "persona",
+    ShowPersonas: "persona",
+    Stop: "stop",
+    Help: "help",
+}
 
 
 class Request(NamedTuple):
     """A command with its sender.
 
-    replies: subjects that get the outcome in addition to the shared subjects.
+    replies: subjects that get the outcome in addition to the shared subjects; a `ReplySubject` has
+        the correlation id that its sender gave.
+    status: whether the sender wants to hear where the request is; not kept across a restart.
     trace: the sender's trace, which the turn continues; None if the sender has none.
     """
 
@@ -21,3 +44,30 @@ class Request(NamedTuple):
     command: Command
     replies: tuple[str, ...] = ()
     trace: TraceContext | None = None
+    status: bool = False
+
+    @property
+    def action(self) -> Action | None:
+        """What the command does, as outcomes name it; None if the command was erased."""
+        return _ACTIONS.get(type(self.command))
+
+    def failure(
+        self,
+        code: str,
+        error: str,
+        retry_after_s: float | None = None,
+        ahead: int | None = None,
+        partial: str | None = None,
+    ) -> Failure:
+        """Return the failure of this request."""
+        return Failure(
+            self.channel_id,
+            self.request_id,
+            code,
+            error,
+            retry_after_s,
+            ahead,
+            self.username or None,
+            self.action,
+            partial,
+        )

@@ -78,12 +78,12 @@ def check_choices(choices: Choices, max_bytes: int) -> None:
     check_name("persona", choices.persona, max_bytes)
 
 
-def check_request_id(request_id: object) -> None:
-    text = _string("request_id", request_id)
-    _size("request_id", text)
+def check_request_id(request_id: object, key: str = "request_id") -> None:
+    text = _string(key, request_id)
+    _size(key, text)
     if len(text) > MAX_REQUEST_ID:
         raise InvalidRequest(
-            f"request_id: expected at most {MAX_REQUEST_ID} characters, got {len(text)}."
+            f"{key}: expected at most {MAX_REQUEST_ID} characters, got {len(text)}."
         )
 
 

@@ -13,10 +13,14 @@ HELP = (
     "!chat persona lists the personas; !chat persona NAME switches to one; "
     "!chat stop stops the answer that is being written; !chat help shows this."
 )
-STOPPED = "Stopped."
+STOPPED = "Stopped."  # the answer to the stop; that of the stopped message is `answer_stopped`
 NOTHING_TO_STOP = "Stop: no answer is being written."
 STOPPING_ALREADY = "Stop: this answer is being stopped already."
 NOT_STOPPED = "Stop failed: the service ended first, and the answer starts again."
+
+
+def answer_stopped(name: str) -> str:
+    return f"The answer to {name} was stopped."
 
 
 def conversation_reset(messages: int) -> str:

@@ -20,6 +20,7 @@ from providers import registry, validation
 from providers.validation import ValidationError
 
 DEFAULT_FILE = "rosey-llm.toml"
+ABOVE_TABLES = ("default_provider", "fallback_providers", "fallback_on")
 
 
 def load(path: Path | None) -> Settings:
@@ -96,6 +97,10 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as exc:
+        table, _, key = exc.path.rpartition(".")
+        if table and key in ABOVE_TABLES:  # appended to the file, it belongs to the last table
+            problem = "unknown key; it belongs at the top of the file, above the first [table]"
+            exc = ValidationError(exc.path, problem)
         raise CannotStart(f"{path}: {exc}") from exc
 
 
@@ -167,6 +172,12 @@ def _check_nats(nats: NatsSettings) -> None:
             _check_server(url.strip(), path)
     if len({url.strip().startswith("ws") for url in urls}) > 1:
         raise ValidationError("nats.url", "expected all servers with ws:// or wss://, or none")
+    for index, pattern in enumerate(nats.reply_to_allow):
+        if not re.fullmatch(r"[^\s.>]+(\.[^\s.>]+)*(\.>)?", pattern):
+            path = f"nats.reply_to_allow[{index}]"
+            raise ValidationError(
+                path, f'expected a subject such as "bots.*.replies", got "{pattern}"'
+            )
     subjects = nats.subjects
     names = [getattr(subjects, each.name) for each in fields(subjects)]
     for each, subject in zip(fields(subjects), names, strict=True):

@@ -30,8 +30,11 @@ class ServiceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationSettings:
+    """`first_delta_ms`: how long the first delta is held, so that a short answer comes whole."""
+
     stream: bool = True
     stream_interval_ms: Limit = 50
+    first_delta_ms: Limit = 0
     max_message_bytes: Count = 64 * 1024
     max_reply_bytes: Count = 256 * 1024
     turn_timeout_s: Seconds = 1800.0
@@ -77,6 +80,7 @@ class SubjectSettings:
     response: str = "llm.response"
     error: str = "llm.error"
     stream: str = "llm.stream"
+    status: str = "llm.status"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class NatsSettings:
     server: the program of the embedded server; "" takes that on PATH, else that of the extra.
     tls_first: the TLS handshake comes first, so that nothing is sent in plain text. The server
     needs `handshake_first`.
+    reply_to_allow: subjects, with wildcards, that the `reply_to` of a message may name, besides
+    inboxes.
     """
 
     url: str = "embedded"
@@ -102,6 +108,7 @@ class NatsSettings:
     tls_cert: str = ""
     tls_key: str = ""
     tls_first: bool = True
+    reply_to_allow: tuple[str, ...] = ()
     subjects: SubjectSettings = field(default_factory=SubjectSettings)
 
 

@@ -93,7 +93,7 @@ class Counts(TurnObserver):
         self.commits = CommitCounts()
         self.loop_lag_seconds = Histogram(SECONDS)
 
-    def accepted(self, request: Request) -> None:
+    def accepted(self, request: Request, ahead: int) -> None:
         self.commands["accepted"] += 1
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:

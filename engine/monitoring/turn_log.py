@@ -29,7 +29,7 @@ class TurnLog(TurnObserver):
         self.shows_content = shows_content
         self._failed_level = failed_level
 
-    def accepted(self, request: Request) -> None:
+    def accepted(self, request: Request, ahead: int) -> None:
         if not log.isEnabledFor(logging.DEBUG):
             return
         fields: dict[str, Any] = {"channel": request.channel_id, "request_id": request.request_id}

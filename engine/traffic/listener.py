@@ -12,10 +12,12 @@ from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
-from engine.config.settings import ConversationSettings, SubjectSettings
+from engine.config.settings import ConversationSettings, NatsSettings
 from engine.errors import Busy, EngineError, InvalidRequest, TooManyCopies
 from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
+from engine.traffic.reply_rules import ReplyRules
+from engine.traffic.wire import Refused
 
 log = logging.getLogger("rosey_llm.listener")
 # A request with this header only asks whether an engine listens; `rosey-llm chat` sends it.
@@ -37,7 +39,7 @@ class Listener:
         supervisor: Receiver,
         sink: EndpointStats,
         observer: TurnObserver,
-        subjects: SubjectSettings,
+        nats: NatsSettings,
         settings: ConversationSettings,
     ) -> None:
         self._supervisor = supervisor
@@ -45,7 +47,8 @@ class Listener:
         self._observer = observer
         self._settings = settings
         self.received = 0
-        self._own_subjects = frozenset(astuple(subjects))
+        subjects = nats.subjects
+        self._rules = ReplyRules(astuple(subjects), nats.reply_to_allow)
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
 
     def set_limits(self, settings: ConversationSettings) -> None:
@@ -67,31 +70,27 @@ class Listener:
             )
 
     def _tell(self, msg: Msg) -> None:
-        # An answer on one of our own subjects would be sent twice, or be taken for a command.
-        replies = (msg.reply,) if msg.reply and msg.reply not in self._own_subjects else ()
+        replies = self._rules.of_message(msg.reply)
         if msg.headers and PROBE_HEADER in msg.headers and replies:
             text = f"An engine is here. It carries out no message with the header {PROBE_HEADER}."
             failure = Failure("", new_request_id(), InvalidRequest.code, text)
             self._sink.refuse_privately(failure, replies)
             return
         self.received += 1
-        request = self._decoders[msg.subject](msg.data, msg.headers, replies, self._settings)
-        self._sink.received(msg.subject, request.channel_id, request.request_id)
-        if isinstance(request, Failure):
-            self._observer.refused(request.channel_id, request.request_id, request.code)
-            self._sink.refuse(request, replies)
+        decode = self._decoders[msg.subject]
+        request = decode(msg.data, msg.headers, replies, self._settings, self._rules)
+        if isinstance(request, Refused):
+            failure = request.failure
+            self._sink.received(msg.subject, failure.channel_id, failure.request_id)
+            self._observer.refused(failure.channel_id, failure.request_id, failure.code)
+            self._sink.refuse(failure, request.replies)
             return
+        self._sink.received(msg.subject, request.channel_id, request.request_id)
         try:
             self._supervisor.tell(request)
         except EngineError as exc:
-            failure = Failure(
-                request.channel_id,
-                request.request_id,
-                exc.code,
-                str(exc),
-                exc.retry_after_s,
-                exc.ahead if isinstance(exc, Busy) else None,
-            )
+            ahead = exc.ahead if isinstance(exc, Busy) else None
+            failure = request.failure(exc.code, str(exc), exc.retry_after_s, ahead)
             is_private = isinstance(exc, TooManyCopies)
             refuse = self._sink.refuse_privately if is_private else self._sink.refuse
-            refuse(failure, replies)
+            refuse(failure, request.replies)

@@ -29,8 +29,8 @@ class Permissions:
     def __init__(self, subjects: SubjectSettings) -> None:
         inputs, outputs = (subjects.chat, subjects.request), (subjects.response, subjects.error)
         self._inputs = {subject.lower(): subject for subject in inputs}
-        self._outputs = {subject.lower(): subject for subject in (*outputs, subjects.stream)}
-        self._optional = subjects.stream
+        self._optional = (subjects.stream, subjects.status)
+        self._outputs = {subject.lower(): subject for subject in (*outputs, *self._optional)}
         # Each refused input with the number of the attempt that was refused.
         self._refused_inputs: dict[str, int] = {}
         self._attempt = 0
@@ -60,7 +60,7 @@ class Permissions:
     @property
     def problem(self) -> str | None:
         """What the server refuses that bots need, and what to do; None if it is nothing."""
-        outputs = [each for each in self._refused_outputs if each != self._optional]
+        outputs = [each for each in self._refused_outputs if each not in self._optional]
         refused = [
             f"{verb} {' and '.join(subjects)}"
             for verb, subjects in (("subscribe to", self.refused_inputs), ("publish on", outputs))

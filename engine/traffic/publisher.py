@@ -5,31 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import nats.errors
 import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, Status, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
 from storage.outbox import Settled
+from storage.replies import ReplySubject, correlation_of, first_correlation
 
 log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256
+MOST_ADDED_BYTES = 1024  # by a correlation id; only a body near the limit is measured with it
 
 
 class Parcel(NamedTuple):
-    """One body for one or more subjects. outbox_id: of a committed outcome, else None."""
+    """One body for one or more subjects.
+
+    outbox_id: of a committed outcome, else None.
+    passing: what it is if it is lost with the connection; None if it is sent for sure.
+    """
 
     subjects: tuple[str, ...]
     body: bytes
     outbox_id: int | None = None
-    is_delta: bool = False
+    passing: Literal["delta", "status"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class PublisherStatistics:
     outcomes: int
     refusals: int
     deltas: int
+    statuses: int
     deltas_dropped: int
     waiting: int
 
@@ -60,13 +68,15 @@ class Publisher:
         self._waiting = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._outcomes = self._refusals = self._deltas = self._deltas_dropped = 0
+        self._outcomes = self._refusals = 0
+        self._deltas = self._statuses = self._deltas_dropped = 0
 
     def statistics(self) -> PublisherStatistics:
         return PublisherStatistics(
             self._outcomes,
             self._refusals,
             self._deltas,
+            self._statuses,
             self._deltas_dropped,
             len(self._parcels),
         )
@@ -75,34 +85,33 @@ class Publisher:
         """Send a committed outcome: only the store makes `Settled`, and only after the commit."""
         subjects = self._subjects
         subject = subjects.response if outcome.kind == "response" else subjects.error
-        self._put(Parcel((subject, *outcome.replies), outcome.body, outcome.id))
+        to = _addressed(subject, outcome.replies, outcome.correlation_id)
+        self._put(Parcel(to, outcome.body, outcome.id))
 
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
-        self._put(Parcel((self._subjects.error, *replies), failure.encode()))
+        to = _addressed(self._subjects.error, replies, first_correlation(replies))
+        self._put(Parcel(to, failure.encode()))
 
     def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
-        self._put(Parcel((self._subjects.response, *replies), answer.encode()))
+        to = _addressed(self._subjects.response, replies, first_correlation(replies))
+        self._put(Parcel(to, answer.encode()))
 
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Send a failure to the reply subjects only."""
-        if replies:
+        if replies := tuple(filter(None, replies)):
             self._put(Parcel(replies, failure.encode()))
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         if not self._connection.connected.is_set():
             return False
-        body = orjson.dumps(
-            {
-                "type": "llm_delta",
-                "channel_id": channel_id,
-                "request_id": request_id,
-                "index": index,
-                "delta": text,
-            }
-        )
         # In the same queue as the outcomes, so that it does not overtake one of its channel.
-        self._put(Parcel((self._subjects.stream,), body, is_delta=True))
+        self._put(Parcel((self._subjects.stream,), delta.encode(), passing="delta"))
         return True
+
+    def status(self, status: Status) -> None:
+        """Send where a request is, or nothing without a connection."""
+        if self._connection.connected.is_set():
+            self._put(Parcel((self._subjects.status,), status.encode(), passing="status"))
 
     async def run(self) -> None:
         """Send parcels until cancelled."""
@@ -116,7 +125,7 @@ class Publisher:
                 await self._connection.flush()
             except NotConnected:
                 await asyncio.sleep(0.05)
-                self._drop_deltas(len(batch))
+                self._drop_passing(len(batch))
             else:
                 self._mark_sent(batch)
 
@@ -137,13 +146,14 @@ class Publisher:
         self._empty.clear()
 
     async def _send(self, parcel: Parcel) -> None:
-        if len(parcel.body) > self._connection.max_body_bytes:
-            if parcel.is_delta:
+        limit = self._connection.max_body_bytes
+        if len(parcel.body) + MOST_ADDED_BYTES > limit and _size(parcel) > limit:
+            if parcel.passing:
                 return  # its answer is too large as well, and that is reported
             parcel = self._size_error(parcel)
         for subject in parcel.subjects:
             try:
-                await self._connection.publish(subject, parcel.body)
+                await self._connection.publish(subject, _body_for(subject, parcel.body))
             except (nats.errors.BadSubjectError, nats.errors.MaxPayloadError) as exc:
                 log.error(
                     "Cannot send a message to %(subject).100r: %(error)s",
@@ -152,26 +162,37 @@ class Publisher:
 
     def _size_error(self, parcel: Parcel) -> Parcel:
         """Return an error to send instead; the history has the answer."""
-        size, limit = len(parcel.body), self._connection.max_body_bytes
+        size, limit = _size(parcel), self._connection.max_body_bytes
         log.error(
             "Cannot send an answer of %(bytes)d bytes: NATS takes %(limit_bytes)d. Raise the"
             " server's max_payload.",
             {"event": "outcome.too_large", "bytes": size, "limit_bytes": limit},
         )
         outcome = decode(parcel.body)
+        if isinstance(outcome, Failure) and outcome.partial:
+            shorter = outcome._replace(partial=None)  # that it was stopped still holds
+            return Parcel(parcel.subjects, shorter.encode(), parcel.outbox_id)
         error = (
             f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
             "Ask for a shorter one, or raise the server's max_payload."
         )
-        failure = Failure(outcome.channel_id[:1024], outcome.request_id, "provider_error", error)
-        replies = parcel.subjects[1:]
-        return Parcel((self._subjects.error, *replies), failure.encode(), parcel.outbox_id)
+        failure = Failure(
+            outcome.channel_id[:1024],
+            outcome.request_id,
+            "provider_error",
+            error,
+            username=outcome.username and outcome.username[:1024],
+            action=outcome.action,
+        )
+        first, *replies = parcel.subjects
+        to = _addressed(self._subjects.error, replies, correlation_of(first))
+        return Parcel(to, failure.encode(), parcel.outbox_id)
 
-    def _drop_deltas(self, count: int) -> None:
-        """Drop the deltas of the batch: they may have been sent, and an index must not repeat."""
+    def _drop_passing(self, count: int) -> None:
+        """Drop what may be lost of the batch: it may have been sent, and no index may repeat."""
         batch = [self._parcels.popleft() for _ in range(count)]
-        kept = [parcel for parcel in batch if not parcel.is_delta]
-        self._deltas_dropped += count - len(kept)
+        kept = [parcel for parcel in batch if not parcel.passing]
+        self._deltas_dropped += sum(parcel.passing == "delta" for parcel in batch)
         self._parcels.extendleft(reversed(kept))
         self._update_events()
 
@@ -191,8 +212,10 @@ class Publisher:
                 )
 
     def _count(self, parcel: Parcel) -> None:
-        if parcel.is_delta:
+        if parcel.passing == "delta":
             self._deltas += 1
+        elif parcel.passing:
+            self._statuses += 1
         elif parcel.outbox_id is None:
             self._refusals += len(parcel.subjects)
         else:
@@ -202,6 +225,25 @@ class Publisher:
         if not self._parcels:
             self._waiting.clear()
             self._empty.set()
+
+
+def _addressed(shared: str, replies: Sequence[str], correlation_id: str | None) -> tuple[str, ...]:
+    """Return all subjects of an outcome, each with the correlation id that it gives back there."""
+    if correlation_id is not None:
+        shared = ReplySubject(shared, correlation_id)
+    return (shared, *filter(None, replies))
+
+
+def _body_for(subject: str, body: bytes) -> bytes:
+    """Return an outcome's JSON with the correlation id of this subject, if it has one."""
+    correlation_id = correlation_of(subject)
+    if correlation_id is None:
+        return body
+    return b'%b,"correlation_id":%b}' % (body[:-1], orjson.dumps(correlation_id))
+
+
+def _size(parcel: Parcel) -> int:
+    return max(len(_body_for(subject, parcel.body)) for subject in parcel.subjects)
 
 
 def _log_failure(done: asyncio.Future[None]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import orjson
 
-from engine.commands.outcomes import Failure
+from engine.commands.outcomes import Action, Failure
 from engine.commands.parser import parse
 from engine.commands.records import Chat, Command, Complete, Reset
 from engine.commands.request import Request
@@ -23,11 +23,15 @@ from engine.commands.validation import (
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
 from engine.traffic import written_numbers
+from engine.traffic.envelope import is_envelope, unwrapped
+from engine.traffic.reply_rules import ReplyRules
 from providers import trace, validation
 from providers.validation import Count, Temperature, ValidationError
 
 Message = TypeVar("Message", "ChatBody", "RequestBody")
 ALIASES = (("channel", "channel_id"), ("user", "username"))
+RequestAction = Literal["chat", "complete", "reset"]
+REQUEST_ACTIONS: tuple[RequestAction, ...] = get_args(RequestAction)
 REQUEST_ID_HEADER = "nats-msg-id"  # compared case-insensitively; nats-py keeps the sender's case
 
 
@@ -39,6 +43,9 @@ class ChatBody:
     username: str | None = None
     request_id: str | None = None
     args: Any = None
+    status: bool | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class RequestBody:
     """The fields of a message on `llm.request`."""
 
     channel_id: str
-    action: Literal["chat", "complete", "reset"]
+    action: RequestAction
     username: str | None = None
     request_id: str | None = None
     message: str | None = None
@@ -55,6 +62,16 @@ class RequestBody:
     max_tokens: Count | None = None
     persona: str | None = None
     stream: bool | None = None
+    status: bool | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+
+
+class Refused(NamedTuple):
+    """A message that is not valid, and where its sender hears of it."""
+
+    failure: Failure
+    replies: tuple[str, ...]
 
 
 def decode_chat(
@@ -62,9 +79,10 @@ def decode_chat(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
-    """Decode a message on `rosey.command.chat`; return a Failure if it is not valid."""
-    return _decode(ChatBody, _chat_command, data, headers, replies, settings)
+    rules: ReplyRules,
+) -> Request | Refused:
+    """Decode a message on `rosey.command.chat`. replies: those that NATS gave with it."""
+    return _decode(ChatBody, _chat_command, data, headers, replies, settings, rules)
 
 
 def decode_request(
@@ -72,9 +90,10 @@ def decode_request(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
-    """Decode a message on `llm.request`; return a Failure if it is not valid."""
-    return _decode(RequestBody, _request_command, data, headers, replies, settings)
+    rules: ReplyRules,
+) -> Request | Refused:
+    """Decode a message on `llm.request`. replies: those that NATS gave with it."""
+    return _decode(RequestBody, _request_command, data, headers, replies, settings, rules)
 
 
 def _chat_command(body: ChatBody, settings: ConversationSettings) -> Command:
@@ -113,10 +132,12 @@ def _decode(
     headers: Mapping[str, str] | None,
     replies: tuple[str, ...],
     settings: ConversationSettings,
-) -> Request | Failure:
+    rules: ReplyRules,
+) -> Request | Refused:
     values: Mapping[str, Any] = {}
     try:
         values = _object(data, headers)
+        replies = rules.of_payload(values, replies)
         message = validation.read_known(values, cls)
         check_channel_id(message.channel_id, settings.max_message_bytes)
         check_name("username", message.username, settings.max_message_bytes)
@@ -129,32 +150,38 @@ def _decode(
             command(message, settings),
             replies,
             trace.read(headers) if headers else None,
+            bool(message.status),
         )
     except (InvalidRequest, ValidationError) as exc:
-        return Failure(
+        failure = Failure(
             _shortened(values.get("channel_id")),
             _shortened(values.get("request_id")) or new_request_id(),
             InvalidRequest.code,
             str(exc),
+            username=_shortened(values.get("username")) or None,
+            action=_action(values.get("action")) if cls is RequestBody else None,
         )
+        return Refused(failure, replies)
 
 
 def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     try:
-        values = orjson.loads(data)
+        values: Any = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
     if not isinstance(values, dict):
         raise InvalidRequest(f"Expected a JSON object, got {validation.shown(values)}.")
-    written_numbers.as_text(values, data)
+    enveloped = is_envelope(values)
+    message: dict[str, Any] = unwrapped(values) if enveloped else values
+    written_numbers.as_text(message, data, enveloped=enveloped)
     for alias, name in ALIASES:
-        if alias in values and values.get(name) is None:
-            values[name] = values[alias]
-    if headers and not values.get("request_id"):
+        if alias in message and message.get(name) is None:
+            message[name] = message[alias]
+    if headers and not message.get("request_id"):
         for name, value in headers.items():
             if name.casefold() == REQUEST_ID_HEADER:
-                values["request_id"] = value
-    return values
+                message["request_id"] = value
+    return message
 
 
 def _line(args: object) -> str:
@@ -173,6 +200,10 @@ def _line(args: object) -> str:
     raise ValidationError(
         "args", f"expected a list of words or a string, got {validation.shown(args)}"
     )
+
+
+def _action(value: object) -> Action | None:
+    return next((action for action in REQUEST_ACTIONS if action == value), None)
 
 
 def _shortened(value: object) -> str:

@@ -6,15 +6,17 @@ import json
 from typing import Any
 
 from engine.errors import InvalidRequest
+from engine.traffic.envelope import unwrapped
 
-NAMES = ("channel_id", "channel", "username", "user", "request_id")
+NAMES = ("channel_id", "channel", "username", "user", "request_id", "correlation_id")
 _NUMBERS = (int, float)  # as a value's very type: a bool is an int, too
 
 
-def as_text(values: dict[str, Any], data: bytes) -> None:
+def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> None:
     """Replace numbers among the words of `args`, and whole numbers as names, by their text.
 
     values: the message `data`, decoded; other values stay as they are. Raises InvalidRequest.
+    enveloped: whether the message was in an envelope.
     """
     words = values.get("args")
     in_words = isinstance(words, list) and any(_is_number(word) for word in words)
@@ -22,6 +24,8 @@ def as_text(values: dict[str, Any], data: bytes) -> None:
     if not (names or in_words):
         return
     written = _as_written(data)
+    if enveloped:
+        written = unwrapped(written)
     if in_words:
         values["args"] = [
             text if _is_number(word) else word

@@ -29,6 +29,7 @@ PAUSE_S = 2.0
 _SILENCE_LIMIT_S = 60.0
 _BLOCK_BYTES = 256 * 1024
 _MAGIC = b"GGUF"
+_SIZE = "[0-9]{1,24}"
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 Told = Callable[[int, int | None], None]
 
@@ -105,8 +106,7 @@ def _receive(wanted: Download, part: BinaryIO, told: Told) -> None:
             if have and not _goes_on_at(reply, have):
                 part.truncate(0)
                 have = 0
-            length = reply.headers.get("Content-Length")
-            total = have + int(length) if length and length.isdigit() else None
+            total = _whole_size(reply, have)
             _check_room(wanted.target.parent, total, have)
             told(have, total)
             while block := reply.read1(_BLOCK_BYTES):
@@ -144,9 +144,21 @@ def _judge(refusal: urllib.error.HTTPError, part: BinaryIO, have: int, url: str)
     raise DownloadFailed(f"{shown(url)} {said}. {hint}.")
 
 
+def _whole_size(reply: http.client.HTTPResponse, have: int) -> int | None:
+    """Return the size of the whole file; None if the server does not tell it.
+
+    A server may send less than the rest that was asked for.
+    """
+    told = re.fullmatch(rf"bytes [0-9]+-[0-9]+/({_SIZE})", reply.headers.get("Content-Range", ""))
+    if have and told is not None:
+        return int(told[1])
+    length = re.fullmatch(_SIZE, reply.headers.get("Content-Length", ""))
+    return have + int(length[0]) if length is not None else None
+
+
 def _goes_on_at(reply: http.client.HTTPResponse, have: int) -> bool:
     """Return whether the reply begins where we stopped; a server without ranges sends all."""
-    begin = re.match(r"bytes (\d+)-", reply.headers.get("Content-Range", ""))
+    begin = re.match(rf"bytes ({_SIZE})-", reply.headers.get("Content-Range", ""))
     if reply.status != HTTPStatus.PARTIAL_CONTENT or begin is None:
         return False
     return int(begin[1]) == have

@@ -51,9 +51,9 @@ def open_reader(path: Path) -> Reader:
         except sqlite3.OperationalError as exc:
             connection.close()
             problem = exc
-            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 break  # it is being written: read as it is, the file may make no sense
-        except (sqlite3.DatabaseError, CannotOpen) as exc:
+        except (sqlite3.DatabaseError, CannotOpen, UnicodeDecodeError) as exc:
             connection.close()
             raise CannotOpen(_reason(path, exc)) from exc
         else:
@@ -108,6 +108,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _reason(path: Path, problem: Exception | None) -> str:
     if isinstance(problem, CannotOpen):
         return str(problem)
+    if isinstance(problem, UnicodeDecodeError):  # SQLite's error quotes it
+        return f"Cannot read {path}: its schema is damaged: it is not text"
     reason = f"Cannot read {path}: {problem}"
     if getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
         reason += ". A database that is in use must be copied with `rosey-llm backup`"

@@ -114,7 +114,7 @@ class Database:
         self._thread.start()
         try:
             await ready
-        except (sqlite3.Error, OSError, CannotOpen) as exc:
+        except (sqlite3.Error, OSError, CannotOpen, UnicodeDecodeError) as exc:
             self._thread = None
             raise self._cannot_open(exc) from exc
 

@@ -19,6 +19,8 @@ from storage.wal.wal_file import WalFile
 from storage.writer.connection import WriterConnection
 
 Durability = Literal["full", "normal"]
+# Python raises UnicodeDecodeError if SQLite's error quotes a damaged schema.
+NOT_TEXT = "its schema is damaged: it is not text"
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
@@ -34,7 +36,7 @@ def opened(
 
     backup: copy a file of an older version before it is changed.
 
-    Raises OSError, sqlite3.Error, CannotOpen.
+    Raises OSError, sqlite3.Error, CannotOpen, UnicodeDecodeError.
     """
     if path is None:
         with closing(_connect(":memory:", durability, busy_timeout_s, backup=False)) as connection:
@@ -58,10 +60,12 @@ def cannot_open(path: Path | None, exc: Exception) -> CannotOpen:
     """Return the error that says why the database cannot be opened, and what to do."""
     reason = f"{exc.strerror} ({exc.filename})" if isinstance(exc, OSError) else str(exc)
     todo = "Set [storage] path to another file, in a folder that can be written."
+    if isinstance(exc, UnicodeDecodeError):
+        reason = NOT_TEXT
     if space := free_some_space(path, exc):
         reason = f"its disk is full ({reason})"
         todo = f"{space}, or set [storage] path to another file."
-    elif getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+    elif reason == NOT_TEXT or getattr(exc, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
         todo = "Move it away, restore a copy of `rosey-llm backup`, or set [storage] path."
     return CannotOpen(f"Cannot use the database {path}: {reason}. {todo}")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, cast
 
-from storage.errors import CannotOpen, StorageUnavailable
+from storage.errors import StorageUnavailable
 from storage.wal.checkpoint_schedule import CheckpointSchedule
 from storage.writer.connection import WriterConnection
 from storage.writer.group_commit import GroupCommit
@@ -47,7 +47,7 @@ class WriterThread(threading.Thread):
             stack.callback(self._on_end)
             try:
                 connection, checkpoints = stack.enter_context(self._opening)
-            except (sqlite3.Error, OSError, CannotOpen) as exc:
+            except Exception as exc:  # noqa: BLE001 - the thread's edge: `opened` must end
                 stack.close()
                 self._call_in_loop(_resolve_opened, self._opened, exc)
                 return

@@ -198,7 +198,7 @@ class _Judge:
     def _check_personas(self) -> None:
         for key, row in self._outcomes.items():
             outcome = orjson.loads(row["body"])
-            if outcome.get("action") != "chat":
+            if (outcome["type"], outcome.get("action")) != ("llm_response", "chat"):
                 continue
             expected = self._replayed[key[0]].personas.get(key[1])
             if outcome["persona"] != expected:

@@ -79,7 +79,7 @@ class Witness:
     def __init__(self, ledger: Ledger, run_folder: RunFolder) -> None:
         self._ledger = ledger
         self._run_folder = run_folder
-        self._deltas: dict[Key, list[tuple[int, str]]] = defaultdict(list)
+        self._deltas: dict[Key, list[dict[str, Any]]] = defaultdict(list)
         self._began: dict[Key, int] = {}
         self._lost_ms: int | None = None
         self._client: Client
@@ -114,7 +114,7 @@ class Witness:
         message = orjson.loads(msg.data)
         key = message["channel_id"], message["request_id"]
         if message["type"] == "llm_delta":
-            self._take_delta(key, message["index"], message["delta"])
+            self._take_delta(key, message)
             return
         ledger = self._ledger
         is_outcome = ledger.record(message, msg.data) and not is_vain_stop(message)
@@ -123,12 +123,12 @@ class Witness:
             self._compare_deltas(key, message)
             self._check_committed(key, msg.data)
 
-    def _take_delta(self, key: Key, index: int, text: str) -> None:
+    def _take_delta(self, key: Key, message: dict[str, Any]) -> None:
         run = self._deltas[key]
-        if index == 0:
+        if message["index"] == 0:
             run.clear()
             self._began[key] = now_ms()
-        run.append((index, text))
+        run.append(message)
 
     def _compare_deltas(self, key: Key, message: dict[str, Any]) -> None:
         """Check that the deltas begin the answer; after a kill some may be missing."""
@@ -136,11 +136,17 @@ class Witness:
         began_ms = self._began.pop(key, 0)
         if not run or self._lost_ms or self._ledger.gap_between(began_ms, now_ms()):
             return
-        if [index for index, _ in run] != list(range(len(run))):
-            self._ledger.bad_deltas.append(f"{key}: the indexes {[index for index, _ in run]}")
-        content = message.get("content")
-        if content is not None and not content.startswith("".join(text for _, text in run)):
+        if [each["index"] for each in run] != list(range(len(run))):
+            self._ledger.bad_deltas.append(f"{key}: the indexes {[e['index'] for e in run]}")
+        if any(each.get("done") for each in run[:-1]):
+            self._ledger.bad_deltas.append(f"{key}: a piece after the last one: {run}")
+        if {each["username"] for each in run} != {message.get("username")}:
+            self._ledger.bad_deltas.append(f"{key}: pieces for another user: {run}, {message}")
+        text, content = "".join(each["delta"] for each in run), message.get("content")
+        if content is not None and not content.startswith(text):
             self._ledger.bad_deltas.append(f"{key}: {run} and then {content!r}")
+        if content is not None and run[-1].get("done") and content != text:
+            self._ledger.bad_deltas.append(f"{key}: {run} ended before {content!r}")
 
     def _check_committed(self, key: Key, body: bytes) -> None:
         """Check now that the outcome is stored; only a sample: each check opens the database."""

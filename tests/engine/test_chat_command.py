@@ -73,6 +73,19 @@ def test_a_second_ctrl_c_does_not_wait_for_a_service_that_stands_still(folder: P
             service.kill()
 
 
+def test_help_also_explains_the_keys_of_the_terminal(folder: Path) -> None:
+    with chatting(folder) as chat:
+        chat.press("help" + ENTER)
+        chat.wait_for("Rosey: Help: !chat TEXT")
+        chat.wait_for(READY)
+        assert greeting.KEYS in chat.words
+    with chatting(folder, TERM="dumb") as chat:
+        chat.press("help" + ENTER)
+        chat.wait_for("Rosey: Help: !chat TEXT")
+        chat.wait_for(READY)
+        assert "Tab" not in chat.words
+
+
 def test_a_paste_of_several_lines_is_one_message(folder: Path) -> None:
     with chatting(folder) as chat:
         chat.press("\x1b[200~one\r\ntwo\rthree\x1b[201~")

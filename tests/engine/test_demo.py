@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import termios
@@ -124,7 +125,8 @@ def test_on_a_terminal_it_shows_the_turn_on_the_audit_page_until_enter_is_presse
     terminal: Terminal,
 ) -> None:
     before = termios.tcgetattr(terminal.side)
-    terminal.read_until("Enter ends")
+    program = "rosey-llm" if shutil.which("rosey-llm") else os.path.relpath(COMMAND)
+    terminal.read_until(f"Next: {program} chat")
     assert ALTERNATE_SCREEN_OFF in terminal.shown
     found = re.search(r"http://127\.0\.0\.1:\d+/turn/\d+", terminal.shown)
     assert found

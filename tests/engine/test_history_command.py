@@ -90,6 +90,12 @@ def test_an_unknown_channel_gets_a_suggestion(told: Path) -> None:
         assert done.stderr == 'There is no channel "#loby". Did you mean "#lobby"?\n'
 
 
+def test_a_channel_that_the_shell_took_for_a_comment_gets_a_hint(told: Path) -> None:
+    done = history(told, "show")
+    assert done.returncode == 2
+    assert "A name that begins with # needs quotes: '#lobby'" in done.stderr
+
+
 def test_a_search_finds_words_and_shows_them_in_their_context(told: Path) -> None:
     found = lines(told, "search", "green")
     assert [(each["channel"], each["username"], each["kind"]) for each in found] == [

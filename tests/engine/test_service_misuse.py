@@ -59,9 +59,15 @@ async def test_a_persona_that_is_not_text_is_an_invalid_request(name: Any) -> No
     assert caught.value.code == "invalid_request"
 
 
-async def test_a_caller_without_a_name_is_called_user() -> None:
+@pytest.mark.parametrize("name", ["", " ", None])
+async def test_a_caller_without_a_name_is_called_user(name: Any) -> None:
     async with LLMService(ScriptedProvider()) as service:
-        assert (await service.chat("hi", username="")).username == "User"
+        assert (await service.chat("hi", username=name)).username == "User"
+
+
+def test_the_name_of_a_provider_is_no_provider() -> None:
+    with pytest.raises(ValueError, match="expected an LLMProvider, or several, got 'ollama'"):
+        LLMService("ollama")  # type: ignore[arg-type]
 
 
 async def test_a_database_in_use_is_reported_and_tried_again_by_the_next_call(

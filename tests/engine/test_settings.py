@@ -106,6 +106,10 @@ def test_the_defaults_are_those_of_the_system_we_replace(tmp_path: Path) -> None
         ("nmae = 'x'", 'nmae: unknown key; did you mean "name"?'),
         ("[service]\nmax_context_messages = 0", "service.max_context_messages: expected 1 or more"),
         ("[servcie]", 'servcie: unknown key; did you mean "service"?'),
+        (
+            "[providers.local]\ndefault_provider = 'local'",
+            "providers.local.default_provider: unknown key; it belongs at the top of the file",
+        ),
         ("service = 3", "service: expected a table, got 3"),
         (
             "[providers.openai]\ntimeout = 'soon'",

@@ -12,7 +12,7 @@ import pytest
 from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import Supervisor
 from engine.actors.wait_estimate import FIRST_GUESS_S, JITTER, LONGEST_S, WaitEstimate
-from engine.commands.outcomes import Answer, Failure
+from engine.commands.outcomes import Answer, Delta, Failure
 from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.config.loading import parse
@@ -104,7 +104,7 @@ class Outcomes:
     def refuse(self, failure: Failure, _: tuple[str, ...]) -> None: ...
     def inform(self, answer: Answer, _: tuple[str, ...]) -> None: ...
     def refuse_privately(self, failure: Failure, _: tuple[str, ...]) -> None: ...
-    def delta(self, _c: str, _r: str, _i: int, _t: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         return True
 
 

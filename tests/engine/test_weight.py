@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.actors.local_ledger import LocalLedger
-from engine.commands.outcomes import Answer, Failure
+from engine.commands.outcomes import Answer, Delta, Failure
 from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.config.loading import parse
@@ -64,7 +64,7 @@ class Awaited:
     def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
         raise AssertionError(answer)
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         return True
 
 

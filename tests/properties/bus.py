@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 from engine.clock import now_ms
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, decode
 from storage.outbox import Settled
 from storage.writer.database import Database
 from tests.properties.model import ReferenceModel
@@ -44,9 +44,9 @@ class CheckingSink:
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do nothing: only the sender of a copy hears it."""
 
-    def delta(self, channel_id: str, request_id: str, index: int, text: str) -> bool:
+    def delta(self, delta: Delta) -> bool:
         if self.database is not None:
-            self._model.delta((channel_id, request_id), index)
+            self._model.delta(delta)
         return True
 
     def _check_history(self, outcome: Settled) -> None:

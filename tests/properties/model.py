@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
 from engine.commands import words
-from engine.commands.outcomes import Answer, Failure, decode
+from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
@@ -67,7 +67,7 @@ class ReferenceModel:
         self._attempts: dict[Key, int] = {}
         self._calls: dict[Key, list[int]] = defaultdict(list)
         self._running: dict[str, Key] = {}
-        self._deltas: dict[Key, int] = {}
+        self._deltas: dict[Key, Delta] = {}
         self._faults: dict[str, int] = defaultdict(int)
         self._broken: set[str] = set()
         self._ever_broken: set[str] = set()
@@ -181,6 +181,9 @@ class ReferenceModel:
             self.violate("an answer that was not stored", key, answer)
 
     def publish(self, key: Key, body: bytes) -> None:
+        last = self._deltas.get(key)
+        if last is not None and not last.done and isinstance(decode(body), Answer):
+            self.violate("an answer came before the end of its pieces", key, last)
         self.owed.discard(key)
         first = self.published.setdefault(key, body)
         if first != body:
@@ -190,12 +193,19 @@ class ReferenceModel:
                 if earlier not in self.published:
                     self.violate("an outcome overtook another", key, earlier)
 
-    def delta(self, key: Key, index: int) -> None:
+    def delta(self, delta: Delta) -> None:
+        key, index = (delta.channel_id, delta.request_id), delta.index
         if key in self.published:
             self.violate("a piece came after its outcome", key)
-        if index not in (0, self._deltas.get(key, -1) + 1):
-            self.violate("a piece is missing", key, index)
-        self._deltas[key] = index
+        last = self._deltas.get(key)
+        if index != 0 and (last is None or last.done or index != last.index + 1):
+            self.violate("a piece is missing", key, index, last)
+        if delta.done and (delta.delta or index == 0):
+            self.violate("the end of an answer has a text, or nothing before it", key, delta)
+        asked = self.told[key]
+        if (delta.username, delta.action) != (asked.username, asked.action):
+            self.violate("a piece names another request's sender", key, delta)
+        self._deltas[key] = delta
 
     # The expected state of a channel.
 

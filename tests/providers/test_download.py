@@ -33,13 +33,15 @@ class FileServer:
 
     breaks: after how many bytes each reply breaks off; later ones do not.
     statuses: what the next replies say in place of the file.
+    piece: at most so many bytes are sent in reply to a request for a range.
     headers: sent with every reply.
     asked: the header Range of each request, "" if it has none.
     """
 
     content: bytes = MODEL
     ranges: bool = True
-    length: int | None = None
+    length: int | str | None = None
+    piece: int | None = None
     breaks: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,9 +62,10 @@ class FileServer:
             return self.refuse(handler, 416, f"bytes */{len(self.content)}")
         handler.send_response(206 if begin else 200)
         if begin:
-            span = f"bytes {begin}-{len(self.content) - 1}/{len(self.content)}"
+            end = min(begin + (self.piece or len(self.content)), len(self.content))
+            span = f"bytes {begin}-{end - 1}/{len(self.content)}"
             handler.send_header("Content-Range", span)
-        body = self.content[begin:]
+        body = self.content[begin:end] if begin else self.content
         handler.send_header("Content-Length", str(self.length or len(body)))
         handler.end_headers()
         with suppress(ConnectionError):  # the client has seen enough
@@ -150,6 +153,23 @@ def test_a_server_without_ranges_sends_all_again(server: FileServer, wanted: Dow
     server.breaks = [500_000]
     get(wanted)
     assert server.asked == ["", "bytes=500000-"]
+
+
+def test_a_server_that_sends_less_than_the_rest_is_asked_for_more(
+    server: FileServer, wanted: Download
+) -> None:
+    server.breaks = [500_000]
+    server.piece = 300_000
+    get(wanted)
+    assert server.asked == ["", "bytes=500000-", "bytes=800000-"]
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "many"])
+def test_a_length_that_is_no_number_is_none(
+    server: FileServer, wanted: Download, length: str
+) -> None:
+    server.length = length
+    assert get(wanted)[-1] == (len(MODEL), None)
 
 
 def test_what_was_complete_but_not_yet_named_is_verified(

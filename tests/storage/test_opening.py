@@ -88,6 +88,15 @@ def a_file_cut_short(path: Path) -> None:
     path.write_bytes(b"SQLite format 3\0" + bytes(84) + b"\xff" * 5000)
 
 
+def a_file_whose_schema_is_not_text(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE history (id)")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(x'435245415445ff20ff' AS TEXT)")
+        connection.commit()
+
+
 UNUSABLE = [
     (a_folder_in_its_place, "Is a directory"),
     (a_file_instead_of_its_folder, "Not a directory"),
@@ -95,6 +104,7 @@ UNUSABLE = [
     (a_folder_in_place_of_the_lock, "Is a directory"),
     (another_kind_of_file, "file is not a database"),
     (a_file_cut_short, "file is not a database|malformed"),
+    (a_file_whose_schema_is_not_text, "its schema is damaged"),
 ]
 
 
@@ -113,6 +123,24 @@ async def test_an_error_of_opening_names_the_path_the_reason_and_what_to_do(
         assert "[storage] path" in str(caught.value)
         assert not isinstance(caught.value, DatabaseInUse)
     await database.close()
+
+
+def test_a_command_that_reads_says_that_a_schema_is_damaged(path: Path) -> None:
+    a_file_whose_schema_is_not_text(path)
+    with pytest.raises(CannotOpen, match=f"Cannot read {path}: its schema is damaged"):
+        open_reader(path)
+
+
+def test_a_command_that_reads_says_that_the_name_of_a_column_is_not_text(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE history (id)")
+        connection.execute("PRAGMA writable_schema=ON")
+        sql = b"CREATE TABLE history (\xff)"
+        connection.execute("UPDATE sqlite_master SET sql = CAST(? AS TEXT)", [sql])
+        connection.commit()
+    with pytest.raises(CannotOpen, match=f"Cannot read {path}: Could not decode to UTF-8"):
+        open_reader(path)
 
 
 async def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:

@@ -74,7 +74,7 @@ class ChatTerminal:
         """Press again until `text` is shown: of two signals at once, a process may see one."""
         while text not in self.shown[self._seen :]:
             self.press(keys)
-            if select.select([self._keys], [], [], 0.5)[0]:
+            if select.select([self._keys], [], [], 0.2)[0]:
                 self.raw += os.read(self._keys, 65536).decode(errors="replace")
         self.wait_for(text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 INPUTS = ["rosey.command.chat", "llm.request"]
-OUTPUTS = ["llm.response", "llm.error", "llm.stream"]
+OUTPUTS = ["llm.response", "llm.error", "llm.stream", "llm.status"]
 LOGIN = {"user": "engine", "password": "engine-secret"}
 GUEST = {"user": "guest", "password": "guest-secret"}
 

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.actors.local_ledger import LocalLedger
-from engine.commands.outcomes import Answer, Failure
+from engine.commands.outcomes import Answer, Delta, Failure
 from engine.config.settings import NatsSettings
 from engine.traffic import connection, login
 from engine.traffic.connection import NatsConnection
@@ -130,6 +130,10 @@ async def database() -> AsyncIterator[Database]:
     await database.close()
 
 
+def delta(name: str, index: int, text: str) -> Delta:
+    return Delta(f"#{name}", name, index, text, "alice", "chat")
+
+
 def settled(connection: sqlite3.Connection, name: str, replies: tuple[str, ...]) -> Settled:
     put = command_writes.put(connection, f"#{name}", name, "alice", b"{}", replies, 1000)
     assert isinstance(put, Accepted)
@@ -192,11 +196,11 @@ class Case:
             name: await self._database.write(partial(settled, name=name, replies=subjects))
             for name, subjects in replies.items()
         }
-        assert publisher.delta("#a", "a", 0, "the")
-        assert publisher.delta("#a", "a", 1, " answer")
+        assert publisher.delta(delta("a", 0, "the"))
+        assert publisher.delta(delta("a", 1, " answer"))
         publisher.publish(outcomes["a"])
         publisher.publish(outcomes["b"])
-        assert publisher.delta("#c", "c", 0, "the")
+        assert publisher.delta(delta("c", 0, "the"))
         publisher.publish(outcomes["c"])
         publisher.refuse(Failure("#d", "d", "busy", "The channel is busy."), ())
         return outcomes

@@ -19,6 +19,7 @@ from engine.interfaces.demo.command import RunningCommand
 from engine.interfaces.demo.demo import Demo
 from engine.interfaces.demo.proof import Crash, NotAsPromised, Proof
 from engine.interfaces.demo.screen import LEAST_COLUMNS, LEAST_LINES, drawn
+from engine.interfaces.program_name import program
 from engine.interfaces.reports.output import Output
 from storage.errors import StorageError
 
@@ -136,9 +137,8 @@ class Stage:
             turn = f"{page.said}turn/{found.prompt.turn.outcome.id}"
             self._out.line(("The same on the audit page: ", "bold"), (turn, "underline"))
             keys.forget()
-            self._out.line(
-                ("Enter ends the demo and removes its files. Next: rosey-llm chat", "dim")
-            )
+            end = f"Enter ends the demo and removes its files. Next: {program()} chat"
+            self._out.line((end, "dim"))
             self._out.flush()
             await keys.enter()
         finally:

@@ -148,6 +148,8 @@ class Dialogue:
                     return text
                 is_command = not self._options.asks_once
                 await self._questions.ask(client, text, is_command=is_command)
+                if self._editor is not None and text.lower() == "help":
+                    self._screen.say(greeting.KEYS)
             text = await self._next_text()
         return None
 

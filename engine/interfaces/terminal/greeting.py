@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 from engine.actors.conversation import Conversation
 from engine.config.settings import Settings
+from engine.interfaces.program_name import program
 from providers import registry
 from providers.http.provider import HttpProvider
 from storage import history
@@ -22,10 +20,13 @@ from storage.errors import StorageError
 from storage.queries import channels
 from storage.queries.reader import reading
 
-NAME = "rosey-llm"
 LOOK_S = 2.0
 LEAVING = ("exit", "quit")
 WELCOME = "Talk to me. Ctrl-C stops an answer, Ctrl-D or exit leaves, help tells more."
+KEYS = (
+    "Here you may leave out !chat. Tab completes, Alt-Enter begins a new line, Up brings back what "
+    "you typed."
+)
 TOY = (
     "You talk to the embedded model: a toy of 135 million parameters, whose answers are poor. For "
     "good ones, install Ollama (https://ollama.com) and run `ollama pull llama3.2`; or set "
@@ -91,12 +92,5 @@ def carried_on(messages: int, channel: str) -> str:
 def farewell(channel: str, options: str) -> str:
     """Return how to look at what was said; `options` name the configuration for the shell."""
     if importlib.util.find_spec("datasette") is not None:
-        return f"What was said, and what the model was shown: {_program()} audit{options} --open"
-    return f"What was said: {_program()} history show {shlex.quote(channel)}{options}"
-
-
-def _program() -> str:
-    """Return how to start this program from the shell, if its folder is not on the PATH."""
-    if Path(sys.argv[0]).name != NAME or shutil.which(NAME):
-        return NAME
-    return shlex.quote(os.path.relpath(sys.argv[0]))
+        return f"What was said, and what the model was shown: {program()} audit{options} --open"
+    return f"What was said: {program()} history show {shlex.quote(channel)}{options}"

@@ -34,6 +34,7 @@ def families(observation: Observation) -> Iterator[Metric]:
             (["outcome"], publisher.outcomes),
             (["refusal"], publisher.refusals),
             (["delta"], publisher.deltas),
+            (["status"], publisher.statuses),
         ],
     )
     yield counter(
