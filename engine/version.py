@@ -1,7 +1,13 @@
-"""The version of rosey-llm, which stands in `providers/version.py`."""
+"""The version of rosey-llm, which stands in `providers/version.py`, and that of the wire."""
 
 from __future__ import annotations
 
 from providers.version import our_version
 
-__all__ = ["our_version"]
+__all__ = ["WIRE_VERSION", "our_version"]
+
+WIRE_VERSION = "1.0"
+"""The version of the messages on NATS (`engine/traffic/schema`).
+
+What is only added raises the second number.
+"""

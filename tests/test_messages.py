@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from engine import errors as engine_errors
-from engine.commands.outcomes import Action, Answer, Failure, Status, StatusState
+from engine.commands.outcomes import Action, Answer, Failure, RequestStatus, StatusState
 from engine.traffic.wire import ALIASES, ChatBody, RequestBody
 from providers import errors as provider_errors
 from providers.base import Usage
@@ -101,7 +101,7 @@ async def test_every_field_of_a_delta_is_named_and_no_other(house: House) -> Non
 
 
 def test_every_field_and_state_of_a_status_is_named_and_no_other() -> None:
-    status = orjson.loads(Status("#c", "r", "alice", "queued", 3).encode())
+    status = orjson.loads(RequestStatus("#c", "r", "alice", "queued", 3).encode())
     assert rows("llm.status").keys() == status.keys()
     assert [each.keys() for each in examples(section("llm.status"))] == [status.keys()]
     for state in get_args(StatusState):

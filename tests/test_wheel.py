@@ -82,3 +82,9 @@ def test_a_type_checker_sees_the_types_of_the_wheel(
     assert 'error: "Answer" has no attribute "contents"' in wrong.stdout
     assert f'Module "{name}" has no attribute "LLMServise"; maybe "LLMService"?' in wrong.stdout
     assert "Found 3 errors in 1 file" in wrong.stdout
+
+
+def test_the_wheel_has_the_schemas_of_the_messages(installed: Path) -> None:
+    (folder,) = installed.parents[1].glob("lib/python*/site-packages/engine/traffic/schema")
+    here = ROOT / "engine" / "traffic" / "schema"
+    assert {each.name for each in folder.iterdir()} == {each.name for each in here.iterdir()}

@@ -133,7 +133,7 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class RequestStatus:
     """The fields of a message on `llm.status`.
 
     ahead: the number of commands before it in its channel; set with "queued".

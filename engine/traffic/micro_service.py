@@ -26,7 +26,7 @@ from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from engine.traffic.endpoint_stats import Endpoint, EndpointStats
 from engine.traffic.engine_info import EngineInfo, State
-from engine.version import our_version
+from engine.version import WIRE_VERSION, our_version
 
 log = logging.getLogger("rosey_llm.nats")
 NAME = "rosey-llm"
@@ -67,6 +67,7 @@ class MicroService:
         self._id = secrets.token_hex(11)
         self._metadata = {
             "name": name,
+            "wire": WIRE_VERSION,
             "started": self._started,
             "host": socket.gethostname(),
             "process": str(os.getpid()),

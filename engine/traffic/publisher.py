@@ -14,7 +14,7 @@ import orjson
 
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
-from engine.commands.outcomes import Answer, Delta, Failure, Status, decode
+from engine.commands.outcomes import Answer, Delta, Failure, RequestStatus, decode
 from engine.config.settings import SubjectSettings
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
@@ -108,7 +108,7 @@ class Publisher:
         self._put(Parcel((self._subjects.stream,), delta.encode(), passing="delta"))
         return True
 
-    def status(self, status: Status) -> None:
+    def status(self, status: RequestStatus) -> None:
         """Send where a request is, or nothing without a connection."""
         if self._connection.connected.is_set():
             self._put(Parcel((self._subjects.status,), status.encode(), passing="status"))

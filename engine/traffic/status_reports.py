@@ -1,9 +1,9 @@
-"""Status reports: tells bots that ask for it where their requests are, on a subject of its own."""
+"""Status reports: tell the bots that ask for it where their requests are."""
 
 from __future__ import annotations
 
 from engine.commands.observer import SettledTurn, TurnObserver
-from engine.commands.outcomes import Status, StatusState
+from engine.commands.outcomes import RequestStatus, StatusState
 from engine.commands.request import Request
 from engine.traffic.publisher import Publisher
 
@@ -30,4 +30,4 @@ class StatusReports(TurnObserver):
     def _report(self, request: Request, state: StatusState, ahead: int | None = None) -> None:
         if request.status:
             channel_id, request_id, username, *_ = request
-            self._publisher.status(Status(channel_id, request_id, username, state, ahead))
+            self._publisher.status(RequestStatus(channel_id, request_id, username, state, ahead))

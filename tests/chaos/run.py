@@ -36,6 +36,7 @@ CHECKS = (
     "history",
     "states",
     "deltas",
+    "schemas",
     "engines",
 )
 

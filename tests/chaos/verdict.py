@@ -214,6 +214,8 @@ class _Judge:
             self._fault("too early", f"{key} was received before it was committed")
         for text in ledger.bad_deltas:
             self._fault("deltas", text)
+        for text in ledger.not_in_schema:
+            self._fault("schemas", text)
         if suspended := ledger.refusals["suspended"]:
             self._fault("engines", f"channels were suspended ({suspended} refusals)")
 

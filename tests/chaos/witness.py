@@ -9,11 +9,13 @@ from typing import Any, Self
 
 import nats
 import orjson
+from fastjsonschema import JsonSchemaException
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.commands import words
 from tests.chaos.ground import RunFolder
+from tests.support.wire_schema import check_sent
 
 Key = tuple[str, str]
 # Codes of refusals: nothing was accepted, so there is no outcome and nothing on disk.
@@ -49,6 +51,7 @@ class Ledger:
     commit_checks: int = 0
     vain_stops: int = 0
     bad_deltas: list[str] = field(default_factory=list)
+    not_in_schema: list[str] = field(default_factory=list)
 
     def record(self, message: dict[str, Any], body: bytes) -> bool:
         """Record one copy; return False if it is a refusal."""
@@ -112,6 +115,10 @@ class Witness:
         if msg.subject == "llm.request":
             return
         message = orjson.loads(msg.data)
+        try:
+            check_sent(message)
+        except JsonSchemaException as exc:
+            self._ledger.not_in_schema.append(f"{exc}: {message}")
         key = message["channel_id"], message["request_id"]
         if message["type"] == "llm_delta":
             self._take_delta(key, message)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import orjson
+from fastjsonschema import JsonSchemaException
+
 from engine.clock import now_ms
 from engine.commands.outcomes import Answer, Delta, Failure, decode
 from storage.outbox import Settled
@@ -12,6 +15,7 @@ from storage.writer.database import Database
 from tests.properties.model import ReferenceModel
 from tests.properties.witness import DatabaseReader
 from tests.support import command_writes
+from tests.support.wire_schema import check_sent
 
 
 class CheckingSink:
@@ -28,6 +32,7 @@ class CheckingSink:
         key = (outcome.channel, outcome.request_id)
         if self._database_reader.outcome(key) != outcome.body:
             self._model.violate("an outcome was published before its commit", key, outcome)
+        self._check_schema(outcome.body)
         self._check_history(outcome)
         self._model.publish(key, outcome.body)
         mark = partial(command_writes.published, outbox_ids=[outcome.id], now_ms=now_ms())
@@ -46,8 +51,15 @@ class CheckingSink:
 
     def delta(self, delta: Delta) -> bool:
         if self.database is not None:
+            self._check_schema(delta.encode())
             self._model.delta(delta)
         return True
+
+    def _check_schema(self, body: bytes) -> None:
+        try:
+            check_sent(orjson.loads(body))
+        except JsonSchemaException as exc:
+            self._model.violate("a message is not as its schema says", str(exc), body)
 
     def _check_history(self, outcome: Settled) -> None:
         key = (outcome.channel, outcome.request_id)

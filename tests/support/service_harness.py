@@ -14,6 +14,7 @@ import nats
 import nats.errors
 import orjson
 import tomlkit
+from fastjsonschema import JsonSchemaException
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -24,6 +25,7 @@ from engine.config.loading import parse
 from engine.config.settings import Settings
 from tests.fakes.llm_server import LLMServer
 from tests.support.patience import WAIT_S
+from tests.support.wire_schema import check_sent
 
 ReceivedMessage = dict[str, Any]
 
@@ -31,13 +33,15 @@ ReceivedMessage = dict[str, Any]
 class Bot:
     """A bot as a stranger would write it from the documents, without any of our code.
 
-    received: messages, decoded, in order. raw: their bytes.
+    received: messages, decoded, in order. raw: their bytes. wrong: what no schema allows of them;
+    `until` and `close` raise it.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.received: list[ReceivedMessage] = []
         self.raw: list[bytes] = []
+        self.wrong: list[str] = []
         self._changed = asyncio.Condition()
 
     @classmethod
@@ -50,7 +54,7 @@ class Bot:
 
     async def _on_msg(self, msg: Msg) -> None:
         async with self._changed:
-            self.received.append(orjson.loads(msg.data))
+            self.received.append(self._checked(msg.data))
             self.raw.append(msg.data)
             self._changed.notify_all()
 
@@ -89,8 +93,15 @@ class Bot:
     ) -> ReceivedMessage:
         body = message if isinstance(message, bytes) else orjson.dumps(message)
         reply = await self.client.request(subject, body, timeout=timeout, **more)
-        answer: ReceivedMessage = orjson.loads(reply.data)
-        return answer
+        return self._checked(reply.data)
+
+    def _checked(self, data: bytes) -> ReceivedMessage:
+        message: ReceivedMessage = orjson.loads(data)
+        try:
+            check_sent(message)
+        except JsonSchemaException as exc:
+            self.wrong.append(f"{exc}: {message}")
+        return message
 
     async def outcomes(self, count: int) -> list[ReceivedMessage]:
         """Return the first `count` outcomes, in the order received, once they are there."""
@@ -105,6 +116,7 @@ class Bot:
         """Wait until the messages received make `reached` true."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(reached)
+        assert self.wrong == []
 
     async def flush(self) -> None:
         await asyncio.sleep(0)
@@ -116,6 +128,7 @@ class Bot:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(4):
                 await self.client.close()
+        assert self.wrong == []
 
     def received_outcomes(self) -> list[ReceivedMessage]:
         return [each for each in self.received if each["type"] != "llm_delta"]
