@@ -18,10 +18,8 @@ from tests.fakes.llm_server import LLMServer
 from tests.support.process_guard import ProcessGuard
 from tests.support.service_harness import House
 
-if sys.version_info >= (
-    3,
-    13,
-):  # its sqlite3 warns of the connection that Datasette's import leaves
+# Since Python 3.13, sqlite3 warns of the connection that the import of Datasette leaves open.
+if sys.version_info >= (3, 13):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         importlib.import_module("datasette.filters")
