@@ -87,6 +87,7 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         settings.name,
         lambda: micro_stats(engine.supervisor.statistics(), counts),
         micro_service.database_mark(Path(settings.storage.path)),
+        second=second,
     )
     connection.add_service(service.subjects, service.on_msg)
     others = None
@@ -120,8 +121,9 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
 def _embedded_nats(settings: Settings) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
     # A bot that hears all three by one subscription gets them in order.
-    names = {name: getattr(subjects, name) for name in Subjects._fields}
-    together = Subjects(**names).wildcard
+    together = Subjects(
+        subjects.chat, subjects.request, subjects.response, subjects.error, subjects.stream
+    ).wildcard
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import signal
+import sys
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +17,13 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 from tests.fakes.llm_server import LLMServer
 from tests.support.process_guard import ProcessGuard
 from tests.support.service_harness import House
+
+# Since Python 3.13, sqlite3 warns of the connection that the import of Datasette leaves open.
+if sys.version_info >= (3, 13):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        importlib.import_module("datasette.filters")
+        gc.collect()
 
 # A shell makes background jobs ignore Ctrl-C, and our children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,6 +21,7 @@ from tests.support.patience import WAIT_S
 
 TINY = Plan(rounds=1, slice_s=0.0)
 FEW = (2, 3)  # channels
+SET_UP = pytest.mark.timeout(900)  # the first test downloads the other libraries
 LOOP = {"channels": 2, "model": "ms-0", "seconds": 0.0}
 
 
@@ -74,6 +75,7 @@ async def test_the_engine_shows_the_model_the_window_that_all_contestants_show(
     _check(await _window(sys.executable, "own", tmp_path, others.WINDOW))
 
 
+@SET_UP
 @pytest.mark.real
 @pytest.mark.parametrize("file", [file for file in TURNS.values() if file not in OURS])
 async def test_every_alternative_shows_the_model_the_same_window(
@@ -90,6 +92,7 @@ def _check(prompt: list[dict[str, Any]]) -> None:
     assert prompt[-1]["content"].endswith(others.TEXT)
 
 
+@SET_UP
 @pytest.mark.real
 async def test_the_whole_section_works_on_tiny_numbers_and_fills_its_tables(
     tmp_path: Path, other_python: str

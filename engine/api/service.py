@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import SupervisorStatistics
@@ -289,16 +288,20 @@ class LLMService:
         self, command: Command, channel_id: str, username: str, request_id: str | None = None
     ) -> Answer:
         request = _request(command, channel_id, username, request_id)
-        async with self._ready_for(request):
+        try:
+            await self._make_ready_for(request)
             outcome = self._pending_calls.expect(request)
             try:
                 self._engine.supervisor.tell(request)
                 return await outcome
             finally:
                 self._pending_calls.forget(request, outcome)
+        except EngineError as exc:
+            self._raise_to_caller(request, exc)
 
     async def _grow(self, request: Request) -> GrowingAnswer:
-        async with self._ready_for(request):
+        try:
+            await self._make_ready_for(request)
             growing = self._pending_calls.grow(request)
             try:
                 self._engine.supervisor.tell(request)
@@ -306,27 +309,28 @@ class LLMService:
                 self._pending_calls.stop_growing(request, growing)
                 self._pending_calls.forget(request, growing.outcome)
                 raise
-            return growing
+        except EngineError as exc:
+            self._raise_to_caller(request, exc)
+        return growing
 
     def _stop_growing(self, request: Request, growing: GrowingAnswer) -> bool:
         last = self._pending_calls.stop_growing(request, growing)
         return last and self._engine.supervisor.cancel(request.channel_id, request.request_id)
 
-    @asynccontextmanager
-    async def _ready_for(self, request: Request) -> AsyncIterator[None]:
-        """Check the request and start the service; errors become those of callers."""
-        try:
-            self._check(request)
-            await self.start()
-            if self._closed:
-                raise LLMError("busy", "The service was closed.")
-            yield
-        except (CannotStart, LLMError):
-            raise
-        except EngineError as exc:
-            if isinstance(exc, InvalidRequest):
-                self._observers.refused(request.channel_id, request.request_id, exc.code)
-            raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
+    async def _make_ready_for(self, request: Request) -> None:
+        """Check the request and start the service."""
+        self._check(request)
+        await self.start()
+        if self._closed:
+            raise LLMError("busy", "The service was closed.")
+
+    def _raise_to_caller(self, request: Request, exc: EngineError) -> NoReturn:
+        """Raise an error as callers get it."""
+        if isinstance(exc, (CannotStart, LLMError)):
+            raise exc
+        if isinstance(exc, InvalidRequest):
+            self._observers.refused(request.channel_id, request.request_id, exc.code)
+        raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
 
 def _request(command: Command, channel_id: str, username: str, request_id: str | None) -> Request:

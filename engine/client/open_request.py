@@ -40,9 +40,11 @@ class OpenRequest:
 
     def grow(self, index: int, delta: str) -> None:
         """Take a piece. After a gap only the outcome helps, or a start from 0."""
+        if self.outcome.done():  # it has all of it
+            return
         if index == 0:
             self._restart()
-        if index == self._next and not self.outcome.done():
+        if index == self._next:
             self._next += 1
             self._grown += delta
             self.changed.set()

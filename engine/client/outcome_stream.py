@@ -53,7 +53,10 @@ class OutcomeStream:
             self._unread.popleft()
             if not self._warned:
                 self._warned = True
-                log.warning("%d outcomes wait to be read; the oldest are dropped.", UNREAD_LIMIT)
+                log.warning(
+                    "%(count)d outcomes wait to be read; the oldest are dropped.",
+                    {"event": "client.outcomes_dropped", "count": UNREAD_LIMIT},
+                )
         self._unread.append(outcome)
         self._changed.set()
 

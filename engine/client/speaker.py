@@ -214,7 +214,10 @@ class Speaker:
             except SlowDown as exc:
                 await self._clock.sleep(max(LEAST_WAIT_S, exc.wait_s))
             except Exception:  # the bot's own code: the next text must have its turn
-                log.exception("Cannot say a text in channel %.80r.", values[0])
+                log.exception(
+                    "Cannot say a text in channel %(channel).80r.",
+                    {"event": "client.say_failed", "channel": values[0]},
+                )
                 return FAILED
 
     async def _wait_for_turn(self) -> None:

@@ -18,7 +18,8 @@ class EngineInfo:
     """An engine. Any client may send one, so each text is short and has no control characters.
 
     state: "running" if it does not say. started: a time in UTC; "" if it does not say.
-    subjects: its inputs. database: its mark; "" if it does not say.
+    subjects: its inputs. database: its mark; "" if it does not say. second: whether it was started
+    to be one of two.
     """
 
     subjects: frozenset[str]
@@ -30,6 +31,7 @@ class EngineInfo:
     host: str = ""
     process: str = ""
     database: str = ""
+    second: bool = False
 
     @classmethod
     def read(cls, data: bytes) -> Self | None:
@@ -53,6 +55,7 @@ class EngineInfo:
             _shown(metadata.get("host")),
             _shown(metadata.get("process")),
             _shown(metadata.get("database")),
+            metadata.get("second") == "true",
         )
 
     def hears(self, inputs: Iterable[str]) -> bool:

@@ -43,6 +43,7 @@ class MicroService:
 
     name: tells this engine from others. data: returns the engine's counts, for `$SRV.STATS`.
     database: the engine's database, in a form that tells it from others (`database_mark`).
+    second: whether it was started to be one of two.
     state: of the engine's life, for other engines on the same subjects; set by its owner.
     """
 
@@ -54,6 +55,8 @@ class MicroService:
         name: str,
         data: Callable[[], Mapping[str, Any]],
         database: str = "",
+        *,
+        second: bool = False,
     ) -> None:
         self._connection = connection
         self._endpoint_stats = endpoints
@@ -69,6 +72,7 @@ class MicroService:
             "host": socket.gethostname(),
             "process": str(os.getpid()),
             **({"database": database} if database else {}),
+            **({"second": "true"} if second else {}),
         }
         self._answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         self._sending: set[asyncio.Task[None]] = set()

@@ -66,7 +66,10 @@ class OtherEngines:
                 others = [each for each in await self._found() if each.hears(self._inputs)]
                 match decide(own, others):
                     case "alone":
-                        self._service.state = "running"
+                        # Else it runs only once `confirm` has looked: of two on two servers of a
+                        # cluster, one would end for the "running" one, which then ends, too.
+                        if not self._connection.is_clustered:
+                            self._service.state = "running"
                         return
                     case "second":
                         raise SecondEngine(self._second(others))
@@ -108,13 +111,14 @@ class OtherEngines:
     async def watch(self) -> None:
         """Look again after each loss of the connection, and tell of another engine.
 
-        One that connected first, after an outage of NATS, saw none and began.
+        One that connected first, after an outage of NATS, saw none and began. One that was started
+        to be a second one is meant.
         """
         while True:
             await self._connection.returned.wait()
             self._connection.returned.clear()
             with contextlib.suppress(NotConnected):
-                others = await self._found()
+                others = [each for each in await self._found() if not each.second]
                 if decide(self._service.info, others) == "second":
                     log.error(
                         "It started while NATS was away: %(found)s",

@@ -68,7 +68,7 @@ def environment() -> str:
     python = ENVIRONMENT / "bin" / "python"
     if not (stamp.exists() and stamp.read_text() == wanted):
         print(f"Setting up {ENVIRONMENT}, once (500 MB) ...", flush=True)
-        venv.create(ENVIRONMENT, clear=True, with_pip=True)
+        venv.create(ENVIRONMENT, clear=True, symlinks=True, with_pip=True)
         pip = [sys.executable, "tests/pip_progress.py", str(ENVIRONMENT / "bin" / "pip")]
         pip += ["--disable-pip-version-check", "install", "--no-deps", "-r"]
         subprocess.run([*pip, str(OTHERS / "requirements.txt")], check=True)

@@ -312,15 +312,16 @@ async def test_renamed_subjects_without_a_common_word_work_too(
         assert (await rosey.command("help", "#lobby")).action == "help"
 
 
+@pytest.mark.parametrize("subject", ["llm.*", "llm.>"])
 async def test_a_bot_of_the_embedded_server_may_hear_all_answers_by_one_subscription(
-    house: House, embedded: Client
+    house: House, embedded: Client, subject: str
 ) -> None:
     heard: list[str] = []
 
     async def note(msg: Msg) -> None:
         heard.append(msg.subject)
 
-    await house.bot.client.subscribe("llm.*", cb=note)
+    await house.bot.client.subscribe(subject, cb=note)
     await house.bot.flush()
     await embedded.chat("Not for others", "#lobby")
     async with embedded.stream("For all", "#lobby") as pieces:

@@ -176,7 +176,7 @@ async def test_a_stop_in_the_channel_ends_it_as_any_answer() -> None:
         slow.let(1)
         assert await anext(pieces) == "one"
         assert (await service.stop()).content == "Stopped."
-        with pytest.raises(LLMError, match="Stopped") as caught:
+        with pytest.raises(LLMError, match="was stopped") as caught:
             await anext(pieces)
         assert caught.value.code == "cancelled"
 

@@ -115,7 +115,7 @@ async def test_a_stop_right_behind_the_message_stops_it() -> None:
         long = asking(service, "long")
         stop = asyncio.create_task(service.stop())
         assert (await stop).content == "Stopped."
-        with pytest.raises(LLMError, match="Stopped"):
+        with pytest.raises(LLMError, match="was stopped"):
             await long
 
 

@@ -140,3 +140,13 @@ def test_each_model_has_its_own_rates_and_the_oldest_are_forgotten() -> None:
     assert rates.of("openai", "model-0") == TokenRates() == rates.of("ollama", "model-1")
     assert rates.of("openai", "model-1") == rates.of("openai", f"model-{MOST_MODELS}")
     assert rates.of("openai", "model-1") != TokenRates()
+
+
+@pytest.mark.parametrize("rates", [TokenRates(), TokenRates(1.0, 0.1), TokenRates(0.15, 0.15)])
+@pytest.mark.parametrize("texts", [("", ""), ("Hello", "Grüße"), ("やあ", "🐿" * 9), ("\0", "a\n")])
+def test_no_texts_take_more_than_the_most_for_their_size(
+    rates: TokenRates, texts: tuple[str, str]
+) -> None:
+    one, other = map(orjson.dumps, texts)
+    most = rates.at_most(len(one) + len(other), messages=2)
+    assert rates.of_pair(one, other) <= most + 1e-9

@@ -322,6 +322,33 @@ async def test_an_engine_that_came_first_after_an_outage_is_told_of(
             first.process.send_signal(signal.SIGCONT)
 
 
+async def test_after_an_outage_a_second_engine_that_is_meant_is_no_fault(
+    house: House, second: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        Server(tmp_path, "") as server,
+        service(house, server),
+        started(second, server, second=True),
+    ):
+        # A third one, which is not meant, so that the first one says what it sees.
+        third = await nats.connect(server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.01)
+
+        async def on_question(msg: Msg) -> None:
+            meant = orjson.loads(info("rosey.command.chat"))
+            meant |= {"id": "meant", "metadata": {"name": "meant", "second": "true"}}
+            await msg.respond(orjson.dumps(meant))
+            await msg.respond(info("rosey.command.chat"))
+
+        await third.subscribe("$SRV.INFO.rosey-llm", cb=on_question)
+        await server.stop()
+        await server.start()
+        await until(lambda: "It started while NATS was away" in caplog.text)
+        await third.close()
+    (told,) = [text for text in caplog.messages if "NATS was away" in text]
+    assert "an engine that does not say its name" in told
+    assert "meant" not in told.partition("If two are meant")[0]
+
+
 async def test_a_server_that_is_lost_during_the_question_is_asked_again(
     house: House, second: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

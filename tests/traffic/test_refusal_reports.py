@@ -53,7 +53,7 @@ async def test_a_refused_client_is_named_once_with_what_clients_may_do(
     for _ in range(2):  # a bot that connects again, too
         bot = await client(house, name="mybot")
         for _ in range(3):
-            await bot.subscribe("llm.>")
+            await bot.subscribe("rooms.>")
             await bot.subscribe("llm.request", queue="workers")
             await bot.publish("rooms.lobby", b"")
             await bot.publish(bot.new_inbox() + ".x", b"")
@@ -62,7 +62,7 @@ async def test_a_refused_client_is_named_once_with_what_clients_may_do(
     await until(lambda: len(said(caplog)) == 4)
     texts = said(caplog)
     who = 'The client "mybot" (python3, user bot) may not'
-    assert texts[0].startswith(f'{who} subscribe to "llm.>". On the embedded server, clients may')
+    assert texts[0].startswith(f'{who} subscribe to "rooms.>". On the embedded server, clients may')
     assert texts[1].startswith(f'{who} subscribe to "llm.request".')
     assert texts[2].startswith(f'{who} publish on "rooms.lobby".')
     assert texts[3].startswith(f'{who} publish on "_INBOX.>".')
@@ -72,7 +72,7 @@ async def test_a_refused_client_is_named_once_with_what_clients_may_do(
     assert all(allowed in text for text in texts)
     assert all("[nats] url" in text and "docs/security.md" in text for text in texts)
     other = await client(house)
-    await other.subscribe("llm.>")
+    await other.subscribe("rooms.>")
     await until(lambda: len(said(caplog)) == 5)
     assert said(caplog)[4].startswith("A client without a name (python3, user bot) may not")
     await other.close()
