@@ -80,8 +80,9 @@ def _lacking(exc: BaseException, without_ipv6: bool) -> tuple[str, str] | None:
         return _PROCESSES if "can't start new thread" in str(exc) else None
     if not isinstance(exc, OSError) or isinstance(exc, ssl.SSLError):  # the latter counts its own
         return None
-    if isinstance(exc, socket.gaierror) or exc.errno == errno.EBUSY:
-        # A name that cannot be looked up for lack of files may be reported as unknown, or as busy.
+    if isinstance(exc, socket.gaierror) or exc.errno in (errno.EBUSY, errno.EINVAL):
+        # A name that cannot be looked up for lack of files may be reported as unknown, as busy, or
+        # by an older error number: EAI_SYSTEM says that the system has one, and it sets none.
         return None if _has_spare_files() else _FILES
     if exc.errno is None:  # several addresses were tried, and each failed for another reason
         text = str(exc)

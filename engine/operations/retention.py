@@ -192,7 +192,7 @@ def held_note(settings: StorageSettings, wall_ms: int) -> str:
         waiting = {request.kind for request in admin_requests.waiting(connection)}
     if last_ms is None or wall_ms - last_ms <= LEAP_MS or REQUEST_KIND in waiting:
         return ""
-    return HELD % _leapt(wall_ms - last_ms)
+    return HELD % {"reason": _leapt(wall_ms - last_ms)}
 
 
 def _leapt(by_ms: int) -> str:

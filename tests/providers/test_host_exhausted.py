@@ -192,3 +192,10 @@ async def test_a_host_name_that_cannot_be_looked_up_for_lack_of_files_is_busy(
     with no_free_files(), pytest.raises(HostExhausted, match="no free file descriptors"):
         await way(chain)
     await chain.aclose()
+
+
+def test_an_older_error_number_of_a_lookup_is_a_lack_of_files_if_there_are_none() -> None:
+    failed = OSError(errno.EINVAL, "Invalid argument")  # as EAI_SYSTEM gives it
+    assert host_exhausted(failed, "OpenAI") is None
+    with no_free_files():
+        assert host_exhausted(failed, "OpenAI") is not None
