@@ -1,4 +1,4 @@
-"""The version of rosey-llm, which stands in `providers/version.py`, and that of the wire."""
+"""The version of rosey-llm, defined in `providers/version.py`, and that of the wire."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ OUTER = ("request_id", "reply_to", "correlation_id")
 
 
 def is_envelope(values: dict[str, Any]) -> bool:
-    """Return whether the message stands in `data`, as an event bus sends it."""
+    """Return whether the message is inside `data`, as an event bus sends it."""
     return isinstance(values.get("data"), dict) and not any(key in values for key in BESIDE)
 
 
