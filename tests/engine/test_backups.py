@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sqlite3
 import stat
 from contextlib import closing
@@ -26,6 +25,16 @@ from tests.support.nats_servers import until
 pytestmark = pytest.mark.process
 NOW_MS = 1_764_000_000_000
 HOUR_MS = 3_600_000
+# The child stands still before it syncs its copy: as deaf as one that copies a large file.
+STOPS_IN_ITS_COPY = """
+import os, signal, sys
+
+def stop(event, args):
+    if event == "open" and str(args[0]).endswith(".part") and not args[2] & os.O_CREAT:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.addaudithook(stop)
+"""
 ODD_STAMPS = ["20261399T000000Z", "20250229T000000Z", "\u0662\u0660251124T160000Z"]
 
 
@@ -193,13 +202,18 @@ async def test_without_room_a_copy_does_not_fill_the_disk(run: Run, tmp_path: Pa
     assert "there is no room" in said.decode()
 
 
-async def test_a_copy_that_is_broken_off_leaves_nothing(run: Run) -> None:
+async def test_a_copy_that_is_broken_off_leaves_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STOPS_IN_ITS_COPY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     folder = backup_folder.folder_of(run.path)
     making = asyncio.create_task(run.backups.make())
     await until(lambda: any(folder.glob(".*.part")))
     (part,) = folder.glob(".*.part")
     process = int(part.name.split(".")[-2])
-    os.kill(process, signal.SIGSTOP)  # as deaf as one that copies a large file
+    state = Path(f"/proc/{process}/stat")
+    await until(lambda: state.read_text().rpartition(") ")[2].startswith("T"))
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making
