@@ -22,6 +22,7 @@ class Accept(NamedTuple):
     """Put a command into the mailbox.
 
     attempts: 1 if its turn starts as soon as it is accepted; that saves a commit for `Attempt`.
+    personal: what identifies the sender beside the name, as a row of the history has it.
     """
 
     channel: str
@@ -31,6 +32,7 @@ class Accept(NamedTuple):
     replies: Sequence[str]
     now_ms: int
     attempts: int = 0
+    personal: str | None = None
 
     @staticmethod
     def apply_all(

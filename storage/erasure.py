@@ -1,9 +1,9 @@
 """Erases messages in the database: text and user go, the fact that there was a message stays.
 
 An erased row of the history keeps its place, its facts and the digest of its text
-(`storage/hash_chain.py`), and loses user, content and salt. The same commit deletes the other
-copies of the text (the body of the outcome in the outbox, and the snapshot of the channel), and
-appends the event of the erasure (`storage/erasure_events.py`).
+(`storage/hash_chain.py`), and loses user, content, personal facts and salt. The same commit deletes
+the other copies of the text (the body of the outcome in the outbox, and the snapshot of the
+channel), and appends the event of the erasure (`storage/erasure_events.py`).
 
 A waiting command is replaced with one that says that it was erased. It keeps its place in the
 channel's order and gets an outcome like any other.
@@ -24,7 +24,10 @@ from storage.queries import row_times
 # A step reads SLICE rows and erases BATCH at most, so that no live turn waits long for it.
 SLICE = 5000
 BATCH = 200
-SET_ERASED = "erased_ms = ?, username = NULL, content = '', salt = NULL, private = ?"
+SET_ERASED = (
+    "erased_ms = ?, username = NULL, content = '', personal = NULL, salt = NULL, private = ?"
+)
+USER_ID = "json_extract({table}.personal, '$.user_id')"
 OutcomeOf = Callable[[str, str], bytes]
 
 
@@ -33,6 +36,7 @@ class Scope:
     """What to erase; a field that is None matches everything.
 
     user: a name, compared without regard to case.
+    user_id: the platform's id of a user, compared exactly.
     channel: an exact name.
     before_ms: erase older rows only, in ms since 1970.
     but: channels that are left alone.
@@ -42,6 +46,7 @@ class Scope:
     channel: str | None = None
     before_ms: int | None = None
     but: tuple[str, ...] = ()
+    user_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value not in (None, ())}
@@ -120,15 +125,15 @@ def blank(
     channel_ids: set[int] = set()
     for row_id in row_ids:
         row = connection.execute(
-            "SELECT h.salt, h.username, h.content, h.channel_id, c.name, h.request_id"
+            "SELECT h.salt, h.username, h.content, h.personal, h.channel_id, c.name, h.request_id"
             " FROM history h JOIN channel c ON c.id = h.channel_id"
             " WHERE h.id = ? AND h.erased_ms IS NULL",
             (row_id,),
         ).fetchone()
         if row is None:
             continue
-        salt, username, content, channel_id, channel, request_id = row
-        private = hash_chain.of_private(salt, username, content)
+        *private_facts, channel_id, channel, request_id = row
+        private = hash_chain.of_private(*private_facts)
         connection.execute(
             f"UPDATE history SET {SET_ERASED} WHERE id = ?",  # noqa: S608
             (now_ms, private, row_id),
@@ -156,7 +161,7 @@ def erase_waiting(
     """Replace waiting commands with `body`; return their (channel, request id)."""
     found = _waiting(connection, scope)
     connection.executemany(
-        "UPDATE mailbox SET username = '', body = ? WHERE id = ?",
+        "UPDATE mailbox SET username = '', personal = NULL, body = ? WHERE id = ?",
         [(body, row_id) for row_id, _, _ in found],
     )
     if found:
@@ -185,6 +190,29 @@ def knows_user(connection: sqlite3.Connection, name: str) -> bool:
         (fold(name), fold(name)),
     ).fetchone()
     return bool(row[0])
+
+
+def knows_user_id(connection: sqlite3.Connection, user_id: str) -> bool:
+    """Return whether a row or a waiting command of the user with this id is stored."""
+    found = [
+        f"EXISTS (SELECT 1 FROM {table} WHERE personal IS NOT NULL"  # noqa: S608
+        f" AND {USER_ID.format(table=table)} = ?)"
+        for table in ("history", "mailbox")
+    ]
+    row = connection.execute(f"SELECT {' OR '.join(found)}", (user_id, user_id)).fetchone()
+    return bool(row[0])
+
+
+def without_id(connection: sqlite3.Connection, user_id: str, limit: int = 5) -> dict[str, int]:
+    """Return the names that the user with this id had, and the rows under them without any id."""
+    _register_fold(connection)
+    rows = connection.execute(
+        "SELECT min(username), count(*) FROM history WHERE personal IS NULL AND fold(username) IN"  # noqa: S608
+        " (SELECT fold(username) FROM history WHERE personal IS NOT NULL"
+        f" AND {USER_ID.format(table='history')} = ?) GROUP BY fold(username) LIMIT ?",
+        (user_id, limit),
+    )
+    return dict(rows.fetchall())
 
 
 def users_like(connection: sqlite3.Connection, name: str, limit: int = 3) -> list[str]:
@@ -228,19 +256,24 @@ def _condition(scope: Scope) -> tuple[str, list[str | int]]:
     if scope.user is not None:
         where += " AND h.username IS NOT NULL AND fold(h.username) = ?"
         values.append(fold(scope.user))
+    if scope.user_id is not None:
+        where += f" AND {USER_ID.format(table='h')} = ?"
+        values.append(scope.user_id)
     return where, values
 
 
 def _waiting(connection: sqlite3.Connection, scope: Scope) -> list[tuple[int, str, str]]:
     return [
         (row_id, channel, request_id)
-        for row_id, channel, request_id, username, accepted_ms in connection.execute(
-            "SELECT m.id, c.name, m.request_id, m.username, m.accepted_ms FROM mailbox m"
+        for row_id, channel, request_id, username, user_id, accepted_ms in connection.execute(
+            "SELECT m.id, c.name, m.request_id, m.username,"  # noqa: S608
+            f" {USER_ID.format(table='m')}, m.accepted_ms FROM mailbox m"
             " JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
         )
         if scope.channel in (None, channel)
         and channel not in scope.but
         and (scope.user is None or fold(username) == fold(scope.user))
+        and scope.user_id in (None, user_id)
         and (scope.before_ms is None or accepted_ms < scope.before_ms)
     ]
 

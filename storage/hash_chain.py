@@ -1,11 +1,11 @@
 """The hash chain over a channel's history; it reveals changed, removed and inserted rows.
 
-    private  SHA-256 of a row's salt, username and content
+    private  SHA-256 of a row's salt, username, content and, if it has any, personal facts
     digest   SHA-256 of the digest of the row before, `private`, and the row's facts (FACTS)
 
 The first row of a channel follows the digest of the channel's name. An erased row loses salt,
-username and content and keeps `private`, so that the chain still holds; without the salt, the text
-cannot be guessed by trying words.
+username, content and personal facts and keeps `private`, so that the chain still holds; without the
+salt, the text cannot be guessed by trying words.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ def of_channel(name: str) -> bytes:
     return hashlib.sha256(b"channel " + name.encode()).digest()
 
 
-def of_private(salt: bytes, username: str | None, content: str) -> bytes:
-    return hashlib.sha256(salt + orjson.dumps((username, content))).digest()
+def of_private(
+    salt: bytes, username: str | None, content: str, personal: str | None = None
+) -> bytes:
+    private = (username, content) if personal is None else (username, content, personal)
+    return hashlib.sha256(salt + orjson.dumps(private)).digest()
 
 
 def of_row(previous: bytes, private: bytes, facts: tuple[Fact, ...]) -> bytes:

@@ -33,6 +33,10 @@ prompt_digest    SHA-256 of the prompt, in hexadecimal digits, before the provid
 sent_as          what the provider changed in the prompt or the settings, a list of names
 prompt_cut       true if the server seems to have cut the prompt
 
+`personal` is JSON of what identifies a person, beside the name, and is erased with it:
+
+user_id          the platform's id of the user
+
 `digest` chains each row to the one before it in its channel (`storage/hash_chain.py`).
 """
 
@@ -52,13 +56,17 @@ from storage.writer.connection import Head, known
 ASKED = ("message", "prompt")
 INSERT = Insert(
     "INSERT INTO history"
-    f" (channel_id, username, content, salt, digest, {', '.join(hash_chain.FACTS)})",
-    columns=5 + len(hash_chain.FACTS),
+    " (channel_id, username, content, personal, salt, digest,"
+    f" {', '.join(hash_chain.FACTS)})",
+    columns=6 + len(hash_chain.FACTS),
 )
 
 
 class Row(NamedTuple):
-    """A row to append. Tokens are as the provider counted them; `latency_ms` is the answer's."""
+    """A row to append. Tokens are as the provider counted them; `latency_ms` is the answer's.
+
+    personal: the facts that identify a person, as JSON.
+    """
 
     kind: Kind
     request_id: str
@@ -73,6 +81,7 @@ class Row(NamedTuple):
     latency_ms: int | None = None
     code: str | None = None
     details: Mapping[str, Any] | None = None
+    personal: str | None = None
 
 
 class TurnRows(NamedTuple):
@@ -145,9 +154,10 @@ def _chain_row(turn: TurnRows, row: Row, head: Head, salt: bytes) -> tuple[Value
         row.code,
         _details(row, turn.accepted_ms if row is turn.rows[-1] else None),
     )
-    private = hash_chain.of_private(salt, row.username, row.content)
+    private = hash_chain.of_private(salt, row.username, row.content, row.personal)
     link = hash_chain.of_row(head.digest, private, facts)
-    return (turn.channel_id, row.username, row.content, salt, link, *facts), Head(seq, link)
+    values = turn.channel_id, row.username, row.content, row.personal, salt, link
+    return (*values, *facts), Head(seq, link)
 
 
 def _load_head(connection: sqlite3.Connection, channel_id: int) -> Head:

@@ -26,12 +26,11 @@ from storage.writer.bulk_statements import Insert, Values
 if TYPE_CHECKING:
     from storage.commands import Accept, Join
 
+COLUMNS = "channel_id, request_id, username, personal, body, replies, attempts, accepted_ms"
 # Skips commands that are waiting already or have an outcome.
 INSERT = Insert(
-    "INSERT INTO mailbox"
-    " (channel_id, request_id, username, body, replies, attempts, accepted_ms)"
-    " WITH command (channel_id, request_id, username, body, replies, attempts, accepted_ms) AS (",
-    columns=7,
+    f"INSERT INTO mailbox ({COLUMNS}) WITH command ({COLUMNS}) AS (",
+    columns=8,
     after=") SELECT * FROM command WHERE NOT EXISTS (SELECT 1 FROM outbox"
     " WHERE outbox.channel_id = command.channel_id AND outbox.request_id = command.request_id)"
     " ON CONFLICT DO NOTHING",
@@ -64,6 +63,7 @@ class Waiting:
     channel: str
     request_id: str
     username: str
+    personal: str | None
     body: bytes
     replies: tuple[str, ...]
     accepted_ms: int
@@ -80,6 +80,7 @@ def put_all(connection: sqlite3.Connection, commands: Sequence[Accept]) -> list[
             channels.find_or_make(connection, command.channel, command.now_ms),
             command.request_id,
             command.username,
+            command.personal,
             command.body,
             outbox.NO_REPLIES,
             command.attempts,
@@ -196,10 +197,12 @@ def take(connection: sqlite3.Connection, row_id: int) -> int:
 
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     """Return all accepted commands, oldest first, to continue after a restart."""
+    rows = connection.execute(
+        "SELECT m.id, c.name, m.request_id, m.username, m.personal, m.body,"  # noqa: S608
+        f" {SUBJECTS}, m.accepted_ms"
+        " FROM mailbox m JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
+    )
     return [
-        Waiting(row_id, channel, request_id, username, body, replies.decoded(subjects), accepted)
-        for row_id, channel, request_id, username, body, subjects, accepted in connection.execute(
-            f"SELECT m.id, c.name, m.request_id, m.username, m.body, {SUBJECTS}, m.accepted_ms"  # noqa: S608
-            " FROM mailbox m JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
-        )
+        Waiting(id_, channel, request_id, name, personal, body, replies.decoded(subjects), accepted)
+        for id_, channel, request_id, name, personal, body, subjects, accepted in rows
     ]

@@ -238,6 +238,13 @@ def _record_erasures(connection: sqlite3.Connection) -> None:
     )
 
 
+@migrations()
+def m004_personal_facts(db: sqlite_utils.Database) -> None:
+    """Give rows and waiting commands a place for facts that identify a person, such as an id."""
+    db.execute("ALTER TABLE history ADD COLUMN personal TEXT")
+    db.execute("ALTER TABLE mailbox ADD COLUMN personal TEXT")
+
+
 def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
     """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
 

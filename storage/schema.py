@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 
-STEPS = ("m001_first_schema", "m002_chain_of_digests", "m003_replies_and_erasures")
+STEPS = (
+    "m001_first_schema",
+    "m002_chain_of_digests",
+    "m003_replies_and_erasures",
+    "m004_personal_facts",
+)
 
 
 def is_current(connection: sqlite3.Connection) -> bool:

@@ -22,10 +22,10 @@ from storage import channels, erasure_events, hash_chain, persona_versions
 CHUNK = 128  # many more do not fit the processor's cache: half as fast
 SEAL = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 COLUMNS = (
-    "id, channel_id, username, content, salt, digest, private, erased_ms,"
+    "id, channel_id, username, content, personal, salt, digest, private, erased_ms,"
     f" {', '.join(hash_chain.FACTS)}"
 )
-SEQ, TS_MS = 8, 9  # their places in COLUMNS
+SEQ, TS_MS = 9, 10  # their places in COLUMNS
 Advance = Callable[[int], object]
 Values = tuple[Any, ...]
 
@@ -237,13 +237,17 @@ class _Verification:
         heads, fold, last_id = self._heads, self._fold.update, self._last_id
         sha256, dumps = hashlib.sha256, orjson.dumps
         for row in rows:
-            row_id, channel_id, username, content, salt, link, private, erased_ms, *facts = row
+            row_id, channel_id, username, content, personal, salt, link, *others = row
+            private, erased_ms, *facts = others
             head = heads.get(channel_id)
             if head is None or facts[0] != head.seq + 1 or (gapless and row_id != last_id + 1):
                 raise self._misplaced(row, last_id, gapless)
             try:
                 if erased_ms is None and private is None:
-                    private = sha256(salt + dumps((username, content))).digest()
+                    texts = (
+                        (username, content) if personal is None else (username, content, personal)
+                    )
+                    private = sha256(salt + dumps(texts)).digest()
                 else:
                     self._check_erased(row)
                 own = sha256(head.digest + private + dumps(facts)).digest()
@@ -324,12 +328,17 @@ def _split(rows: list[Values], seal: Seal | None) -> list[list[Values]]:
 
 def _erased_problem(row: Values) -> str:
     """Return what is wrong with an erased row; "" if nothing is."""
-    _, _, username, content, salt, _, private, erased_ms, *_ = row
+    _, _, username, content, personal, salt, _, private, erased_ms, *_ = row
     if erased_ms is None:
         return "It has the digest of an erased row, but is not marked as erased."
     if private is None:
         return "It is marked as erased, but the digest of its text is missing."
-    there = {"a text": content != "", "a user": username is not None, "a salt": salt is not None}
+    there = {
+        "a text": content != "",
+        "a user": username is not None,
+        "personal facts": personal is not None,
+        "a salt": salt is not None,
+    }
     left = [name for name, is_there in there.items() if is_there]
     return f"It is marked as erased, but has {' and '.join(left)}." if left else ""
 

@@ -35,6 +35,7 @@ class LocalLedger:
                 request.replies,
                 accepted_ms,
                 attempts,
+                request.personal,
             )
         )
 

@@ -46,7 +46,10 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
         )
         await _fail(context, row)
         return None
-    request = Request(row.channel, row.request_id, row.username, command, row.replies, trace)
+    user_id = Request.user_id_of(row.personal)
+    request = Request(
+        row.channel, row.request_id, row.username, command, row.replies, trace, user_id=user_id
+    )
     accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
     accepted.set_result(Accepted(row.id))
     return Envelope(request, accepted, len(row.body), row.accepted_ms)
@@ -55,7 +58,9 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
 async def _fail(context: ActorContext, row: Waiting) -> None:
     text = "This message was accepted by another version of rosey-llm; this one cannot read it."
     failure = Failure(row.channel, row.request_id, "internal", text, username=row.username or None)
-    rows = (Row("error", row.request_id, row.username, text, code="internal"),)
+    rows = (
+        Row("error", row.request_id, row.username, text, code="internal", personal=row.personal),
+    )
     request = Request(row.channel, row.request_id, row.username, records.Erased(), row.replies)
     now, salts = now_ms(), new_salts(len(rows))
     settled = await context.ledger.settle(row.id, request, rows, failure, now_ms=now, salts=salts)

@@ -249,6 +249,7 @@ class Generation:
             usage.completion_tokens if completion.usage else None,
             latency_ms,
             details=self._provenance.details,
+            personal=self._request.personal,
         )
         return TurnResult(
             outcome, (user_row(self._request, self._command, self._persona_name), row)
@@ -275,6 +276,7 @@ class Generation:
             provider or None,
             code=exc.code,
             details=self._provenance.details,
+            personal=self._request.personal,
         )
         return TurnResult(
             outcome, (user_row(self._request, self._command, self._persona_name), row)

@@ -35,7 +35,10 @@ def done(
         username=request.username,
         persona=persona,
     )
-    return TurnResult(outcome, (Row(kind, request.request_id, request.username, persona=persona),))
+    row = Row(
+        kind, request.request_id, request.username, persona=persona, personal=request.personal
+    )
+    return TurnResult(outcome, (row,))
 
 
 def failed(request: Request, exc: EngineError) -> TurnResult:
@@ -44,7 +47,14 @@ def failed(request: Request, exc: EngineError) -> TurnResult:
     Its rows have what the user wrote, too.
     """
     outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
-    row = Row("error", request.request_id, request.username, str(exc), code=exc.code)
+    row = Row(
+        "error",
+        request.request_id,
+        request.username,
+        str(exc),
+        code=exc.code,
+        personal=request.personal,
+    )
     if isinstance(request.command, Chat | Complete):
         return TurnResult(outcome, (user_row(request, request.command), row))
     return TurnResult(outcome, (row,))
@@ -59,7 +69,8 @@ def erased(request: Request) -> TurnResult:
 def stopped(stop: Request) -> StopOutcome:
     """Return the outcome of a stop that ended a turn."""
     answer = Answer(stop.channel_id, stop.request_id, "stop", words.STOPPED, stop.username)
-    return StopOutcome(stop, answer, Row("stop", stop.request_id, stop.username))
+    row = Row("stop", stop.request_id, stop.username, personal=stop.personal)
+    return StopOutcome(stop, answer, row)
 
 
 def nothing_to_stop(stop: Request) -> Answer:
@@ -71,4 +82,11 @@ def nothing_to_stop(stop: Request) -> Answer:
 def user_row(request: Request, command: Chat | Complete, persona: str | None = None) -> Row:
     """Return the history row with what the user wrote."""
     kind: Kind = "message" if isinstance(command, Chat) else "prompt"
-    return Row(kind, request.request_id, request.username, command.text, persona)
+    return Row(
+        kind,
+        request.request_id,
+        request.username,
+        command.text,
+        persona,
+        personal=request.personal,
+    )

@@ -26,6 +26,7 @@ from engine.commands.validation import (
     check_name,
     check_request_id,
     check_text,
+    check_user_id,
     new_request_id,
 )
 from engine.config import persona_tables
@@ -102,6 +103,7 @@ class LLMService:
         channel_id: str = "main",
         *,
         username: str = "User",
+        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
@@ -110,7 +112,7 @@ class LLMService:
     ) -> Answer:
         """Run one turn of a conversation. A channel's calls run in the order they are made."""
         command = Chat(message, model, temperature, max_tokens, persona)
-        return await self._call(command, channel_id, username, request_id)
+        return await self._call(command, channel_id, username, user_id, request_id)
 
     def stream(
         self,
@@ -118,6 +120,7 @@ class LLMService:
         channel_id: str = "main",
         *,
         username: str = "User",
+        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
@@ -132,7 +135,7 @@ class LLMService:
         >>> pieces.answer.finish_reason
         """
         command = Chat(message, model, temperature, max_tokens, persona, stream=True)
-        request = _request(command, channel_id, username, request_id)
+        request = _request(command, channel_id, username, user_id, request_id)
         return AnswerStream(partial(self._grow, request), partial(self._stop_growing, request))
 
     async def complete(
@@ -141,6 +144,7 @@ class LLMService:
         channel_id: str = "main",
         *,
         username: str = "User",
+        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
@@ -148,25 +152,36 @@ class LLMService:
     ) -> Answer:
         """Run one raw completion; it neither reads nor changes a conversation."""
         command = Complete(prompt, model, temperature, max_tokens)
-        return await self._call(command, channel_id, username, request_id)
+        return await self._call(command, channel_id, username, user_id, request_id)
 
-    async def reset(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+    async def reset(
+        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+    ) -> Answer:
         """Clear a channel's conversation."""
-        return await self._call(Reset(), channel_id, username)
+        return await self._call(Reset(), channel_id, username, user_id)
 
     async def set_persona(
-        self, name: str, channel_id: str = "main", *, username: str = "User"
+        self,
+        name: str,
+        channel_id: str = "main",
+        *,
+        username: str = "User",
+        user_id: str | None = None,
     ) -> Answer:
         """Switch a channel's persona."""
-        return await self._call(SetPersona(name), channel_id, username)
+        return await self._call(SetPersona(name), channel_id, username, user_id)
 
-    async def show_personas(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+    async def show_personas(
+        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+    ) -> Answer:
         """Return the personas, and which one the channel uses, as text."""
-        return await self._call(ShowPersonas(), channel_id, username)
+        return await self._call(ShowPersonas(), channel_id, username, user_id)
 
-    async def stop(self, channel_id: str = "main", *, username: str = "User") -> Answer:
+    async def stop(
+        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+    ) -> Answer:
         """Cut off a channel's running answer."""
-        return await self._call(Stop(), channel_id, username)
+        return await self._call(Stop(), channel_id, username, user_id)
 
     def statistics(self) -> SupervisorStatistics:
         """Return the number of actors in memory, and of commands that wait or run."""
@@ -274,6 +289,7 @@ class LLMService:
         limit, command = self._settings.conversation.max_message_bytes, request.command
         check_channel_id(request.channel_id, limit)
         check_name("username", request.username, limit)
+        check_user_id(request.user_id)
         check_request_id(request.request_id)
         if isinstance(command, Chat | Complete):
             check_text(command.text, limit)
@@ -285,9 +301,14 @@ class LLMService:
             check_choices(Choices(persona=command.name), limit)
 
     async def _call(
-        self, command: Command, channel_id: str, username: str, request_id: str | None = None
+        self,
+        command: Command,
+        channel_id: str,
+        username: str,
+        user_id: str | None,
+        request_id: str | None = None,
     ) -> Answer:
-        request = _request(command, channel_id, username, request_id)
+        request = _request(command, channel_id, username, user_id, request_id)
         try:
             await self._make_ready_for(request)
             outcome = self._pending_calls.expect(request)
@@ -333,10 +354,13 @@ class LLMService:
         raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
 
 
-def _request(command: Command, channel_id: str, username: str, request_id: str | None) -> Request:
+def _request(
+    command: Command, channel_id: str, username: str, user_id: str | None, request_id: str | None
+) -> Request:
     if username is None or isinstance(username, str):
         username = (username or "").strip() or "User"
-    return Request(channel_id, request_id or new_request_id(), username, command)
+    request_id = request_id or new_request_id()
+    return Request(channel_id, request_id, username, command, user_id=user_id or None)
 
 
 def _retrieve(start: asyncio.Task[None]) -> None:

@@ -16,6 +16,7 @@ from engine.cli.history import (
     selected,
     since_option,
     until_option,
+    user_id_option,
     user_option,
 )
 from engine.cli.say import say
@@ -85,6 +86,7 @@ class ChannelName(Text):
     since_option,
     until_option,
     user_option,
+    user_id_option,
     click.option(
         "--follow", "-f", is_flag=True, help="Print new rows as they arrive, until Ctrl-C."
     ),
@@ -97,6 +99,7 @@ def show(
     since: Span | None,
     until: Span | None,
     user: str | None,
+    user_id: str | None,
     follow: bool,
     ids: bool,
     as_json: bool,
@@ -112,7 +115,7 @@ def show(
         from storage.queries import entries
 
         out = Output()
-        selection = selected(connection, channel, user, since, until)
+        selection = selected(connection, channel, user, since, until, user_id)
         # Read before the rows, so that --follow misses none that are written in between.
         newest_id = entries.newest_id(connection)
         if limit == ALL:

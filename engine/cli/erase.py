@@ -33,6 +33,11 @@ CONTINUES = (
 @click.command(short_help="Erase what a user or a channel said, everywhere.")
 @history.options(
     click.option("--user", type=history.TEXT, help="Erase this user's messages; case is ignored."),
+    click.option(
+        "--user-id",
+        type=history.TEXT,
+        help="Erase the messages of the user with this id of the platform, under every name.",
+    ),
     click.option("--channel", type=history.TEXT, help="Erase only in this channel."),
     click.option(
         "--before",
@@ -51,6 +56,7 @@ CONTINUES = (
 def erase(
     source: history.Source,
     user: str | None,
+    user_id: str | None,
     channel: str | None,
     before: Span | None,
     reason: str | None,
@@ -74,8 +80,8 @@ def erase(
     Exit codes: 0 erased, 1 no such user or channel (any more) or not confirmed, 3 the database
     cannot be used.
     """
-    if user is None and channel is None:
-        raise click.UsageError("Give --user, --channel or both.")
+    if user is None and user_id is None and channel is None:
+        raise click.UsageError("Give --user, --user-id or --channel, or several of them.")
 
     from engine.interfaces.terminal import line_input
     from storage import backup_folder
@@ -83,18 +89,20 @@ def erase(
 
     line_input.tolerate_odd_bytes()
     path = source.path
-    scope = Scope(user, channel, before.start_ms if before else None)
-    amount, is_unclean = _amount(path, scope)
+    scope = Scope(user, channel, before.start_ms if before else None, user_id=user_id)
+    amount, is_unclean, without_id = _amount(path, scope)
     has_matches = bool(amount.rows or amount.waiting)
     # An interrupted erasure may have left only its cleaning to do: wait for that, too.
     if dry_run or not (has_matches or is_unclean):
         _print_amount(amount, as_json, None)
+        _print_without_id(without_id, as_json)
         return
     if has_matches and not yes:
-        _confirm(amount, user if user is not None else str(channel))
+        _confirm(amount, user or user_id or str(channel))
     body = {"scope": scope.to_json(), "compact": not no_compact, "by": _operator()}
     rows = _erase(path, body | ({"reason": reason} if reason else {}), amount)
     _print_amount(amount, as_json, rows)
+    _print_without_id(without_id, as_json)
     if not as_json:
         say(NOT_ERASED)
         for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
@@ -104,8 +112,11 @@ def erase(
             say(f"Not erased: {len(copies)} copies of the service in {folder}.")
 
 
-def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
-    """Return how much there is to erase, and whether an earlier erasure is still being cleaned."""
+def _amount(path: Path, scope: Scope) -> tuple[Amount, bool, Mapping[str, int]]:
+    """Return how much there is to erase, and whether an earlier erasure is still being cleaned.
+
+    Also return the user's names if the scope is an id, and the rows under them without an id.
+    """
     from storage import erasure
     from storage.errors import StorageError
     from storage.queries import channels
@@ -123,7 +134,11 @@ def _amount(path: Path, scope: Scope) -> tuple[Amount, bool]:
                     f'There are no stored messages by "{scope.user}".',
                     erasure.users_like(connection, str(scope.user)),
                 )
-            return amount, is_unclean
+            user_id = scope.user_id
+            if not (user_id is None or is_unclean or erasure.knows_user_id(connection, user_id)):
+                no(f'There are no stored messages by a user with the id "{user_id}".')
+            without_id = erasure.without_id(connection, user_id) if user_id is not None else {}
+            return amount, is_unclean, without_id
     except StorageError as exc:
         history.cannot_read(exc)
 
@@ -144,6 +159,19 @@ def _print_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
         say(f"Erased: {erased:,} rows of the history.")
     else:
         say(f"To erase: {_format(amount)}.")
+
+
+def _print_without_id(without_id: Mapping[str, int], as_json: bool) -> None:
+    """Name what else may be the user's: rows from before bots sent ids."""
+    from engine.interfaces.reports.output import visible
+
+    if as_json:
+        return
+    for name, rows in without_id.items():
+        say(
+            f"Not erased: {rows:,} rows without an id under the user's name {visible(name)}."
+            " If they are the same user's, erase them with --user."
+        )
 
 
 def _format(amount: Amount) -> str:

@@ -47,6 +47,7 @@ def export(
     force: bool,
     channel: str | None,
     user: str | None,
+    user_id: str | None,
     since: Span | None,
     until: Span | None,
     as_json: bool,
@@ -67,7 +68,7 @@ def export(
         from engine.interfaces.reports.progress import ProgressBar
         from storage.queries import entries
 
-        selection = selected(connection, channel, user, since, until)
+        selection = selected(connection, channel, user, since, until, user_id)
         total = entries.count(connection, selection) if ProgressBar.is_seen() else 0
         rows = export.rows(connection, selection, kind)
         try:

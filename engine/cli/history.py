@@ -122,6 +122,9 @@ database_option = click.option(
 _config_option = click.option("--config", "-c", type=FILE, help="Configuration file.")
 channel_option = click.option("--channel", type=TEXT, help="Only this channel.")
 user_option = click.option("--user", type=TEXT, help="Only this user and the answers to them.")
+user_id_option = click.option(
+    "--user-id", type=TEXT, help="Only the user with this id of the platform; as `--user`."
+)
 since_option = click.option(
     "--since",
     type=Moment(may_be_future=False),
@@ -133,7 +136,7 @@ until_option = click.option(
     help="Only before this time; a day, or a time that comes twice, is included to its end.",
 )
 # Which rows: `selected` takes their values.
-selection_options = (channel_option, user_option, since_option, until_option)
+selection_options = (channel_option, user_option, user_id_option, since_option, until_option)
 
 
 def limit_option(default: int, what: str) -> Decorator:
@@ -198,9 +201,10 @@ def _check_order(since: Span, until: Span) -> None:
 def selected(
     connection: Reader,
     channel: str | None,
-    user: str | None,
-    since: Span | None,
-    until: Span | None,
+    user: str | None = None,
+    since: Span | None = None,
+    until: Span | None = None,
+    user_id: str | None = None,
 ) -> Selection:
     """Return the selection of rows that the options describe; end the command if it is wrong."""
     from storage.queries import channels
@@ -214,7 +218,11 @@ def selected(
         if channel_id is None:
             no_channel(connection, channel)
     return Selection(
-        channel_id, user, since.start_ms if since else None, until.end_ms if until else None
+        channel_id,
+        user,
+        since.start_ms if since else None,
+        until.end_ms if until else None,
+        user_id,
     )
 
 

@@ -22,7 +22,7 @@ def prompt(source: Source, request_id: str, channel: str | None, as_json: bool) 
         from engine.interfaces.reports.output import Output, visible
         from storage.queries import turns
 
-        selection = selected(connection, channel, None, None, None)
+        selection = selected(connection, channel)
         found = turns.find(connection, request_id, selection.channel_id)
         if not found:
             near = turns.nearest(connection, request_id)

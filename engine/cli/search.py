@@ -36,6 +36,7 @@ def search(
     best: bool,
     channel: str | None,
     user: str | None,
+    user_id: str | None,
     since: Span | None,
     until: Span | None,
     limit: int,
@@ -54,7 +55,7 @@ def search(
         raise click.BadParameter(f"{exc}.", param_hint="WORDS") from exc
     path = source.path
     with reading(path) as connection:
-        selection = selected(connection, channel, user, since, until)
+        selection = selected(connection, channel, user, since, until, user_id)
 
     from engine.interfaces.reports import search
     from engine.interfaces.reports.output import Output

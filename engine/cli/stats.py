@@ -48,6 +48,7 @@ def stats(
     by: By | None,
     channel: str | None,
     user: str | None,
+    user_id: str | None,
     since: Span | None,
     until: Span | None,
     limit: int,
@@ -67,7 +68,7 @@ def stats(
         from engine.interfaces.reports.output import Output
         from storage.queries import totals
 
-        selection = selected(connection, channel, user, since, until)
+        selection = selected(connection, channel, user, since, until, user_id)
         found = totals.totals(connection, selection, by, limit)
         if plot is not None:
             _plot(connection, selection, plot, force)

@@ -28,11 +28,13 @@ class Asking(TypedDict, total=False):
     """What may be added to each request.
 
     - `username`: the sender's name; "User" if omitted
+    - `user_id`: the platform's id of the sender, which stays when the name changes
     - `request_id`: identifies the request, also for another process that asks again; random
     - `timeout_s`: how long to wait for an outcome; 600 s
     """
 
     username: str
+    user_id: str
     request_id: str
     timeout_s: float
 

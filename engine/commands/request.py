@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import orjson
+
 from engine.commands.outcomes import Action, Failure
 from engine.commands.records import (
     Chat,
@@ -36,6 +38,7 @@ class Request(NamedTuple):
         the correlation id that its sender gave.
     status: whether the sender wants to hear where the request is; not kept across a restart.
     trace: the sender's trace, which the turn continues; None if the sender has none.
+    user_id: the platform's id of the sender; None if it gave none.
     """
 
     channel_id: str
@@ -45,6 +48,22 @@ class Request(NamedTuple):
     replies: tuple[str, ...] = ()
     trace: TraceContext | None = None
     status: bool = False
+    user_id: str | None = None
+
+    @property
+    def personal(self) -> str | None:
+        """What is kept of the sender beside the name (`storage/history.py`), as JSON."""
+        if self.user_id is None:
+            return None
+        return orjson.dumps({"user_id": self.user_id}).decode()
+
+    @staticmethod
+    def user_id_of(personal: str | None) -> str | None:
+        """Return the id that `personal` was made of."""
+        if personal is None:
+            return None
+        user_id: str | None = orjson.loads(personal).get("user_id")
+        return user_id
 
     @property
     def action(self) -> Action | None:

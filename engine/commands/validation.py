@@ -15,6 +15,7 @@ from providers.validation import Count, Temperature, ValidationError, shown
 from storage import channels
 
 MAX_REQUEST_ID = 128
+MAX_USER_ID = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,28 @@ def check_choices(choices: Choices, max_bytes: int) -> None:
 
 
 def check_request_id(request_id: object, key: str = "request_id") -> None:
-    text = _string(key, request_id)
-    _size(key, text)
-    if len(text) > MAX_REQUEST_ID:
-        raise InvalidRequest(
-            f"{key}: expected at most {MAX_REQUEST_ID} characters, got {len(text)}."
-        )
+    _check_id(key, request_id, MAX_REQUEST_ID)
+
+
+def check_user_id(user_id: object) -> None:
+    """Raise InvalidRequest if a platform's id of a user is not text or too long. None is valid."""
+    if user_id is None:
+        return
+    text = _check_id("user_id", user_id, MAX_USER_ID)
+    if "\0" in text:  # a command line cannot contain it, so it could not be erased
+        raise InvalidRequest("user_id: expected text, got NUL characters.")
 
 
 def new_request_id() -> str:
     return uuid.uuid4().hex
+
+
+def _check_id(key: str, value: object, most: int) -> str:
+    text = _string(key, value)
+    _size(key, text)
+    if len(text) > most:
+        raise InvalidRequest(f"{key}: expected at most {most} characters, got {len(text)}.")
+    return text
 
 
 def _string(key: str, value: object) -> str:

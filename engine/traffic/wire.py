@@ -18,6 +18,7 @@ from engine.commands.validation import (
     check_name,
     check_request_id,
     check_text,
+    check_user_id,
     new_request_id,
 )
 from engine.config.settings import ConversationSettings
@@ -42,6 +43,7 @@ class ChatBody:
     channel_id: str
     username: str | None = None
     request_id: str | None = None
+    user_id: str | None = None
     args: Any = None
     status: bool | None = None
     reply_to: str | None = None
@@ -55,6 +57,7 @@ class RequestBody:
     channel_id: str
     action: RequestAction
     username: str | None = None
+    user_id: str | None = None
     request_id: str | None = None
     message: str | None = None
     model: str | None = None
@@ -141,6 +144,7 @@ def _decode(
         message = validation.read_known(values, cls)
         check_channel_id(message.channel_id, settings.max_message_bytes)
         check_name("username", message.username, settings.max_message_bytes)
+        check_user_id(message.user_id)
         request_id = message.request_id or new_request_id()
         check_request_id(request_id)
         return Request(
@@ -151,6 +155,7 @@ def _decode(
             replies,
             trace.read(headers) if headers else None,
             bool(message.status),
+            message.user_id or None,
         )
     except (InvalidRequest, ValidationError) as exc:
         failure = Failure(

@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import InvalidRequest
 from engine.traffic.envelope import unwrapped
 
-NAMES = ("channel_id", "channel", "username", "user", "request_id", "correlation_id")
+NAMES = ("channel_id", "channel", "username", "user", "user_id", "request_id", "correlation_id")
 _NUMBERS = (int, float)  # as a value's very type: a bool is an int, too
 
 

@@ -16,7 +16,7 @@ CHUNK = 1000
 COLUMNS = (
     "h.id, c.name AS channel, h.seq, h.ts_ms, h.kind, h.request_id, h.username, h.content,"
     " h.persona, h.provider, h.model, h.finish_reason, h.prompt_tokens, h.completion_tokens,"
-    " h.latency_ms, h.code, h.details, h.salt, h.digest, h.private, h.erased_ms,"
+    " h.latency_ms, h.code, h.details, h.personal, h.salt, h.digest, h.private, h.erased_ms,"
     # As long as the outbox has the outcome, the time of publication is there.
     " coalesce(h.published_ms, (SELECT o.published_ms FROM {schema}outbox o WHERE"
     " o.channel_id = h.channel_id AND o.request_id = h.request_id AND o.history_id = h.id))"
@@ -59,6 +59,7 @@ class HistoryEntry:
     latency_ms: int | None
     code: str | None
     details: dict[str, Any] | None
+    personal: dict[str, Any] | None
     salt: bytes | None
     digest: bytes
     private: bytes | None
@@ -69,6 +70,11 @@ class HistoryEntry:
     @property
     def erased(self) -> bool:
         return self.erased_ms is not None
+
+    @property
+    def user_id(self) -> str | None:
+        """The platform's id of the user; None if none was given, or it was erased."""
+        return (self.personal or {}).get("user_id")
 
     @property
     def record(self) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def count(connection: sqlite3.Connection, selection: Selection) -> int:
 def entry(row: Iterable[Any]) -> HistoryEntry:
     """Return the entry for a row with the columns of COLUMNS."""
     values = dict(zip(HistoryEntry.__dataclass_fields__, row, strict=True))
-    if values["details"] is not None:
-        values["details"] = orjson.loads(values["details"])
+    for name in ("details", "personal"):
+        if values[name] is not None:
+            values[name] = orjson.loads(values[name])
     return HistoryEntry(**values)

@@ -12,6 +12,7 @@ class Selection:
     """A filter for rows of the history; a field that is None matches everything.
 
     username: who wrote the message, or whom an outcome answers; in any case.
+    user_id: the platform's id of that user.
     since_ms, until_ms: the first moment, and the first one after the last; of a message, the
         moment is that of its acceptance.
     """
@@ -20,6 +21,7 @@ class Selection:
     username: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    user_id: str | None = None
 
     @property
     def where(self) -> tuple[str, tuple[int | str, ...]]:
@@ -32,6 +34,7 @@ class Selection:
         conditions: dict[str, int | str | None] = {
             "h.channel_id = ?": self.channel_id,
             "h.username = ? COLLATE NOCASE": self.username,
+            "json_extract(h.personal, '$.user_id') = ?": self.user_id,
             f"{time_ms} >= ?": self.since_ms,
             f"{time_ms} < ?": self.until_ms,
         }

@@ -21,7 +21,7 @@ on_file_too = pytest.mark.parametrize("connection", ["memory", "file"], indirect
 def test_a_new_command_is_accepted_and_waits(connection: sqlite3.Connection) -> None:
     row_id = accepted(connection, replies=("reply.1",))
     assert mailboxes.waiting(connection) == [
-        Waiting(row_id, "#lobby", "r1", "alice", b"#lobby r1", ("reply.1",), 1000)
+        Waiting(row_id, "#lobby", "r1", "alice", None, b"#lobby r1", ("reply.1",), 1000)
     ]
     assert outbox.unpublished(connection) == []
     assert kept(connection) == []

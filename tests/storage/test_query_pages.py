@@ -245,7 +245,7 @@ def test_an_estimate_is_round(number: float, shown: int) -> None:
 def test_waiting_commands_and_unpublished_outcomes_are_counted(rooms: sqlite3.Connection) -> None:
     assert backlog.backlog(rooms, 0) == backlog.Backlog(0, None, 0, 0)
     assert backlog.totals(rooms) == backlog.StoreTotals(0, 5, None)
-    rooms.execute("INSERT INTO mailbox VALUES (1, 1, 'r', 'u', x'', '[]', 0, 7)")
+    rooms.execute("INSERT INTO mailbox VALUES (1, 1, 'r', 'u', x'', '[]', 0, 7, NULL)")
     rooms.execute(
         "INSERT INTO outbox (channel_id, request_id, kind, replies, body, created_ms,"
         " published_ms) VALUES (1, 'r', 'response', '[]', x'', 0, NULL),"

@@ -94,11 +94,11 @@ def forge(archive: Archive, row_id: int, content: str) -> None:
         for each, name in archive.connection.execute("SELECT id, name FROM channel")
     }
     rows = archive.connection.execute(
-        "SELECT id, channel_id, salt, username, content,"  # noqa: S608
+        "SELECT id, channel_id, salt, username, content, personal,"  # noqa: S608
         f" {', '.join(hash_chain.FACTS)} FROM history"
     ).fetchall()
-    for each, channel_id, salt, username, text, *facts in rows:
-        private = hash_chain.of_private(salt, username, text)
+    for each, channel_id, salt, username, text, personal, *facts in rows:
+        private = hash_chain.of_private(salt, username, text, personal)
         heads[channel_id] = hash_chain.of_row(heads[channel_id], private, tuple(facts))
         change(archive, "UPDATE history SET digest = ? WHERE id = ?", heads[channel_id], each)
 

@@ -49,7 +49,7 @@ def test_a_history_without_rows_is_verified(tmp_path: Path) -> None:
 def test_all_columns_are_tried(archive: Archive) -> None:
     there = {row[1] for row in archive.connection.execute("PRAGMA table_info(history)")}
     assert there - COLUMNS.keys() == {"published_ms"}
-    assert set(hash_chain.FACTS) | {"id", "channel_id", "username", "content"} <= there
+    assert set(hash_chain.FACTS) | {"id", "channel_id", "username", "content", "personal"} <= there
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -20,8 +20,9 @@ def put(
     replies: Sequence[str],
     now_ms: int,
     attempts: int = 0,
+    personal: str | None = None,
 ) -> Acceptance:
-    record = Accept(channel, request_id, username, body, replies, now_ms, attempts)
+    record = Accept(channel, request_id, username, body, replies, now_ms, attempts, personal)
     return Accept.apply_all(connection, [record])[0]
 
 

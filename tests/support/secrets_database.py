@@ -15,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from engine.commands import records
 from engine.commands.records import Chat
 from engine.operations import admin_requests, erasure
@@ -45,7 +47,10 @@ def write_database(path: Path) -> None:
             snapshots.save(archive.connection, channel, 1, 0, _text(USER).encode())
             for user in (USER, "bob"):
                 body = records.encode(Chat(_text(user)))
-                writes.put(archive.connection, channel, f"w{user[0]}", user, body, (), TOLD_MS)
+                request_id, id_ = f"w{user[0]}", _personal(user)
+                writes.put(
+                    archive.connection, channel, request_id, user, body, (), TOLD_MS, personal=id_
+                )
         archive.connection.execute("COMMIT")
         leave_deleted_text(archive.connection, _text(USER))
     with search_index.open_index(path) as index:
@@ -64,7 +69,10 @@ def _add_turn(archive: Archive, channel: str, user: str, request_id: str) -> Non
     text = _text(user)
     accepted = writes.put(archive.connection, channel, request_id, user, text.encode(), (), TOLD_MS)
     assert isinstance(accepted, mailboxes.Accepted)
-    rows = (Row("message", request_id, user, text), Row("answer", request_id, user, text))
+    rows = (
+        Row("message", request_id, user, text, personal=_personal(user)),
+        Row("answer", request_id, user, text, personal=_personal(user)),
+    )
     writes.settle(
         archive.connection,
         accepted.id,
@@ -75,6 +83,11 @@ def _add_turn(archive: Archive, channel: str, user: str, request_id: str) -> Non
         text.encode(),
         TOLD_MS,
     )
+
+
+def _personal(user: str) -> str:
+    """An id that has the secret, too."""
+    return orjson.dumps({"user_id": _text(user)}).decode()
 
 
 def _text(user: str) -> str:

@@ -20,7 +20,7 @@ ORDER = Erasure("order")
 
 FULL = Row(
     "answer", "r9", "bob", "Yes.", "default", "ollama", "llama3.2", "stop", 40, 9, 800, "code",
-    {"attempts": 1, "persona_version": "0123456789abcdef"},
+    {"attempts": 1, "persona_version": "0123456789abcdef"}, '{"user_id":"U9"}',
 )  # fmt: skip
 
 
@@ -92,6 +92,7 @@ COLUMNS = {
     "latency_ms": 801,
     "code": "cod",
     "details": '{"attempts":2,"persona_version":"0123456789abcdef"}',
+    "personal": '{"user_id":"U8"}',
     "salt": b"x" * 16,
     "digest": b"x" * 32,
     "private": b"x" * 32,

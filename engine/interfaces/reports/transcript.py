@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from engine.interfaces.reports.dates import iso, shown
@@ -107,7 +108,7 @@ def follow(
                 while path.stat().st_ino == file.st_ino:
                     channel_id = channels.find(connection, channel)
                     if channel_id is not None:
-                        known = Selection(channel_id, selection.username, selection.since_ms)
+                        known = replace(selection, channel_id=channel_id, until_ms=None)
                         for found in _new(connection, known, after_id):
                             after_id = found[-1].id
                             yield found

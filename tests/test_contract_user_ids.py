@@ -1,0 +1,50 @@
+"""The message contract over real parts: the platform's ids of users."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.service_harness import House
+
+
+@pytest.fixture
+async def house(house: House) -> House:
+    return await house.open()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("U1", '{"user_id":"U1"}'), (12, '{"user_id":"12"}'), ("", None), (None, None)],
+)
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("rosey.command.chat", {"args": "Hi"}),
+        ("llm.request", {"action": "chat", "message": "Hi"}),
+        ("rosey.command.chat", {"data": {"args": "Hi"}}),
+    ],
+)
+async def test_an_id_is_kept_from_every_input(
+    house: House, subject: str, message: dict[str, object], given: object, kept: str | None
+) -> None:
+    inner = message.get("data", message)
+    assert isinstance(inner, dict)
+    body = {**inner, "channel_id": "#lobby", "user_id": given}
+    answer = await house.bot.call(subject, {"data": body} if "data" in message else body)
+    assert answer["content"] == "You said: Hi"
+    assert house.rows("SELECT personal FROM history") == [{"personal": kept}] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("x" * 129, "user_id: expected at most 128 characters, got 129."),
+        (True, "user_id: expected a string, got true"),
+        (1.5, "user_id: expected a string, got 1.5"),
+        ("a\0b", "user_id: expected text, got NUL characters."),
+    ],
+)
+async def test_what_is_no_id_is_refused(house: House, given: object, problem: str) -> None:
+    message = {"args": "Hi", "channel_id": "#lobby", "user_id": given}
+    error = await house.bot.call("rosey.command.chat", message)
+    assert (error["code"], error["error"]) == ("invalid_request", problem)
