@@ -11,6 +11,7 @@ from functools import partial
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.actors.wait_estimate import WaitEstimate
+from engine.admission.gate import Gate
 from engine.answering.token_rates import RatesByModel
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -64,7 +65,8 @@ class Engine:
         self._context = ActorContext(
             database, ledger, sink, observer, turn_settings, waits=waits or WaitEstimate()
         )
-        self.supervisor = Supervisor(self._context, settings.channels)
+        self._gate = Gate(settings, observer)
+        self.supervisor = Supervisor(self._context, settings.channels, self._gate)
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
         self.eraser = Eraser(database, self.supervisor)
@@ -109,6 +111,7 @@ class Engine:
         self._context.turn_settings = _turn_settings(chain, settings, rates)
         self._settings = settings
         before.retire()
+        self._gate.apply(settings)
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
             self._following_up.cancel()  # it may still be loading a model that is no longer needed

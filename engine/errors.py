@@ -7,6 +7,8 @@ EngineError          code
 │  │                                    writable; nothing was accepted
 │  ├─ TooManyCopies  busy               a request that waits was sent again too often
 │  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
+├─ NotAllowed        not_allowed        the sender lacks a role, or is kept out by `[access]`
+├─ LimitReached      limit_reached      a limit of `[limits]`
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
@@ -26,7 +28,10 @@ EXIT_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ende
 
 
 class EngineError(Exception):
+    """`is_private`: only the reply subject of the message hears of it, not everybody."""
+
     code: str = "internal"
+    is_private: bool = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -54,9 +59,32 @@ class Busy(EngineError):
 class TooManyCopies(Busy):
     """Said to this copy's sender alone: everybody else still waits for the request's outcome."""
 
+    is_private = True
+
 
 class Unwritable(Busy):
     """The database cannot be written, and a turn is held until it can."""
+
+
+class NotAllowed(EngineError):
+    """A refusal without a text is private: bots that answer everything must find nothing in it."""
+
+    code = "not_allowed"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.is_private = not message
+
+
+class LimitReached(EngineError):
+    """`limit`: its name in `[limits]`; `scope`: "user" or "channel"."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, retry_after_s: float, limit: str, scope: str) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limit = limit
+        self.scope = scope
 
 
 class Suspended(EngineError):

@@ -22,6 +22,7 @@ WINGS = (
     "version",
     "config",
     "commands",
+    "admission",
     "client",
     "traffic",
     "answering",

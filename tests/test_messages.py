@@ -126,6 +126,8 @@ def test_the_examples_have_no_field_that_is_not_there() -> None:
         "retry_after_s",
         "ahead",
         "partial",
+        "limit",
+        "scope",
         "correlation_id",
     }
     assert answered.keys() == answer().keys() - {"correlation_id"}

@@ -146,6 +146,8 @@ def _of(hint: object) -> Schema:
                 limits = {"minimum": bound.least, "maximum": bound.most}
                 made |= {key: value for key, value in limits.items() if value is not None}
         return made
+    if origin is tuple:
+        return {"type": "array", "items": _of(inner[0])}
     if origin is Literal:
         return {"type": "string", "enum": list(inner)}
     if hint is Usage:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
+from engine.admission.gate import Gate
+from engine.admission.sender import sender_of
 from engine.answering import turn_result
 from engine.commands.request import Request
 from engine.errors import EngineError
@@ -28,9 +30,13 @@ class ControlLane:
     """
 
     def __init__(
-        self, context: ActorContext, find_actor: Callable[[str], ChannelActor | None]
+        self,
+        context: ActorContext,
+        find_actor: Callable[[str], ChannelActor | None],
+        gate: Gate,
     ) -> None:
         self._context = context
+        self._gate = gate
         self._find_actor = find_actor
         self.tasks: set[asyncio.Task[None]] = set()
         # Newest stops that stopped nothing, by channel and request id. They leave no row.
@@ -53,13 +59,13 @@ class ControlLane:
         task.add_done_callback(self.tasks.discard)
 
     async def _carry_out(self, request: Request, action: LaneAction) -> None:
-        code, error, retry_after_s = "internal", "This message could not be handled.", None
+        failure = request.failure("internal", "This message could not be handled.")
         try:
             await action(request)
         except StorageUnavailable as exc:
-            code, error, retry_after_s = "busy", str(exc), self._context.waits.told()
+            failure = request.failure("busy", str(exc), self._context.waits.told())
         except EngineError as exc:
-            code, error, retry_after_s = exc.code, str(exc), exc.retry_after_s
+            failure = request.refusal(exc)
         except Exception:  # the edge of a task that no code awaits
             log.exception(
                 "Cannot handle a message of channel %(channel).80r.",
@@ -72,7 +78,6 @@ class ControlLane:
         else:
             return
         self._context.observer.unstored(request.channel_id, request.request_id)
-        failure = request.failure(code, error, retry_after_s)
         self._context.sink.refuse(failure, request.replies)
 
     async def _join(self, request: Request) -> None:
@@ -99,6 +104,8 @@ class ControlLane:
         actor = self._find_actor(request.channel_id)
         target = actor.current if actor else None
         settled = await self._context.ledger.find(request)
+        if settled is None and target and sender_of(target.request) != sender_of(request):
+            self._gate.permissions.require(request, "stop_others", "stop the answer to others")
         if settled is not None:
             self._context.sink.publish(settled)
             self._context.observer.settled_at_once(request)

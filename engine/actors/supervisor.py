@@ -15,6 +15,7 @@ from engine.actors.control_lane import ControlLane
 from engine.actors.held_turns import HeldTurns
 from engine.actors.mailbox import Acceptance, Envelope, Mailbox
 from engine.actors.resident_actors import ResidentActors
+from engine.admission.gate import Gate
 from engine.clock import now_ms
 from engine.commands import records
 from engine.commands.records import Complete, Stop
@@ -51,16 +52,17 @@ class SupervisorStatistics:
 class Supervisor:
     """The owner of all actors: it gives each request to its channel's actor, within limits.
 
-    Outcomes leave through the context's sink.
+    Outcomes leave through the context's sink. gate: may refuse a request that is new.
     """
 
-    def __init__(self, context: ActorContext, limits: ChannelSettings) -> None:
+    def __init__(self, context: ActorContext, limits: ChannelSettings, gate: Gate) -> None:
         self._context = context
+        self._gate = gate
         self._limits = limits
         self.residents = ResidentActors(limits, context.observer)
         self._completions: set[ChannelActor] = set()
         self._on_done = self._done  # one bound method, shared by thousands of actors
-        self._control_lane = ControlLane(context, self.residents.get)
+        self._control_lane = ControlLane(context, self.residents.get, gate)
         self._commands = 0
         self._commands_bytes = 0
         self._waiting = 0
@@ -97,7 +99,7 @@ class Supervisor:
     def tell(self, request: Request) -> None:
         """Give a request to its channel's actor and return at once.
 
-        Raises Busy or Suspended if it is not accepted.
+        Raises NotAllowed, LimitReached, Busy or Suspended if it is not accepted.
         """
         try:
             self._tell(request)
@@ -114,6 +116,7 @@ class Supervisor:
         if self._draining:
             wait_s = self._context.waits.told()
             raise Busy("The service is stopping. Try again shortly.", retry_after_s=wait_s)
+        self._gate.check(request)
         self._context.held.check()
         body = records.encode(request.command, request.trace)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
@@ -123,6 +126,7 @@ class Supervisor:
             return
         actor = self._actor(request)
         actor.check_room(size_bytes)
+        self._gate.take(request)
         accepted_ms, at_once = now_ms(), actor.idle
         accepted = self._context.ledger.accept(
             request, body, accepted_ms=accepted_ms, attempts=int(at_once)
@@ -151,6 +155,7 @@ class Supervisor:
     ) -> None:
         observer, request = self._context.observer, envelope.request
         if accepted.cancelled() or (exc := accepted.exception()) is not None:
+            self._gate.give_back(request)
             observer.unstored(request.channel_id, request.request_id)
             if not accepted.cancelled() and isinstance(exc, StorageUnavailable):
                 actor.refuse_unstored(envelope, exc)
@@ -158,6 +163,7 @@ class Supervisor:
             self._waiting += 1
             observer.accepted(request, envelope.ahead)
         else:
+            self._gate.give_back(request)
             observer.repeated(request)
 
     def _check_room(self, size_bytes: int) -> None:

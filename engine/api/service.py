@@ -18,7 +18,7 @@ from engine.api.pending_calls import PendingCalls
 from engine.commands.observer import Observers
 from engine.commands.outcomes import Answer
 from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
-from engine.commands.request import Request
+from engine.commands.request import ANONYMOUS, Request
 from engine.commands.validation import (
     Choices,
     check_channel_id,
@@ -358,7 +358,7 @@ def _request(
     command: Command, channel_id: str, username: str, user_id: str | None, request_id: str | None
 ) -> Request:
     if username is None or isinstance(username, str):
-        username = (username or "").strip() or "User"
+        username = (username or "").strip() or ANONYMOUS
     request_id = request_id or new_request_id()
     return Request(channel_id, request_id, username, command, user_id=user_id or None)
 

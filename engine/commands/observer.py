@@ -41,6 +41,9 @@ class TurnObserver:
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
         """A message was refused; `code` is one of `llm.error`."""
 
+    def limited(self, limit: str, scope: str) -> None:
+        """A message was refused by this limit of `[limits]`, a user's or a channel's."""
+
     def unstored(self, channel_id: str, request_id: str) -> None:
         """A command could not be stored; its sender gets an error."""
 
@@ -103,6 +106,10 @@ class Observers(TurnObserver):
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
         for observer in self._observers:
             observer.refused(channel_id, request_id, code)
+
+    def limited(self, limit: str, scope: str) -> None:
+        for observer in self._observers:
+            observer.limited(limit, scope)
 
     def unstored(self, channel_id: str, request_id: str) -> None:
         for observer in self._observers:

@@ -62,6 +62,8 @@ class Failure(NamedTuple):
 
     username, action: the request's; None where they are not known, or were erased.
     partial: what had been written of an answer that was stopped.
+    limit, scope: which limit of `[limits]` was reached, and whether it is the user's or the
+        channel's.
     """
 
     channel_id: str
@@ -73,6 +75,8 @@ class Failure(NamedTuple):
     username: str | None = None
     action: Action | None = None
     partial: str | None = None
+    limit: str | None = None
+    scope: str | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -92,6 +96,8 @@ class Failure(NamedTuple):
                 "username": self.username,
                 "action": self.action,
                 "partial": self.partial,
+                "limit": self.limit,
+                "scope": self.scope,
             }
         )
 

@@ -18,6 +18,7 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
+from engine.errors import EngineError, LimitReached
 from providers.trace import TraceContext
 
 _ACTIONS: Mapping[type[Command], Action] = {
@@ -31,6 +32,9 @@ _ACTIONS: Mapping[type[Command], Action] = {
 }
 
 
+ANONYMOUS = "User"  # the name of a sender who gave none
+
+
 class Request(NamedTuple):
     """A command with its sender.
 
@@ -39,6 +43,8 @@ class Request(NamedTuple):
     status: whether the sender wants to hear where the request is; not kept across a restart.
     trace: the sender's trace, which the turn continues; None if the sender has none.
     user_id: the platform's id of the sender; None if it gave none.
+    roles: what the sender is on the platform, such as "mod"; not kept across a restart.
+    is_bot: whether the sender is a bot; not kept across a restart.
     """
 
     channel_id: str
@@ -49,6 +55,8 @@ class Request(NamedTuple):
     trace: TraceContext | None = None
     status: bool = False
     user_id: str | None = None
+    roles: tuple[str, ...] = ()
+    is_bot: bool = False
 
     @property
     def personal(self) -> str | None:
@@ -69,6 +77,13 @@ class Request(NamedTuple):
     def action(self) -> Action | None:
         """What the command does, as outcomes name it; None if the command was erased."""
         return _ACTIONS.get(type(self.command))
+
+    def refusal(self, exc: EngineError) -> Failure:
+        """Return the failure of a request that was not accepted."""
+        failure = self.failure(exc.code, str(exc), exc.retry_after_s, getattr(exc, "ahead", None))
+        if isinstance(exc, LimitReached):
+            failure = failure._replace(limit=exc.limit, scope=exc.scope)
+        return failure
 
     def failure(
         self,

@@ -16,6 +16,8 @@ from storage import channels
 
 MAX_REQUEST_ID = 128
 MAX_USER_ID = 128
+MAX_ROLES = 32
+MAX_ROLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,16 @@ def check_user_id(user_id: object) -> None:
 
 def new_request_id() -> str:
     return uuid.uuid4().hex
+
+
+def check_roles(roles: object) -> None:
+    """Raise InvalidRequest if these are not a few short words. None is valid."""
+    if roles is None:
+        return
+    if not isinstance(roles, (list, tuple)) or len(roles) > MAX_ROLES:
+        raise InvalidRequest(f"roles: expected a list of at most {MAX_ROLES} words.")
+    for index, role in enumerate(roles):
+        _check_id(f"roles[{index}]", role, MAX_ROLE)
 
 
 def _check_id(key: str, value: object, most: int) -> str:

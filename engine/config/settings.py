@@ -54,6 +54,58 @@ class ChannelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PermissionSettings:
+    """Who may do what: "*" is everybody, "admin" an admin, any other word a role.
+
+    admins: the platform's ids of users; of a platform without ids, their names.
+    trust_roles: whether `roles` in messages count, also "admin". A bot that sends them must be
+    trusted to send the true ones.
+    """
+
+    admins: tuple[str, ...] = ()
+    trust_roles: bool = False
+    reset: str = "*"
+    persona: str = "*"
+    persona_edit: str = "admin"
+    model: str = "admin"
+    undo: str = "*"
+    undo_others: str = "admin"
+    retry: str = "*"
+    stop_others: str = "*"
+    stop_all: str = "admin"
+    remember: str = "*"
+    forget_others: str = "admin"
+    allow_tools: str = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessSettings:
+    """Who is heard at all. All lists hold patterns with `*` and `?`.
+
+    users_deny: ids or names, in any case. users_allow: the same; if it is not empty, all others
+    are denied. channels_allow: if it is not empty, all other channels are denied.
+    answer_denied: whether a denied sender is told so; otherwise only its reply subject hears of it.
+    answer_bots: whether messages with `is_bot` are answered, a few a minute.
+    """
+
+    users_allow: tuple[str, ...] = ()
+    users_deny: tuple[str, ...] = ()
+    channels_allow: tuple[str, ...] = ()
+    answer_denied: bool = False
+    answer_bots: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """How many requests a user or a channel may send in a time; 0 sets no limit."""
+
+    user_per_minute: Limit = 0
+    user_per_hour: Limit = 0
+    user_per_day: Limit = 0
+    channel_per_minute: Limit = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StorageSettings:
     """How the history is kept.
 
@@ -154,6 +206,9 @@ class Settings:
     service: ServiceSettings = field(default_factory=ServiceSettings)
     conversation: ConversationSettings = field(default_factory=ConversationSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)
+    permissions: PermissionSettings = field(default_factory=PermissionSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     nats: NatsSettings = field(default_factory=NatsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -7,6 +7,7 @@ thread. The counts are plain numbers; they are rendered when a page is requested
 
 from __future__ import annotations
 
+from engine.admission.request_limits import WINDOWS
 from engine.commands.observer import PassivationCause, SettledTurn, TurnObserver
 from engine.commands.outcomes import Answer
 from engine.commands.request import Request
@@ -62,6 +63,7 @@ class Counts(TurnObserver):
     """The counts of one process; they only grow.
 
     commands: by result (`metrics/commands.py` explains the results).
+    limits: the commands that a limit refused, by its name and scope.
     turns: by outcome (answered, failed, cancelled) and code.
     tokens: by provider and model.
     model_seconds, first_piece_seconds: by provider.
@@ -69,8 +71,13 @@ class Counts(TurnObserver):
 
     def __init__(self) -> None:
         self.commands = dict.fromkeys(
-            ("accepted", "at_once", "busy", "duplicate", "invalid", "suspended", "unstored"), 0
+            (
+                *("accepted", "at_once", "busy", "duplicate", "invalid", "limit_reached"),
+                *("not_allowed", "suspended", "unstored"),
+            ),
+            0,
         )
+        self.limits = {(name, window.scope): 0 for name, window in WINDOWS.items()}
         self.recovered_commands = 0
         self.turns: BoundedDict[tuple[str, str], TurnCount] = BoundedDict(
             TurnCount, CODES_LIMIT, ("failed", OTHER)
@@ -98,6 +105,9 @@ class Counts(TurnObserver):
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
         self.commands["invalid" if code == InvalidRequest.code else code] += 1
+
+    def limited(self, limit: str, scope: str) -> None:
+        self.limits[limit, scope] += 1
 
     def unstored(self, channel_id: str, request_id: str) -> None:
         self.commands["unstored"] += 1

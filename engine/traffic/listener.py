@@ -13,7 +13,7 @@ from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
 from engine.config.settings import ConversationSettings, NatsSettings
-from engine.errors import Busy, EngineError, InvalidRequest, TooManyCopies
+from engine.errors import EngineError, InvalidRequest
 from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.reply_rules import ReplyRules
@@ -89,8 +89,10 @@ class Listener:
         try:
             self._supervisor.tell(request)
         except EngineError as exc:
-            ahead = exc.ahead if isinstance(exc, Busy) else None
-            failure = request.failure(exc.code, str(exc), exc.retry_after_s, ahead)
-            is_private = isinstance(exc, TooManyCopies)
+            failure = request.refusal(exc)
+            if request.is_bot:
+                # Nobody may answer it: two bots that answer each other would never end.
+                failure = failure._replace(error="")
+            is_private = exc.is_private or request.is_bot
             refuse = self._sink.refuse_privately if is_private else self._sink.refuse
             refuse(failure, request.replies)

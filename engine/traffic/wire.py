@@ -11,12 +11,13 @@ import orjson
 from engine.commands.outcomes import Action, Failure
 from engine.commands.parser import parse
 from engine.commands.records import Chat, Command, Complete, Reset
-from engine.commands.request import Request
+from engine.commands.request import ANONYMOUS, Request
 from engine.commands.validation import (
     check_channel_id,
     check_length,
     check_name,
     check_request_id,
+    check_roles,
     check_text,
     check_user_id,
     new_request_id,
@@ -44,6 +45,8 @@ class ChatBody:
     username: str | None = None
     request_id: str | None = None
     user_id: str | None = None
+    roles: tuple[str, ...] | None = None
+    is_bot: bool | None = None
     args: Any = None
     status: bool | None = None
     reply_to: str | None = None
@@ -58,6 +61,8 @@ class RequestBody:
     action: RequestAction
     username: str | None = None
     user_id: str | None = None
+    roles: tuple[str, ...] | None = None
+    is_bot: bool | None = None
     request_id: str | None = None
     message: str | None = None
     model: str | None = None
@@ -145,17 +150,20 @@ def _decode(
         check_channel_id(message.channel_id, settings.max_message_bytes)
         check_name("username", message.username, settings.max_message_bytes)
         check_user_id(message.user_id)
+        check_roles(message.roles)
         request_id = message.request_id or new_request_id()
         check_request_id(request_id)
         return Request(
             message.channel_id,
             request_id,
-            (message.username or "").strip() or "User",
+            (message.username or "").strip() or ANONYMOUS,
             command(message, settings),
             replies,
             trace.read(headers) if headers else None,
             bool(message.status),
             message.user_id or None,
+            message.roles or (),
+            bool(message.is_bot),
         )
     except (InvalidRequest, ValidationError) as exc:
         failure = Failure(

@@ -20,10 +20,17 @@ def families(observation: Observation) -> Iterator[Metric]:
     yield counters(
         "commands",
         "Commands by result: accepted (stored, gets a turn), at_once (a stop, which never waits),"
-        " duplicate (sent again, gets the outcome of the first), busy, suspended, invalid, unstored"
-        f" (the database failed). {EQUATION}.",
+        " duplicate (sent again, gets the outcome of the first), busy, suspended, invalid,"
+        f" not_allowed, limit_reached, unstored (the database failed). {EQUATION}.",
         ["result"],
         (([result], number) for result, number in counts.commands.items()),
+    )
+    yield counters(
+        "limited",
+        "Commands that a limit of [limits] refused, by its name and whether it is a user's or a"
+        " channel's.",
+        ["limit", "scope"],
+        (([*which], number) for which, number in counts.limits.items()),
     )
     yield counter(
         "commands_recovered",

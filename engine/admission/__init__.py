@@ -1,0 +1,1 @@
+"""Admission: who may do what, and how often, decided before a command is accepted."""

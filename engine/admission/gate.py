@@ -1,0 +1,85 @@
+"""The gate: everything that may refuse a request before it is accepted, in one order.
+
+Access, then permissions, then limits: who is not heard at all learns nothing, and a refusal by role
+costs no token. Nothing here awaits, so what `check` finds still holds when `take` counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from engine.admission.access import Access
+from engine.admission.permissions import RolePermissions
+from engine.admission.rate_limiter import RateLimiter
+from engine.admission.request_limits import RequestLimits
+from engine.admission.sender import sender_of
+from engine.commands.observer import TurnObserver
+from engine.commands.request import Request
+from engine.config.settings import Settings
+from engine.errors import EngineError, LimitReached
+
+log = logging.getLogger("rosey_llm.admission")
+SAID_EVERY_S = 60.0
+
+
+class Gate:
+    """The gate of one engine.
+
+    permissions: asked again for what depends on the turn that runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        observer: TurnObserver,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.permissions = RolePermissions(settings.permissions)
+        self._observer = observer
+        self._access = Access(settings.access, clock)
+        self._limits = RequestLimits(settings.limits, clock)
+        self._said = RateLimiter(1, SAID_EVERY_S, clock)
+
+    def apply(self, settings: Settings) -> None:
+        """Use these settings from the next request on."""
+        self.permissions = RolePermissions(settings.permissions)
+        self._access = self._access.apply(settings.access)
+        self._limits.apply(settings.limits)
+
+    def check(self, request: Request) -> None:
+        """Raise NotAllowed or LimitReached if the request is refused."""
+        try:
+            self._access.check(request)
+            self.permissions.check(request)
+            self._limits.check(request)
+        except EngineError as exc:
+            self._note(request, exc)
+            raise
+
+    def take(self, request: Request) -> None:
+        """Count a request that is being accepted."""
+        self._limits.take(request)
+
+    def give_back(self, request: Request) -> None:
+        """Do not count it: it was accepted before, or could not be stored."""
+        self._limits.give_back(request)
+
+    def _note(self, request: Request, exc: EngineError) -> None:
+        if isinstance(exc, LimitReached):
+            self._observer.limited(exc.limit, exc.scope)
+        key = f"{request.channel_id}\0{sender_of(request)}"
+        if self._said.wait_s(key):
+            return
+        self._said.take(key)
+        log.info(
+            "A sender in channel %(channel).80r is refused: %(error)s",
+            {
+                "event": "message.not_admitted",
+                "channel": request.channel_id,
+                "request_id": request.request_id,
+                "code": exc.code,
+                "error": str(exc) or "it is not to be heard",
+            },
+        )

@@ -1,0 +1,47 @@
+"""RolePermissions: which role a command needs, and whether its sender has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.commands.records import Command, Reset, SetPersona
+from engine.commands.request import Request
+from engine.config.settings import PermissionSettings
+from engine.errors import NotAllowed
+
+EVERYBODY, ADMIN = "*", "admin"
+# The key of `[permissions]` that a command needs, and what it does, as a refusal says it.
+KEYS: Mapping[type[Command], tuple[str, str]] = {
+    Reset: ("reset", "reset this conversation"),
+    SetPersona: ("persona", "switch the persona here"),
+}
+
+
+class RolePermissions:
+    """`[permissions]` of the configuration."""
+
+    def __init__(self, settings: PermissionSettings) -> None:
+        self._settings = settings
+        self._admins = frozenset(admin.casefold() for admin in settings.admins)
+
+    def check(self, request: Request) -> None:
+        """Raise NotAllowed if the sender lacks the role that the command needs."""
+        if needed := KEYS.get(type(request.command)):
+            self.require(request, *needed)
+
+    def require(self, request: Request, key: str, doing: str) -> None:
+        """Raise NotAllowed, with the role, if the sender may not do this."""
+        role = getattr(self._settings, key)
+        if not self._has(request, role):
+            whom = "an admin" if role == ADMIN else f'somebody with the role "{role}"'
+            raise NotAllowed(f"Only {whom} may {doing}.")
+
+    def _has(self, request: Request, role: str) -> bool:
+        if role == EVERYBODY:
+            return True
+        named = request.username if request.user_id is None else request.user_id
+        if named.casefold() in self._admins:
+            return True
+        if not self._settings.trust_roles:
+            return False
+        return role in request.roles or ADMIN in request.roles
