@@ -1,8 +1,10 @@
-"""The wall clock in milliseconds, the unit of all tables and messages."""
+"""The wall clock in milliseconds, the unit of all tables and messages; and time zones."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -10,3 +12,13 @@ DAY_MS = 24 * 60 * 60 * 1000
 def now_ms() -> int:
     """Return the wall-clock time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone with this name. Raises ValueError if there is none on this machine."""
+    if name == "UTC":  # also on a machine without a database of time zones
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as exc:
+        raise ValueError(name) from exc

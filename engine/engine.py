@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from engine.accounting.accounts import Accounts
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.actors.wait_estimate import WaitEstimate
@@ -180,4 +181,5 @@ class Engine:
 
 def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:
     personas = Personas(settings.personas, settings.service.default_persona)
-    return TurnSettings(chain, personas, settings.service, settings.conversation, rates)
+    accounts = Accounts(settings)
+    return TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)

@@ -36,10 +36,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a call, as the provider counted them."""
+    """The tokens of a call, as the provider counted them.
+
+    cached_tokens: those of the prompt that it had in its cache, and may bill less.
+    cost_usd: what it says that the call costs; None if it does not say.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    cost_usd: float | None = None
 
     @property
     def total_tokens(self) -> int:

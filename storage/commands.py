@@ -16,6 +16,7 @@ from storage import mailboxes, outbox, settlement
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting
 from storage.outbox import OutcomeKind, Settled
+from storage.usage import Charge
 
 
 class Accept(NamedTuple):
@@ -73,6 +74,7 @@ class Settle(NamedTuple):
 
     salts: one for each of the rows (`storage/hash_chain.py`).
     stops: the stops that ended its turn; their rows follow those of the turn.
+    charge: what the turn adds to the sums of `storage/usage.py`.
     """
 
     row_id: int
@@ -84,6 +86,7 @@ class Settle(NamedTuple):
     now_ms: int
     salts: Sequence[bytes] = ()
     stops: Sequence[SettleAtOnce] = ()
+    charge: Charge | None = None
 
     @staticmethod
     def apply_all(

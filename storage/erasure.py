@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from storage import erasure_events, hash_chain
+from storage import erasure_events, hash_chain, usage
 from storage.erasure_events import Erasure
 from storage.queries import row_times
 
@@ -158,13 +158,16 @@ def blank(
 def erase_waiting(
     connection: sqlite3.Connection, scope: Scope, body: bytes
 ) -> list[tuple[str, str]]:
-    """Replace waiting commands with `body`; return their (channel, request id)."""
+    """Replace waiting commands with `body`; return their (channel, request id).
+
+    Also delete the sums of what a user used, if the user is erased everywhere.
+    """
     found = _waiting(connection, scope)
     connection.executemany(
         "UPDATE mailbox SET username = '', personal = NULL, body = ? WHERE id = ?",
         [(body, row_id) for row_id, _, _ in found],
     )
-    if found:
+    if usage.forget(connection, _usage_scopes(scope)) or found:
         note_remains(connection)
     return [(channel, request_id) for _, channel, request_id in found]
 
@@ -182,24 +185,29 @@ def amount(connection: sqlite3.Connection, scope: Scope) -> Amount:
 
 
 def knows_user(connection: sqlite3.Connection, name: str) -> bool:
-    """Return whether a row or a waiting command of this user is stored."""
+    """Return whether anything of this user is stored: a row, a waiting command, or its usage."""
     _register_fold(connection)
     row = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM history WHERE username IS NOT NULL AND fold(username) = ?)"
-        " OR EXISTS (SELECT 1 FROM mailbox WHERE fold(username) = ?)",
-        (fold(name), fold(name)),
+        " OR EXISTS (SELECT 1 FROM mailbox WHERE fold(username) = ?)"
+        " OR EXISTS (SELECT 1 FROM usage WHERE scope = ?)",
+        (fold(name), fold(name), *_usage_scopes(Scope(user=name))),
     ).fetchone()
     return bool(row[0])
 
 
 def knows_user_id(connection: sqlite3.Connection, user_id: str) -> bool:
-    """Return whether a row or a waiting command of the user with this id is stored."""
+    """Return whether anything of the user with this id is stored."""
     found = [
         f"EXISTS (SELECT 1 FROM {table} WHERE personal IS NOT NULL"  # noqa: S608
         f" AND {USER_ID.format(table=table)} = ?)"
         for table in ("history", "mailbox")
     ]
-    row = connection.execute(f"SELECT {' OR '.join(found)}", (user_id, user_id)).fetchone()
+    found.append("EXISTS (SELECT 1 FROM usage WHERE scope = ?)")
+    row = connection.execute(
+        f"SELECT {' OR '.join(found)}",
+        (user_id, user_id, *_usage_scopes(Scope(user_id=user_id))),
+    ).fetchone()
     return bool(row[0])
 
 
@@ -276,6 +284,14 @@ def _waiting(connection: sqlite3.Connection, scope: Scope) -> list[tuple[int, st
         and scope.user_id in (None, user_id)
         and (scope.before_ms is None or accepted_ms < scope.before_ms)
     ]
+
+
+def _usage_scopes(scope: Scope) -> list[str]:
+    """Return the scopes of `storage/usage.py` that name the user; none if only a part is erased."""
+    if scope.channel is not None or scope.before_ms is not None or scope.but:
+        return []
+    by_name = [f"u:name {fold(scope.user)}"] if scope.user is not None else []
+    return by_name + ([f"u:id {scope.user_id}"] if scope.user_id is not None else [])
 
 
 def _register_fold(connection: sqlite3.Connection) -> None:

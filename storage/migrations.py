@@ -245,6 +245,25 @@ def m004_personal_facts(db: sqlite_utils.Database) -> None:
     db.execute("ALTER TABLE mailbox ADD COLUMN personal TEXT")
 
 
+@migrations()
+def m005_usage(db: sqlite_utils.Database) -> None:
+    """Create the sums of what calls to models used (`storage/usage.py`)."""
+    db.execute(
+        """CREATE TABLE usage (
+            scope TEXT NOT NULL,
+            day INTEGER NOT NULL,
+            requests INTEGER NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            micro_usd INTEGER NOT NULL,
+            estimated INTEGER NOT NULL,
+            unpriced INTEGER NOT NULL,
+            PRIMARY KEY (scope, day)
+        ) STRICT, WITHOUT ROWID"""
+    )
+
+
 def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
     """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
 

@@ -12,6 +12,7 @@ STEPS = (
     "m002_chain_of_digests",
     "m003_replies_and_erasures",
     "m004_personal_facts",
+    "m005_usage",
 )
 
 

@@ -23,6 +23,7 @@ WINGS = (
     "config",
     "commands",
     "admission",
+    "accounting",
     "client",
     "traffic",
     "answering",

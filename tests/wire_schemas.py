@@ -153,6 +153,8 @@ def _of(hint: object) -> Schema:
     if hint is Usage:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         counts = {name: {"type": "integer", "minimum": 0} for name in names}
+        counts["cached_tokens"] = {"type": "integer", "minimum": 0}
+        counts["cost_usd"] = {"type": "number", "minimum": 0}
         return {"type": "object", "required": list(names), "properties": counts}
     return {"type": PLAIN[hint]}
 

@@ -389,6 +389,7 @@ class ChannelActor:
                     now_ms=now_ms(),
                     salts=new_salts(len(result.rows) + len(stops)),
                     stops=stops,
+                    charge=result.charge,
                 )
             except Undecided as exc:
                 held.hold(turn, exc)

@@ -14,6 +14,7 @@ from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
 from storage.outbox import Settled
+from storage.usage import Charge
 from storage.writer.database import Database
 
 
@@ -52,6 +53,7 @@ class LocalLedger:
         now_ms: int,
         salts: Sequence[bytes],
         stops: Sequence[StopOutcome] = (),
+        charge: Charge | None = None,
     ) -> Settled | Void:
         record = Settle(
             row_id,
@@ -66,6 +68,7 @@ class LocalLedger:
                 _stop(stop, now_ms, salt)
                 for stop, salt in zip(stops, salts[len(rows) :], strict=True)
             ],
+            charge,
         )
         try:
             return await self._database.write(record) or Void()

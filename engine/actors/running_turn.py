@@ -88,7 +88,9 @@ class RunningTurn:
         A command may be erased before its turn, while the model answers, and while its outcome
         waits for the disk. So this is called before each commit, and once more after it.
         """
-        return turn_result.erased(self.envelope.request) if self.erased else result
+        if not self.erased:
+            return result
+        return turn_result.erased(self.envelope.request, result.charge)
 
     async def run(self) -> TurnResult:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""

@@ -32,6 +32,7 @@ from providers.encoded_prompt import EncodedPrompt
 from providers.errors import BadAnswer, ProviderError, ProviderTimeout
 from providers.invisible import is_blank
 from storage.history import Row
+from storage.usage import Charge
 
 ANSWER_RESERVE_TOKENS = 1024
 NO_PERSONA = Persona(prompt="")
@@ -251,8 +252,22 @@ class Generation:
             details=self._provenance.details,
             personal=self._request.personal,
         )
-        return TurnResult(
-            outcome, (user_row(self._request, self._command, self._persona_name), row)
+        rows = (user_row(self._request, self._command, self._persona_name), row)
+        charge = self._charge(answered.provider, completion.model, completion.usage)
+        return TurnResult(outcome, rows, charge)
+
+    def _charge(self, provider: str, model: str, usage: Usage | None) -> Charge:
+        """Return what the turn cost; estimated if the provider did not say what it counted."""
+        is_estimated = usage is None and self._provenance.prompt is not None and bool(provider)
+        if usage is None:
+            usage = Usage(0, 0)
+        if is_estimated and self._provenance.prompt is not None:
+            rates = self._settings.rates.of(provider, model)
+            usage = Usage(
+                rates.of_prompt(self._provenance.prompt), rates.of_text(self._answer.content)
+            )
+        return self._settings.accounts.charge(
+            self._request, self._persona_name, provider, model, usage, estimated=is_estimated
         )
 
     def _stopped(self) -> Cancelled:
@@ -278,9 +293,10 @@ class Generation:
             details=self._provenance.details,
             personal=self._request.personal,
         )
-        return TurnResult(
-            outcome, (user_row(self._request, self._command, self._persona_name), row)
-        )
+        rows = (user_row(self._request, self._command, self._persona_name), row)
+        # What was written is paid for, also if it was then stopped or broke off.
+        writer = self._answer.writer if self._answer.content else ("", "")
+        return TurnResult(outcome, rows, self._charge(*writer, None))
 
 
 def _options(command: Chat | Complete, persona: Persona) -> Options:

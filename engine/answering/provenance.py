@@ -16,9 +16,11 @@ class Provenance:
     """A record of how one answer was made; `details` has what is known so far.
 
     persona: the persona whose prompt the model is shown; None if it is shown none.
+    prompt: what the model was shown last; None before that.
     """
 
     def __init__(self, persona: Persona | None) -> None:
+        self.prompt: EncodedPrompt | None = None
         self._details: dict[str, Any] = {"started_ms": now_ms()}
         if persona is not None:
             self._details["persona_version"] = persona.version
@@ -28,6 +30,7 @@ class Provenance:
 
         exchanges: the number of earlier pairs of message and answer in it.
         """
+        self.prompt = messages
         self._details["prompt_form"] = prompt_forms.CURRENT
         self._details["exchanges"] = exchanges
         self._details["prompt_digest"] = prompt.digest(messages)

@@ -46,6 +46,18 @@ class TokenRates:
         others = _other_bytes(one) + _other_bytes(other)
         return (size - others) * self.ascii + others * self.other
 
+    def of_prompt(self, prompt: EncodedPrompt) -> int:
+        """Return about how many tokens a prompt takes."""
+        size, others = len(prompt.encoded), _other_bytes(prompt.encoded)
+        ascii_bytes = size - others - len(prompt) * _JSON_OVERHEAD_BYTES
+        return round(ascii_bytes * self.ascii + others * self.other)
+
+    def of_text(self, text: str) -> int:
+        """Return about how many tokens a text takes."""
+        encoded = text.encode(errors="replace")
+        others = _other_bytes(encoded)
+        return round((len(encoded) - others) * self.ascii + others * self.other)
+
     def at_most(self, size_bytes: int, messages: int) -> float:
         """Return the most tokens that messages of this size can take, whatever is in them."""
         size_bytes += messages * MESSAGE_OVERHEAD_BYTES

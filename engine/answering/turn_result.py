@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.accounting.accounts import without_user
 from engine.commands import words
 from engine.commands.ledger import StopOutcome
 from engine.commands.outcomes import Action, Answer, Failure
@@ -12,15 +13,17 @@ from engine.commands.request import Request
 from engine.errors import Cancelled, EngineError
 from storage.history import Row
 from storage.row_kinds import Kind
+from storage.usage import Charge
 
 ERASED = "This message was erased."
 
 
 class TurnResult(NamedTuple):
-    """A turn's outcome and its history rows."""
+    """A turn's outcome, its history rows, and what it cost if it asked a model."""
 
     outcome: Answer | Failure
     rows: tuple[Row, ...]
+    charge: Charge | None = None
 
 
 def done(
@@ -60,10 +63,14 @@ def failed(request: Request, exc: EngineError) -> TurnResult:
     return TurnResult(outcome, (row,))
 
 
-def erased(request: Request) -> TurnResult:
-    """Return the result of a command that was erased before its turn ended."""
+def erased(request: Request, charge: Charge | None = None) -> TurnResult:
+    """Return the result of a command that was erased before its turn ended.
+
+    charge: what it cost by then.
+    """
     outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
-    return TurnResult(outcome, (Row("cancelled", request.request_id, code=Cancelled.code),))
+    row = Row("cancelled", request.request_id, code=Cancelled.code)
+    return TurnResult(outcome, (row,), without_user(charge))
 
 
 def stopped(stop: Request) -> StopOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.accounting.accounts import Accounts
 from engine.answering.token_rates import RatesByModel
 from engine.config.personas import Personas
 from engine.config.settings import ConversationSettings, ServiceSettings
@@ -22,4 +23,5 @@ class TurnSettings:
     personas: Personas
     service: ServiceSettings
     conversation: ConversationSettings
+    accounts: Accounts
     rates: RatesByModel = field(default_factory=RatesByModel)

@@ -22,6 +22,7 @@ from engine.cli import (
     service,
     stats,
     top,
+    usage,
     verify,
 )
 from engine.cli.program import Program
@@ -50,6 +51,7 @@ for command in (
     config.config,
     model.model,
     persona.persona,
+    usage.usage,
     history.history,
     verify.backup,
 ):

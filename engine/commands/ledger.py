@@ -12,6 +12,7 @@ from storage.errors import StorageUnavailable
 from storage.history import Row
 from storage.mailboxes import Acceptance, AlreadyWaiting, Waiting
 from storage.outbox import Settled
+from storage.usage import Charge
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,6 +66,7 @@ class Ledger(Protocol):
         now_ms: int,
         salts: Sequence[bytes],
         stops: Sequence[StopOutcome] = (),
+        charge: Charge | None = None,
     ) -> Settled | Void:
         """End a command that waits: its rows, its outcome and its place, in one commit.
 
@@ -72,6 +74,7 @@ class Ledger(Protocol):
 
         salts: one for each row, also of the stops.
         stops: the stops that ended its turn; their rows follow.
+        charge: what the turn adds to the sums of `storage/usage.py`.
         """
 
     async def find(self, request: Request) -> Settled | None:

@@ -54,6 +54,10 @@ class Answer(NamedTuple):
                 "completion_tokens": self.usage.completion_tokens,
                 "total_tokens": self.usage.total_tokens,
             }
+            if self.usage.cached_tokens:
+                body["usage"]["cached_tokens"] = self.usage.cached_tokens
+            if self.usage.cost_usd is not None:
+                body["usage"]["cost_usd"] = self.usage.cost_usd
         return _compact(body)
 
 
@@ -196,7 +200,12 @@ def decode(body: bytes) -> Answer | Failure:
     if values.pop("type") == "llm_error":
         return Failure(**_known(values, Failure))
     if usage := values.pop("usage", None):
-        values["usage"] = Usage(usage["prompt_tokens"], usage["completion_tokens"])
+        values["usage"] = Usage(
+            usage["prompt_tokens"],
+            usage["completion_tokens"],
+            usage.get("cached_tokens", 0),
+            usage.get("cost_usd"),
+        )
     return Answer(**_known(values, Answer))
 
 

@@ -25,6 +25,7 @@ RELOADABLE = frozenset(
         "permissions",
         "access",
         "limits",
+        "prices",
         "storage.dedupe_days",
         "storage.retention_days",
         "storage.retention_days_by_channel",

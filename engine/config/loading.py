@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.clock import zone_of
 from engine.config import persona_tables
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
@@ -51,7 +52,18 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     _check_providers(settings, folder)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
+    _check_timezone(settings.limits.timezone)
     return replace(settings, personas=persona_tables.all_of(settings))
+
+
+def _check_timezone(name: str) -> None:
+    try:
+        zone_of(name)
+    except ValueError:
+        problem = (
+            f'expected a time zone of this machine, such as "UTC" or "Europe/Berlin", got "{name}"'
+        )
+        raise ValidationError("limits.timezone", problem) from None
 
 
 def _with_joined_servers(values: Any) -> Any:

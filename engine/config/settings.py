@@ -15,6 +15,7 @@ from providers.validation import Count, Limit, Range, Seconds, Secret
 
 NO_SECRET = Secret("")
 KEYED = ("openai", "openrouter")  # kinds whose key may come from an environment variable
+Dollars = Annotated[float, Range(least=0)]
 Port = Annotated[int, Range(least=0, most=65535)]
 
 
@@ -97,12 +98,25 @@ class AccessSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitSettings:
-    """How many requests a user or a channel may send in a time; 0 sets no limit."""
+    """How many requests a user or a channel may send in a time; 0 sets no limit.
+
+    timezone: whose days count, such as "Europe/Berlin".
+    """
 
     user_per_minute: Limit = 0
     user_per_hour: Limit = 0
     user_per_day: Limit = 0
     channel_per_minute: Limit = 0
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a model costs, in USD for a million tokens. `cached`: of the prompt's cached ones."""
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +223,7 @@ class Settings:
     permissions: PermissionSettings = field(default_factory=PermissionSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    prices: Mapping[str, Price] = field(default_factory=dict)
     storage: StorageSettings = field(default_factory=StorageSettings)
     nats: NatsSettings = field(default_factory=NatsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -40,14 +40,14 @@ from typing import Any
 
 from engine.actors.supervisor import Supervisor
 from engine.answering.turn_result import ERASED
-from engine.clock import now_ms
+from engine.clock import DAY_MS, now_ms
 from engine.commands import records
 from engine.commands.outcomes import Failure
 from engine.commands.records import Erased
 from engine.errors import Cancelled
 from engine.operations.admin_requests import AdminRequestDeferred, AdminRequestRefused, Handler
 from engine.operations.index_erasure import IndexErasure
-from storage import admin_requests, erasure
+from storage import admin_requests, erasure, usage
 from storage.admin_requests import AdminRequest
 from storage.erasure import ErasableRows, Scope
 from storage.erasure_events import Erasure
@@ -144,6 +144,8 @@ class Eraser:
                 await self._index.throw_away()
                 self._is_compact = False
             for scope, upto in scopes:
+                if scope.before_ms is not None and scope.channel is None:
+                    await self._forget_usage(scope.before_ms)
                 async with aclosing(self._blank_all(scope, upto)) as steps:
                     async for rows in steps:
                         erased += rows
@@ -156,6 +158,15 @@ class Eraser:
             if left:
                 await self._clean()
         return Swept(erased, is_whole=True)
+
+    async def _forget_usage(self, before_ms: int) -> None:
+        """Delete what users used on days that lie before this time in every time zone."""
+
+        def forget(connection: Any) -> None:
+            if usage.forget_users(connection, before_ms // DAY_MS - 1):
+                erasure.note_remains(connection)
+
+        await self._database.write(forget)
 
     async def _carry_out(self, request: AdminRequest) -> Mapping[str, Any]:
         body = dict(request.body)

@@ -95,7 +95,12 @@ def _read_reason(reason: object, draft: Draft) -> None:
 
 
 def _read_usage(usage: dict[str, Any], draft: Draft) -> None:
-    draft.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    draft.usage = usage_of(
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        as_dict(usage.get("prompt_tokens_details")).get("cached_tokens"),
+        usage.get("cost"),
+    )
     if as_dict(usage.get("completion_tokens_details")).get("reasoning_tokens"):
         draft.thought = True
 

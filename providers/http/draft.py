@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from providers.base import Completion, Usage
@@ -181,11 +182,24 @@ class Draft:
         return text
 
 
-def usage_of(prompt_tokens: object, completion_tokens: object) -> Usage | None:
-    """Return the usage; None if neither value is a whole number. A missing one counts as 0."""
+def usage_of(
+    prompt_tokens: object,
+    completion_tokens: object,
+    cached_tokens: object = None,
+    cost_usd: object = None,
+) -> Usage | None:
+    """Return the usage; None if no count is a whole number. A missing one counts as 0."""
     if type(prompt_tokens) is not int and type(completion_tokens) is not int:
         return None
-    return Usage(_count(prompt_tokens), _count(completion_tokens))
+    prompt = _count(prompt_tokens)
+    cached = min(prompt, _count(cached_tokens))
+    return Usage(prompt, _count(completion_tokens), cached, _cost(cost_usd))
+
+
+def _cost(cost_usd: object) -> float | None:
+    """Return a cost that can be one: some servers write numbers as texts, or -1 for unknown."""
+    is_cost = type(cost_usd) in (int, float) and 0 <= cost_usd < math.inf  # type: ignore[operator]
+    return float(cost_usd) if is_cost else None  # type: ignore[arg-type]
 
 
 def _count(tokens: object) -> int:

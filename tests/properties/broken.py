@@ -57,7 +57,7 @@ def no_fence_in_the_store() -> AbstractContextManager[object]:
 
     def settle_all(connection: Any, records: Sequence[Settle]) -> list[Settled]:
         settled: list[Settled] = []
-        for row_id, channel, request_id, rows, kind, body, settled_ms, salts, stops in records:
+        for row_id, channel, request_id, rows, kind, body, settled_ms, salts, stops, _ in records:
             connection.execute("DELETE FROM mailbox WHERE id = ?", (row_id,))
             connection.execute(
                 "DELETE FROM outbox WHERE request_id = ? AND channel_id ="

@@ -1,0 +1,1 @@
+"""Accounting: what calls to models use and cost, counted by user, channel, persona and model."""

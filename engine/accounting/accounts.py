@@ -1,0 +1,58 @@
+"""Charges: what each turn that asked a model adds to the sums of its user, channel, model ..."""
+
+from __future__ import annotations
+
+from engine.accounting import scopes
+from engine.accounting.days import Days
+from engine.accounting.prices import Prices
+from engine.clock import now_ms
+from engine.commands.request import Request
+from engine.config.settings import Settings
+from providers.base import Usage
+from storage.usage import Charge
+
+NOTHING = Usage(0, 0)
+
+
+class Accounts:
+    """Makes the charges of turns; the settings are those of one configuration."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.prices = Prices(settings.prices)
+        self.days = Days(settings.limits.timezone)
+
+    def charge(
+        self,
+        request: Request,
+        persona: str | None,
+        provider: str,
+        model: str,
+        usage: Usage,
+        *,
+        estimated: bool = False,
+    ) -> Charge:
+        """Return the charge of a turn.
+
+        provider, model: who answered; "" if nobody did. estimated: whether the tokens were not
+        counted by the provider.
+        """
+        micro_usd = self.prices.micro_usd(provider, model, usage) if usage != NOTHING else 0
+        return Charge(
+            scopes.of_turn(request, persona, provider, model),
+            self.days.of(now_ms()),
+            1,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            micro_usd or 0,
+            int(estimated),
+            int(micro_usd is None),
+        )
+
+
+def without_user(charge: Charge | None) -> Charge | None:
+    """Return the charge of a turn whose message was erased: the totals stay."""
+    if charge is None:
+        return None
+    kept = tuple(scope for scope in charge.scopes if not scope.startswith(scopes.USER))
+    return charge._replace(scopes=kept)

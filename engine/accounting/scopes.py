@@ -1,0 +1,26 @@
+"""The scopes that a turn's usage is counted for, as keys of the table `usage`."""
+
+from __future__ import annotations
+
+from engine.admission.sender import sender_of
+from engine.commands.request import Request
+
+ALL = "*"
+USER, CHANNEL, PERSONA, PROVIDER, MODEL = "u:", "c:", "p:", "e:", "m:"
+
+
+def of_turn(request: Request, persona: str | None, provider: str, model: str) -> tuple[str, ...]:
+    """Return the scopes of a turn; a sender without id and name has no user's."""
+    sender = sender_of(request)
+    return tuple(
+        scope
+        for scope in (
+            ALL,
+            f"{USER}{sender}" if sender is not None else "",
+            f"{CHANNEL}{request.channel_id}",
+            f"{PERSONA}{persona}" if persona else "",
+            f"{PROVIDER}{provider}" if provider else "",
+            f"{MODEL}{model}" if model else "",
+        )
+        if scope
+    )

@@ -1,0 +1,1 @@
+"""Tests of what calls to models use and cost."""
