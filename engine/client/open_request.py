@@ -79,7 +79,7 @@ class OpenRequest:
             self.outcome.set_result(outcome)
             self._wake()
             return
-        error = LLMError(outcome.code, outcome.error, retry_after_s=outcome.retry_after_s)
+        error = outcome.as_error()
         if error.code == "busy" and self.sent > 1:
             self.refusal = error
             self.woken.set()

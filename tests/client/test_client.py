@@ -116,12 +116,13 @@ async def test_an_answer_grows_before_it_is_complete(embedded: Client, llm: LLMS
 async def test_an_error_comes_in_place_of_the_next_piece(embedded: Client, llm: LLMServer) -> None:
     held = asyncio.Event()
     llm.plan(Behaviour(pieces=["One ", "two "], hold=held, hold_after=1))
-    async with embedded.stream("Count", "#lobby", request_id="mine") as pieces:
+    async with embedded.stream("Count", "#lobby", username="alice") as pieces:
         assert await anext(pieces) == "One "
         await embedded.stop("#lobby")
         with pytest.raises(LLMError) as caught:
             await anext(pieces)
-        assert caught.value.code == "cancelled"
+        assert (caught.value.code, caught.value.partial) == ("cancelled", "One ")
+        assert (caught.value.username, caught.value.action) == ("alice", "chat")
         held.set()
         assert [piece async for piece in pieces] == []
 
@@ -207,7 +208,8 @@ async def test_a_busy_channel_says_when_to_ask_again(house: House, llm: LLMServe
         done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         error = done.pop().exception()
         assert isinstance(error, LLMError)
-        assert (error.code, error.retry_after_s is not None) == ("busy", True)
+        assert (error.code, error.ahead) == ("busy", 1)
+        assert error.retry_after_s is not None
         held.set()
         await first
         await asyncio.wait(others)
