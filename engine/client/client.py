@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-from engine.client.nats_link import NatsLink
+from engine.client.nats_link import PROBE, NatsLink
 from engine.client.open_request import OpenRequest
 from engine.client.open_requests import OpenRequests, not_permitted
 from engine.client.outcome_stream import OutcomeStream
@@ -18,9 +19,10 @@ from engine.client.subjects import Subjects
 from engine.commands.outcomes import Answer
 from engine.errors import LLMError
 
+log = logging.getLogger("rosey_llm.client")
+
 TIMEOUT_S = 600.0
 REPEAT_S = 10.0
-PROBE = {"Rosey-Probe": "1"}
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -78,7 +80,7 @@ class Client:
         self._repeat_s = repeat_s
         self._requests = OpenRequests(self._subjects)
         self._link = NatsLink(address, options or {}, self._subjects, self._requests)
-        self._is_open = False
+        self._is_open = self._told_unheard = False
 
     async def __aenter__(self) -> Self:
         """Connect. Raise CannotConnect if NATS cannot be reached, or refuses the login."""
@@ -211,12 +213,24 @@ class Client:
                 request.fail(LLMError("invalid_request", str(exc)))
             await request.wait(self._repeat_s)
             if not request.is_heard:
+                self._tell_unheard(request.subject)
                 request.woken.clear()
                 await request.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             elif request.refusal is not None:
                 request.woken.clear()
                 await request.wait(request.refusal.retry_after_s or self._repeat_s)
+        self._told_unheard = False
+
+    def _tell_unheard(self, subject: str) -> None:
+        """Say it once, until a request has its outcome again."""
+        if not self._told_unheard:
+            self._told_unheard = True
+            log.warning(
+                "Nobody listens on %(subject)s: start the service, for example with rosey-llm run."
+                " What is asked waits for it.",
+                {"event": "client.unheard", "subject": subject},
+            )
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -225,7 +239,7 @@ class Client:
     def _missing(self, request: OpenRequest, limit_s: float) -> str:
         if not self.is_connected:
             why = "The connection to NATS is lost; it is made again by itself."
-        elif not request.is_heard:
+        elif not (request.is_heard and request.was_heard):
             why = f"Nobody listens on {request.subject}: start the service."
         else:
             why = "The service may still be at work: ask again with the same request_id."

@@ -14,12 +14,14 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from engine.client.connect_problems import most_telling
+from engine.client.credentials import LoginError
+from engine.client.nats_client import NatsClient
+from engine.client.subjects import PROBE_HEADER
 from engine.config.settings import NatsSettings, SubjectSettings
-from engine.traffic.connect_errors import ConnectError, most_telling
+from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import CONNECT_TIMEOUT_S
-from engine.traffic.listener import PROBE_HEADER
-from engine.traffic.login import LoginError, client_options
-from engine.traffic.nats_internals import NatsClient
+from engine.traffic.login import client_options
 
 ANSWER_TIMEOUT_S = 900.0
 PROBE_TIMEOUT_S = 2.0

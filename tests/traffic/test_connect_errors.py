@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import tomlkit
 
+from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.connect_errors import ConnectError
-from engine.traffic.login import LoginError
 from providers.validation import Secret
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server

@@ -14,10 +14,12 @@ import orjson
 import pytest
 
 from engine.app import _nats_health
+from engine.client.address import without_login
+from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
 from engine.traffic.chat_client import ChatClient
 from engine.traffic.connection import NatsConnection
-from engine.traffic.login import LoginError, client_options, without_login
+from engine.traffic.login import client_options
 from providers.validation import Secret
 from tests.support.nats_servers import Server, said, service, starting, until
 from tests.support.service_harness import House

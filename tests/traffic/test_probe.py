@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.client.subjects import PROBE_HEADER
 from engine.config.settings import NatsSettings, SubjectSettings
 from engine.traffic.chat_client import ChatClient
-from engine.traffic.listener import PROBE_HEADER
 from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
