@@ -104,7 +104,7 @@ class Client:
         return self._link.is_connected
 
     async def is_served(self, timeout_s: float = 2.0) -> bool:
-        """Return whether a service listens now. Other bots do not hear of the question."""
+        """Return whether a service listens now that this login may ask. Other bots hear nothing."""
         self._check_open()
         request = self._requests.open(self._subjects.request, "", {}, None)
         try:
@@ -113,7 +113,9 @@ class Client:
             await request.wait(timeout_s)
         finally:
             self._requests.close(request)
-        return request.outcome.done()
+        # Only a service answers a probe, by an error of its own.
+        failure = request.outcome.exception() if request.outcome.done() else None
+        return isinstance(failure, LLMError) and failure.code == "invalid_request"
 
     async def chat(self, message: str, channel_id: str, **more: Unpack[AskingModel]) -> Answer:
         """Ask in a channel's conversation. The message is never read as a command."""
@@ -131,6 +133,16 @@ class Client:
     def stream_command(self, line: str, channel_id: str, **more: Unpack[Asking]) -> Pieces:
         """Do what `command` does, in pieces if the service has `[conversation] stream` on."""
         return self._pieces(self._subjects.chat, channel_id, {"args": line}, more)
+
+    def follow(self, request_id: str, channel_id: str, timeout_s: float = TIMEOUT_S) -> Pieces:
+        """Hear an answer that was asked for elsewhere, in pieces if it has some. Nothing is sent.
+
+        If its outcome has come before this, it does not come again.
+        """
+        return Pieces(
+            lambda: self._begin("", channel_id, {}, {"request_id": request_id}),
+            lambda request: self._outcome(request, timeout_s),
+        )
 
     async def complete(
         self, prompt: str, channel_id: str = "main", **more: Unpack[AskingModel]
@@ -195,7 +207,10 @@ class Client:
         limit_s = TIMEOUT_S if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                await self._send_until_settled(request)
+                if request.subject:
+                    await self._send_until_settled(request)
+                else:  # it was sent elsewhere
+                    await asyncio.wait({request.outcome})
         except TimeoutError:
             missing = LLMError("no_answer", self._missing(request, limit_s))
             request.fail(request.refusal or missing)

@@ -103,6 +103,25 @@ async def test_an_error_comes_in_place_of_the_next_piece(embedded: Client, llm: 
         assert [piece async for piece in pieces] == []
 
 
+async def test_an_answer_can_be_followed_that_another_client_has_asked_for(
+    house: House, embedded: Client, llm: LLMServer
+) -> None:
+    held = asyncio.Event()
+    llm.plan(Behaviour(pieces=["One ", "two"], hold=held, hold_after=1))
+    async with (
+        Client(house.url) as other,
+        other.follow("shared", "#lobby") as followed,
+        embedded.stream("Count", "#lobby", request_id="shared") as pieces,
+    ):
+        assert await anext(pieces) == "One "
+        held.set()
+        assert "".join([piece async for piece in followed]) == "One two"
+        with pytest.raises(LLMError) as caught:
+            await anext(other.follow("never", "#lobby", timeout_s=0.05))
+        assert caught.value.code == "no_answer"
+    assert len(llm.prompts) == 1
+
+
 async def test_two_clients_in_one_channel_hear_only_their_own_pieces(
     house: House, embedded: Client, llm: LLMServer
 ) -> None:
