@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from engine.client.subjects import Subjects
 from engine.config.settings import NatsSettings
 from engine.traffic.connect_errors import ConnectError
 from engine.traffic.login import login_options
+
+client_log = logging.getLogger("rosey_llm.client")
 
 POLL_S = 1.0
 GONE_AFTER_S = 4.0
@@ -36,10 +39,18 @@ async def service_client(settings: NatsSettings, url: str) -> AsyncIterator[Clie
     except (LoginError, CannotConnect) as exc:
         reason = exc.reason if isinstance(exc, CannotConnect) else None
         raise ConnectError(url, reason or exc) from exc
+    client_log.addFilter(_is_no_loss)
     try:
         yield client
     finally:
+        client_log.removeFilter(_is_no_loss)
         await client.__aexit__(None, None, None)
+
+
+def _is_no_loss(record: logging.LogRecord) -> bool:
+    """Leave out that the connection is lost: the chat says it itself, and finds another service."""
+    event = record.args.get("event") if isinstance(record.args, dict) else None
+    return event not in ("client.disconnected", "client.reconnected")
 
 
 async def next_piece(client: Client, pieces: Pieces) -> str | None:
