@@ -11,6 +11,8 @@ from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
 from engine.api.inspection import Inspection
+from engine.client.address import without_login
+from engine.client.credentials import LoginError
 from engine.client.subjects import Subjects
 from engine.commands.observer import Observers
 from engine.config import changes
@@ -35,7 +37,7 @@ from engine.traffic.connection import NatsConnection
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
-from engine.traffic.login import LoginError, check_tls, without_login
+from engine.traffic.login import check_tls
 from engine.traffic.micro_service import MicroService
 from engine.traffic.other_engines import OtherEngines
 from engine.traffic.publisher import Publisher

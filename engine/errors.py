@@ -12,7 +12,7 @@ EngineError          code
 ├─ Suspended         suspended          the channel's actor crashed too often
 ├─ Cancelled         cancelled          `!chat stop`
 ├─ Internal          internal           a defect of rosey-llm; the log has the traceback
-├─ LLMError          any                raised by `LLMService` for any failure of a turn
+├─ LLMError          any                raised by `Client` and `LLMService`
 ├─ CannotStart       -                  the service cannot start; the text says what to do
 │  ├─ AlreadyRunning -                  another service uses the same files
 │  ├─ SecondEngine   -                  another engine hears the same NATS subjects
@@ -100,11 +100,33 @@ class Internal(EngineError):
 
 
 class LLMError(EngineError):
-    """The failure of a call of `LLMService`. `code` is one of the codes of `llm.error`."""
+    """The failure of a call of `Client` or `LLMService`.
 
-    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+    - `code`: one of the codes of `llm.error`, or of those that only `Client` has
+    - `retry_after_s`: seconds to wait before it is asked again; None if that is not known
+    - `username`, `action`: whom the failure is for, and what was asked ("chat", "reset", ...); None
+      if that is not known
+    - `partial`: what had been written of an answer that was stopped, perhaps ""; else None
+    - `ahead`: with "busy", how many commands wait in the channel, if that is the reason
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        username: str | None = None,
+        action: str | None = None,
+        partial: str | None = None,
+        ahead: int | None = None,
+    ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.code = code
+        self.username = username
+        self.action = action
+        self.partial = partial
+        self.ahead = ahead
 
 
 class CannotStart(EngineError):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 from tests.fakes.llm_server import LLMServer
 from tests.support.process_guard import ProcessGuard
 from tests.support.service_harness import House
+from tests.support.tls_servers import Authority
 
 # Since Python 3.13, sqlite3 warns of the connection that the import of Datasette leaves open.
 if sys.version_info >= (3, 13):
@@ -73,3 +74,13 @@ async def house(tmp_path: Path, llm: LLMServer) -> AsyncIterator[House]:
     """An engine with its own NATS server and database, and with `llm` as its provider."""
     async with House(tmp_path, llm) as house:
         yield house
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")

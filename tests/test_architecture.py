@@ -85,7 +85,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_search|dialogue|questions)|interfaces/demo/\w+)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/service_client|interfaces/demo/demo)\.py",
         ),
     ],
 )

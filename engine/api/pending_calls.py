@@ -101,9 +101,7 @@ class PendingCalls:
             if isinstance(outcome, Answer):
                 waiting.set_result(outcome)
             else:
-                waiting.set_exception(
-                    LLMError(outcome.code, outcome.error, retry_after_s=outcome.retry_after_s)
-                )
+                waiting.set_exception(outcome.as_error())
 
 
 def _ignore_storage_errors(done: asyncio.Future[None]) -> None:

@@ -34,7 +34,7 @@ from engine.config.loading import load, parse
 from engine.config.personas import Persona
 from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.errors import CannotStart, EngineError, InvalidRequest, LLMError
+from engine.errors import Busy, CannotStart, EngineError, InvalidRequest, LLMError
 from engine.monitoring import tracing
 from engine.monitoring.counts import Counts
 from engine.monitoring.turn_log import TurnLog
@@ -351,7 +351,8 @@ class LLMService:
             raise exc
         if isinstance(exc, InvalidRequest):
             self._observers.refused(request.channel_id, request.request_id, exc.code)
-        raise LLMError(exc.code, str(exc), retry_after_s=exc.retry_after_s) from exc
+        ahead = exc.ahead if isinstance(exc, Busy) else None
+        raise request.failure(exc.code, str(exc), exc.retry_after_s, ahead).as_error() from exc
 
 
 def _request(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -11,7 +12,14 @@ STORE = "data/nats"
 
 
 class CannotConnect(ConnectionError):
-    """NATS cannot be reached or used; the text says why and what to do, without any login."""
+    """NATS cannot be reached or used; the text says why and what to do, without any login.
+
+    - `reason`: the error behind it; None if there is no address
+    """
+
+    def __init__(self, message: str, reason: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def read_address(given: str | Path | None) -> str:
@@ -34,13 +42,26 @@ def read_address(given: str | Path | None) -> str:
     return address
 
 
-def without_login(address: str) -> str:
+def addresses(url: str) -> list[str]:
+    """Return the servers of an address: one, or those of a cluster with commas."""
+    return [each.strip() for each in url.split(",")]
+
+
+def without_login(url: str) -> str:
     """Return the address without its user and password, so that it may be shown."""
     shown = []
-    for each in address.split(","):
-        parts = urlsplit(each.strip())
+    for each in addresses(url):
+        parts = urlsplit(each)
         shown.append(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
     return ", ".join(shown)
+
+
+def inbox_prefix(user: str) -> str:
+    """Return how the reply subjects of this login begin.
+
+    The server may let a login read only its own replies (docs/security.md).
+    """
+    return f"_INBOX.{user}" if re.fullmatch(r"[\w-]+", user) else "_INBOX"
 
 
 def _store() -> Path:

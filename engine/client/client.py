@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-from engine.client.nats_link import NatsLink
+from engine.client.nats_link import PROBE, NatsLink
 from engine.client.open_request import OpenRequest
 from engine.client.open_requests import OpenRequests, not_permitted
 from engine.client.outcome_stream import OutcomeStream
@@ -18,9 +19,10 @@ from engine.client.subjects import Subjects
 from engine.commands.outcomes import Answer
 from engine.errors import LLMError
 
+log = logging.getLogger("rosey_llm.client")
+
 TIMEOUT_S = 600.0
 REPEAT_S = 10.0
-PROBE = {"Rosey-Probe": "1"}
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -78,7 +80,7 @@ class Client:
         self._repeat_s = repeat_s
         self._requests = OpenRequests(self._subjects)
         self._link = NatsLink(address, options or {}, self._subjects, self._requests)
-        self._is_open = False
+        self._is_open = self._told_unheard = False
 
     async def __aenter__(self) -> Self:
         """Connect. Raise CannotConnect if NATS cannot be reached, or refuses the login."""
@@ -102,7 +104,7 @@ class Client:
         return self._link.is_connected
 
     async def is_served(self, timeout_s: float = 2.0) -> bool:
-        """Return whether a service listens now. Other bots do not hear of the question."""
+        """Return whether a service listens now that this login may ask. Other bots hear nothing."""
         self._check_open()
         request = self._requests.open(self._subjects.request, "", {}, None)
         try:
@@ -111,7 +113,9 @@ class Client:
             await request.wait(timeout_s)
         finally:
             self._requests.close(request)
-        return request.outcome.done()
+        # Only a service answers a probe, by an error of its own.
+        failure = request.outcome.exception() if request.outcome.done() else None
+        return isinstance(failure, LLMError) and failure.code == "invalid_request"
 
     async def chat(self, message: str, channel_id: str, **more: Unpack[AskingModel]) -> Answer:
         """Ask in a channel's conversation. The message is never read as a command."""
@@ -129,6 +133,16 @@ class Client:
     def stream_command(self, line: str, channel_id: str, **more: Unpack[Asking]) -> Pieces:
         """Do what `command` does, in pieces if the service has `[conversation] stream` on."""
         return self._pieces(self._subjects.chat, channel_id, {"args": line}, more)
+
+    def follow(self, request_id: str, channel_id: str, timeout_s: float = TIMEOUT_S) -> Pieces:
+        """Hear an answer that was asked for elsewhere, in pieces if it has some. Nothing is sent.
+
+        If its outcome has come before this, it does not come again.
+        """
+        return Pieces(
+            lambda: self._begin("", channel_id, {}, {"request_id": request_id}),
+            lambda request: self._outcome(request, timeout_s),
+        )
 
     async def complete(
         self, prompt: str, channel_id: str = "main", **more: Unpack[AskingModel]
@@ -193,7 +207,10 @@ class Client:
         limit_s = TIMEOUT_S if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                await self._send_until_settled(request)
+                if request.subject:
+                    await self._send_until_settled(request)
+                else:  # it was sent elsewhere
+                    await asyncio.wait({request.outcome})
         except TimeoutError:
             missing = LLMError("no_answer", self._missing(request, limit_s))
             request.fail(request.refusal or missing)
@@ -211,12 +228,24 @@ class Client:
                 request.fail(LLMError("invalid_request", str(exc)))
             await request.wait(self._repeat_s)
             if not request.is_heard:
+                self._tell_unheard(request.subject)
                 request.woken.clear()
                 await request.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             elif request.refusal is not None:
                 request.woken.clear()
                 await request.wait(request.refusal.retry_after_s or self._repeat_s)
+        self._told_unheard = False
+
+    def _tell_unheard(self, subject: str) -> None:
+        """Say it once, until a request has its outcome again."""
+        if not self._told_unheard:
+            self._told_unheard = True
+            log.warning(
+                "Nobody listens on %(subject)s: start the service, for example with rosey-llm run."
+                " What is asked waits for it.",
+                {"event": "client.unheard", "subject": subject},
+            )
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -225,7 +254,7 @@ class Client:
     def _missing(self, request: OpenRequest, limit_s: float) -> str:
         if not self.is_connected:
             why = "The connection to NATS is lost; it is made again by itself."
-        elif not request.is_heard:
+        elif not (request.is_heard and request.was_heard):
             why = f"Nobody listens on {request.subject}: start the service."
         else:
             why = "The service may still be at work: ask again with the same request_id."

@@ -16,7 +16,7 @@ class OpenRequest:
     - `token`: the last word of its reply subject
     - `woken`: set when it may have to be sent again, or has its outcome
     - `sent`: how often it was sent
-    - `is_heard`: nobody has said that nobody listens
+    - `is_heard`: nobody has said that nobody listens; `was_heard` is the same of the copy before
     - `refusal`: why the newest copy was not taken; the request itself may wait for its turn
     - `restarts`: how often the answer began again after the reader had some of it
     - `text`: what the reader was given of the answer; empty again after a restart
@@ -31,7 +31,7 @@ class OpenRequest:
         self.woken = asyncio.Event()
         self.changed = asyncio.Event()
         self.sent = 0
-        self.is_heard = True
+        self.is_heard = self.was_heard = True
         self.refusal: LLMError | None = None
         self.text = ""
         self.restarts = 0
@@ -52,6 +52,7 @@ class OpenRequest:
     def begin_copy(self) -> None:
         """Forget what came back for the copy before."""
         self.sent += 1
+        self.was_heard = self.is_heard
         self.is_heard, self.refusal = True, None
         self.woken.clear()
 
@@ -79,7 +80,7 @@ class OpenRequest:
             self.outcome.set_result(outcome)
             self._wake()
             return
-        error = LLMError(outcome.code, outcome.error, retry_after_s=outcome.retry_after_s)
+        error = outcome.as_error()
         if error.code == "busy" and self.sent > 1:
             self.refusal = error
             self.woken.set()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# A request with this header only asks whether an engine listens.
+PROBE_HEADER = "Rosey-Probe"
+
 
 class Subjects(NamedTuple):
     """The subjects of the engine. Give those that `[nats.subjects]` renames."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from engine.client.client import REPEAT_S, Asking, AskingModel, Client
+from engine.client.client import REPEAT_S, TIMEOUT_S, Asking, AskingModel, Client
 from engine.client.outcome_stream import OutcomeStream
 from engine.client.pieces import Pieces
 from engine.client.subjects import Subjects
@@ -142,7 +142,7 @@ class SyncClient:
         return self._client is not None and self._client.is_connected
 
     def is_served(self, timeout_s: float = 2.0) -> bool:
-        """Return whether a service listens now. Other bots do not hear of the question."""
+        """Return whether a service listens now that this login may ask. Other bots hear nothing."""
         loop, client = self._opened()
         return loop.call(client.is_served(timeout_s))
 
@@ -165,6 +165,14 @@ class SyncClient:
         """Do what `command` does, in pieces if the service has `[conversation] stream` on."""
         loop, client = self._opened()
         return SyncPieces(loop, client.stream_command(line, channel_id, **more))
+
+    def follow(self, request_id: str, channel_id: str, timeout_s: float = TIMEOUT_S) -> SyncPieces:
+        """Hear an answer that was asked for elsewhere, in pieces if it has some. Nothing is sent.
+
+        If its outcome has come before this, it does not come again.
+        """
+        loop, client = self._opened()
+        return SyncPieces(loop, client.follow(request_id, channel_id, timeout_s))
 
     def complete(
         self, prompt: str, channel_id: str = "main", **more: Unpack[AskingModel]

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
+from engine.errors import LLMError
 from providers.base import Usage
 from storage.outbox import OutcomeKind, Settled
 
@@ -85,6 +86,18 @@ class Failure(NamedTuple):
     @property
     def kind(self) -> OutcomeKind:
         return "error"
+
+    def as_error(self) -> LLMError:
+        """Return the exception for a caller that waits for an answer."""
+        return LLMError(
+            self.code,
+            self.error,
+            retry_after_s=self.retry_after_s,
+            username=self.username,
+            action=self.action,
+            partial=self.partial,
+            ahead=self.ahead,
+        )
 
     def encode(self) -> bytes:
         """The JSON of `llm.error`; keys without a value are left out."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.app import App, build_app
+from engine.client.address import without_login
 from engine.config import old_defaults
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
 from engine.errors import EXIT_INTERRUPTED
 from engine.operations.reload import Reloader
-from engine.traffic.login import without_login
 
 log = logging.getLogger("rosey_llm.config")
 

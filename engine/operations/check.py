@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.client.address import without_login
 from engine.clock import now_ms
 from engine.config import old_defaults
 from engine.config.settings import Settings, StorageSettings
@@ -20,7 +21,6 @@ from engine.traffic import examination
 from engine.traffic.embedded import store_lock
 from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
 from engine.traffic.examination import OwnService
-from engine.traffic.login import without_login
 from engine.traffic.micro_service import database_mark
 from providers import registry
 from providers.base import LLMProvider, Status

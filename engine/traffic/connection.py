@@ -12,17 +12,12 @@ from typing import Any
 
 import nats.errors
 
+from engine.client.address import inbox_prefix, without_login
+from engine.client.connect_problems import is_refusal
+from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
-from engine.traffic.connect_errors import is_refusal
 from engine.traffic.intake import Intake
-from engine.traffic.login import (
-    PAUSE_S,
-    PING_INTERVAL_S,
-    LoginError,
-    client_options,
-    inbox_prefix,
-    without_login,
-)
+from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, client_options
 from engine.traffic.nats_internals import Handler, IntakeClient
 from engine.traffic.permissions import Permissions
 

@@ -16,14 +16,17 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from engine.client.address import without_login
+from engine.client.connect_problems import most_telling
+from engine.client.credentials import LoginError
+from engine.client.nats_client import NatsClient
+from engine.client.subjects import PROBE_HEADER
 from engine.config.settings import NatsSettings
-from engine.traffic.connect_errors import ConnectError, most_telling
+from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import CONNECT_TIMEOUT_S, PAYLOAD_RESERVE_BYTES
 from engine.traffic.engine_info import EngineInfo
-from engine.traffic.listener import PROBE_HEADER
-from engine.traffic.login import LoginError, client_options, without_login
+from engine.traffic.login import client_options
 from engine.traffic.micro_service import NAME
-from engine.traffic.nats_internals import NatsClient
 from engine.traffic.permissions import refusal
 
 ASK_S = 1.0

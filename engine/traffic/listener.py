@@ -8,6 +8,7 @@ from typing import Protocol
 
 from nats.aio.msg import Msg
 
+from engine.client.subjects import PROBE_HEADER
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
@@ -20,8 +21,6 @@ from engine.traffic.reply_rules import ReplyRules
 from engine.traffic.wire import Refused
 
 log = logging.getLogger("rosey_llm.listener")
-# A request with this header only asks whether an engine listens; `rosey-llm chat` sends it.
-PROBE_HEADER = "Rosey-Probe"
 
 
 class Receiver(Protocol):

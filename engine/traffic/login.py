@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import ssl
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import nats.errors
-
+from engine.client.address import addresses, inbox_prefix
+from engine.client.credentials import LoginError, read_credentials
 from engine.config.settings import NatsSettings
 
 PAUSE_S = 0.5
 PING_INTERVAL_S = 10.0
-_JWT = re.compile(r"-----BEGIN NATS USER JWT-----\s+(\S+)")
-_SEED = re.compile(r"-----BEGIN USER NKEY SEED-----\s+(\S+)")
-
-
-class LoginError(nats.errors.Error):
-    """The client does not log in: TLS is required but not offered, or a file is not usable."""
 
 
 def client_options(
@@ -33,14 +24,22 @@ def client_options(
 
     A connection counts as lost if the server is silent for three ping intervals.
     """
-    options: dict[str, Any] = {
+    return {
         "servers": addresses(url),
         "name": "rosey-llm",
         "allow_reconnect": True,
         "reconnect_time_wait": PAUSE_S,
         "ping_interval": ping_interval_s,
         "max_outstanding_pings": 2,
+        **login_options(settings, url, user, password),
     }
+
+
+def login_options(
+    settings: NatsSettings, url: str, user: str = "", password: str = ""
+) -> dict[str, Any]:
+    """Return those of nats-py's options that are the login, and TLS. Raise LoginError."""
+    options: dict[str, Any] = {}
     if user := user or settings.user:
         options |= {"user": user, "password": password or str(settings.password)}
         options["inbox_prefix"] = inbox_prefix(user)
@@ -54,49 +53,10 @@ def client_options(
     return options
 
 
-def inbox_prefix(user: str) -> str:
-    """Return how the reply subjects of this login begin.
-
-    The server may let a login read only its own replies (docs/security.md).
-    """
-    return f"_INBOX.{user}" if re.fullmatch(r"[\w-]+", user) else "_INBOX"
-
-
-def addresses(url: str) -> list[str]:
-    """Return the servers of `[nats] url`: one address, or those of a cluster with commas."""
-    return [each.strip() for each in url.split(",")]
-
-
-def without_login(url: str) -> str:
-    """Return the URL without its user and password, so that it may be shown."""
-    found = []
-    for each in addresses(url):
-        parts = urlsplit(each)
-        found.append(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
-    return ", ".join(found)
-
-
 def _login_by_file(path: str) -> dict[str, Any]:
     """Return the options for a .creds file (read again at every login) or an nkey seed file."""
     seed, jwt = read_credentials(path)
     return {"user_credentials": path} if jwt else {"nkeys_seed_str": seed}
-
-
-def read_credentials(path: str) -> tuple[str, str]:
-    """Return (nkey seed, JWT); the JWT is "" if the file has only a seed. Raise LoginError."""
-    # Imported here because few setups need it, and it would slow down every start.
-    import nkeys  # type: ignore[import-untyped]
-
-    try:
-        text = Path(path).read_text(encoding="ascii")
-        jwt, seed = _JWT.search(text), _SEED.search(text)
-        found = seed[1] if seed else text.strip()
-        nkeys.from_seed(bytearray(found.encode())).wipe()
-    except OSError as exc:
-        raise LoginError(f"{path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, nkeys.NkeysError) as exc:
-        raise LoginError(f"{path} is neither a .creds file nor an nkey seed") from exc
-    return found, jwt[1] if jwt else ""
 
 
 def check_tls(settings: NatsSettings) -> None:

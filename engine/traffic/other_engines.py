@@ -15,12 +15,12 @@ from nats.aio.client import NO_RESPONDERS_STATUS
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
+from engine.client.address import without_login
+from engine.client.subjects import PROBE_HEADER
 from engine.config.settings import SubjectSettings
 from engine.errors import SecondEngine, StartLater
 from engine.traffic.connection import NatsConnection, NotConnected
 from engine.traffic.engine_info import EngineInfo, decide
-from engine.traffic.listener import PROBE_HEADER
-from engine.traffic.login import without_login
 from engine.traffic.micro_service import NAME, PREFIX, MicroService
 
 log = logging.getLogger("rosey_llm.nats")

@@ -8,42 +8,18 @@ from pathlib import Path
 
 import nats
 import pytest
-from nats.aio.msg import Msg
 
-from engine.client.address import CannotConnect
 from engine.client.client import Client
 from engine.client.subjects import Subjects
 from engine.commands.outcomes import Answer, Failure
 from engine.errors import LLMError
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.bot_rights import BOT, ENGINE, RIGHTS, logins
 from tests.support.nats_servers import Server, service
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
-BOT = "nats://bot:bot-secret@127.0.0.1"
-
-
-def logins(subscribe: str, publish: str = '"rosey.command.chat", "llm.request"') -> str:
-    """Return a server's configuration: an engine, and a bot with these permissions."""
-    return f"""
-    authorization {{ users: [
-      {{ user: engine, password: engine-secret }}
-      {{ user: bot, password: bot-secret,
-         permissions: {{ subscribe: {{ {subscribe} }}, publish: [{publish}] }} }}
-    ] }}"""
-
-
-ENGINE = {"user": "engine", "password": "engine-secret"}
-SHARED = '"llm.response", "llm.error", "llm.stream"'
-INBOX = '"_INBOX.bot.>"'
-# What a bot may subscribe to: one subject for all, three, three without replies, replies alone.
-RIGHTS = {
-    "one": f'allow: ["llm.*", {INBOX}], deny: "llm.request"',
-    "three": f"allow: [{SHARED}, {INBOX}]",
-    "no replies": f"allow: [{SHARED}]",
-    "replies": f"allow: {INBOX}",
-}
 
 
 @pytest.fixture(params=RIGHTS)
@@ -116,14 +92,34 @@ async def test_an_answer_grows_before_it_is_complete(embedded: Client, llm: LLMS
 async def test_an_error_comes_in_place_of_the_next_piece(embedded: Client, llm: LLMServer) -> None:
     held = asyncio.Event()
     llm.plan(Behaviour(pieces=["One ", "two "], hold=held, hold_after=1))
-    async with embedded.stream("Count", "#lobby", request_id="mine") as pieces:
+    async with embedded.stream("Count", "#lobby", username="alice") as pieces:
         assert await anext(pieces) == "One "
         await embedded.stop("#lobby")
         with pytest.raises(LLMError) as caught:
             await anext(pieces)
-        assert caught.value.code == "cancelled"
+        assert (caught.value.code, caught.value.partial) == ("cancelled", "One ")
+        assert (caught.value.username, caught.value.action) == ("alice", "chat")
         held.set()
         assert [piece async for piece in pieces] == []
+
+
+async def test_an_answer_can_be_followed_that_another_client_has_asked_for(
+    house: House, embedded: Client, llm: LLMServer
+) -> None:
+    held = asyncio.Event()
+    llm.plan(Behaviour(pieces=["One ", "two"], hold=held, hold_after=1))
+    async with (
+        Client(house.url) as other,
+        other.follow("shared", "#lobby") as followed,
+        embedded.stream("Count", "#lobby", request_id="shared") as pieces,
+    ):
+        assert await anext(pieces) == "One "
+        held.set()
+        assert "".join([piece async for piece in followed]) == "One two"
+        with pytest.raises(LLMError) as caught:
+            await anext(other.follow("never", "#lobby", timeout_s=0.05))
+        assert caught.value.code == "no_answer"
+    assert len(llm.prompts) == 1
 
 
 async def test_two_clients_in_one_channel_hear_only_their_own_pieces(
@@ -207,77 +203,11 @@ async def test_a_busy_channel_says_when_to_ask_again(house: House, llm: LLMServe
         done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         error = done.pop().exception()
         assert isinstance(error, LLMError)
-        assert (error.code, error.retry_after_s is not None) == ("busy", True)
+        assert (error.code, error.ahead) == ("busy", 1)
+        assert error.retry_after_s is not None
         held.set()
         await first
         await asyncio.wait(others)
-
-
-async def test_a_question_waits_for_the_service_to_start(tmp_path: Path, house: House) -> None:
-    async with (
-        Server(tmp_path, logins(RIGHTS["three"])) as server,
-        Client(f"{BOT}:{server.port}") as rosey,
-    ):
-        assert not await rosey.is_served()
-        with pytest.raises(LLMError, match=r"Nobody listens on llm\.request") as caught:
-            await rosey.chat("Hi", "#lobby", timeout_s=0.3)
-        assert caught.value.code == "no_answer"
-        asked = asyncio.create_task(rosey.chat("Hi", "#lobby"))
-        async with service(house, server, **ENGINE):
-            assert (await asked).content
-            assert await rosey.is_served()
-
-
-async def test_a_question_survives_the_loss_of_the_server(
-    tmp_path: Path, house: House, llm: LLMServer
-) -> None:
-    held = asyncio.Event()
-    llm.plan(Behaviour(text="Still here.", hold=held))
-    async with (
-        Server(tmp_path, logins(RIGHTS["one"])) as server,
-        service(house, server, **ENGINE),
-        Client(f"{BOT}:{server.port}") as rosey,
-    ):
-        outcomes = rosey.outcomes()
-        asked = asyncio.create_task(rosey.chat("Hi", "#lobby"))
-        await llm.wait_for_requests(1)
-        await server.stop()
-        held.set()
-        with pytest.raises(LLMError, match="connection to NATS is lost"):
-            await rosey.chat("Hi", "#other", timeout_s=0.1)
-        await server.start()
-        assert (await asked).content == "Still here."
-        assert (await anext(outcomes)).request_id
-    assert len(llm.prompts) == 1
-
-
-async def test_a_login_that_may_not_ask_is_told_at_once(tmp_path: Path) -> None:
-    config = logins(RIGHTS["replies"], '"other"')
-    async with Server(tmp_path, config) as server, Client(f"{BOT}:{server.port}") as rosey:
-        with pytest.raises(LLMError, match=r"publish to llm\.request") as caught:
-            await rosey.chat("Hi", "#lobby")
-        assert caught.value.code == "not_permitted"
-        with pytest.raises(LLMError, match=r"subscribe to llm\.response") as caught:
-            rosey.outcomes()
-        assert caught.value.code == "not_permitted"
-
-
-async def test_a_login_that_hears_nothing_cannot_connect(tmp_path: Path) -> None:
-    async with Server(tmp_path, logins('allow: "other"')) as server:
-        with pytest.raises(CannotConnect, match=r"subscribe neither to llm\.response and"):
-            async with Client(f"{BOT}:{server.port}"):
-                pass
-
-
-async def test_a_wrong_login_or_address_is_said_without_the_password(tmp_path: Path) -> None:
-    async with Server(tmp_path, logins(RIGHTS["replies"])) as server:
-        with pytest.raises(CannotConnect, match=r"(?i)authorization violation") as caught:
-            async with Client(f"nats://bot:wrong-secret@127.0.0.1:{server.port}"):
-                pass
-        assert "wrong-secret" not in str(caught.value)
-    with pytest.raises(CannotConnect, match=r"Connection refused\. Start the service"):
-        async with Client(server.url):
-            pass
 
 
 async def test_closing_a_client_ends_what_waits(house: House, llm: LLMServer) -> None:
@@ -310,27 +240,6 @@ async def test_renamed_subjects_without_a_common_word_work_too(
         async with rosey.stream("Hi", "#lobby") as pieces:
             assert "".join([piece async for piece in pieces]) == "It works."
         assert (await rosey.command("help", "#lobby")).action == "help"
-
-
-@pytest.mark.parametrize("subject", ["llm.*", "llm.>"])
-async def test_a_bot_of_the_embedded_server_may_hear_all_answers_by_one_subscription(
-    house: House, embedded: Client, subject: str
-) -> None:
-    heard: list[str] = []
-
-    async def note(msg: Msg) -> None:
-        heard.append(msg.subject)
-
-    await house.bot.client.subscribe(subject, cb=note)
-    await house.bot.flush()
-    await embedded.chat("Not for others", "#lobby")
-    async with embedded.stream("For all", "#lobby") as pieces:
-        assert [piece async for piece in pieces]
-    await house.bot.outcomes(2)
-    await house.bot.flush()
-    assert set(heard) == {"llm.response", "llm.stream"}  # no llm.request of another bot
-    log = (house.folder / "data" / "nats" / "nats-server.log").read_text()
-    assert "Violation" not in log
 
 
 async def test_an_argument_that_is_not_known_is_refused(embedded: Client) -> None:

@@ -172,13 +172,15 @@ async def test_a_stream_closed_while_it_begins_asks_nothing_of_the_model() -> No
 async def test_a_stop_in_the_channel_ends_it_as_any_answer() -> None:
     slow = Slow()
     async with LLMService(ScriptedProvider(script=slow)) as service:
-        pieces = service.stream("Count")
+        pieces = service.stream("Count", username="alice")
         slow.let(1)
         assert await anext(pieces) == "one"
         assert (await service.stop()).content == "Stopped."
         with pytest.raises(LLMError, match="was stopped") as caught:
             await anext(pieces)
-        assert caught.value.code == "cancelled"
+        error = caught.value
+        assert (error.code, error.partial) == ("cancelled", "one")
+        assert (error.username, error.action) == ("alice", "chat")
 
 
 async def test_the_second_stream_of_a_channel_waits_and_closing_it_harms_no_other(

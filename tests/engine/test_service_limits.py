@@ -67,7 +67,9 @@ async def test_a_full_engine_answers_busy_and_drops_nothing(
     answered = [r.content for r in results if isinstance(r, Answer)]
     assert answered == [f"re: m{number}" for number in range(len(answered))]
     assert refused
-    assert {error.code for error in refused} == {"busy"}
+    assert {(error.code, error.username, error.action) for error in refused} == {
+        ("busy", "User", "chat")
+    }
     assert len(answered) + len(refused) == 6
 
 

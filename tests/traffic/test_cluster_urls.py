@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.client.address import addresses, without_login
 from engine.config.loading import parse
 from engine.config.settings import NatsSettings
 from engine.traffic.connection import NatsConnection
 from engine.traffic.embedded.server import EmbeddedNats
-from engine.traffic.login import addresses, without_login
 from providers.validation import ValidationError
 from tests.support.nats_servers import lasting_port, until
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import tomlkit
 
+from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
-from engine.traffic.chat_client import ChatClient
+from engine.interfaces.terminal.service_client import service_client
 from engine.traffic.connect_errors import ConnectError
-from engine.traffic.login import LoginError
 from providers.validation import Secret
 from tests.support.command_line import COMMAND
 from tests.support.nats_servers import Server
@@ -45,7 +45,8 @@ async def error(url: str, **nats: Any) -> str:
     """Return the text of the ConnectError for `url`, after the URL."""
     login = {"user": "engine", "password": Secret("open-sesame")}
     with pytest.raises(ConnectError) as refused:
-        await ChatClient.connect(NatsSettings(**login | nats), url, "#lobby", "alice")
+        async with service_client(NatsSettings(**login | nats), url):
+            pass
     problem = str(refused.value)
     assert "open-" not in problem
     assert problem.startswith(f"Cannot connect to NATS at {url}: ")

@@ -14,10 +14,12 @@ import orjson
 import pytest
 
 from engine.app import _nats_health
+from engine.client.address import without_login
+from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
-from engine.traffic.chat_client import ChatClient
+from engine.interfaces.terminal.service_client import service_client
 from engine.traffic.connection import NatsConnection
-from engine.traffic.login import LoginError, client_options, without_login
+from engine.traffic.login import client_options
 from providers.validation import Secret
 from tests.support.nats_servers import Server, said, service, starting, until
 from tests.support.service_harness import House
@@ -196,7 +198,8 @@ async def test_a_login_in_the_url_is_never_shown(
         house.config["nats"] = {"url": f"nats://engine:open-barley@127.0.0.1:{server.port}"}
         settings = house.settings.nats
         with pytest.raises(ConnectionError, match="it refuses the login") as refused:
-            await ChatClient.connect(settings, settings.url, "#lobby", "alice")
+            async with service_client(settings, settings.url):
+                pass
     assert "open-barley" not in str(refused.value)
     assert without_login(settings.url) == f"nats://127.0.0.1:{server.port}"
 

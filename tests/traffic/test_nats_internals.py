@@ -12,7 +12,8 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
-from engine.traffic.nats_internals import IntakeClient, IntakeParser, NatsClient
+from engine.client.nats_client import NatsClient
+from engine.traffic.nats_internals import IntakeClient, IntakeParser
 from tests.support.nats_servers import Server
 
 METHODS = {

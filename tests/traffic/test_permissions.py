@@ -14,7 +14,7 @@ import orjson
 import pytest
 from nats.aio.client import Client
 
-from engine.traffic.chat_client import ChatClient
+from engine.interfaces.terminal.service_client import service_client
 from providers.validation import Secret
 from tests.support.documented_server import documented_server
 from tests.support.nats_servers import RawClient, Server, until
@@ -200,12 +200,9 @@ async def test_a_client_without_a_login_is_refused(permissions: Server) -> None:
 
 async def test_the_terminal_bot_works_with_a_bots_login(permissions: Server, house: House) -> None:
     settings = replace(house.settings.nats, user="alpha", password=Secret("alpha-secret"))
-    bot = await ChatClient.connect(settings, permissions.url, "#lobby", "alice")
-    try:
-        assert await bot.service_answers()
-        assert [each async for each in bot.ask("Hi")][-1]["content"] == "You said: Hi"
-    finally:
-        await bot.close()
+    async with service_client(settings, permissions.url) as bot:
+        assert await bot.is_served()
+        assert (await bot.command("Hi", "#lobby")).content == "You said: Hi"
 
 
 def ask(line: str) -> bytes:

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.client.subjects import PROBE_HEADER
 from engine.config.settings import NatsSettings, SubjectSettings
-from engine.traffic.chat_client import ChatClient
-from engine.traffic.listener import PROBE_HEADER
+from engine.interfaces.terminal.service_client import service_client
 from providers.validation import Secret
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
@@ -85,15 +85,15 @@ async def test_an_engine_is_found_with_any_login_that_may_ask_it(
     house: House, tmp_path: Path, logins: str
 ) -> None:
     settings = NatsSettings(user="alpha", password=Secret("alpha-secret"))
-    async with documented_server(house, tmp_path, logins) as server:
-        bot = await ChatClient.connect(settings, server.url, "#lobby", "alice")
-        assert await bot.service_answers()
-        await bot.close()
+    async with (
+        documented_server(house, tmp_path, logins) as server,
+        service_client(settings, server.url) as bot,
+    ):
+        assert await bot.is_served()
 
 
 async def test_an_engine_on_other_subjects_is_not_found(house: House) -> None:
     await house.open()
     subjects = SubjectSettings(chat="other.chat", request="other.request")
-    bot = await ChatClient.connect(NatsSettings(subjects=subjects), house.url, "#lobby", "alice")
-    assert not await bot.service_answers()
-    await bot.close()
+    async with service_client(NatsSettings(subjects=subjects), house.url) as bot:
+        assert not await bot.is_served()

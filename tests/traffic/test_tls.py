@@ -14,7 +14,7 @@ import pytest
 from engine.app import build_app
 from engine.config.settings import NatsSettings
 from engine.errors import CannotStart
-from engine.traffic.chat_client import ChatClient
+from engine.interfaces.terminal.service_client import service_client
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
 from providers.validation import Secret
@@ -38,10 +38,8 @@ async def test_over_tls_questions_are_answered(
     settings = engine(authority, tls_first=first)
     async with server, service(house, server, **settings):
         nats = house.settings.nats
-        bot = await ChatClient.connect(nats, nats.url, "#lobby", "alice")
-        heard = [each async for each in bot.ask("Hi")]
-        await bot.close()
-    assert heard[-1]["content"] == "You said: Hi"
+        async with service_client(nats, nats.url) as bot:
+            assert (await bot.command("Hi", "#lobby")).content == "You said: Hi"
 
 
 async def test_the_engine_shows_its_own_certificate_if_the_server_requires_one(
@@ -126,7 +124,8 @@ async def service_at(settings: NatsSettings, url: str, server: Eavesdropper) -> 
 
 async def bot_at(settings: NatsSettings, url: str, server: Eavesdropper) -> None:
     with pytest.raises(ConnectionError):
-        await ChatClient.connect(settings, url, "#lobby", "alice")
+        async with service_client(settings, url):
+            pass
 
 
 @pytest.mark.slow

@@ -63,11 +63,10 @@ class Board:
         self.answers[exchange.request_id] = ShownAnswer()
         self._line(exchange.room, f"{exchange.user}: {exchange.question}")
 
-    def grew(self, exchange: ScriptedExchange, index: int, piece: str) -> None:
-        """Add a piece; with index 0 the answer starts again from its beginning."""
+    def grew(self, exchange: ScriptedExchange, text: str) -> None:
+        """Show what there is of the answer."""
         answer = self.answers[exchange.request_id]
-        answer.text = piece if index == 0 else answer.text + piece
-        answer.state = "growing"
+        answer.text, answer.state = text, "growing"
 
     def answered(self, exchange: ScriptedExchange, text: str) -> None:
         answer = self.answers[exchange.request_id]

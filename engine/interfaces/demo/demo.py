@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+from engine.client.address import CannotConnect
 from engine.clock import now_ms
 from engine.errors import LLMError
 from engine.interfaces.demo import script
@@ -14,7 +15,6 @@ from engine.interfaces.demo.command import RunningCommand
 from engine.interfaces.demo.model import KILLED, LISTENING
 from engine.interfaces.demo.people import People
 from engine.interfaces.demo.proof import Crash, NotAsPromised
-from engine.traffic.chat_client import ServiceGone
 from engine.traffic.embedded import store_lock
 from storage.queries.backlog import backlog
 from storage.queries.reader import reading
@@ -77,7 +77,7 @@ class Demo:
             await self._people.until(self._all_answered)
             self._board.happened("All are answered.", "Nobody had to ask again.")
             await self._pause(READING_S)
-        except (LLMError, ServiceGone, TimeoutError) as exc:
+        except (LLMError, CannotConnect, TimeoutError) as exc:
             raise NotAsPromised(f"An answer did not come: {exc or type(exc).__name__}.") from exc
         return crash
 
@@ -105,11 +105,10 @@ class Demo:
     async def _start(self, note: str) -> RunningCommand:
         """Start the engine, and connect the people to it."""
         self._board.happened("$ rosey-llm run", "starting ...")
-        ready = r"is ready: NATS (nats://[\w.:]+)"
         engine = self._engine = await RunningCommand.start(
-            self._folder, ready, "run", "--config", "rosey-llm.toml"
+            self._folder, "(is ready)", "run", "--config", "rosey-llm.toml"
         )
-        await self._people.connect(engine.said)
+        await self._people.connect(self._folder / "data" / "nats" / "url")
         self._board.engine = engine.pid
         self._board.happened(f"Process {engine.pid} is ready.", note)
         return engine

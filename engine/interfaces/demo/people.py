@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-from engine.config.settings import NatsSettings
-from engine.errors import LLMError
+from engine.client.client import Client
+from engine.client.pieces import Pieces
 from engine.interfaces.demo.board import Board
 from engine.interfaces.demo.script import FIRST, ScriptedExchange
-from engine.traffic.chat_client import ChatClient, Received
 
 HEARD_LIMIT_S = 120.0
 POLL_S = 0.01
@@ -21,24 +21,33 @@ class People:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._clients: dict[str, ChatClient] = {}
+        self._clients: dict[str, Client] = {}
+        self._connections = AsyncExitStack()
         self._hearing: dict[str, asyncio.Task[None]] = {}
 
-    async def connect(self, url: str) -> None:
+    async def connect(self, address: Path) -> None:
+        """Connect to the address that the service wrote into this file."""
         for exchange in FIRST:
-            self._clients[exchange.user] = await ChatClient.connect(
-                NatsSettings(), url, exchange.room, exchange.user
+            self._clients[exchange.user] = await self._connections.enter_async_context(
+                Client(address)
             )
 
     def ask(self, exchange: ScriptedExchange) -> None:
         self._board.asked(exchange)
         client = self._clients[exchange.user]
-        self._hear(exchange, client.ask(exchange.question, exchange.request_id))
+        pieces = client.stream_command(
+            exchange.question,
+            exchange.room,
+            username=exchange.user,
+            request_id=exchange.request_id,
+        )
+        self._hear(exchange, pieces)
 
     def hear_rest(self) -> None:
         """Hear the answers that are missing; no question is sent again."""
         for exchange in self._board.unanswered():
-            self._hear(exchange, self._clients[exchange.user].follow(exchange.request_id))
+            client = self._clients[exchange.user]
+            self._hear(exchange, client.follow(exchange.request_id, exchange.room))
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait until something is reached. Raises what hearing raised, and TimeoutError."""
@@ -55,22 +64,14 @@ class People:
             task.cancel()
         await asyncio.gather(*self._hearing.values(), return_exceptions=True)
         self._hearing.clear()
-        while self._clients:
-            await self._clients.popitem()[1].close()
+        await self._connections.aclose()
 
-    def _hear(self, exchange: ScriptedExchange, messages: AsyncGenerator[Received, None]) -> None:
-        task = asyncio.create_task(self._write_down(exchange, messages))
+    def _hear(self, exchange: ScriptedExchange, pieces: Pieces) -> None:
+        task = asyncio.create_task(self._write_down(exchange, pieces))
         self._hearing[exchange.request_id] = task
 
-    async def _write_down(
-        self, exchange: ScriptedExchange, messages: AsyncGenerator[Received, None]
-    ) -> None:
-        async with aclosing(messages):
-            async for values in messages:
-                match values["type"]:
-                    case "llm_delta":
-                        self._board.grew(exchange, values["index"], values["delta"])
-                    case "llm_response":
-                        self._board.answered(exchange, values["content"])
-                    case _:
-                        raise LLMError(values["code"], values["error"])
+    async def _write_down(self, exchange: ScriptedExchange, pieces: Pieces) -> None:
+        async with pieces:
+            async for _ in pieces:
+                self._board.grew(exchange, pieces.text)
+        self._board.answered(exchange, pieces.answer.content)

@@ -37,7 +37,7 @@ async def chat(
     channel = options.channel
     if channel is None:
         channel = SHARED_CHANNEL if options.is_conversation else _new_channel()
-    search = ServiceSearch(settings, channel, options.user, options.config)
+    search = ServiceSearch(settings, options.config)
     dialogue = Dialogue(search.client, settings, channel, options, type_ahead)
     code = await _until_the_end(dialogue)
     if options.is_conversation and code == 0:

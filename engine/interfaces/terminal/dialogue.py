@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
+from engine.client.client import Client
 from engine.config.settings import Settings
 from engine.interfaces.terminal import greeting, line_input
 from engine.interfaces.terminal.answer_screen import AnswerScreen
@@ -14,8 +15,8 @@ from engine.interfaces.terminal.chat_options import ChatOptions
 from engine.interfaces.terminal.control_characters import harmless
 from engine.interfaces.terminal.log_lines import log_lines
 from engine.interfaces.terminal.questions import Questions
+from engine.interfaces.terminal.service_client import is_gone
 from engine.interfaces.terminal.type_ahead import TypeAhead
-from engine.traffic.chat_client import ChatClient
 
 if TYPE_CHECKING:
     from engine.interfaces.terminal.line_editor import LineEditor
@@ -36,7 +37,7 @@ class Dialogue:
 
     def __init__(
         self,
-        connect: Callable[[], AbstractAsyncContextManager[ChatClient]],
+        connect: Callable[[], AbstractAsyncContextManager[Client]],
         settings: Settings,
         channel: str,
         options: ChatOptions,
@@ -49,11 +50,11 @@ class Dialogue:
         self._options = options
         self._type_ahead = type_ahead
         self._is_conversation = talks = options.is_conversation
-        self._client: ChatClient | None = None
+        self._client: Client | None = None
         self._began = False
         bot = settings.service.bot_name
         self._screen = AnswerScreen(f"{bot}: " if talks else "", f"{bot} is thinking ...")
-        self._questions = Questions(self._screen, is_conversation=talks)
+        self._questions = Questions(self._screen, channel, options.user, is_conversation=talks)
         self._prompt = harmless(options.user).replace("\n", " ") + "> "
         self._piped = line_input.Piped()
         self._lines: line_input.PlainLines | line_input.Piped | LineEditor = self._piped
@@ -120,7 +121,7 @@ class Dialogue:
         self._questions.fail(NO_QUESTION)
         return None
 
-    async def _begin(self, client: ChatClient) -> None:
+    async def _begin(self, client: Client) -> None:
         """Greet a person once, and begin the conversation again if that is wished."""
         if self._began:
             return
@@ -136,7 +137,7 @@ class Dialogue:
             if messages:
                 self._screen.say(greeting.carried_on(messages, self._channel))
 
-    async def _talk(self, client: ChatClient, text: str | None) -> str | None:
+    async def _talk(self, client: Client, text: str | None) -> str | None:
         """Ask `text`, if there is one, and what follows.
 
         Return None at the end of the input, or the text that could not be sent because the service
@@ -144,7 +145,7 @@ class Dialogue:
         """
         while text is not None:
             if text:
-                if await client.gone():
+                if await is_gone(client):
                     return text
                 is_command = not self._options.asks_once
                 await self._questions.ask(client, text, is_command=is_command)

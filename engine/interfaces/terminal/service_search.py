@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from engine.app import App, build_app, url_file
+from engine.client.client import Client
 from engine.config.settings import Settings
 from engine.errors import AlreadyRunning, CannotStart
-from engine.traffic.chat_client import ChatClient
+from engine.interfaces.terminal.service_client import service_client
 
 FIND_LIMIT_S = 30.0
 FIND_PAUSE_S = 0.2
@@ -23,27 +24,23 @@ class ServiceSearch:
     - `config`: the file that a service which is started here reloads
     """
 
-    def __init__(
-        self, settings: Settings, channel: str, user: str, config: Path | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self._settings = settings
-        self._channel = channel
-        self._user = user
         self._config = config
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[ChatClient]:
+    async def client(self) -> AsyncIterator[Client]:
         """Yield a client of the running service; start a service if none is running."""
         async with AsyncExitStack() as stack:
             if self._settings.nats.url != "embedded":
                 client = await self._connect(stack, self._settings.nats.url)
-                if not await client.service_answers():
+                if not await client.is_served():
                     await self._start(stack)
             else:
                 client = await self._find_or_start(stack)
             yield client
 
-    async def _find_or_start(self, stack: AsyncExitStack) -> ChatClient:
+    async def _find_or_start(self, stack: AsyncExitStack) -> Client:
         """Start a service, or find one that another process is just starting or stopping.
 
         Raises CannotStart if neither succeeds within `FIND_LIMIT_S`.
@@ -64,20 +61,21 @@ class ServiceSearch:
                 ) from running
             await asyncio.sleep(FIND_PAUSE_S)
 
-    async def _find(self, stack: AsyncExitStack) -> ChatClient | None:
+    async def _find(self, stack: AsyncExitStack) -> Client | None:
         """Return a client of the running service, or None if it cannot be reached."""
-        try:
-            url = url_file(self._settings).read_text().strip()
-            client = await ChatClient.connect(
-                self._settings.nats, url, self._channel, self._user, TRY_S
-            )
-        except (OSError, ValueError):  # no file, half a URL, no server
-            return None
-        if await client.service_answers():
-            stack.push_async_callback(client.close)
+        async with AsyncExitStack() as found:
+            try:
+                url = url_file(self._settings).read_text().strip()
+                async with asyncio.timeout(TRY_S):
+                    client = await found.enter_async_context(
+                        service_client(self._settings.nats, url)
+                    )
+            except (OSError, ValueError):  # no file, half a URL, no server
+                return None
+            if not await client.is_served():
+                return None
+            stack.push_async_exit(found.pop_all())
             return client
-        await client.close()
-        return None
 
     async def _start(self, stack: AsyncExitStack) -> App:
         app = build_app(self._settings, self._config)
@@ -87,10 +85,8 @@ class ServiceSearch:
             raise CannotStart(problem)
         return app
 
-    async def _connect(self, stack: AsyncExitStack, url: str) -> ChatClient:
+    async def _connect(self, stack: AsyncExitStack, url: str) -> Client:
         try:
-            client = await ChatClient.connect(self._settings.nats, url, self._channel, self._user)
+            return await stack.enter_async_context(service_client(self._settings.nats, url))
         except ConnectionError as exc:
             raise CannotStart(str(exc)) from exc
-        stack.push_async_callback(client.close)
-        return client

@@ -1,0 +1,70 @@
+"""A relay between a client and a server, which can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+
+class Relay:
+    """A port that leads to another one of this machine, while it is not cut."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def mend(self) -> None:
+        """Take connections, again on the same port."""
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End all connections, and refuse new ones."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_copy(reader, inner_writer))
+                    group.create_task(_copy(inner_reader, writer))
+        finally:
+            writer.transport.abort()
+            inner_writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.cut()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    raise ConnectionError
