@@ -141,6 +141,11 @@ class LLMProvider(ABC):
     def label(self) -> str:
         return self.name
 
+    @property
+    def max_concurrency(self) -> int:
+        """How many calls it gets at once; may change once its server has said how many it takes."""
+        return self.config.max_concurrency
+
     @abstractmethod
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         """Return the whole answer to a prompt."""

@@ -26,10 +26,11 @@ from providers.http.draft import Draft
 from providers.http.own_server import is_own_server
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
+from providers.http.server_slots import ServerSlots
 from providers.http.stream_parser import Events, ServerSentEvent
 from providers.validation import Count
 
-# vLLM and SGLang compute so many at once. llama.cpp and LM Studio fewer; they queue the others.
+# vLLM and SGLang compute so many at once. LM Studio computes fewer; it queues the others.
 OWN_SERVER_CONCURRENCY = 64
 
 
@@ -38,7 +39,8 @@ class OpenAIConfig(HttpConfig):
     """The settings of a provider with OpenAI's protocol.
 
     max_concurrency: a service on the internet has hundreds of machines, and says when it is too
-        much; a server of one's own has `OWN_SERVER_CONCURRENCY` by default.
+        much; a server of one's own has `OWN_SERVER_CONCURRENCY` by default, and llama.cpp as many
+        as it says after its first answer.
     max_tokens_field: the parameter that limits the tokens; "auto" finds it out.
     """
 
@@ -65,6 +67,9 @@ class OpenAIProvider(HttpProvider):
         if is_own_server(str(values.get("base_url", ""))):
             values.setdefault("max_concurrency", OWN_SERVER_CONCURRENCY)
         super().__init__(values, name=name)
+        self._slots: ServerSlots | None = None
+        if "max_concurrency" not in (config or {}):
+            self._slots = ServerSlots(self.session, self.base_url)
         self._chat_url = f"{self.base_url}/chat/completions"
         self._refusals = Refusals(self.name)
         # The marks to break in texts of users; none for a server that may be any.
@@ -73,6 +78,11 @@ class OpenAIProvider(HttpProvider):
     @property
     def label(self) -> str:
         return "OpenAI" if self.name == "openai" or self._is_key_host else self.name
+
+    @property
+    def max_concurrency(self) -> int:
+        """What the settings say; else the slots of a llama.cpp server; else the default."""
+        return (self._slots and self._slots.total) or self.config.max_concurrency
 
     async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
         self._check_key()
@@ -87,7 +97,7 @@ class OpenAIProvider(HttpProvider):
                 attempt.adapt(exc, request.optional)
             else:
                 break
-        attempt.accept()
+        self._accept(attempt)
         draft.last_text()
         return draft.completion()
 
@@ -116,7 +126,7 @@ class OpenAIProvider(HttpProvider):
                         else:
                             with suppress(JSONDecodeError):  # it was cut off within an event
                                 self._read_events(events.finish(), draft)
-                    attempt.accept()
+                    self._accept(attempt)
                     if rest := draft.last_text():
                         yield rest
                     yield draft.completion()
@@ -132,6 +142,11 @@ class OpenAIProvider(HttpProvider):
     async def models(self) -> list[str]:
         self._check_key()
         return await address_probe.models_at(self.session, self.base_url) or []
+
+    async def aclose(self) -> None:
+        if self._slots is not None:
+            await self._slots.aclose()
+        await super().aclose()
 
     async def _probe(self) -> Status:
         # A list of models proves address and key; without one, the chat API itself is asked.
@@ -174,6 +189,11 @@ class OpenAIProvider(HttpProvider):
 
     def _attempt(self, options: Options) -> AdaptedCall:
         return self._refusals.call(options.model or self.config.default_model)
+
+    def _accept(self, attempt: AdaptedCall) -> None:
+        attempt.accept()
+        if self._slots is not None:
+            self._slots.ask_soon()
 
     def _draft(self, options: Options, request: AdaptedRequest) -> Draft:
         return Draft(self.label, options.model or self.config.default_model, request.sent_as)

@@ -217,8 +217,6 @@ REACHES = {
     ("tests/traffic/test_going_away.py", "_error_cb"),
     # An attempt to connect ends by itself, and only its client shows when.
     ("tests/traffic/test_logins.py", "_connecting"),
-    # The messages of a load, before they are sent.
-    ("tests/test_bench.py", "_outgoing"),
     ("tests/traffic/test_nats_internals.py", "_over_ssl"),
     # A property test puts a disk of its own below the engine, and ends the engine as a kill does.
     ("tests/properties/life.py", "_jobs"),

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import nats
 import orjson
 import pytest
+from nats.aio.msg import Msg
 
 from engine.actors.conversation_cache import ConversationCache
+from engine.traffic.embedded.server import EmbeddedNats
 from storage import snapshots, verification
 from storage.queries.reader import open_reader
 from storage.writer.database import Database
 from tests.bench import closed_loops, figures, machine
 from tests.bench.__main__ import NAMES
-from tests.bench.asker import Answered, Asker, Question
-from tests.bench.figures import Plan, Result, alternate, latencies, percentile, ratios, row, spread
+from tests.bench.figures import Plan, Result, alternate, latencies, percentile, ratio, row, spread
 from tests.bench.goals import GOALS, Goal, verdicts
-from tests.bench.load import keep_pace, schedule
+from tests.bench.load import Asker, LoadFailed
+from tests.bench.pacing import closed_loop, keep_pace, open_loop, schedule, visit
 from tests.bench.record import (
-    BEGIN,
-    END,
+    NAME,
     PAGE,
     NotPublished,
     Record,
-    check_load,
+    page_lines,
+    place,
     publish,
-    with_table,
+    write,
 )
 from tests.bench.store import grown
 from tests.bench.store.grown import WINDOW, Size
@@ -43,6 +49,7 @@ def a_slice(answers_a_second: float) -> dict[str, float]:
 
 
 ROW = row([a_slice(100.0 * n) for n in (1, 2, 3)], [a_slice(400.0)] * 3)
+CHUNK = {"cpu_us": 30.0, "chunk_us": 20.0, "first_us": 500.0}
 GROWN = Size(channels=30, exchanges=7)
 
 
@@ -57,18 +64,25 @@ def a_rows(*sizes: int) -> Result:
 RESULTS: dict[str, Result] = {
     "channels": {
         "rows": {
-            str(n): {"streamed_s": 0.3, "whole_s": 0.3, "bare_s": 0.2, "one_at_a_time_s": 20.0}
+            str(n): dict.fromkeys(
+                ("default_s", "streamed_s", "whole_s", "bare_s", "one_at_a_time_s"), 0.3
+            )
             for n in closed_loops.BURSTS
         }
     },
-    "throughput": {"rows": {"bare loop": ROW, "engine": ROW}, "over_plain": ONE},
+    "throughput": {
+        "rows": dict.fromkeys(("bare loop", "engine", "engine, streamed"), ROW),
+        **dict.fromkeys(("streamed", "over_plain"), ONE),
+    },
     "latency": {
         "rows": {rate: {"engine": {"p50_ms": 51.0, "p99_ms": 55.0}} for rate in ("500", "1")},
         **dict.fromkeys(("added_ms", "added_syncs", "p99_over_direct"), ONE),
     },
+    "pauses": {"calls": 2, "opened": 0},
+    "marks": {"rows": {rate: {"share": 2.0} for rate in ("5", "50")}},
     "streams": {
         "chunks_a_second": {"providers": 1000.0, "engine": 900.0},
-        "paced_cpu_us": {"engine": 30.0},
+        **{key: {"engine": CHUNK, "over_bare": ONE} for key in ("paced", "at_once")},
         **dict.fromkeys(("assembled", "relayed", "relayed_over_reading"), ONE),
     },
     "fairness": {"with": {"p99_ms": 30.0}, "p99_ratio": ONE},
@@ -88,7 +102,10 @@ def kept(tmp_path: Path) -> Record:
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
-    assert ratios([10, 40, 90], [10, 20, 30])["median"] == 2.0
+    slices, yardstick = (
+        [{"rate": rate} for rate in rates] for rates in ([10, 40, 90], [10, 20, 30])
+    )
+    assert ratio("rate", slices, yardstick)["median"] == 2.0
 
 
 def test_the_quartiles_of_one_round_are_its_only_value() -> None:
@@ -114,35 +131,92 @@ async def test_every_moment_of_a_schedule_is_kept_in_order_and_not_before_it_is_
     assert min(late_ms) >= 0
 
 
-def test_a_question_is_the_body_with_a_channel_and_an_id_of_its_own() -> None:
-    question = Question("llm.request", {"action": "chat"})
-    assert question.message("a", "r1") == b'{"action":"chat","channel_id":"a","request_id":"r1"}'
+async def test_a_closed_loop_counts_whole_rounds_after_the_first() -> None:
+    asked: list[str] = []
+
+    async def ask(channel: str) -> bool:
+        asked.append(channel)
+        return False
+
+    figures = await closed_loop(
+        ask, channels=6, at_once=3, seconds=0.0, rounds=4, pids={"asked": os.getpid()}
+    )
+    assert len(asked) >= 12
+    assert set(asked) == {f"loop-{number}" for number in range(6)}  # they go round
+    assert figures["answers_a_second"] > 0
+    assert figures["busy"] == {}
 
 
+async def test_an_open_loop_counts_refusals_apart() -> None:
+    async def ask(channel: str) -> bool:
+        return channel == "open-0"
+
+    found = await open_loop(ask, channels=4, rate=2000, seconds=0.02, seed=1)
+    assert (found["answered"], found["busy"]) == (30, 10)
+
+
+async def test_a_visit_asks_once_in_each_channel() -> None:
+    asked: list[str] = []
+
+    async def ask(channel: str) -> bool:
+        asked.append(channel)
+        return False
+
+    found = await visit(ask, channels=["a", "b", "c"], at_once=2)
+    assert sorted(asked) == ["a", "b", "c"]
+    assert len(found["taken_us"]) == 3
+
+
+@asynccontextmanager
+async def _asker(folder: Path, answer: bytes) -> AsyncIterator[tuple[Asker, list[Any]]]:
+    """Yield an asker, and its questions; each gets this answer."""
+    questions: list[Any] = []
+    async with EmbeddedNats(
+        folder, 0, bot_publish=["bench.>"], bot_subscribe=["bench.>"]
+    ) as server:
+        client = await nats.connect(server.url)
+
+        async def reply(msg: Msg) -> None:
+            questions.append(orjson.loads(msg.data))
+            request_id = questions[-1]["request_id"].encode()
+            await client.publish("bench.out.response", answer.replace(b"ID", request_id))
+
+        await client.subscribe("bench.in", cb=reply)
+        await client.flush()
+        asker = Asker()
+        await asker.connect(server.url, ["bench.out.>"])
+        yield asker, questions
+        await client.close()
+
+
+@pytest.mark.process
+async def test_a_question_is_the_body_with_a_channel_and_an_id_of_its_own(tmp_path: Path) -> None:
+    answer = b'{"type":"llm_response","request_id":"ID"}'
+    async with _asker(tmp_path, answer) as (asker, questions):
+        for channel in "ab":
+            assert not await asker.ask("bench.in", b'{"action":"chat"', channel)
+    assert [(each["action"], each["channel_id"]) for each in questions] == [
+        ("chat", "a"),
+        ("chat", "b"),
+    ]
+    assert len({each["request_id"] for each in questions}) == 2
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     "answer",
     [
-        b'{"type":"llm_error","code":"internal","request_id":"r1"}',
+        b'{"type":"llm_error","code":"internal","request_id":"ID"}',
         b'{"type":"llm_response","request_id":"r2"}',
     ],
 )
-def test_an_error_or_an_unexpected_answer_ends_the_measurement(
-    answer: bytes,
+async def test_an_error_or_an_unexpected_answer_ends_the_measurement(
+    answer: bytes, tmp_path: Path
 ) -> None:
-    asker, answers = Asker(), list[Answered]()
-    asker.ask(Question("llm.request", {"action": "chat"}), "a", answers.append)
-    asker.on_msg("llm.response", answer)
-    assert asker.trouble
-    assert not answers
-
-
-def test_no_two_messages_of_any_load_have_the_same_id() -> None:
-    question, sent = Question("llm.request", {"action": "chat"}), list[bytes]()
-    for asker in (Asker(), Asker()):
+    async with _asker(tmp_path, answer) as (asker, _):
         for _ in range(2):
-            asker.ask(question, "a", print)
-        sent += [message.partition(b"request_id")[2] for message in asker._outgoing[1:]]
-    assert len(set(sent)) == 4
+            with pytest.raises(LoadFailed, match="not an answer"):
+                await asker.ask("bench.in", b'{"action":"chat"', "a")
 
 
 def test_a_goal_is_an_upper_or_a_lower_limit() -> None:
@@ -173,26 +247,33 @@ def test_a_section_measured_again_replaces_only_its_own_results(kept: Record) ->
 
 def test_a_result_is_shown_with_a_line_for_each_record_and_its_path() -> None:
     result = {"rounds": 3, "ratio": {"low": 0.7, "median": 0.8, "high": 0.9}}
-    lines = figures.table({**result, "rows": {"10": {"s": 1234.5}}}, "x")
+    lines = figures.lines({**result, "rows": {"10": {"s": 1234.5}}}, "x")
     assert [" ".join(line.split()) for line in lines] == [
         "x rounds 3 ratio 0.8 [0.7-0.9]",
         "x.rows.10 s 1,234",
     ]
 
 
-def test_the_page_has_a_place_for_the_results_and_keeps_everything_around_it(kept: Record) -> None:
-    page = f"above\n{BEGIN}\nold\n{END}\nbelow"
-    published = with_table(page, kept)
-    assert published.startswith(f"above\n{BEGIN}\n")
-    assert published.endswith(f"{END}\nbelow")
-    assert "old" not in published
-    assert with_table(published, kept) == published
+def test_the_page_has_a_place_for_the_results_and_keeps_everything_around_it(
+    kept: Record, tmp_path: Path
+) -> None:
+    page, (begin, end) = tmp_path / "page.md", place(NAME)
+    page.write_text(f"above\n{begin}\nformer\n{end}\nbelow")
+    write(page, NAME, page_lines(kept))
+    published = page.read_text()
+    assert published.startswith(f"above\n{begin}\n")
+    assert published.endswith(f"{end}\nbelow")
+    assert "former" not in published
+    write(page, NAME, page_lines(kept))
+    assert page.read_text() == published
+    page.write_text("a page")
     with pytest.raises(NotPublished, match="lacks the line"):
-        with_table("a page", kept)
+        write(page, NAME, page_lines(kept))
 
 
 def test_the_page_shows_every_figure_that_has_a_name_here_and_no_other() -> None:
-    table = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    begin, end = place(NAME)
+    table = PAGE.read_text().partition(begin)[2].partition(end)[0]
     shown = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| `")]
     assert [(section, name.partition(", at ")[0]) for section, name in shown] == [
         (f"| `{goal.section}`", goal.name) for goal in GOALS
@@ -210,9 +291,9 @@ def test_incomplete_results_are_not_published(
 def test_results_from_a_busy_machine_are_published_only_if_told(kept: Record) -> None:
     kept.add("growth", RESULTS["growth"], Plan(), {"load before": "0.5 (one minute)"}, 60.0)
     kept.add("rows", RESULTS["rows"], Plan(), {"load before": "0.6 (one minute)"}, 60.0)
-    with pytest.raises(NotPublished, match=r"above 0\.5 before rows\. Measure them again"):
-        check_load(kept, NAMES, busy=False)
-    check_load(kept, NAMES, busy=True)
+    with pytest.raises(NotPublished, match=r"0\.6, above 0\.5, before rows\. Measure it again"):
+        kept.check_load(NAMES, busy=False)
+    kept.check_load(NAMES, busy=True)
 
 
 def test_the_facts_of_a_run_name_the_load_and_how_the_interpreter_was_built(tmp_path: Path) -> None:
@@ -223,8 +304,7 @@ def test_the_facts_of_a_run_name_the_load_and_how_the_interpreter_was_built(tmp_
 
 def test_the_page_names_the_facts_of_each_run_with_its_sections(kept: Record) -> None:
     kept.add("rows", a_rows(10_000_000), Plan(full=True), {"machine": "another"}, 90.0)
-    lines = with_table(f"{BEGIN}{END}", kept).splitlines()
-    first, second = (line for line in lines if line.startswith("- "))
+    first, second = (line for line in page_lines(kept) if line.startswith("- "))
     assert first.startswith("- `channels`, `throughput`, ")
     assert first.endswith("UTC; machine a machine")
     assert second.startswith("- `rows`: ")
@@ -243,13 +323,13 @@ def test_a_goal_is_judged_at_the_largest_size_that_was_measured_and_names_it() -
 async def test_contestants_take_turns_and_every_other_round_in_the_opposite_order() -> None:
     measured: list[tuple[str, int]] = []
 
-    async def measure(name: str, number: int) -> int:
+    async def measure(name: str, number: int) -> Result:
         measured.append((name, number))
-        return number
+        return {"number": number}
 
     slices = await alternate({name: partial(measure, name) for name in "ab"}, 2)
     assert measured == [("a", 0), ("b", 0), ("b", 1), ("a", 1)]
-    assert slices == {"a": [0, 1], "b": [0, 1]}
+    assert slices == {key: [{"number": 0}, {"number": 1}] for key in "ab"}
 
 
 async def test_every_row_of_a_grown_history_is_verified(tmp_path: Path) -> None:

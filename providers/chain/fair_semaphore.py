@@ -22,14 +22,22 @@ class FairSemaphore:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._running = 0
-        # While calls wait, every slot is taken: `free` passes the slot to one of them.
+        # While calls wait, every slot is taken: `free` passes the slot to one of them, unless there
+        # are fewer slots by now.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    def resize(self, limit: int) -> None:
+        """Change the number of slots. Calls that have one keep it, also if there are fewer now."""
+        self.limit = limit
+        while self._waiting and self._running < limit:
+            self._running += 1
+            self.free()
 
     def take_free(self) -> bool:
         """Take a slot if one is free, and return whether it was."""
-        if self._running == self._limit:
+        if self._running >= self.limit:
             return False
         self._running += 1
         return True
@@ -52,7 +60,7 @@ class FairSemaphore:
 
     def free(self) -> None:
         """Pass the slot to the next waiting call, if there is one."""
-        while self._waiting:
+        while self._waiting and self._running <= self.limit:
             channel, calls = self._waiting.popitem(last=False)
             granted = calls.popleft()
             if calls:
@@ -64,7 +72,7 @@ class FairSemaphore:
 
     def statistics(self) -> FairSemaphoreStatistics:
         waiting = sum(len(calls) for calls in self._waiting.values())
-        return FairSemaphoreStatistics(self._limit, self._running, waiting)
+        return FairSemaphoreStatistics(self.limit, self._running, waiting)
 
     def _forget(self, channel: str, granted: asyncio.Future[None]) -> None:
         calls = self._waiting.get(channel)

@@ -77,7 +77,7 @@ class Link:
         circuit.on_close = partial(call_log.circuit_closed, self.name)
         circuit.on_wait = self._ask_when_started
         self._retry = retry
-        self._semaphore = FairSemaphore(provider.config.max_concurrency)
+        self._semaphore = FairSemaphore(provider.max_concurrency)
         self._starting = asyncio.Lock()
         self._started = False
 
@@ -168,6 +168,8 @@ class Link:
     async def _admit(self, cost: CallCost, alternative: bool) -> RetryLimits:
         """Wait for a slot; return the call's limits. ProviderUnavailable if the circuit is open."""
         self._check_circuit()
+        if self._semaphore.limit != self.provider.max_concurrency:
+            self._semaphore.resize(self.provider.max_concurrency)
         if not self._semaphore.take_free():
             await self._wait_for_slot(cost)
         cost.attempts += 1

@@ -75,6 +75,11 @@ class Session:
         self._keeps_after_stream = keeps_after_stream
         self._closed = False
 
+    @property
+    def server_name(self) -> str:
+        """The name of the server's program, from the header `Server` of its last reply."""
+        return (self._told[1] or "").partition("/")[0].strip().lower()
+
     async def get_json(self, url: str) -> Any:
         with await self._reply("GET", url, None) as reply:
             return await reply.json()

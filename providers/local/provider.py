@@ -236,6 +236,7 @@ class LocalProvider(LLMProvider):
                 "base_url": f"http://127.0.0.1:{port}/v1",
                 "api_key": key,
                 "proxy": "none",
+                "max_concurrency": config.max_concurrency,
                 "max_tokens_field": "max_tokens",
                 "default_model": config.default_model,
                 "connect_timeout": config.connect_timeout,

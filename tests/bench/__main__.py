@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 from tests.bench import (
     alternatives,
@@ -21,24 +22,30 @@ from tests.bench import (
     figures,
     goals,
     machine,
+    marks,
     open_loops,
     record,
     slow_disk,
 )
 from tests.bench.children import ChildFailed
-from tests.bench.figures import QUICK, Plan
+from tests.bench.figures import QUICK, Plan, Result
 from tests.bench.record import NotPublished, Record
-from tests.bench.stage import stage
+from tests.bench.stage import Stage, stage
 from tests.bench.store import footprint, history
+
+T = TypeVar("T")
+Section = Callable[[T, Plan], Awaitable[Result]]  # T: where it is measured
 
 RUN_LIMIT_S = 3600.0
 PROFILED = 30  # functions that --profile shows
 
 # In the order in which they run. Those of the engine share a stage; each other has a folder.
-ENGINE = {
+ENGINE: dict[str, Section[Stage]] = {
     "channels": closed_loops.channels,
     "throughput": closed_loops.throughput,
     "latency": open_loops.latency,
+    "pauses": open_loops.pauses,
+    "marks": marks.marks,
     "streams": closed_loops.streams,
     "fairness": open_loops.fairness,
     "overload": open_loops.overload,
@@ -46,17 +53,17 @@ ENGINE = {
     "indexing": closed_loops.indexing,
     "slow_disk": slow_disk.slow_disk,
 }
-STORE = {
+STORE: dict[str, Section[Path]] = {
     "checkpoints": history.checkpoints,
     "waking": history.waking,
     "startup": history.startup,
     "footprint": footprint.footprint,
     "searching": history.searching,
     "rows": history.rows,
+    # Only if it is named, because it downloads much; it has tables of its own.
+    alternatives.NAME: alternatives.alternatives,
 }
-NAMES = (*ENGINE, *STORE)
-# Only if it is named, because it downloads much; it has tables of its own.
-ALTERNATIVES = "alternatives"
+NAMES = (*ENGINE, *(name for name in STORE if name != alternatives.NAME))
 
 
 def main() -> int:
@@ -68,39 +75,38 @@ def main() -> int:
     try:
         if options.profile:
             asyncio.run(_profile(plan))
-            return 0
-        sections = options.sections or NAMES
-        if not options.publish:
-            if not options.quick and (ALTERNATIVES in sections or not options.sections):
-                _check_quiet(options.busy)
-            asyncio.run(_measure(sections, plan, kept))
-            print(f"Written to {kept.path}.")
-        if not options.quick:
-            _publish(sections, kept, options)
-    except (ChildFailed, subprocess.SubprocessError) as exc:
+        else:
+            _run(options, plan, kept)
+    except (ChildFailed, NotPublished, subprocess.SubprocessError) as exc:
         print(f"The benchmark failed: {exc}", file=sys.stderr)
-        return 1
-    except NotPublished as exc:
-        print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _publish(sections: Sequence[str], kept: Record, options: argparse.Namespace) -> None:
-    if ALTERNATIVES in (kept.sections if options.publish else sections):
+def _run(options: argparse.Namespace, plan: Plan, kept: Record) -> None:
+    sections = options.sections or NAMES
+    beside = alternatives.NAME in (kept.sections if options.publish else sections)
+    if not options.publish:
+        if (beside or not options.sections) and not (options.quick or options.busy):
+            _check_quiet()
+        asyncio.run(_measure(sections, plan, kept))
+        print(f"Written to {kept.path}.")
+    if options.quick:
+        return
+    if beside:
         alternatives.publish(kept, options.busy)
     if options.publish or not options.sections:
         record.publish(kept, NAMES, options.busy)
 
 
-def _check_quiet(busy: bool) -> None:
+def _check_quiet() -> None:
     """Raise NotPublished before a long run whose results would not be published."""
-    if not busy and (load := machine.load()) > record.BUSY:
+    if (load := machine.load()) > record.BUSY:
         raise NotPublished(
-            f"Nothing was measured: the load of the machine is {load:.1f}, and results from above "
-            f"{record.BUSY} are not published. Wait until it is idle, or add --busy."
+            f"nothing was measured, because the load of the machine is {load:.1f}, and results "
+            f"from above {record.BUSY} are not published. Wait until it is idle, or add --busy."
         )
 
 
@@ -108,29 +114,26 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
     """Measure the engine's sections on one shared stage, then the store's, which need quiet."""
     with _folder() as folder:
         facts = machine.facts(folder)
-    if ALTERNATIVES in sections:
+    if alternatives.NAME in sections:
         facts |= alternatives.facts()
     _print(f"{name:12} {fact}" for name, fact in facts.items())
 
-    def keep(name: str, result: figures.Result, began: float) -> None:
+    async def measure(name: str, section: Section[T], place: T) -> None:
+        began = perf_counter()
+        result = await section(place, plan)
         kept.add(name, result, plan, facts, perf_counter() - began)
-        _print([*figures.table(result, name), *goals.table(list(goals.verdicts({name: result})))])
+        judged = goals.table(list(goals.verdicts({name: result})))
+        _print([*figures.lines(result, name), *judged, f"{name}: {perf_counter() - began:.0f} s"])
 
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:
             with _folder() as folder:
                 async with stage(folder) as around, around.contestants():
                     for name in of_the_engine:
-                        began = perf_counter()
-                        keep(name, await ENGINE[name](around, plan), began)
+                        await measure(name, ENGINE[name], around)
         for name in (name for name in sections if name in STORE):
             with _folder() as folder:
-                began = perf_counter()
-                keep(name, await STORE[name](folder, plan), began)
-        if ALTERNATIVES in sections:
-            with _folder() as folder:
-                began = perf_counter()
-                keep(ALTERNATIVES, await alternatives.alternatives(folder, plan), began)
+                await measure(name, STORE[name], folder)
 
 
 async def _profile(plan: Plan) -> None:
@@ -153,7 +156,7 @@ def _options() -> argparse.Namespace:
         prog="python -m tests.bench",
         description="Measure the engine beside its yardsticks and print the ratios. Without a "
         f"SECTION, measure everything and write the results in {record.PAGE}.",
-        epilog=f"Sections: {', '.join(NAMES)}; {ALTERNATIVES}, which runs only if it is named.",
+        epilog=f"Sections: {', '.join(NAMES)}; {alternatives.NAME}, only if it is named.",
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="measure only these")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, wider quartiles")
@@ -163,7 +166,7 @@ def _options() -> argparse.Namespace:
     add("--profile", action="store_true", help="only show where the engine's time goes")
     add("--publish", action="store_true", help="only write the page's table from the results")
     options = parser.parse_args()
-    known = (*NAMES, ALTERNATIVES)
+    known = (*NAMES, alternatives.NAME)
     if unknown := [name for name in options.sections if name not in known]:
         parser.error(f"unknown section {unknown[0]}; choose from {', '.join(known)}")
     if "slow_disk" in (options.sections or NAMES) and not slow_disk.can_be_slow():

@@ -16,10 +16,10 @@ import orjson
 
 from tests.bench import record
 from tests.bench.children import Child, alone, module, running
-from tests.bench.figures import Plan, Result, alternate, medians, ratio, text
+from tests.bench.figures import Plan, Result, alternate, medians, ratio, table, text
 
 README = Path("README.md")
-BEGIN, END = "<!-- alternatives: written by make bench -->", "<!-- end of the alternatives -->"
+NAME = "alternatives"  # of the section, and of its place in the documents
 OTHERS = Path(__file__).parent / "others"
 ENVIRONMENT = record.CACHE / "alternatives"
 VERSIONS = "openai aiosqlite openai-agents langgraph langgraph-checkpoint-sqlite langchain-openai"
@@ -29,7 +29,6 @@ MODELS = {"ms-0": "at once", "ms-200": "200 ms"}
 FILLING = 6  # messages in each channel before the first slice: then every window is full
 CALLS_AT_ONCE = 20
 ROUNDS = 5  # at most: processor time varies little
-LOOP_LIMIT_S = 300.0
 OWN = "rosey-llm"
 TURNS = {
     OWN: "own",
@@ -59,7 +58,7 @@ LEFT = {
 
 def facts() -> dict[str, str]:
     pins = dict(line.split("==") for line in _requirements().splitlines() if "==" in line)
-    return {"alternatives": ", ".join(f"{name} {pins[name]}" for name in VERSIONS.split())}
+    return {NAME: ", ".join(f"{name} {pins[name]}" for name in VERSIONS.split())}
 
 
 def environment() -> str:
@@ -90,86 +89,93 @@ async def alternatives(folder: Path, plan: Plan, counts: Sequence[int] = CHANNEL
         provider = await stack.enter_async_context(
             running("fake provider", module("fake_provider"))
         )
-        url = orjson.loads(provider.ready)["url"]
-
-        async def started(file: str) -> Child:
+        url, started = orjson.loads(provider.ready)["url"], dict[str, Child]()
+        for file in (*TURNS.values(), *CALLS.values()):
             command = module("others.loop", file, url, str(folder / f"{file}.db"))
             if file not in OURS:
                 command[0] = python
-            return await stack.enter_async_context(running(file, command))
+            started[file] = await stack.enter_async_context(running(file, command))
 
-        speakers = {name: await started(file) for name, file in TURNS.items()}
-        callers = {name: await started(file) for name, file in CALLS.items()}
-        everyone = [*speakers.values(), *callers.values()]
+        async def ask(file: str, _: int, at_once: int, **more: Any) -> dict[str, Any]:
+            loop = {"channels": at_once, "at_once": at_once, **more}
+            with alone(started[file], started.values()):
+                return await started[file].ask("closed_loop", **loop)
 
-        async def ask(child: Child, question: Mapping[str, Any], _: int = 0) -> dict[str, Any]:
-            with alone(child, everyone):
-                return await child.ask(question, LOOP_LIMIT_S)
-
-        async def compared(children: Mapping[str, Child], channels: int, model: str) -> Result:
-            question = {"channels": channels, "model": model, "seconds": plan.slice_s}
-            measures = {name: partial(ask, each, question) for name, each in children.items()}
+        async def compared(files: Mapping[str, str], at_once: int, model: str) -> Result:
+            loop: dict[str, Any] = {"at_once": at_once, "model": model, "seconds": plan.slice_s}
+            measures = {name: partial(ask, file, **loop) for name, file in files.items()}
             slices = await alternate(measures, min(plan.rounds, ROUNDS))
             return {
                 name: {
-                    **medians(found, "turns_a_second", "cpu_us"),
+                    **medians(found, "answers_a_second", "cpu_us"),
                     "cpu_ratio": ratio("cpu_us", found, slices[OWN]),
                 }
                 for name, found in slices.items()
             }
 
-        filling = {"channels": max(counts), "model": "ms-0", "seconds": 0, "rounds": FILLING}
-        for each in everyone:
-            await ask(each, filling)
+        for file in started:
+            await ask(file, 0, at_once=max(counts), model="ms-0", seconds=0, rounds=FILLING)
         return {
             "turns": {
-                f"{channels} {model}": await compared(speakers, channels, model)
+                f"{count} {model}": await compared(TURNS, count, model)
                 for model in MODELS
-                for channels in counts
+                for count in counts
             },
-            "calls": await compared(callers, CALLS_AT_ONCE, "ms-0"),
+            "calls": await compared(CALLS, CALLS_AT_ONCE, "ms-0"),
         }
 
 
 def publish(kept: record.Record, busy: bool) -> None:
     """Write the tables into the README and the page. Raise NotPublished."""
-    record.check_load(kept, ["alternatives"], busy)
-    for path, lines in ((README, summary(kept)), (record.PAGE, table(kept))):
-        path.write_text(record.replaced(path.read_text(), path, BEGIN, END, lines))
-    print(f"Written: the comparison in {README} and {record.PAGE}.")
+    kept.check_load([NAME], busy)
+    record.write(README, NAME, summary(kept))
+    record.write(record.PAGE, NAME, page_lines(kept))
 
 
 def summary(kept: record.Record) -> Iterator[str]:
     """Yield the README's table: processor time with the largest number of channels at once."""
-    rows = kept.results["alternatives"]["turns"][f"{CHANNELS[-1]} ms-0"]
-    yield "| in your program | processor time of a durable turn | turns/s | what is left to you |"
-    yield "|---|---|---|---|"
-    for name, row in rows.items():
-        times = "" if name == OWN else f", {text(row['cpu_ratio']['median'])} times as much"
-        figures = f"{text(row['cpu_us'], 'us')}{times} | {text(row['turns_a_second'])}"
-        yield f"| {name} | {figures} | {LEFT[name]} |"
+    rows = kept.results[NAME]["turns"][f"{CHANNELS[-1]} ms-0"]
+
+    def cost(name: str) -> str:
+        times = f", {text(rows[name]['cpu_ratio']['median'])} times as much" if name != OWN else ""
+        return text(rows[name]["cpu_us"], "us") + times
+
+    return table(
+        "in your program | processor time of a durable turn | turns/s | what is left to you",
+        (
+            (name, cost(name), text(row["answers_a_second"]), LEFT[name])
+            for name, row in rows.items()
+        ),
+    )
 
 
-def table(kept: record.Record) -> Iterator[str]:
+def page_lines(kept: record.Record) -> Iterator[str]:
     """Yield the page's tables."""
-    found = kept.results["alternatives"]
-    yield "| channels | model | in process | turns/s | time of a turn | over rosey-llm's | goal |"
-    yield "|---|---|---|---|---|---|---|"
-    for case, rows in found["turns"].items():
-        channels, model = case.split()
-        for name, row in rows.items():
-            over = "" if name == OWN else text(row["cpu_ratio"])
-            figures = f"{text(row['turns_a_second'])} | {text(row['cpu_us'], 'us')} | {over}"
-            goal = f">= {GOALS[name]}" if name in GOALS else ""
-            yield f"| {channels} | {MODELS[model]} | {name} | {figures} | {goal} |"
+    found = kept.results[NAME]
+
+    def cells(name: str, row: Mapping[str, Any]) -> Sequence[str]:
+        return name, text(row["answers_a_second"]), text(row["cpu_us"], "us")
+
+    def turns() -> Iterator[Sequence[str]]:
+        for case, rows in found["turns"].items():
+            channels, model = case.split()
+            for name, row in rows.items():
+                over = "" if name == OWN else text(row["cpu_ratio"])
+                goal = f">= {GOALS[name]}" if name in GOALS else ""
+                yield channels, MODELS[model], *cells(name, row), over, goal
+
+    head = "channels | model | in process | turns/s | time of a turn | over rosey-llm's | goal"
+    yield from table(head, turns())
     yield ""
-    yield f"| a call; {CALLS_AT_ONCE} at the same time | calls/s | time of a call | goal |"
-    yield "|---|---|---|---|"
-    for name, row in found["calls"].items():
-        goal = f"<= {CALL_GOAL_US} us" if name == OWN else ""
-        yield f"| {name} | {text(row['turns_a_second'])} | {text(row['cpu_us'], 'us')} | {goal} |"
+    yield from table(
+        f"a call; {CALLS_AT_ONCE} at the same time | calls/s | time of a call | goal",
+        (
+            (*cells(name, row), f"<= {CALL_GOAL_US} us" if name == OWN else "")
+            for name, row in found["calls"].items()
+        ),
+    )
     yield ""
-    yield from record.runs(kept, ["alternatives"])
+    yield from record.runs(kept, [NAME])
 
 
 def _requirements() -> str:

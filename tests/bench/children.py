@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import uvloop
 
 START_LIMIT_S = 30.0
 END_LIMIT_S = 15.0
+LIMIT_S = 320.0  # of an answer; longer than the loops' own limits
 LINE_LIMIT_BYTES = 2**20
 
 _LIBC = ctypes.CDLL(None)
@@ -43,10 +43,10 @@ class Child:
         self.ready = ""
         self._process = process
 
-    async def ask(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+    async def ask(self, do: str, limit_s: float = LIMIT_S, **more: Any) -> dict[str, Any]:
         """Write one line and return the line that answers it. Raise ChildFailed."""
         assert self._process.stdin is not None
-        self._process.stdin.write(orjson.dumps(question) + b"\n")
+        self._process.stdin.write(orjson.dumps({"do": do, **more}) + b"\n")
         answer: dict[str, Any] = orjson.loads(await self.read_line(limit_s))
         if "error" in answer:
             raise ChildFailed(f"{self.name}: {answer['error']}")
@@ -64,15 +64,9 @@ class Child:
             raise ChildFailed(f"{self.name} ended")
         return line.decode().rstrip("\n")
 
-    def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        self._signal(signal.SIGCONT)
-
     async def end(self) -> None:
         """End it with SIGTERM, or with SIGKILL if it does not end in time."""
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(END_LIMIT_S):
                 await self._process.communicate()
@@ -80,7 +74,7 @@ class Child:
             self._process.kill()
             await self._process.wait()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
             # Not `send_signal`, which may reap a child that has just ended behind asyncio's back.
             with suppress(ProcessLookupError):
@@ -93,12 +87,12 @@ def alone(child: Child, everyone: Iterable[Child]) -> Iterator[None]:
     index, prunes, and looks after its providers."""
     others = [each for each in everyone if each is not child]
     for each in others:
-        each.pause()
+        each.signal(signal.SIGSTOP)
     try:
         yield
     finally:
         for each in others:
-            each.go_on()
+            each.signal(signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -147,6 +141,8 @@ def installed(command: str) -> str:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop  # the alternatives' environment has none
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 
@@ -172,6 +168,8 @@ async def answer_questions(answers: object, **ready: Any) -> None:
         try:
             _write_line(await getattr(answers, question.pop("do"))(**question))
         except Exception as exc:  # noqa: BLE001 - the benchmark raises it as ChildFailed
+            while isinstance(exc, ExceptionGroup):
+                exc = exc.exceptions[0]
             _write_line({"error": repr(exc)})
 
 

@@ -6,96 +6,109 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from tests.bench import machine
-from tests.bench.figures import Plan, Result, alternate, column, compare, medians, ratio, row
-from tests.bench.stage import FAST_MODEL, SLOW_MODEL, Contestant, Stage, Variant
+from tests.bench.figures import (
+    Answers,
+    Plan,
+    Result,
+    Spread,
+    alternate,
+    differences,
+    medians,
+    ratio,
+    row,
+    spread,
+)
+from tests.bench.stage import CHANNELS, FAST_MODEL, SLOW_MODEL, Contestant, Stage, Variant
 
 WARM_UP_S = 2.0
 BURSTS = (10, 100, 1000)  # channels
-IN_FLIGHT = 200
 STREAMS, CHUNKS = 100, 50
-AT_ONCE = f"ms-0-chunks-{CHUNKS}"
-PACED = f"{AT_ONCE}-each-10"
+AT_ONCE, FIRST_AT_ONCE = f"ms-0-chunks-{CHUNKS}", "ms-0-chunks-1"
+# Each takes as long, so that as many turns are busy at the same time.
+PACED, FIRST_PACED = f"{AT_ONCE}-each-10", f"ms-{(CHUNKS - 1) * 10}-chunks-1"
 PACED_SLICE_S = 1.5
-READ_LIMIT_S = 60.0
 GROWTH = (10, 100, 1_000, 10_000)  # channels
 MESSAGES = 10  # in each channel's window
 INDEX_WARM_UP_S = 6.0  # longer than until the first update of the index
 
 
+async def loops(
+    contestants: Mapping[str, Contestant],
+    plan: Plan,
+    at_once: int = CHANNELS,
+    warm_up_s: float = WARM_UP_S,
+) -> dict[str, list[Result]]:
+    """Measure slices with a message in each of `at_once` channels."""
+
+    async def measure(contestant: Contestant, seconds: float, _: int) -> Result:
+        return await contestant.closed_loop(seconds, at_once)
+
+    slices, warm_up = (
+        {name: partial(measure, each, seconds) for name, each in contestants.items()}
+        for seconds in (plan.slice_s, warm_up_s)
+    )
+    return await alternate(slices, plan.rounds, warm_up)
+
+
 async def channels(stage: Stage, plan: Plan) -> Result:
     """Measure seconds until a message in each of many channels at once is answered.
 
+    default_s: by an engine with the file that the project comes with.
     one_at_a_time_s: calculated from one measurement, which is enough: its time hardly varies.
     """
     rounds, measured = (2, 10) if plan.quick else (5, 100)
-    contestants = {
-        "streamed_s": stage.engine.by_chat(),
-        "whole_s": stage.engine.by_request(SLOW_MODEL),
-        "bare_s": stage.bare(SLOW_MODEL),
-    }
 
     async def burst(contestant: Contestant, count: int) -> float:
         names = [f"burst-{number}" for number in range(count)]
-        seconds: float = (await stage.visit(contestant, names, at_once=count))["seconds"]
+        seconds: float = (await contestant.visit(names, at_once=count))["seconds"]
         return seconds
 
-    async def bursts(contestant: Contestant, _: int) -> dict[int, float]:
-        return {count: await burst(contestant, count) for count in BURSTS}
+    async def bursts(contestant: Contestant, _: int) -> Result:
+        return {str(count): await burst(contestant, count) for count in BURSTS}
 
-    slices = await alternate(
-        {name: partial(bursts, each) for name, each in contestants.items()}, rounds
-    )
-    one_at_a_time_s = await burst(stage.one_at_a_time(SLOW_MODEL), measured) / measured
-    return {
-        "rows": {
-            str(count): {
-                "one_at_a_time_s": one_at_a_time_s * count,
-                **{
-                    name: statistics.median(each[count] for each in found)
-                    for name, found in slices.items()
-                },
-            }
-            for count in BURSTS
+    async with stage.running(Variant("default-file", default_file=True)) as default:
+        contestants = {
+            "default_s": default.by_chat(),
+            "streamed_s": stage.engine.by_chat(),
+            "whole_s": stage.engine.by_request(SLOW_MODEL),
+            "bare_s": stage.bare(SLOW_MODEL),
         }
-    }
+        slices = await alternate(
+            {name: partial(bursts, each) for name, each in contestants.items()}, rounds
+        )
+    one_at_a_time_s = await burst(stage.one_at_a_time(SLOW_MODEL), measured) / measured
+    seconds = {name: medians(found, *map(str, BURSTS)) for name, found in slices.items()}
+    seconds["one_at_a_time_s"] = {str(count): one_at_a_time_s * count for count in BURSTS}
+    return {"rows": {n: {name: seconds[name][n] for name in seconds} for n in map(str, BURSTS)}}
 
 
 async def throughput(stage: Stage, plan: Plan) -> Result:
     """Measure answers a second with an instant provider; ratios to the bare loop.
 
-    over_plain: the engine over the plain way. busy: by contestant, the share of one core that each
-    process used.
+    streamed: the engine with token streams over itself with whole answers. over_plain: the engine
+    over the plain way. busy: by contestant, the share of one core that each process used.
     """
     contestants = {
         "bare loop": stage.bare(FAST_MODEL),
         "engine": stage.engine.by_request(FAST_MODEL),
+        "engine, streamed": stage.engine.by_request(FAST_MODEL, stream=True),
         "plain way": stage.plain.by_request(FAST_MODEL),
         "one at a time": stage.one_at_a_time(FAST_MODEL),
     }
-    slices = await take_turns(stage, contestants, IN_FLIGHT, plan)
+    slices = await loops(contestants, plan)
+    key = "answers_a_second"
     return {
         "rows": {name: row(each, slices["bare loop"]) for name, each in slices.items()},
-        "over_plain": ratio("answers_a_second", slices["engine"], slices["plain way"]),
+        "streamed": ratio(key, slices["engine, streamed"], slices["engine"]),
+        "streamed_cpu": ratio("cpu_us", slices["engine"], slices["engine, streamed"]),
+        "over_plain": ratio(key, slices["engine"], slices["plain way"]),
         "busy": {
             name: medians([each["busy"] for each in found], *found[0]["busy"])
             for name, found in slices.items()
         },
     }
-
-
-async def take_turns(
-    stage: Stage, contestants: Mapping[str, Contestant], at_once: int, plan: Plan
-) -> dict[str, list[dict[str, Any]]]:
-    """Measure slices with a message in each of `at_once` channels."""
-
-    async def measure(contestant: Contestant, seconds: float, _: int) -> dict[str, Any]:
-        return await stage.closed_loop(contestant, at_once, at_once, seconds)
-
-    measures = {name: partial(measure, each) for name, each in contestants.items()}
-    return await compare(measures, plan.rounds, plan.slice_s, WARM_UP_S)
 
 
 async def streams(stage: Stage, plan: Plan) -> Result:
@@ -106,42 +119,62 @@ async def streams(stage: Stage, plan: Plan) -> Result:
     pieces joined for 50 ms, against a bare loop that does the same, and against the bare reading.
 
     assembled: the providers over the bare reading. relayed: the engine over the bare relay.
-    relayed_over_reading: the engine over the bare reading. paced_cpu_us: processor time for a
-    chunk if chunks arrive singly, every 10 ms in each of 100 streams.
+    relayed_over_reading: the engine over the bare reading. paced: the chunks arrive singly, every
+    10 ms in each of 100 streams; at_once: all together, so that one read has many. There:
+    cpu_us: processor time for a chunk, with its share of the turn. chunk_us: of each chunk after
+    the first; first_us: of a turn with one chunk. over_bare: the bare relay's chunk_us over it.
     """
-    key = "chunks_a_second"
-
-    async def read(do: str, seconds: float, _: int) -> dict[str, Any]:
-        question = {"do": do, "model": AT_ONCE, "chunks": CHUNKS, "streams": STREAMS}
-        return await stage.ask_yardsticks({**question, "seconds": seconds}, READ_LIMIT_S)
-
-    async def relay(contestant: Contestant, seconds: float, _: int) -> dict[str, Any]:
-        found = await stage.closed_loop(contestant, STREAMS, STREAMS, seconds)
-        return {key: found["answers_a_second"] * CHUNKS}
-
-    contestants = {
-        "bare reading": partial(read, "read_bare"),
-        "providers": partial(read, "read_with_providers"),
-        **{name: partial(relay, each) for name, each in _relays(stage, AT_ONCE).items()},
+    reading = {
+        "bare reading": stage.direct(AT_ONCE, "stream"),
+        "providers": stage.direct(AT_ONCE, "providers"),
     }
-    slices = await compare(contestants, plan.rounds, plan.slice_s, WARM_UP_S)
+    at_once = await loops(
+        {**reading, **_relays(stage, AT_ONCE, FIRST_AT_ONCE)}, plan, at_once=STREAMS
+    )
     paced_plan = Plan(2 if plan.quick else 5, PACED_SLICE_S)
-    paced = await take_turns(stage, _relays(stage, PACED), STREAMS, paced_plan)
+    paced = await loops(_relays(stage, PACED, FIRST_PACED), paced_plan, at_once=STREAMS)
+    rates = {name: medians(found, "answers_a_second") for name, found in at_once.items()}
+    key, engine = "answers_a_second", at_once["engine"]
     return {
-        key: {name: statistics.median(column(found, key)) for name, found in slices.items()},
-        "assembled": ratio(key, slices["providers"], slices["bare reading"]),
-        "relayed": ratio(key, slices["engine"], slices["bare relay"]),
-        "relayed_over_reading": ratio(key, slices["engine"], slices["bare reading"]),
-        "paced_cpu_us": {
-            name: statistics.median(column(found, "cpu_us")) / CHUNKS
-            for name, found in paced.items()
+        "chunks_a_second": {
+            name: rates[name][key] * CHUNKS for name in (*reading, "bare relay", "engine")
         },
+        "assembled": ratio(key, at_once["providers"], at_once["bare reading"]),
+        "relayed": ratio(key, engine, at_once["bare relay"]),
+        "relayed_over_reading": ratio(key, engine, at_once["bare reading"]),
+        "paced": _chunks(paced),
+        "at_once": _chunks(at_once),
     }
 
 
-def _relays(stage: Stage, model: str) -> dict[str, Contestant]:
-    engine = stage.engine.by_request(model, stream=True)
-    return {"bare relay": stage.bare_relay(model), "engine": engine}
+def _relays(stage: Stage, model: str, first: str) -> dict[str, Contestant]:
+    """Return the contestants that relay, also a stream with the first chunk alone."""
+    return {
+        "bare relay": stage.bare_relay(model),
+        "bare relay, first": stage.bare_relay(first),
+        "engine": stage.engine.by_request(model, stream=True),
+        "engine, first": stage.engine.by_request(first, stream=True),
+    }
+
+
+def _chunks(slices: Mapping[str, Answers]) -> Result:
+    """Tell the cost of each chunk after the first from that of the turn."""
+
+    def more(name: str) -> list[float]:
+        taken_us = differences("cpu_us", slices[name], slices[f"{name}, first"])
+        return [each / (CHUNKS - 1) for each in taken_us]
+
+    own, bare = more("engine"), more("bare relay")
+    found: Result = {
+        name: {
+            "cpu_us": medians(slices[name], "cpu_us")["cpu_us"] / CHUNKS,
+            "chunk_us": statistics.median(each),
+            "first_us": medians(slices[f"{name}, first"], "cpu_us")["cpu_us"],
+        }
+        for name, each in (("engine", own), ("bare relay", bare))
+    }
+    over_bare: Spread = spread([one / other for one, other in zip(bare, own, strict=True)])
+    return {**found, "over_bare": over_bare}
 
 
 async def growth(stage: Stage, plan: Plan) -> Result:
@@ -151,23 +184,23 @@ async def growth(stage: Stage, plan: Plan) -> Result:
     """
     counts = GROWTH[:3] if plan.quick else GROWTH
     rss_mib: dict[int, float] = {}
-    loops: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    found: dict[tuple[str, int], list[Result]] = defaultdict(list)
     async with stage.running(Variant("growing", channels={"resident_limit": 20_000})) as growing:
         contestants = {"bare": stage.bare(FAST_MODEL), "engine": growing.by_request(FAST_MODEL)}
         for count in counts:
             names = [f"loop-{number}" for number in range(count)]
             for _ in range(MESSAGES // 2):
-                await stage.visit(contestants["engine"], names, min(IN_FLIGHT, count))
+                await contestants["engine"].visit(names, min(CHANNELS, count))
             rss_mib[count] = machine.rss_bytes(growing.process.pid) / machine.MIB
         for _ in range(plan.rounds):
             for count in counts:
                 for name, each in contestants.items():
-                    found = await stage.closed_loop(each, count, IN_FLIGHT, plan.slice_s)
-                    loops[name, count].append(found)
+                    loop = await each.closed_loop(plan.slice_s, CHANNELS, channels=count)
+                    found[name, count].append(loop)
     rows = {
         str(count): {
             "rss_mib": rss_mib[count],
-            **{name: row(loops[name, count], loops["bare", count]) for name in contestants},
+            **{name: row(found[name, count], found["bare", count]) for name in contestants},
         }
         for count in counts
     }
@@ -176,22 +209,19 @@ async def growth(stage: Stage, plan: Plan) -> Result:
 
 async def indexing(stage: Stage, plan: Plan) -> Result:
     """Measure turns a second with the full-text index kept up to date; ratios to without."""
-
-    async def measure(engine: Contestant, seconds: float, _: int) -> dict[str, Any]:
-        return await stage.closed_loop(engine, IN_FLIGHT, IN_FLIGHT, seconds)
-
-    indexed, plain = (
+    indexed, control = (
         Variant(name, storage={"search_index": name == "indexing"})
         for name in ("indexing", "not-indexing")
     )
-    async with stage.running(indexed) as one, stage.running(plain) as other:
+    async with stage.running(indexed) as one, stage.running(control) as other:
         contestants = {
-            "with": partial(measure, one.by_request(FAST_MODEL)),
-            "without": partial(measure, other.by_request(FAST_MODEL)),
+            "bare": stage.bare(FAST_MODEL),
+            "with": one.by_request(FAST_MODEL),
+            "without": other.by_request(FAST_MODEL),
         }
-        seconds = 1.0 if plan.quick else 2.0
-        slices = await compare(contestants, plan.rounds, seconds, INDEX_WARM_UP_S)
+        longer = Plan(plan.rounds, 1.0 if plan.quick else 2.0)
+        slices = await loops(contestants, longer, warm_up_s=INDEX_WARM_UP_S)
     return {
-        **{name: row(found, slices["without"]) for name, found in slices.items()},
+        **{name: row(found, slices["bare"]) for name, found in slices.items()},
         "ratio": ratio("answers_a_second", slices["with"], slices["without"]),
     }

@@ -2,7 +2,8 @@
 
 The model's name says how it answers: `ms-200` after 200 ms, `ms-0` at once. A token stream is 10
 chunks written together; `ms-0-chunks-50` writes 50, and `ms-0-chunks-50-each-10` writes one every
-10 ms. The process writes `{"url": ...}` when it listens, and ends when its stdin is closed.
+10 ms. The process writes `{"url": ...}` when it listens, and ends when its stdin is closed. Its
+question `connections` is how many were opened since the start.
 """
 
 from __future__ import annotations
@@ -19,16 +20,22 @@ from tests.bench.children import answer_questions, run
 PIECE = "twenty bytes a piece"
 CHUNKS = 10
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_MODEL = re.compile(rb'"model": ?"ms-(\d+)(?:-chunks-(\d+))?(?:-each-(\d+))?"')
+_MODEL = re.compile(rb'"ms-(\d+)(?:-chunks-(\d+))?(?:-each-(\d+))?"')
 _USAGE = {"prompt_tokens": 600, "completion_tokens": 50, "total_tokens": 650}
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: "
 _STREAM_HEAD = _OK + b"text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection, whose requests come one at a time."""
+    """A keep-alive connection, whose requests come one at a time.
+
+    opened: how many there were in this process.
+    """
+
+    opened = 0
 
     def __init__(self) -> None:
+        Connection.opened += 1
         self._received = b""
         self._transport: asyncio.Transport
 
@@ -55,15 +62,14 @@ class Connection(asyncio.Protocol):
         # can match: in a JSON string these quotes are escaped.
         named = _MODEL.search(body)
         assert named is not None, "expected a model such as ms-200"
-        after_ms, chunks, each_ms = (int(number or 0) for number in named.groups())
-        chunks = chunks or CHUNKS
+        after_ms, chunks, each_ms = _numbers(named)
         if b'"stream":true' not in body:
             self._write_later(after_ms, whole(chunks))
         elif each_ms:
             for number, part in enumerate(stream(chunks)):
                 self._write_later(after_ms + number * each_ms, part)
         else:
-            self._write_later(after_ms, streamed(chunks))
+            self._write_later(after_ms, b"".join(stream(chunks)))
 
     def _write_later(self, after_ms: int, part: bytes) -> None:
         if after_ms:
@@ -76,6 +82,26 @@ class Connection(asyncio.Protocol):
             self._transport.write(part)
 
 
+def chunks_of(model: str) -> int:
+    """Return how many chunks a token stream of this model has."""
+    named = _MODEL.search(f'"{model}"'.encode())
+    assert named is not None, model
+    return _numbers(named)[1]
+
+
+def _numbers(named: re.Match[bytes]) -> tuple[int, int, int]:
+    """Return the milliseconds until an answer, its chunks, and the milliseconds between these."""
+    after_ms, chunks, each_ms = (int(number or 0) for number in named.groups())
+    return after_ms, chunks or CHUNKS, each_ms
+
+
+class Answers:
+    """The answers to the questions: each method is named as in the question's `do`."""
+
+    async def connections(self) -> dict[str, int]:
+        return {"opened": Connection.opened}
+
+
 def _http(body: bytes) -> bytes:
     return _OK + b"application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
@@ -86,11 +112,6 @@ def whole(chunks: int) -> bytes:
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     reply = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "fake"}
     return _http(orjson.dumps({**reply, "choices": [choice], "usage": _USAGE}))
-
-
-@lru_cache
-def streamed(chunks: int) -> bytes:
-    return b"".join(stream(chunks))
 
 
 @lru_cache
@@ -123,7 +144,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=4096)
     port = server.sockets[0].getsockname()[1]
-    await answer_questions(None, url=f"http://127.0.0.1:{port}")
+    await answer_questions(Answers(), url=f"http://127.0.0.1:{port}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
 Result = dict[str, Any]  # the figures of a section, to be written as JSON
 Answers = Sequence[Mapping[str, Any]]  # of a contestant, one for each round
 Spread = dict[str, float]  # the median and the quartiles of a figure over its rounds
@@ -32,13 +30,18 @@ QUICK = Plan(rounds=3, slice_s=0.4, quick=True)
 
 
 async def alternate(
-    contestants: Mapping[str, Callable[[int], Awaitable[T]]], rounds: int
-) -> dict[str, list[T]]:
+    contestants: Mapping[str, Callable[[int], Awaitable[dict[str, Any]]]],
+    rounds: int,
+    warm_up: Mapping[str, Callable[[int], Awaitable[object]]] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
     """Measure a slice of each contestant in turn, every other round in the opposite order.
 
     A contestant is a function that measures the slice of the round with this number.
+    warm_up: to be done once before, such as to fill windows and open connections.
     """
-    slices: dict[str, list[T]] = {name: [] for name in contestants}
+    for measure in (warm_up or {}).values():
+        await measure(0)
+    slices: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
     order = list(contestants)
     for number in range(rounds):
         for name in order:
@@ -47,33 +50,11 @@ async def alternate(
     return slices
 
 
-async def compare(
-    contestants: Mapping[str, Callable[[float, int], Awaitable[T]]],
-    rounds: int,
-    slice_s: float,
-    warm_up_s: float,
-) -> dict[str, list[T]]:
-    """Warm each contestant up, then `alternate` slices of `slice_s` seconds.
-
-    A contestant is a function that measures for some seconds, in the round with this number. The
-    warm-up fills windows and opens connections.
-    """
-    for measure in contestants.values():
-        await measure(warm_up_s, 0)
-    slices = {name: partial(measure, slice_s) for name, measure in contestants.items()}
-    return await alternate(slices, rounds)
-
-
 def spread(values: Sequence[float]) -> Spread:
     if len(values) < 2:
         values = [values[0]] * 2
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"low": low, "median": middle, "high": high}
-
-
-def ratios(figures: Sequence[float], yardstick: Sequence[float]) -> Spread:
-    """Divide each round's figure by the same round's yardstick: drift changes both alike."""
-    return spread([figure / each for figure, each in zip(figures, yardstick, strict=True)])
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -95,19 +76,19 @@ def latencies(taken_us: Sequence[float]) -> dict[str, float]:
     }
 
 
-def column(answers: Answers, key: str) -> list[float]:
-    """Return one figure of each answer."""
-    return [each[key] for each in answers]
-
-
 def medians(answers: Answers, *keys: str) -> dict[str, float]:
     """Return the median of each of these figures."""
-    return {key: statistics.median(column(answers, key)) for key in keys}
+    return {key: statistics.median(each[key] for each in answers) for key in keys}
+
+
+def differences(key: str, answers: Answers, others: Answers) -> list[float]:
+    """Subtract the others' figure from each round's."""
+    return [each[key] - other[key] for each, other in zip(answers, others, strict=True)]
 
 
 def ratio(key: str, answers: Answers, yardstick: Answers) -> Spread:
-    """Divide one figure of each round by the yardstick's."""
-    return ratios(column(answers, key), column(yardstick, key))
+    """Divide each round's figure by the same round's yardstick: drift changes both alike."""
+    return spread([each[key] / other[key] for each, other in zip(answers, yardstick, strict=True)])
 
 
 def row(slices: Answers, yardstick: Answers) -> dict[str, Any]:
@@ -135,7 +116,7 @@ def text(figure: float | Spread, unit: str = "") -> str:
     return f"{text(figure['median'], unit)} [{text(figure['low'])}-{text(figure['high'])}]"
 
 
-def table(result: Mapping[str, Any], path: str) -> Iterator[str]:
+def lines(result: Mapping[str, Any], path: str) -> Iterator[str]:
     """Yield a result as text: each record on a line of its own, after its path."""
     inner = {
         key: value
@@ -146,4 +127,12 @@ def table(result: Mapping[str, Any], path: str) -> Iterator[str]:
     if figures:
         yield f"{path:36} {'   '.join(figures)}"
     for key, value in inner.items():
-        yield from table(value, f"{path}.{key}")
+        yield from lines(value, f"{path}.{key}")
+
+
+def table(head: str, rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table. head: its columns, such as "a | b"."""
+    yield f"| {head} |"
+    yield f"|{'---|' * (head.count('|') + 1)}"
+    for cells in rows:
+        yield f"| {' | '.join(cells)} |"

@@ -1,33 +1,128 @@
-"""The load: a process that sends messages in many channels over NATS and times their answers.
+"""The load: a process that asks in many channels over NATS.
 
-`python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then it
-answers these questions, each one line of JSON:
-
-visit        one message in each of `channels`, `at_once` at the same time: how long each took
-closed_loop  `in_flight` messages at the same time for `seconds`: how many were answered, and the
-             share of one core that each of the processes `pids` used
-open_loop    `rate` messages a second for `seconds`, whatever comes back: how long each took
-flood        keep `waiting` commands waiting in one channel, until a `flood` with 0
+`python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then each
+line of JSON is a loop of `tests.bench.pacing`, whose figures it answers, or a `flood`. It speaks
+NATS itself, on a raw protocol, so that the load never limits what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import os
 import sys
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
-from typing import Any
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urlsplit
 
-from tests.bench import children, machine
-from tests.bench.asker import Answered, Asker, LoadFailed, Question
-from tests.bench.figures import percentile
+import orjson
 
-VISIT_LIMIT_S = 300.0
-TAIL_LIMIT_S = 30.0
-LONGEST_SLICE = 20  # times the planned seconds; a machine that needs longer is too slow
+from tests.bench import children, pacing
+
+CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":false,"lang":"bench"}\r\n'
+CONNECT_LIMIT_S = 10.0
+DELTAS = ".stream"
+
+
+class LoadFailed(Exception):
+    """A question got no answer, or a wrong one; the measurement is worthless."""
+
+
+class Asker(asyncio.Protocol):
+    """A NATS connection without credentials that expects exactly one answer to each question."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Future[bool]] = {}
+        # The engine answers a repeated id from its store; no two askers may use the same one.
+        self._run = os.urandom(4).hex()
+        self._count = 0
+        self._trouble = ""  # the first thing that went wrong
+        self._received = b""
+        self._outgoing = [CONNECT]
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._pong: asyncio.Future[None]
+
+    async def connect(self, url: str, subjects: Iterable[str]) -> None:
+        """Take answers on these subjects; return when the server has the subscriptions."""
+        parts = urlsplit(url)
+        self._pong = self._loop.create_future()
+        await self._loop.create_connection(lambda: self, parts.hostname or "", parts.port or 4222)
+        for number, subject in enumerate(subjects, 1):
+            self._outgoing.append(f"SUB {subject} {number}\r\n".encode())
+        self._outgoing.append(b"PING\r\n")
+        self._send()
+        async with asyncio.timeout(CONNECT_LIMIT_S):
+            await self._pong
+
+    async def ask(self, subject: str, body: bytes, channel: str) -> bool:
+        """Ask, and return after the answer whether it was a refusal for now. Raise LoadFailed.
+
+        body: JSON without the last brace.
+        """
+        if self._trouble:
+            raise LoadFailed(self._trouble)
+        self._count += 1
+        request_id = f"{self._run}-{self._count}"
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._open[request_id] = done
+        asked = b'%b,"channel_id":"%b","request_id":"%b"}' % (
+            body,
+            channel.encode(),
+            request_id.encode(),
+        )
+        if not self._outgoing:
+            self._loop.call_soon(self._send)
+        self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(asked), asked))
+        return await done
+
+    def _send(self) -> None:
+        self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("NATS closed the connection")
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        at = 0
+        while (line_end := received.find(b"\r\n", at)) >= 0:
+            line, at_next = received[at:line_end], line_end + 2
+            if line.startswith(b"MSG "):
+                _, subject, *_, size = line.split()
+                body_end = at_next + int(size)
+                if len(received) < body_end + 2:
+                    break
+                self.on_msg(subject.decode(), received[at_next:body_end])
+                at_next = body_end + 2
+            elif line == b"PING":
+                self._transport.write(b"PONG\r\n")
+            elif line == b"PONG":
+                self._pong.set_result(None)
+            elif line.startswith(b"-ERR"):
+                self._fail(line.decode(errors="replace"))
+            at = at_next
+        self._received = received[at:]
+
+    def on_msg(self, subject: str, data: bytes) -> None:
+        if subject.endswith(DELTAS):
+            return
+        answer = orjson.loads(data)
+        done = self._open.pop(answer["request_id"], None)
+        busy = answer.get("code") == "busy"
+        if done is None or not (busy or answer["type"] == "llm_response"):
+            self._fail(f"not an answer to an open question: {data.decode()[:300]}", done)
+        elif not done.done():
+            done.set_result(busy)
+
+    def _fail(self, why: str, *more: asyncio.Future[bool] | None) -> None:
+        self._trouble = self._trouble or why
+        for done in (*self._open.values(), *more):
+            if done is not None and not done.done():
+                done.set_exception(LoadFailed(why))
 
 
 class Load:
@@ -35,200 +130,46 @@ class Load:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self._wanted = self._waiting = 0  # in the flooded channel
+        self._wanted = 0  # commands that wait in the flooded channel
+        self._flood = set[asyncio.Task[None]]()
 
-    async def visit(
-        self, *, subject: str, body: Mapping[str, Any], channels: list[str], at_once: int
-    ) -> dict[str, Any]:
-        left, question, answers = channels[::-1], Question(subject, body), list[Answered]()
-
-        def ask() -> None:
-            if left:
-                self._asker.ask(question, left.pop(), on_answered)
-
-        def on_answered(answered: Answered) -> None:
-            answers.append(answered)
-            ask()
-
-        began = perf_counter()
-        for _ in range(at_once):
-            ask()
-        await self._asker.until(lambda: len(answers) == len(channels), VISIT_LIMIT_S)
-        taken_us = [round((each.now - each.asked) * 1e6) for each in answers]
-        return {"seconds": answers[-1].now - began, "taken_us": taken_us}
+    async def visit(self, *, subject: str, body: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        return await pacing.visit(self._answered(subject, body), **more)
 
     async def closed_loop(
         self, *, subject: str, body: Mapping[str, Any], **more: Any
     ) -> dict[str, Any]:
-        return await ClosedLoop(self._asker, Question(subject, body), **more).run()
+        return await pacing.closed_loop(self._answered(subject, body), **more)
 
     async def open_loop(
-        self,
-        *,
-        subject: str,
-        body: Mapping[str, Any],
-        channels: int,
-        rate: float,
-        seconds: float,
-        seed: int,
-        counted_from_s: float = 0.0,
+        self, *, subject: str, body: Mapping[str, Any], **more: Any
     ) -> dict[str, Any]:
-        """Count answers from `counted_from_s` to the end of the schedule; time all of them."""
-        question, moments = Question(subject, body, may_be_busy=True), schedule(rate, seconds, seed)
-        taken_ms: dict[bool, list[float]] = {False: [], True: []}  # by `busy`
-        counted, began = Counter[bool](), perf_counter()
-
-        def ask(number: int, due: float) -> None:
-            self._asker.ask(question, f"open-{number % channels}", on_answered, due)
-            self._asker.send()
-
-        def on_answered(answered: Answered) -> None:
-            taken_ms[answered.busy].append((answered.now - answered.asked) * 1000)
-            counted[answered.busy] += counted_from_s <= answered.now - began < seconds
-
-        late_ms = await keep_pace(moments, ask)
-        answered, busy = taken_ms[False], taken_ms[True]
-        await self._asker.until(lambda: len(answered) + len(busy) == len(moments), TAIL_LIMIT_S)
-        return {
-            "answered": len(answered),
-            "busy": len(busy),
-            "answered_a_second": counted[False] / (seconds - counted_from_s),
-            "busy_a_second": counted[True] / (seconds - counted_from_s),
-            "p50_ms": percentile(answered, 50),
-            "p99_ms": percentile(answered, 99),
-            "busy_p50_ms": percentile(busy, 50),
-            "busy_p99_ms": percentile(busy, 99),
-            "late_p99_ms": percentile(late_ms, 99),
-        }
+        ask = partial(self._asker.ask, subject, orjson.dumps(body)[:-1])
+        return await pacing.open_loop(ask, **more)
 
     async def flood(self, *, subject: str, body: Mapping[str, Any], waiting: int) -> dict[str, Any]:
-        question, self._wanted = Question(subject, body), waiting
+        """Keep so many commands waiting in one channel, until a `flood` with 0."""
+        ask, self._wanted = self._answered(subject, body), waiting
 
-        def fill(answered: Answered | None = None) -> None:
-            self._waiting -= answered is not None
-            while self._waiting < self._wanted:
-                self._waiting += 1
-                self._asker.ask(question, "flooded", fill)
-            self._asker.send()
+        async def keep_asking() -> None:
+            while self._wanted:
+                await ask("flooded")
 
-        fill()
+        for _ in range(waiting):
+            task = asyncio.create_task(keep_asking())
+            self._flood.add(task)
+            task.add_done_callback(self._flood.discard)
         return {}
 
+    def _answered(self, subject: str, body: Mapping[str, Any]) -> pacing.Ask:
+        ask = partial(self._asker.ask, subject, orjson.dumps(body)[:-1])
 
-class ClosedLoop:
-    """A closed loop: each answer triggers the next question, for a given time.
+        async def answered(channel: str) -> bool:
+            if await ask(channel):
+                raise LoadFailed(f"{channel} was refused: busy")
+            return False
 
-    It counts only after the first messages in flight were all answered, so the start is not in the
-    figure. The processor time of `pids` is taken over the same period.
-    """
-
-    def __init__(
-        self,
-        asker: Asker,
-        question: Question,
-        channels: int,
-        in_flight: int,
-        seconds: float,
-        pids: Mapping[str, int],
-    ) -> None:
-        self._asker, self._question = asker, question
-        self._resting = deque(f"loop-{number}" for number in range(channels))
-        self._in_flight = self._open = min(in_flight, channels)
-        self._seconds = seconds
-        self._pids = pids
-        self._answers = 0
-        self._latencies: list[float] = []  # of the answers that count
-        self._closing = False
-
-    async def run(self) -> dict[str, Any]:
-        """Return the figures of the slice.
-
-        cpu_us: processor time per answer of `pids["asked"]`, with its threads and children.
-        busy: the share of one core that each of the other processes used.
-        """
-        self._began = perf_counter()
-        for _ in range(self._in_flight):
-            self._ask()
-        longest_s = self._seconds * LONGEST_SLICE
-        await self._asker.until(lambda: self._open == 0, longest_s + TAIL_LIMIT_S)
-        if len(self._latencies) < self._in_flight:
-            raise LoadFailed(f"only {len(self._latencies)} answers in {longest_s:g} s")
-        counted_s = self._latest - self._first
-        rate = len(self._latencies) / counted_s
-        busy = {
-            name: (ended_s - self._first_cpu_s[name]) / counted_s
-            for name, ended_s in self._latest_cpu_s.items()
-        }
-        return {
-            "answers_a_second": rate,
-            "p50_ms": percentile(self._latencies, 50) * 1000,
-            "p99_ms": percentile(self._latencies, 99) * 1000,
-            "cpu_us": busy.pop("asked") / rate * 1e6,
-            "busy": busy,
-        }
-
-    def _ask(self) -> None:
-        self._asker.ask(self._question, self._resting.popleft(), self._on_answered)
-
-    def _on_answered(self, answered: Answered) -> None:
-        self._answers += 1
-        self._resting.append(answered.channel)
-        if self._closing:
-            self._open -= 1
-            return
-        if self._answers == self._in_flight:
-            self._first, self._first_cpu_s = answered.now, self._cpu_s()
-        elif self._answers > self._in_flight:
-            self._latest = answered.now
-            self._latencies.append(answered.now - answered.asked)
-        if self._is_over(answered.now):
-            self._closing, self._latest_cpu_s = True, self._cpu_s()
-            self._open -= 1
-        else:
-            self._ask()
-
-    def _cpu_s(self) -> dict[str, float]:
-        return {name: machine.cpu_s(pid) for name, pid in self._pids.items()}
-
-    def _is_over(self, now: float) -> bool:
-        """End only after a whole round of messages in flight: a group commit answers many at the
-        same time, and the wait for a group belongs into the figure only with that group."""
-        passed_s = now - self._began
-        if passed_s >= self._seconds * LONGEST_SLICE:
-            return True
-        rounds, more = divmod(self._answers, self._in_flight)
-        return passed_s >= self._seconds and rounds > 1 and not more
-
-
-def schedule(rate: float, seconds: float, seed: int) -> list[float]:
-    """Return seconds from the start: one random moment in each interval of `1 / rate`.
-
-    Even intervals would keep the same phase to other timers, which count in milliseconds.
-    """
-    chance = random.Random(seed)
-    return [(number + chance.random()) / rate for number in range(round(rate * seconds))]
-
-
-async def keep_pace(moments: Sequence[float], act: Callable[[int, float], None]) -> list[float]:
-    """Call `act(number, due)` in the event loop at each moment; return how late, in milliseconds.
-
-    A thread waits for the moments: it keeps them to a tenth of a millisecond, which an event loop's
-    timers cannot do. due: by perf_counter, also of a call that comes late.
-    """
-    loop, late_ms, began = asyncio.get_running_loop(), list[float](), perf_counter()
-
-    def call(number: int, due: float) -> None:
-        late_ms.append((perf_counter() - due) * 1000)
-        act(number, due)
-
-    def wait() -> None:
-        for number, moment in enumerate(moments):
-            due = began + moment
-            time.sleep(max(0.0, due - perf_counter()))
-            loop.call_soon_threadsafe(call, number, due)
-
-    await asyncio.to_thread(wait)
-    return late_ms
+        return answered
 
 
 async def main(url: str, *subjects: str) -> None:

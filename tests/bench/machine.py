@@ -13,8 +13,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from engine.traffic.embedded.program import find_program
-
 MIB = 2**20
 PACKAGES = ("rosey-llm", "aiohttp", "nats-py", "orjson", "uvloop", "aiosqlite")
 SYNCS = 51
@@ -22,6 +20,8 @@ SYNCS = 51
 
 def facts(folder: Path) -> dict[str, str]:
     """Return the machine and the versions, for people. folder: where the database will be."""
+    from engine.traffic.embedded.program import find_program  # the alternatives have no engine
+
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "machine": f"{_cpu()}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB",

@@ -1,19 +1,27 @@
-"""The engine's sections in open loops: latency, fairness, overload."""
+"""The engine's sections in open loops: latency, pauses, fairness, overload."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from tests.bench import machine
-from tests.bench.figures import Plan, Result, alternate, column, medians, ratio, spread
-from tests.bench.stage import Contestant, Stage, Variant
+from tests.bench.figures import (
+    Answers,
+    Plan,
+    Result,
+    alternate,
+    differences,
+    medians,
+    ratio,
+    spread,
+)
+from tests.bench.stage import FAST_MODEL, Contestant, Stage, Variant
 
 LATENCY_MODEL = "ms-50"
 FAST, SLOW = 500, 1  # messages a second
-CHANNELS = 200
 
 FAIR_MODEL, FAIR_SLOTS = "ms-20", 8
 FAIR_RATE = 200.0  # half of what the slots can do, so that quiet channels often wait for one
@@ -27,63 +35,78 @@ WAITING_LIMIT = CAPACITY
 LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SETTLING_S = 1.0
 
-# The arguments are rate, seconds and seed.
-MeasureSlice = Callable[[float, float, int], Awaitable[dict[str, Any]]]
+PAUSE_S = 5.0
 
 
 async def latency(stage: Stage, plan: Plan) -> Result:
     """Measure what the engine adds to an answer's time.
 
     rows: medians, by rate, then by contestant. late_p99_ms: how late the load sent; the other
-    figures include it. The rest is for the higher rate:
-
-    sync_ms: median of fdatasyncs back to back. added_ms: the engine's p50 minus the bare loop's.
-    added_syncs: the same, divided by `sync_ms`. p99_over_direct: the engine's p99 over the direct
-    call's.
+    figures include it. The rest is for the higher rate, see `added`; p99_over_direct: the engine's
+    p99 over the direct call's.
     """
-
-    async def over_nats(
-        contestant: Contestant, rate: float, seconds: float, seed: int
-    ) -> dict[str, Any]:
-        return await stage.open_loop(contestant, rate, seconds, seed, channels=CHANNELS)
-
-    async def direct(rate: float, seconds: float, seed: int) -> dict[str, Any]:
-        pace = {"rate": rate, "seconds": seconds, "seed": seed}
-        question = {"do": "open_loop", "model": LATENCY_MODEL, **pace}
-        return await stage.ask_yardsticks(question, seconds + 30.0)
-
-    async def sync(_: int) -> dict[str, Any]:
-        return {"sync_ms": machine.sync_ms(stage.folder)}
-
-    contestants: dict[str, MeasureSlice] = {
-        "direct call": direct,
-        "bare loop": partial(over_nats, stage.bare(LATENCY_MODEL)),
-        "engine": partial(over_nats, stage.engine.by_request(LATENCY_MODEL)),
+    contestants = {
+        "direct call": stage.direct(LATENCY_MODEL),
+        "bare loop": stage.bare(LATENCY_MODEL),
+        "engine": stage.engine.by_request(LATENCY_MODEL),
     }
-    for each in contestants.values():
-        await each(FAST, 2.0, 0)
-    measures: dict[str, Callable[[int], Awaitable[dict[str, Any]]]] = {
-        name: partial(each, FAST, plan.slice_s * 2) for name, each in contestants.items()
-    }
-    fast = await alternate({**measures, "syncs": sync}, plan.rounds)
-    sync_ms = medians(fast.pop("syncs"), "sync_ms")["sync_ms"]
+    fast = await paced(contestants, plan, stage.folder)
     slow_s = 4.0 if plan.quick else 10.0
-    slow = {name: [await each(SLOW, slow_s, 1)] for name, each in contestants.items()}
-    pairs = zip(column(fast["engine"], "p50_ms"), column(fast["bare loop"], "p50_ms"), strict=True)
-    added_ms = [engine - bare for engine, bare in pairs]
+    slow = {name: [await each.open_loop(SLOW, slow_s, 1)] for name, each in contestants.items()}
+    keys = ("p50_ms", "p99_ms", "late_p99_ms")
     return {
         "rows": {
-            str(rate): {
-                name: medians(each, "p50_ms", "p99_ms", "late_p99_ms")
-                for name, each in answers.items()
-            }
+            str(rate): {name: medians(answers[name], *keys) for name in contestants}
             for rate, answers in ((FAST, fast), (SLOW, slow))
         },
+        **added(fast, medians(fast["syncs"], "sync_ms")["sync_ms"]),
+        "p99_over_direct": ratio("p99_ms", fast["engine"], fast["direct call"]),
+    }
+
+
+async def paced(
+    contestants: Mapping[str, Contestant], plan: Plan, folder: Path
+) -> dict[str, list[Result]]:
+    """Measure slices with FAST messages a second, and beside them "syncs" of the disk."""
+
+    async def measure(contestant: Contestant, seed: int) -> Result:
+        return await contestant.open_loop(FAST, plan.slice_s * 2, seed)
+
+    async def sync(_: int) -> Result:
+        return {"sync_ms": machine.sync_ms(folder)}
+
+    slices = {name: partial(measure, each) for name, each in contestants.items()}
+    return await alternate({**slices, "syncs": sync}, plan.rounds, slices)
+
+
+def added(slices: Mapping[str, Answers], sync_ms: float) -> Result:
+    """Return what the engine adds to the bare loop's time.
+
+    sync_ms: median of fdatasyncs back to back. added_ms: the engine's p50 minus the bare loop's.
+    added_syncs: the same, divided by `sync_ms`.
+    """
+    added_ms = differences("p50_ms", slices["engine"], slices["bare loop"])
+    return {
         "sync_ms": sync_ms,
         "added_ms": spread(added_ms),
         "added_syncs": spread([each / sync_ms for each in added_ms]),
-        "p99_over_direct": ratio("p99_ms", fast["engine"], fast["direct call"]),
     }
+
+
+async def pauses(stage: Stage, plan: Plan) -> Result:
+    """Count the connections that the provider sees when a channel speaks again after a pause."""
+    asked, calls = stage.engine.by_request(FAST_MODEL), 2 if plan.quick else 5
+
+    async def opened() -> int:
+        await asked.visit(["pause"])
+        found: int = (await stage.provider.ask("connections"))["opened"]
+        return found
+
+    before = await opened()
+    for _ in range(calls):
+        await asyncio.sleep(PAUSE_S)
+        after = await opened()
+    return {"calls": calls, "opened": after - before}
 
 
 async def fairness(stage: Stage, plan: Plan) -> Result:
@@ -93,8 +116,8 @@ async def fairness(stage: Stage, plan: Plan) -> Result:
     wait in one more channel.
     """
 
-    async def measure(contestant: Contestant, seed: int) -> dict[str, Any]:
-        return await stage.open_loop(contestant, FAIR_RATE, FAIR_SLICE_S, seed, channels=QUIET)
+    async def measure(contestant: Contestant, seed: int) -> Result:
+        return await contestant.open_loop(FAIR_RATE, FAIR_SLICE_S, seed, QUIET)
 
     calm_one, busy_one = (
         Variant(name, channels={"mailbox_limit": 2 * WAITING}, max_concurrency=FAIR_SLOTS)
@@ -102,15 +125,13 @@ async def fairness(stage: Stage, plan: Plan) -> Result:
     )
     async with stage.running(calm_one) as calm, stage.running(busy_one) as busy:
         flooded = busy.by_request(FAIR_MODEL)
-        await stage.flood(flooded, WAITING)
+        await flooded.flood(WAITING)
         slices = {
             "without": partial(measure, calm.by_request(FAIR_MODEL)),
             "with": partial(measure, flooded),
         }
-        for each in slices.values():
-            await each(0)
-        answers = await alternate(slices, plan.rounds)
-        await stage.flood(flooded, 0)
+        answers = await alternate(slices, plan.rounds, slices)
+        await flooded.flood(0)
     return {
         **{name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()},
         "p99_ratio": ratio("p99_ms", answers["with"], answers["without"]),
@@ -132,8 +153,7 @@ async def overload(stage: Stage, plan: Plan) -> Result:
 
         async def offer(load: float, seconds: float) -> Result:
             rate, seed = load * CAPACITY, round(load * 100)
-            more = {"channels": CHANNELS, "counted_from_s": SETTLING_S}
-            return await stage.open_loop(asked, rate, seconds, seed, **more)
+            return await asked.open_loop(rate, seconds, seed, counted_from_s=SETTLING_S)
 
         async def rss_mib_after(seconds: float) -> float:
             await asyncio.sleep(seconds)

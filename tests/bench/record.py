@@ -1,4 +1,4 @@
-"""The JSON file that keeps the results, data/bench.json, and its table in docs/performance.md."""
+"""The JSON file that keeps the results, data/bench.json, and its tables in the documents."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import Any
 import orjson
 
 from tests.bench import goals
-from tests.bench.figures import Plan, Result
+from tests.bench.figures import Plan, Result, table
 
 DATA = Path("data")
 CACHE = DATA / "bench-cache"
 FILE = DATA / "bench.json"
 QUICK_FILE = DATA / "bench-quick.json"
 PAGE = Path("docs/performance.md")
-BEGIN, END = "<!-- results: written by make bench -->", "<!-- end of the results -->"
-
-
+NAME = "results"  # of their place in the page
 BUSY = 0.5  # a load above which no results are published
 
 
@@ -52,54 +50,67 @@ class Record:
         self.sections[section] = found
         self.path.write_bytes(orjson.dumps(self.sections, option=orjson.OPT_INDENT_2) + b"\n")
 
+    def check_load(self, names: Iterable[str], busy: bool) -> None:
+        """Raise NotPublished if one of the sections was measured on a busy machine.
+
+        busy: not even then.
+        """
+        for name in names:
+            facts = self.sections.get(name, {}).get("run", {}).get("facts", {})
+            load = float(facts.get("load before", "0").split()[0])
+            if load > BUSY and not busy:
+                raise NotPublished(
+                    f"Cannot publish {self.path}: the load was {load}, above {BUSY}, before {name}."
+                    " Measure it again on an idle machine, or add --busy."
+                )
+
 
 def publish(kept: Record, names: Sequence[str], busy: bool = False) -> None:
     """Write the table into the page. names: of all sections. Raise NotPublished.
 
     busy: also if the machine was.
     """
-    check_load(kept, names, busy)
+    kept.check_load(names, busy)
     if missing := [name for name in names if name not in kept.sections]:
         raise NotPublished(
             f"Cannot publish {kept.path}: it has no results of {', '.join(missing)}. "
             "Measure them first."
         )
-    PAGE.write_text(with_table(PAGE.read_text(), kept))
-    print(f"Written: the results in {PAGE}.")
+    write(PAGE, NAME, page_lines(kept))
 
 
-def check_load(kept: Record, names: Sequence[str], busy: bool) -> None:
-    """Raise NotPublished if one of the sections was measured on a busy machine."""
-    runs = {name: kept.sections[name]["run"]["facts"] for name in names if name in kept.sections}
-    loads = {name: float(facts.get("load before", "0").split()[0]) for name, facts in runs.items()}
-    if not busy and (found := [name for name, load in loads.items() if load > BUSY]):
-        raise NotPublished(
-            f"Cannot publish {kept.path}: the load was above {BUSY} before {', '.join(found)}. "
-            "Measure them again on an idle machine, or add --busy."
-        )
+def page_lines(kept: Record) -> Iterator[str]:
+    """Yield the page's table, and when and where its figures were measured."""
+    yield from table(
+        "section | what | goal | measured, median [quartiles] | ",
+        (
+            (f"`{each.goal.section}`", each.name, each.goal.wanted, each.measured, each.shown)
+            for each in goals.verdicts(kept.results)
+        ),
+    )
+    yield ""
+    yield from runs(kept, kept.sections)
 
 
-def with_table(page: str, kept: Record) -> str:
-    """Return the page with these results instead of the old ones. Raise NotPublished."""
-    return replaced(page, PAGE, BEGIN, END, [*_table(kept), "", *runs(kept, kept.sections)])
+def write(path: Path, name: str, lines: Iterable[str]) -> None:
+    """Write these lines into their place in a document. Raise NotPublished."""
+    path.write_text(replaced(path, name, lines))
+    print(f"Written: the {name} in {path}.")
 
 
-def replaced(page: str, path: Path, begin: str, end: str, lines: Iterable[str]) -> str:
-    """Return a page with these lines between two others. path: names it. Raise NotPublished."""
-    before, found, rest = page.partition(begin)
+def replaced(path: Path, name: str, lines: Iterable[str]) -> str:
+    """Return a document with these lines in place of the old ones. Raise NotPublished."""
+    begin, end = place(name)
+    before, found, rest = path.read_text().partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
         raise NotPublished(f"Cannot publish: {path} lacks the line {begin} or {end}. Restore it.")
     return "\n".join((f"{before}{begin}\n", *lines, f"\n{end}{after}"))
 
 
-def _table(kept: Record) -> Iterator[str]:
-    yield "| section | what | goal | measured, median [quartiles] | |"
-    yield "|---|---|---|---|---|"
-    for each in goals.verdicts(kept.results):
-        word = each.word.replace("MISSED", "**missed**")
-        cells = (f"`{each.goal.section}`", each.name, each.goal.wanted, each.measured, word)
-        yield f"| {' | '.join(cells)} |"
+def place(name: str) -> tuple[str, str]:
+    """Return the lines between which a document has this."""
+    return f"<!-- {name}: written by make bench -->", f"<!-- end of the {name} -->"
 
 
 def runs(kept: Record, sections: Iterable[str]) -> Iterator[str]:

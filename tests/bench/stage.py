@@ -12,25 +12,58 @@ import orjson
 import tomlkit
 
 from engine.traffic.embedded.server import EmbeddedNats
-from tests.bench import yardsticks
+from providers.openai import OpenAIProvider
 from tests.bench.children import Child, alone, installed, module, running
+from tests.bench.yardsticks import BARE, ONE_AT_A_TIME, RELAY, TEXT
 
 SLOW_MODEL, FAST_MODEL = "ms-200", "ms-0"
+CHANNELS = 200  # that speak at the same time
 # Not the default: that limit protects a provider, and would be measured instead of the engine.
 MAX_CONCURRENCY = 4096
 SUBJECTS, OUTGOING = "bench.>", "bench.out.>"  # of all that takes part; of all answers
-ANSWER_LIMIT_S = 60.0
-SLICE_LIMIT_S = 180.0
-VISIT_LIMIT_S = 320.0
+DEFAULT_FILE = Path("rosey-llm.toml")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A process under test and how to ask it: `body` plus a channel, on `subject`."""
+    """A process under test, and who asks it: `sender`, which is told `question` each time.
+
+    Each method measures one slice, see `tests.bench.pacing`, while all other processes are stopped.
+    """
 
     process: Child
-    subject: str
-    body: dict[str, Any]
+    sender: Child
+    question: Mapping[str, Any]
+    stage: Stage
+
+    async def visit(self, channels: Sequence[str], at_once: int = 1) -> dict[str, Any]:
+        return await self._ask("visit", channels=channels, at_once=at_once)
+
+    async def closed_loop(
+        self, seconds: float, at_once: int = CHANNELS, channels: int | None = None
+    ) -> dict[str, Any]:
+        """channels: over which the messages go round, by default `at_once`."""
+        pids = {**self.stage.pids, "asked": self.process.pid}
+        counts = {"channels": channels or at_once, "at_once": at_once}
+        return await self._ask("closed_loop", **counts, seconds=seconds, pids=pids)
+
+    async def open_loop(
+        self, rate: float, seconds: float, seed: int, channels: int = CHANNELS, **more: Any
+    ) -> dict[str, Any]:
+        pace = {"channels": channels, "rate": rate, "seconds": seconds, "seed": seed}
+        return await self._ask("open_loop", **pace, **more)
+
+    async def flood(self, waiting: int) -> None:
+        """Keep so many commands waiting in one channel, until a `flood` with 0.
+
+        It works on while others are measured.
+        """
+        self.stage.resting.discard(self.process)
+        await self._ask("flood", waiting=waiting)
+
+    async def _ask(self, do: str, **more: Any) -> dict[str, Any]:
+        with alone(self.process, self.stage.resting):
+            return await self.sender.ask(do, **self.question, **more)
 
 
 @dataclass(frozen=True)
@@ -40,14 +73,17 @@ class Variant:
     name: also of its folder and in its subjects.
     channels: its section [channels].
     storage: keys of [storage] that add to or replace a new database and durability full.
-    plain: use the plain store. profile: where to write a profile. environment: more variables.
+    default_file: take everything else from the file that the project comes with.
+    launcher: the module of the benchmark that runs it. profile: where to write a profile.
+    environment: more variables.
     """
 
     name: str
     channels: Mapping[str, int] = field(default_factory=dict)
     storage: Mapping[str, object] = field(default_factory=dict)
     max_concurrency: int = MAX_CONCURRENCY
-    plain: bool = False
+    default_file: bool = False
+    launcher: str = ""
     profile: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,15 +101,17 @@ class Engine:
 
     process: Child
     subjects: Mapping[str, str]
+    stage: Stage
 
     def by_request(self, model: str, *, stream: bool = False) -> Contestant:
         """Ask it as another plugin does, with `llm.request`."""
-        return Contestant(self.process, self.subjects["request"], _request(model, stream))
+        subject = self.subjects["request"]
+        return self.stage.over_nats(self.process, subject, _request(model, stream))
 
     def by_chat(self) -> Contestant:
         """Ask it as people do, with `!chat`; the growing answer goes to `llm.stream`."""
-        body = {"command": "chat", "args": yardsticks.TEXT, "username": "alice"}
-        return Contestant(self.process, self.subjects["chat"], body)
+        body = {"command": "chat", "args": TEXT, "username": "alice"}
+        return self.stage.over_nats(self.process, self.subjects["chat"], body)
 
 
 class Stage:
@@ -84,6 +122,7 @@ class Stage:
     one is measured, the others are stopped.
 
     pids: of the processes whose processor time is measured, by their names.
+    resting: all that are stopped while another is measured.
     """
 
     engine: Engine
@@ -93,11 +132,12 @@ class Stage:
     def __init__(self, folder: Path, nats: EmbeddedNats, provider: Child, load: Child) -> None:
         assert nats.pid is not None
         self.folder = folder
+        self.provider = provider
         self.pids = {"nats-server": nats.pid, "fake provider": provider.pid, "load": load.pid}
+        self.resting = set[Child]()
         self._nats = nats
-        self._provider_url = orjson.loads(provider.ready)["url"]
+        self._url = orjson.loads(provider.ready)["url"]
         self._load = load
-        self._resting: set[Child] = set()  # all that are stopped while another is measured
 
     @asynccontextmanager
     async def contestants(self, profile: Path | None = None) -> AsyncIterator[Self]:
@@ -107,39 +147,46 @@ class Stage:
 
         profile: where to write a profile of the engine.
         """
-        bare = module("yardsticks", self._nats.url, self._provider_url)
         async with (
             self.running(Variant("engine", profile=profile)) as self.engine,
-            self.running(Variant("plain-way", plain=True)) as self.plain,
-            running("yardsticks", bare) as self.yardsticks,
+            self.running(Variant("plain-way", launcher="plain")) as self.plain,
+            running("yardsticks", module("yardsticks", self._nats.url, self._url)) as yardsticks,
         ):
+            self.yardsticks = yardsticks
             self.pids["engine"] = self.engine.process.pid
             self.pids["plain way"] = self.plain.process.pid
-            self.pids["yardsticks"] = self.yardsticks.pid
-            self._resting.add(self.yardsticks)
+            self.pids["yardsticks"] = yardsticks.pid
+            self.resting.add(yardsticks)
             yield self
 
-    def bare(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.BARE, _request(model))
+    def bare(self, model: str, subject: str = BARE) -> Contestant:
+        return self.over_nats(self.yardsticks, subject, _request(model))
 
     def one_at_a_time(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.ONE_AT_A_TIME, _request(model))
+        return self.bare(model, ONE_AT_A_TIME)
 
     def bare_relay(self, model: str) -> Contestant:
-        return Contestant(self.yardsticks, yardsticks.RELAY, _request(model))
+        return self.bare(model, RELAY)
+
+    def direct(self, model: str, way: str = "whole") -> Contestant:
+        """Ask the provider without NATS, see `tests.bench.yardsticks.Direct`."""
+        return Contestant(self.yardsticks, self.yardsticks, {"model": model, "way": way}, self)
+
+    def over_nats(self, process: Child, subject: str, body: Mapping[str, Any]) -> Contestant:
+        return Contestant(process, self._load, {"subject": subject, "body": body}, self)
 
     @asynccontextmanager
     async def running(self, variant: Variant) -> AsyncIterator[Engine]:
         """Run an engine until the block ends."""
         command = self.command(variant)
-        if variant.plain:
-            command = module("plain", *command[1:])
+        if variant.launcher:
+            command = module(variant.launcher, *command[1:])
         if variant.profile is not None:
             command = [installed("python"), "-m", "cProfile", "-o", str(variant.profile), *command]
         async with running(variant.name, command, variant.environment) as process:
-            self._resting.add(process)
-            yield Engine(process, variant.subjects)
-            self._resting.discard(process)
+            self.resting.add(process)
+            yield Engine(process, variant.subjects, self)
+            self.resting.discard(process)
 
     def command(self, variant: Variant) -> list[str]:
         """Write an engine's configuration into a folder of its own, and return its command."""
@@ -149,69 +196,24 @@ class Stage:
         path.write_text(tomlkit.dumps(self._configuration(variant)))
         return [installed("rosey-llm"), "run", "--config", str(path)]
 
-    async def visit(
-        self, contestant: Contestant, channels: Sequence[str], at_once: int = 1
-    ) -> dict[str, Any]:
-        """Send a message in each channel, each answer triggering the next. Raise ChildFailed."""
-        more = {"channels": channels, "at_once": at_once}
-        return await self._ask("visit", contestant, VISIT_LIMIT_S, **more)
-
-    async def closed_loop(
-        self, contestant: Contestant, channels: int, in_flight: int, seconds: float
-    ) -> dict[str, Any]:
-        """Measure a slice with `in_flight` messages at the same time over `channels`.
-
-        Return the load's answer, see `tests.bench.load.ClosedLoop`, with the processor time of the
-        asked process and of `pids`. Raise ChildFailed.
-        """
-        pids = {**self.pids, "asked": contestant.process.pid}
-        more = {"channels": channels, "in_flight": in_flight, "seconds": seconds, "pids": pids}
-        return await self._ask("closed_loop", contestant, SLICE_LIMIT_S, **more)
-
-    async def open_loop(
-        self, contestant: Contestant, rate: float, seconds: float, seed: int, **more: Any
-    ) -> dict[str, Any]:
-        """Measure a slice with `rate` messages a second, see `tests.bench.load.Load.open_loop`."""
-        pace = {"rate": rate, "seconds": seconds, "seed": seed, **more}
-        return await self._ask("open_loop", contestant, seconds + ANSWER_LIMIT_S, **pace)
-
-    async def flood(self, contestant: Contestant, waiting: int) -> None:
-        """Keep so many commands waiting in one channel, until a `flood` with 0.
-
-        It works on while others are measured.
-        """
-        self._resting.discard(contestant.process)
-        await self._ask("flood", contestant, ANSWER_LIMIT_S, waiting=waiting)
-
-    async def ask_yardsticks(self, question: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
-        """Measure without NATS, see `tests.bench.yardsticks`. Raise ChildFailed."""
-        with alone(self.yardsticks, self._resting):
-            return await self.yardsticks.ask(question, limit_s)
-
-    async def _ask(
-        self, do: str, contestant: Contestant, limit_s: float, **more: Any
-    ) -> dict[str, Any]:
-        question = {"do": do, "subject": contestant.subject, "body": contestant.body, **more}
-        with alone(contestant.process, self._resting):
-            return await self._load.ask(question, limit_s)
-
-    def _configuration(self, variant: Variant) -> dict[str, object]:
+    def _configuration(self, variant: Variant) -> Mapping[str, Any]:
+        settings: dict[str, Any] = {}
+        provider: dict[str, Any] = {"max_concurrency": variant.max_concurrency, "max_retries": 0}
+        if variant.default_file:
+            settings = tomlkit.parse(DEFAULT_FILE.read_text()).unwrap()
+            # What a service on the internet gets; the provider of the benchmark is on this machine.
+            provider = {"max_concurrency": OpenAIProvider.Config.max_concurrency}
+        provider |= {"kind": "openai", "base_url": f"{self._url}/v1", "default_model": SLOW_MODEL}
         login = {"user": self._nats.engine_user, "password": self._nats.engine_password}
-        provider = {
-            "kind": "openai",
-            "base_url": f"{self._provider_url}/v1",
-            "default_model": SLOW_MODEL,
-            "max_concurrency": variant.max_concurrency,
-            "max_retries": 0,
-        }
         return {
+            **settings,
             "default_provider": "bench",
             "fallback_providers": [],
             "http": {"port": 0},
             "log": {"level": "warning"},
             "storage": {"path": "engine.db", "durability": "full", **variant.storage},
             "nats": {"url": self._nats.url, **login, "subjects": variant.subjects},
-            "channels": variant.channels,
+            "channels": {**settings.get("channels", {}), **variant.channels},
             "providers": {"bench": provider},
         }
 
@@ -229,5 +231,5 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
 
 
 def _request(model: str, stream: bool = False) -> dict[str, Any]:
-    asked = {"action": "chat", "message": yardsticks.TEXT, "username": "alice"}
+    asked = {"action": "chat", "message": TEXT, "username": "alice"}
     return {**asked, "model": model, "stream": stream}

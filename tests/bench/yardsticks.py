@@ -5,11 +5,7 @@ One at a time: the same, awaited in the NATS callback, as the plugin before this
 Bare relay: the bare loop with a token stream, whose pieces are joined for 50 ms and sent on.
 
 `python -m tests.bench.yardsticks NATS_URL PROVIDER_URL` writes `{}` when it takes messages. It also
-answers these questions without NATS, each one line of JSON:
-
-open_loop            calls on a schedule, as the load's `open_loop`: how long each took
-read_bare            token streams, read with bare aiohttp: how many chunks a second
-read_with_providers  the same, with the engine's providers
+answers loops of `tests.bench.pacing` without NATS, each a line of JSON, see `Direct`.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -30,10 +26,8 @@ from yarl import URL
 from providers.base import Message, Options
 from providers.chain.chain import Answered, ProviderChain
 from providers.openai import OpenAIProvider
-from tests.bench import children
-from tests.bench.fake_provider import PIECE
-from tests.bench.figures import percentile
-from tests.bench.load import keep_pace, schedule
+from tests.bench import children, pacing
+from tests.bench.fake_provider import PIECE, chunks_of
 
 BARE = "bench.in.bare"
 ONE_AT_A_TIME = "bench.in.one"
@@ -161,7 +155,12 @@ def _answer(asked: dict[str, Any], content: str, model: str) -> dict[str, Any]:
 
 
 class Direct:
-    """The answers to the questions: each method is named as in the question's `do`."""
+    """The answers to the questions: each method is named as in the question's `do`.
+
+    way: "whole", one tuned call; "stream", a token stream read by hand; "providers", a token stream
+    read as the engine does, through the chain with its slots, retries, circuit breaker. Every
+    streamed reply must be complete.
+    """
 
     def __init__(self, call: ModelCall, chain: ProviderChain) -> None:
         self._call = call
@@ -169,69 +168,33 @@ class Direct:
         pair = [Message("system", PAST_TEXT), Message("user", PAST_TEXT)]
         self._context = pair * (CONTEXT_MESSAGES // 2)
 
-    async def open_loop(
-        self, *, model: str, rate: float, seconds: float, seed: int
-    ) -> dict[str, float]:
-        taken_ms: list[float] = []
+    async def closed_loop(self, *, model: str, way: str, **more: Any) -> dict[str, Any]:
+        return await pacing.closed_loop(self._way(model, way), **more)
 
-        async def ask(due: float) -> None:
+    async def open_loop(self, *, model: str, way: str, **more: Any) -> dict[str, Any]:
+        return await pacing.open_loop(self._way(model, way), **more)
+
+    def _way(self, model: str, way: str) -> pacing.Ask:
+        text, options = PIECE * chunks_of(model), Options(model=model)
+
+        async def whole(_: str) -> bool:
             await self._call.whole(model, TEXT)
-            taken_ms.append((perf_counter() - due) * 1000)
+            return False
 
-        async with asyncio.TaskGroup() as group:
-
-            def start(_: int, due: float) -> None:
-                group.create_task(ask(due))
-
-            late_ms = await keep_pace(schedule(rate, seconds, seed), start)
-        return {
-            "p50_ms": percentile(taken_ms, 50),
-            "p99_ms": percentile(taken_ms, 99),
-            "late_p99_ms": percentile(late_ms, 99),
-        }
-
-    async def read_bare(self, *, model: str, **more: Any) -> dict[str, float]:
-        async def read(_: str) -> str:
+        async def stream(_: str) -> bool:
             pieces: list[str] = []
             async for found in self._call.stream(model, TEXT):
                 pieces += found
-            return "".join(pieces)
+            assert "".join(pieces) == text
+            return False
 
-        return await _read(read, **more)
-
-    async def read_with_providers(self, *, model: str, **more: Any) -> dict[str, float]:
-        """Read as the engine does: through the chain with its slots, retries, circuit breaker."""
-
-        async def read(channel: str) -> str:
-            options = Options(model=model)
+        async def providers(channel: str) -> bool:
             async for piece in self._chain.stream(self._context, options, channel=channel):
                 if isinstance(piece, Answered):
-                    return piece.completion.content
-            raise AssertionError("the stream did not end with a completion")
+                    assert piece.completion.content == text
+            return False
 
-        return await _read(read, **more)
-
-
-async def _read(
-    read: Callable[[str], Awaitable[str]], *, chunks: int, streams: int, seconds: float
-) -> dict[str, float]:
-    """Count the replies that end in time. Every reply must be complete."""
-    counted, whole = 0, PIECE * chunks
-    began = latest = perf_counter()
-
-    async def one_after_the_other(channel: str) -> None:
-        nonlocal counted, latest
-        while perf_counter() < began + seconds:
-            text = await read(channel)
-            assert text == whole, f"expected {len(whole)} characters, got {len(text)}"
-            if (now := perf_counter()) < began + seconds:
-                counted, latest = counted + chunks, now
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(streams):
-            group.create_task(one_after_the_other(f"stream-{number}"))
-    assert counted, "no stream ended in time"
-    return {"chunks_a_second": counted / (latest - began)}
+        return {"whole": whole, "stream": stream, "providers": providers}[way]
 
 
 def tuned_session() -> aiohttp.ClientSession:

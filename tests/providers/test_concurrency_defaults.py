@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,8 @@ from providers.base import Message, Options
 from providers.openai import OWN_SERVER_CONCURRENCY, OpenAIProvider
 from tests.fakes.http_proxy import HttpProxy
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.chain_harness import MadeUpTime, chained
+from tests.support.chain_harness import MadeUpTime, Way, chained, every_way
+from tests.support.patience import WAIT_S
 
 CHANNELS = 100
 
@@ -86,3 +90,83 @@ async def test_a_hundred_channels_are_answered_in_one_wave_without_any_setting()
             answer.set()
             answers = await asyncio.gather(*asked)
     assert {each.completion.content for each in answers} == {"You said: Hi"}
+
+
+@asynccontextmanager
+async def llama_cpp(props: Behaviour, **config: Any) -> AsyncIterator[tuple[LLMServer, Any]]:
+    """Yield a server that says it is llama.cpp, and its provider."""
+    async with LLMServer() as server:
+        server.headers["Server"] = "llama.cpp"
+        server.routes["/props"] = props
+        async with OpenAIProvider({"base_url": f"{server.url}/v1", **config}) as provider:
+            yield server, provider
+
+
+async def asked(server: LLMServer) -> None:
+    """Wait until the server has been asked for its slots, and has answered."""
+    async with asyncio.timeout(WAIT_S):
+        while not server.calls("/props") or asking():  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0.01)
+
+
+def asking() -> bool:
+    return any(task.get_name() == "slots of llama.cpp" for task in asyncio.all_tasks())
+
+
+@every_way
+async def test_llama_cpp_gets_as_many_calls_as_it_says_after_its_first_answer(way: Way) -> None:
+    answer = asyncio.Event()
+    async with llama_cpp(Behaviour(body={"total_slots": 3})) as (server, provider):
+        chain = chained(MadeUpTime(), provider)
+        assert chain.statistics()["openai"].slots.limit == 64
+        await way(chain)
+        await asked(server)
+        server.plan(*[Behaviour(hold=answer)] * 5)
+        calls = [asyncio.create_task(way(chain)) for _ in range(5)]
+        await server.wait_for_requests(1 + 3)
+        slots = chain.statistics()["openai"].slots
+        assert (slots.limit, slots.running, slots.waiting) == (3, 3, 2)
+        answer.set()
+        await asyncio.gather(*calls)
+        assert server.calls("/props") == 1  # it is asked once
+
+
+@pytest.mark.parametrize(
+    "props",
+    [
+        Behaviour(status=401),
+        Behaviour(body={"total_slots": "many"}),
+        Behaviour(body={"total_slots": 0}),
+        Behaviour(body=b"[]"),
+        Behaviour(body=b"not JSON"),
+    ],
+)
+async def test_the_default_stays_if_llama_cpp_does_not_say(props: Behaviour) -> None:
+    async with llama_cpp(props) as (server, provider):
+        await provider.chat([Message("user", "Hi")], Options())
+        await asked(server)
+        assert provider.max_concurrency == 64
+
+
+async def test_a_provider_that_closes_stops_asking() -> None:
+    async with llama_cpp(Behaviour(hold=asyncio.Event())) as (_, provider):
+        await provider.chat([Message("user", "Hi")], Options())
+        assert asking()
+        await provider.aclose()
+        assert not asking()
+
+
+async def test_what_the_settings_say_comes_before_what_the_server_says() -> None:
+    props = Behaviour(body={"total_slots": 3})
+    async with llama_cpp(props, max_concurrency=8) as (server, provider):
+        await provider.chat([Message("user", "Hi")], Options())
+        assert provider.max_concurrency == 8
+    assert server.calls("/props") == 0
+
+
+async def test_no_other_server_is_asked() -> None:
+    async with llama_cpp(Behaviour(body={"total_slots": 3})) as (server, provider):
+        server.headers["Server"] = "nginx"
+        await provider.chat([Message("user", "Hi")], Options())
+        assert provider.max_concurrency == 64
+    assert server.calls("/props") == 0

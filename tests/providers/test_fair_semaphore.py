@@ -159,3 +159,26 @@ async def test_whatever_happens_no_slot_is_lost_and_none_is_idle(seed: int) -> N
     await asyncio.wait(bench.tasks.values())
     assert bench.slots.statistics() == FairSemaphoreStatistics(limit, 0, 0)
     assert max(Counter(bench.order).values(), default=1) == 1
+
+
+async def test_more_slots_go_to_the_waiting_channels_in_turn() -> None:
+    bench = Bench(1)
+    await bench.ask("a1", "a2", "a3", "b1")
+    bench.slots.resize(3)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sorted(bench.running) == ["a1", "a2", "b1"]
+    await bench.finish_all()
+    assert bench.slots.statistics() == FairSemaphoreStatistics(3, 0, 0)
+
+
+async def test_with_fewer_slots_running_calls_end_before_the_next_one_begins() -> None:
+    bench = Bench(3)
+    await bench.ask("a1", "b1", "c1", "d1")
+    bench.slots.resize(1)
+    for name in ("a1", "b1"):
+        bench.running[name].set()
+        await bench.tasks[name]
+    assert bench.slots.statistics() == FairSemaphoreStatistics(limit=1, running=1, waiting=1)
+    await bench.finish_all()
+    assert bench.slots.statistics() == FairSemaphoreStatistics(1, 0, 0)

@@ -318,7 +318,7 @@ async def test_a_server_that_may_close_without_notice_gets_a_new_connection_for_
 ) -> None:
     told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers=headers)
     server.plan(*[told] * 3)
-    async with at(server) as provider:
+    async with at(server, max_concurrency=4) as provider:  # set: it is not asked
         for _ in range(3):
             await streamed(provider)
     assert server.connections == 3
@@ -326,7 +326,7 @@ async def test_a_server_that_may_close_without_notice_gets_a_new_connection_for_
 
 async def test_a_server_that_begins_to_close_without_notice_is_detected(server: LLMServer) -> None:
     told = replace(sse(delta("Hi", "stop"), "[DONE]"), headers={"Server": "llama.cpp"})
-    async with at(server) as provider:
+    async with at(server, max_concurrency=4) as provider:  # set: it is not asked
         await provider.chat(HELLO, Options())
         server.plan(told, told, told)
         for _ in range(3):

@@ -260,3 +260,23 @@ async def test_a_bad_reply_subject_keeps_nobody_else_from_the_outcome(
     ]  # fmt: skip
     assert caplog.text.count(f"Cannot send a message to '{BAD_SUBJECT}'") == 1
     await listener.close()
+
+
+async def test_deltas_alone_do_not_wait_until_nats_has_taken_them(
+    server: Server, database: Database
+) -> None:
+    listener = await Listener.connect(server.url)
+    connection = BreakingConnection(server.url, None, True, listener.flush)
+    connection.start()
+    await connection.connected.wait()
+    publisher = Publisher(connection, NatsSettings().subjects, LocalLedger(database))
+    running = asyncio.create_task(publisher.run())
+    for index in range(3):
+        assert publisher.delta(delta("a", index, "text"))
+        await listener.until(lambda: len(listener.heard) == index + 1)  # noqa: B023 - at once
+    assert connection.calls == ["publish"] * 3
+    assert publisher.statistics().deltas == 3
+    running.cancel()
+    await asyncio.wait({running})
+    await connection.close()
+    await listener.close()

@@ -33,7 +33,6 @@ KNOWN_SIZE = Size(channels=1_000_000, exchanges=1)
 WARM = 5000  # more than fit into the bounded caches
 RESIDENT = 10_000
 AT_ONCE = 64
-LIMIT_S = 300.0
 CALM_S = 7.0  # longer than until the next snapshots, shorter than until passivation
 SNAPSHOT_INTERVAL_S = 0.5  # of the engine in the process, whose calm is therefore shorter
 SHORT_CALM_S = 2.0
@@ -47,11 +46,11 @@ async def footprint(folder: Path, plan: Plan) -> Result:
     known: with a million on disk. known_and_resident: with RESIDENT of them in memory, idle.
     """
     residents = copy_of(RESIDENT_SIZE, folder / "residents")
-    question = {"do": "measure", "warm": WARM, "counted": 5000 if plan.quick else 10_000}
+    counted = 5000 if plan.quick else 10_000
     channel_kb = []
     for _ in range(1 if plan.quick else 3):
         async with running("an engine", module("store.footprint", str(residents))) as child:
-            answer = await child.ask(question, LIMIT_S)
+            answer = await child.ask("measure", warm=WARM, counted=counted)
         channel_kb.append(answer["bytes_a_channel"] / 1000)
     # Not a new database: creating its schema takes memory that no later start takes.
     nothing, known = folder / "nothing.db", copy_of(KNOWN_SIZE, folder / "known-channels")
@@ -66,7 +65,7 @@ async def footprint(folder: Path, plan: Plan) -> Result:
         async with around.running(with_known) as engine:
             known_mb = _mb(engine)
             for _ in range(WINDOW // 2):
-                await around.visit(engine.by_request(FAST_MODEL), names, at_once=AT_ONCE)
+                await engine.by_request(FAST_MODEL).visit(names, at_once=AT_ONCE)
             await asyncio.sleep(CALM_S)
             resident_mb = _mb(engine)
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,11 +23,11 @@ from tests.bench.figures import (
     Plan,
     Result,
     Spread,
-    column,
-    compare,
+    alternate,
     latencies,
+    medians,
     percentile,
-    ratios,
+    ratio,
     spread,
 )
 from tests.bench.stage import FAST_MODEL, Variant, stage
@@ -53,34 +52,32 @@ async def checkpoints(folder: Path, plan: Plan) -> Result:
     The engine's own checkpoints against SQLite's, which run in the commit that makes the WAL longer
     than 1,000 pages. ratio: of p99.9, round by round. wal_bytes: the largest WAL.
     """
-    contestants = {}
+    contestants, warm_up = {}, {}
     async with AsyncExitStack() as stack:
         for name, options in (("own", ()), ("sqlite", (keeper.BY_SQLITE,))):
             database = copy_of(MIDDLE, folder / name)
             command = _keeper(database, MIDDLE, *options)
             child = await stack.enter_async_context(running(name, command))
-            contestants[name] = partial(_paced, child, database)
-        slices = await compare(contestants, plan.rounds, 2.0 if plan.quick else 3.0, 1.0)
-    p999 = {
-        name: [percentile(each["waits_us"], 99.9) for each in found]
-        for name, found in slices.items()
-    }
-    ways = {name: _way(found) for name, found in slices.items()}
-    return {**ways, "ratio": ratios(p999["own"], p999["sqlite"])}
+            warm_up[name] = partial(_paced, child, database, 1.0)
+            contestants[name] = partial(_paced, child, database, 2.0 if plan.quick else 3.0)
+        slices = await alternate(contestants, plan.rounds, warm_up)
+    ratio_of_p999 = ratio("p999_us", slices["own"], slices["sqlite"])
+    return {**{name: _way(found) for name, found in slices.items()}, "ratio": ratio_of_p999}
 
 
 async def _paced(child: Child, database: Path, seconds: float, _: int) -> dict[str, Any]:
     # Some systems drop files from memory that were not read for a while. Then the slice would
     # measure reads from the disk, not writes.
     machine.read_into_memory(database)
-    return await child.ask({"do": "paced", "rate": RATE, "seconds": seconds}, LIMIT_S)
+    found = await child.ask("paced", rate=RATE, seconds=seconds)
+    return {**found, "p999_us": percentile(found["waits_us"], 99.9)}
 
 
 def _way(slices: Answers) -> Result:
     return {
         **latencies([us for each in slices for us in each["waits_us"]]),
-        "turns_a_second": statistics.mean(column(slices, "turns_a_second")),
-        "wal_bytes": max(column(slices, "wal_bytes")),
+        **medians(slices, "turns_a_second"),
+        "wal_bytes": max(each["wal_bytes"] for each in slices),
     }
 
 
@@ -93,17 +90,17 @@ async def waking(folder: Path, plan: Plan) -> Result:
     size = LARGE if plan.full else MIDDLE
     database = copy_of(size, folder / "woken")
     numbers = random.Random(3).sample(range(size.channels), WOKEN + VISITED)
-    woken = {"do": "wake", "numbers": numbers[: 1000 if plan.quick else WOKEN]}
+    woken = numbers[: 1000 if plan.quick else WOKEN]
     async with running("the store", _keeper(database, size)) as child:
         for _ in range(2):  # the second time, everything is in memory
-            answer = await child.ask(woken, LIMIT_S)
+            answer = await child.ask("wake", numbers=woken)
     machine.drop_from_memory(database)
     names = [channel(number) for number in numbers[WOKEN:]]
     variant = Variant("waking", storage={"path": str(database), "search_index": False})
     async with stage(folder) as around, around.running(variant) as engine:
         asked = engine.by_request(FAST_MODEL)
-        await around.visit(asked, [f"warm-up-{number}" for number in range(VISITED)])
-        first, second = [await around.visit(asked, names) for _ in range(2)]
+        await asked.visit([f"warm-up-{number}" for number in range(VISITED)])
+        first, second = [await asked.visit(names) for _ in range(2)]
     return {
         "warm": latencies(answer["taken_us"]),
         "first": latencies(first["taken_us"]),
@@ -182,7 +179,7 @@ async def _turns_and_wakes(
             for _ in range(rounds):
                 for size, child in children.items():
                     numbers = chance.sample(range(size.channels), TURNS)
-                    answer = await child.ask({"do": what, "numbers": numbers}, LIMIT_S)
+                    answer = await child.ask(what, numbers=numbers)
                     taken_us[what, size] += answer["taken_us"]
     return taken_us
 
