@@ -106,8 +106,8 @@ class NatsLink:
             await self._client.publish(subject, body, f"{self._connector.inbox}.{token}", headers)
         except nats.errors.MaxPayloadError as exc:
             raise ValueError(
-                f"The text is too long: its message has {len(body)} bytes, and the NATS server takes"
-                f" {self._client.max_payload}. Send a shorter one."
+                f"The text is too long: its message has {len(body)} bytes, and the NATS server"
+                f" takes {self._client.max_payload}. Send a shorter one."
             ) from exc
         except (nats.errors.Error, OSError):  # the connection is lost, and soon made again
             return False
