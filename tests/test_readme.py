@@ -14,7 +14,7 @@ import pytest
 
 from engine.config.loading import parse
 from engine.config.personas import Persona
-from engine.config.settings import Settings
+from engine.config.settings import Price, Settings
 from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
@@ -258,12 +258,12 @@ def test_completion_knows_the_commands_of_a_group() -> None:
 
 def test_every_setting_is_in_the_table_of_settings() -> None:
     configuration = document("configuration.md").split("\n## ")[0]
-    names = [field.name for field in dataclasses.fields(Persona)]
+    names = [field.name for record in (Persona, Price) for field in dataclasses.fields(record)]
     for field in dataclasses.fields(Settings):
         value = getattr(Settings(), field.name)
         if dataclasses.is_dataclass(value):
             names += [inner.name for inner in dataclasses.fields(value)]
-        elif field.name not in ("personas", "providers"):
+        elif field.name not in ("personas", "prices", "providers"):
             names.append(field.name)
     for kind in ("ollama", "openai", "openrouter", "local"):
         names += [field.name for field in dataclasses.fields(registry.find(kind).Config)]
