@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from engine.accounting import scopes
 from engine.accounting.accounts import Accounts
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
@@ -31,11 +32,12 @@ from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
-from storage import persona_versions, statistics
+from storage import persona_versions, statistics, usage
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
 
 log = logging.getLogger("rosey_llm.engine")
+USERS_LOADED = 100_000
 
 
 class Engine:
@@ -124,9 +126,23 @@ class Engine:
         chain.hold()
         try:
             await self._store_personas()
+            await self._load_usage()
             await chain.start()
         finally:
             chain.release()
+
+    async def _load_usage(self) -> None:
+        """Let the limits by day go on with what users asked before this process."""
+        today = self._gate.today
+        if today is not None:
+            read = partial(
+                usage.by_scope,
+                kind=scopes.USER,
+                first_day=today,
+                last_day=today,
+                limit=USERS_LOADED,
+            )
+            self._gate.load(await self.database.write(read))
 
     async def start(self) -> None:
         """Open the store and start the providers. Raises CannotOpen if the store cannot be used."""
@@ -134,6 +150,7 @@ class Engine:
         with contextlib.suppress(StorageUnavailable):  # the log says so, before "is ready"
             await self.database.write(statistics.touch)
         await self._store_personas()
+        await self._load_usage()
         await self.chain.start()
 
     async def resume(self) -> None:

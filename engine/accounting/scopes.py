@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.admission.sender import sender_of
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 
 ALL = "*"
 USER, CHANNEL, PERSONA, PROVIDER, MODEL = "u:", "c:", "p:", "e:", "m:"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
 from engine.admission.gate import Gate
-from engine.admission.sender import sender_of
 from engine.answering import turn_result
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.errors import EngineError
 from storage.errors import StorageUnavailable
 from storage.outbox import Settled

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from engine.admission.access import Access
 from engine.admission.permissions import RolePermissions
 from engine.admission.rate_limiter import RateLimiter
 from engine.admission.request_limits import RequestLimits
-from engine.admission.sender import sender_of
 from engine.commands.observer import TurnObserver
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.config.settings import Settings
 from engine.errors import EngineError, LimitReached
+from storage.usage import Sums
 
 log = logging.getLogger("rosey_llm.admission")
 SAID_EVERY_S = 60.0
@@ -47,6 +48,15 @@ class Gate:
         self.permissions = RolePermissions(settings.permissions)
         self._access = self._access.apply(settings.access)
         self._limits.apply(settings.limits)
+
+    @property
+    def today(self) -> int | None:
+        """The day whose usage `load` wants; None if it wants none."""
+        return self._limits.today
+
+    def load(self, users: Iterable[Sums]) -> None:
+        """Take up what users used today."""
+        self._limits.load(users)
 
     def check(self, request: Request) -> None:
         """Raise NotAllowed or LimitReached if the request is refused."""

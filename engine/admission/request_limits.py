@@ -1,16 +1,25 @@
-"""The limits of `[limits]`: how many requests a user or a channel may send."""
+"""The limits of `[limits]`: how many requests a user or a channel may send.
+
+Minutes and hours are token buckets in memory, full after a restart. Days are those of the calendar,
+and a restart goes on with what the table `usage` has of today.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from engine.accounting import scopes
+from engine.accounting.days import Days
+from engine.admission.daily_limiter import DailyLimiter
 from engine.admission.rate_limiter import RateLimiter
-from engine.admission.sender import sender_of
+from engine.clock import now_ms
 from engine.commands.records import Help, ShowPersonas, Stop
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.config.settings import LimitSettings
 from engine.errors import LimitReached
+from storage.usage import Sums
 
 FREE = (Help, Stop, ShowPersonas)
 
@@ -23,24 +32,52 @@ class LimitWindow(NamedTuple):
     seconds: float
 
 
+DAILY = "user_per_day"
 WINDOWS = {
     "user_per_minute": LimitWindow("user", "a minute", 60.0),
     "user_per_hour": LimitWindow("user", "an hour", 3600.0),
-    "user_per_day": LimitWindow("user", "a day", 86_400.0),
+    DAILY: LimitWindow("user", "a day", 86_400.0),
     "channel_per_minute": LimitWindow("channel", "a minute", 60.0),
 }
 
 
 class RequestLimits:
-    """The token buckets of all users and channels. A sender without id and name has no user's."""
+    """The counts of all users and channels. A sender without id and name has no user's."""
 
-    def __init__(self, settings: LimitSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: LimitSettings,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int] = now_ms,
+    ) -> None:
         self._clock = clock
-        self._limiters = _limiters(settings, {}, clock)
+        self._wall_ms = wall_ms
+        self._settings = settings
+        self._limiters: dict[str, RateLimiter | DailyLimiter] = {}
+        self._limiters = {name: self._made(name, limit) for name, limit in _limits(settings)}
 
     def apply(self, settings: LimitSettings) -> None:
-        """Use these limits from now on; those that stay the same keep their buckets."""
-        self._limiters = _limiters(settings, self._limiters, self._clock)
+        """Use these limits from now on; those that stay the same keep their counts."""
+        known, same_days = self._limiters, settings.timezone == self._settings.timezone
+        self._settings = settings
+        self._limiters = {
+            name: known[name]
+            if name in known and known[name].limit == limit and (same_days or name != DAILY)
+            else self._made(name, limit)
+            for name, limit in _limits(settings)
+        }
+
+    @property
+    def today(self) -> int | None:
+        """The day whose counts `load` wants; None if days are not limited."""
+        limiter = self._limiters.get(DAILY)
+        return limiter.days.of(self._wall_ms()) if isinstance(limiter, DailyLimiter) else None
+
+    def load(self, users: Iterable[Sums]) -> None:
+        """Go on with what users asked today, before this process or before days were limited."""
+        limiter = self._limiters.get(DAILY)
+        if isinstance(limiter, DailyLimiter):
+            limiter.load({each.scope.removeprefix(scopes.USER): each.requests for each in users})
 
     def check(self, request: Request) -> None:
         """Raise LimitReached if a limit is reached; of several, the one that lasts longest."""
@@ -69,7 +106,12 @@ class RequestLimits:
         for _, limiter, key in self._concerned(request):
             limiter.give_back(key)
 
-    def _concerned(self, request: Request) -> Iterator[tuple[str, RateLimiter, str]]:
+    def _made(self, name: str, limit: int) -> RateLimiter | DailyLimiter:
+        if name == DAILY:
+            return DailyLimiter(limit, Days(self._settings.timezone), self._wall_ms)
+        return RateLimiter(limit, WINDOWS[name].seconds, self._clock)
+
+    def _concerned(self, request: Request) -> Iterator[tuple[str, RateLimiter | DailyLimiter, str]]:
         if not self._limiters or isinstance(request.command, FREE):
             return
         keys = {"user": sender_of(request), "channel": request.channel_id}
@@ -79,16 +121,11 @@ class RequestLimits:
                 yield name, limiter, key
 
 
-def _limiters(
-    settings: LimitSettings, known: dict[str, RateLimiter], clock: Callable[[], float]
-) -> dict[str, RateLimiter]:
-    made = {}
-    for name, window in WINDOWS.items():
+def _limits(settings: LimitSettings) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of each limit that is set."""
+    for name in WINDOWS:
         if limit := getattr(settings, name):
-            same = known.get(name)
-            is_same = same is not None and same.limit == limit
-            made[name] = same if is_same and same else RateLimiter(limit, window.seconds, clock)
-    return made
+            yield name, limit
 
 
 def _shown(seconds: float) -> str:
