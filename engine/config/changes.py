@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from engine.config.channel_rules import ChannelRule
 from engine.config.settings import Settings
 from providers.base import LLMProvider
 
@@ -31,7 +32,9 @@ RELOADABLE = frozenset(
         "log",
     }
 )
-NAMED = ("personas", "providers")  # reported by name only; a provider's table may hold a key
+# Reported by name only; a provider's table may hold a key.
+NAMED = ("personas", "providers", "channels.rules")
+MOVED = "moved"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Changes:
     """A record of what a reload changed.
 
     personas, providers: each name with "added", "changed" or "removed".
+    rules: the same by the rule's pattern; "moved" if another rule comes before it now.
     settings: each changed key path with its new value.
     restart: key paths that were changed in the file, but need a restart.
     """
@@ -47,6 +51,7 @@ class Changes:
     providers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     restart: Sequence[str] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
@@ -55,6 +60,7 @@ class Changes:
         parts = {
             "personas": [f"{name} {how}" for name, how in self.personas.items()],
             "providers": [f"{name} {how}" for name, how in self.providers.items()],
+            "channel rules": [f"{match} {how}" for match, how in self.rules.items()],
             "settings": shown,
             "needs a restart": list(self.restart),
         }
@@ -82,6 +88,7 @@ def diff(
         providers=_differences({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
         settings={key: new[key] for key in differing if _is_reloadable(key)},
         restart=[key for key in differing if not _is_reloadable(key)],
+        rules=_rule_differences(running.channels.rules, read.channels.rules),
     )
 
 
@@ -105,6 +112,21 @@ def _leaves(record: Any, path: str) -> list[tuple[str, Any]]:
             found += _leaves(value, key)
         elif key not in NAMED:
             found.append((key, value))
+    return found
+
+
+def _rule_differences(old: Sequence[ChannelRule], new: Sequence[ChannelRule]) -> dict[str, str]:
+    """Return what became of each rule. The order counts: the first match wins."""
+    before, after = {rule.match: rule for rule in old}, {rule.match: rule for rule in new}
+    found = _differences(before, after)
+    # Only of rules that were there and still are: an added one moves no other.
+    kept = [match for match in before if match in after]
+    was_at = {match: place for place, match in enumerate(kept)}
+    furthest = -1
+    for match in (match for match in after if match in was_at):
+        if was_at[match] < furthest:
+            found[match] = f"{found[match]} and {MOVED}" if match in found else MOVED
+        furthest = max(furthest, was_at[match])
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine.config import persona_tables
+from engine.config import persona_tables, rule_checks
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
@@ -49,6 +49,7 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     persona_tables.check(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
+    rule_checks.check(settings)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
     return replace(settings, personas=persona_tables.all_of(settings))
@@ -143,12 +144,12 @@ def _with_absolute_files(name: str, values: object, folder: Path) -> Mapping[str
 
 
 def _check_providers(settings: Settings, folder: Path) -> None:
-    keyed = [name for name in settings.provider_names if name in KEYED]
+    places = list(rule_checks.provider_places(settings))
+    keyed = [name for _, name in places if name in KEYED]
     for name in dict.fromkeys([*settings.providers, *keyed]):
         registry.build(name, settings.provider_table(name), folder)
-    _check_provider_name("default_provider", settings.default_provider, settings, folder)
-    for index, name in enumerate(settings.fallback_providers):
-        _check_provider_name(f"fallback_providers[{index}]", name, settings, folder)
+    for path, name in places:
+        _check_provider_name(path, name, settings, folder)
 
 
 def _check_provider_name(path: str, name: str, settings: Settings, folder: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
+from engine.config.channel_rules import NO_RULE, ChannelRule, ChannelRules
 from engine.config.personas import Persona
 from providers import registry
 from providers.base import LLMProvider
@@ -42,7 +44,11 @@ class ConversationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSettings:
-    """The limits of a channel's mailbox, of all mailboxes together, and of channels in memory."""
+    """The limits of mailboxes and of channels in memory, and what is special in some channels.
+
+    stays: the only providers that may see what is said, in all channels; () for any.
+    rules: settings by pattern of the channel's id.
+    """
 
     mailbox_limit: Count = 32
     mailbox_limit_bytes: Count = 1024 * 1024
@@ -51,6 +57,16 @@ class ChannelSettings:
     resident_limit: Count = 10_000
     passivate_after_s: Seconds = 300.0
     snapshot_interval_s: Seconds = 5.0
+    stays: tuple[str, ...] = ()
+    rules: tuple[ChannelRule, ...] = ()
+
+    @cached_property
+    def _by_channel(self) -> ChannelRules:
+        return ChannelRules(self.rules)
+
+    def rule_of(self, channel_id: str) -> ChannelRule:
+        """Return the first rule that matches this channel, NO_RULE if none does."""
+        return self._by_channel.of(channel_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +237,17 @@ class Settings:
     @property
     def provider_names(self) -> list[str]:
         """The providers in the order in which they are asked."""
-        return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
+        return self.provider_names_of(NO_RULE)
+
+    def provider_names_of(self, rule: ChannelRule) -> list[str]:
+        """The providers for the channels of a rule, in the order in which they are asked.
+
+        A rule that names a provider has no other one, unless it names them, too.
+        """
+        fallback = rule.fallback_providers
+        if fallback is None:
+            fallback = () if rule.provider is not None else self.fallback_providers
+        return list(dict.fromkeys([rule.provider or self.default_provider, *fallback]))
 
     def new_providers(self) -> list[LLMProvider]:
         """Return the providers in the order in which they are asked; none has started."""

@@ -326,6 +326,7 @@ def test_reload_prints_json(tmp_path: Path) -> None:
             "providers": {},
             "settings": {},
             "restart": [],
+            "rules": {},
         }
         file.write_text("nam = 3")
         done = rosey(tmp_path, "reload", "--json")
