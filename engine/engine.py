@@ -28,6 +28,7 @@ from engine.operations.erasure import Eraser
 from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
+from engine.texts.texts import FOR_ALL, Texts
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
 from storage import persona_versions, statistics
@@ -44,6 +45,7 @@ class Engine:
     sink: where outcomes go.
     handlers: for admin requests of other processes, by kind; erasing is always included.
     waits: what refused senders are told.
+    texts: what is said in each room; of the settings from now on.
     """
 
     def __init__(
@@ -56,20 +58,29 @@ class Engine:
         observer: TurnObserver | None = None,
         handlers: Mapping[str, Handler] | None = None,
         waits: WaitEstimate | None = None,
+        texts: Texts | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
         turn_settings = _turn_settings(chain, settings, RatesByModel())
+        self.texts = texts or Texts()
+        _apply_texts(self.texts, settings)
         self._context = ActorContext(
-            database, ledger, sink, observer, turn_settings, waits=waits or WaitEstimate()
+            database,
+            ledger,
+            sink,
+            observer,
+            turn_settings,
+            self.texts,
+            waits=waits or WaitEstimate(),
         )
         self._gate = Gate(settings, observer)
         self.supervisor = Supervisor(self._context, settings.channels, self._gate)
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
-        self.eraser = Eraser(database, self.supervisor)
+        self.eraser = Eraser(database, self.supervisor, self.texts)
         self.retention = Retention(database, self.eraser, lambda: self._settings.storage)
         self._pruner = OutboxPruner(database, lambda: self._settings.storage)
         handlers = {
@@ -109,6 +120,7 @@ class Engine:
         rates = self._context.turn_settings.rates
         chain = before.successor(providers, fallback_on=settings.fallback_on)
         self._context.turn_settings = _turn_settings(chain, settings, rates)
+        _apply_texts(self.texts, settings)
         self._settings = settings
         before.retire()
         self._gate.apply(settings)
@@ -181,3 +193,7 @@ class Engine:
 def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:
     personas = Personas(settings.personas, settings.service.default_persona)
     return TurnSettings(chain, personas, settings.service, settings.conversation, rates)
+
+
+def _apply_texts(texts: Texts, settings: Settings) -> None:
+    texts.apply(settings.texts, lambda channel: settings.channels.rule_of(channel).texts or FOR_ALL)

@@ -21,6 +21,7 @@ from engine.cli import (
     search,
     service,
     stats,
+    texts,
     top,
     verify,
 )
@@ -54,6 +55,7 @@ for command in (
     verify.backup,
 ):
     main.add_command(command)
+config.config.add_command(texts.texts)
 for command in (
     conversations.channels,
     conversations.show,

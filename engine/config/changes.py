@@ -20,6 +20,7 @@ RELOADABLE = frozenset(
         "fallback_on",
         "providers",
         "personas",
+        "texts",
         "service",
         "conversation",
         "channels",
@@ -32,8 +33,8 @@ RELOADABLE = frozenset(
         "log",
     }
 )
-# Reported by name only; a provider's table may hold a key.
-NAMED = ("personas", "providers", "channels.rules")
+# Reported by name only: a provider's table may hold a key, and texts are long.
+NAMED = ("personas", "providers", "channels.rules", "texts")
 MOVED = "moved"
 
 
@@ -43,6 +44,7 @@ class Changes:
 
     personas, providers: each name with "added", "changed" or "removed".
     rules: the same by the rule's pattern; "moved" if another rule comes before it now.
+    texts: the same by key, behind that of its language and a point, if it has one.
     settings: each changed key path with its new value.
     restart: key paths that were changed in the file, but need a restart.
     """
@@ -52,6 +54,7 @@ class Changes:
     settings: Mapping[str, Any] = field(default_factory=dict)
     restart: Sequence[str] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
@@ -61,6 +64,7 @@ class Changes:
             "personas": [f"{name} {how}" for name, how in self.personas.items()],
             "providers": [f"{name} {how}" for name, how in self.providers.items()],
             "channel rules": [f"{match} {how}" for match, how in self.rules.items()],
+            "texts": [f"{name} {how}" for name, how in self.texts.items()],
             "settings": shown,
             "needs a restart": list(self.restart),
         }
@@ -89,6 +93,7 @@ def diff(
         settings={key: new[key] for key in differing if _is_reloadable(key)},
         restart=[key for key in differing if not _is_reloadable(key)],
         rules=_rule_differences(running.channels.rules, read.channels.rules),
+        texts=_differences(_by_key(running.texts), _by_key(read.texts)),
     )
 
 
@@ -140,6 +145,13 @@ def _is_reloadable(key: str) -> bool:
 
 def _by_lower_name(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in named.items()}
+
+
+def _by_key(texts: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in texts.items():
+        found |= {before + key: value} if isinstance(value, str) else _by_key(value, f"{key}.")
+    return found
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

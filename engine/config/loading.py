@@ -16,6 +16,7 @@ from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
 from engine.errors import CannotStart
+from engine.texts import texts
 from providers import registry, validation
 from providers.validation import ValidationError
 
@@ -47,6 +48,7 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     folder = folder.absolute()
     settings = _read_settings(_with_joined_servers(expand(values, "", folder)))
     persona_tables.check(settings)
+    texts.check(settings.texts)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
     rule_checks.check(settings)

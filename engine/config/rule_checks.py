@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
 from engine.config.personas import BUILT_IN
 from engine.config.settings import Settings
+from engine.texts import texts
 from providers import validation
 from providers.invisible import is_blank
 from providers.validation import ValidationError
@@ -69,6 +70,10 @@ def _check_texts(path: str, rule: ChannelRule, settings: Settings) -> None:
     if rule.persona is not None and rule.persona.lower() not in {name.lower() for name in known}:
         hint = validation.suggestion(rule.persona, known) or f"; expected one of {', '.join(known)}"
         raise ValidationError(f"{path}.persona", f'unknown persona "{rule.persona}"{hint}')
+    languages = texts.languages(settings.texts)
+    if rule.texts is not None and rule.texts not in languages:
+        hint = validation.suggestion(rule.texts, languages) or f"; add [texts.{rule.texts}]"
+        raise ValidationError(f"{path}.texts", f'unknown language "{rule.texts}"{hint}')
     if rule.hint is not None and is_blank(rule.hint):
         raise ValidationError(f"{path}.hint", "expected a text; leave the key out for no hint")
     if rule.model is not None and is_blank(rule.model):

@@ -210,6 +210,8 @@ class TracingSettings:
 class Settings:
     """The whole configuration. `providers` holds each provider's table, checked, but not converted.
 
+    texts: sentences by key, and tables of them by language, checked (`engine/texts/texts.py`).
+
     Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
     A provider's module may be in that folder, too.
     """
@@ -231,6 +233,7 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     personas: Mapping[str, Persona] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
     # repr=False: API keys in here are plain strings, not `Secret`.
     providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

@@ -327,6 +327,7 @@ def test_reload_prints_json(tmp_path: Path) -> None:
             "settings": {},
             "restart": [],
             "rules": {},
+            "texts": {},
         }
         file.write_text("nam = 3")
         done = rosey(tmp_path, "reload", "--json")

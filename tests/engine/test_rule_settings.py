@@ -60,7 +60,9 @@ def test_a_rule_that_another_one_hides_is_an_error(match: str) -> None:
 
 def test_a_reload_tells_what_became_of_each_rule() -> None:
     before = parsed({"match": "a"}, {"match": "b"}, {"match": "c"}, {"match": "d"})
-    after = parsed({"match": "c"}, {"match": "a", "texts": "de"}, {"match": "e"}, {"match": "d"})
+    after = parsed(
+        {"match": "c"}, {"match": "a", "mailbox_limit_per_user": 3}, {"match": "e"}, {"match": "d"}
+    )
     found = changes.diff(before, after, [], [])
     assert found.rules == {"e": "added", "a": "changed and moved", "b": "removed"}
     assert "channel rules: e added, a changed and moved, b removed" in found.lines

@@ -55,8 +55,9 @@ def missing_keys(record: Any, values: dict[str, Any], path: str = "") -> list[st
 def test_the_shipped_file_has_every_key() -> None:
     text = EXAMPLE.read_text()
     values = tomllib.loads(text)
-    assert missing_keys(Settings(), values) == ["channels.rules", "personas"]
+    assert missing_keys(Settings(), values) == ["channels.rules", "personas", "texts"]
     assert "[personas.pirate]" in text
+    assert "\n# [texts]\n" in text
     rule = text.split("\n# [[channels.rules]]\n")[1].split("\n\n")[0]
     shown = re.findall(r"(?m)^# (\w+) = ", rule)
     assert set(shown) <= {each.name for each in dataclasses.fields(ChannelRule)}
