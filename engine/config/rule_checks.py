@@ -72,7 +72,8 @@ def _check_texts(path: str, rule: ChannelRule, settings: Settings) -> None:
         raise ValidationError(f"{path}.persona", f'unknown persona "{rule.persona}"{hint}')
     languages = texts.languages(settings.texts)
     if rule.texts is not None and rule.texts not in languages:
-        hint = validation.suggestion(rule.texts, languages) or f"; add [texts.{rule.texts}]"
+        add = f"; add [texts.{rule.texts}]" if texts.is_language(rule.texts) else ""
+        hint = validation.suggestion(rule.texts, languages) or add
         raise ValidationError(f"{path}.texts", f'unknown language "{rule.texts}"{hint}')
     if rule.hint is not None and is_blank(rule.hint):
         raise ValidationError(f"{path}.hint", "expected a text; leave the key out for no hint")

@@ -24,12 +24,6 @@ CONVERSATION_RESET = Sentence(
     "conversation_reset",
     "Conversation reset: {number} messages cleared.",
     "the answer to `!chat reset`",
-    one=Sentence(
-        "conversation_reset_one",
-        "Conversation reset: 1 message cleared.",
-        "the same, if it was one message",
-        may=("number",),
-    ),
 )
 PERSONAS_LISTED = Sentence(
     "personas_listed",
