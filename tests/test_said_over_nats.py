@@ -21,6 +21,7 @@ from tests.support.service_harness import House
 REQUEST = "llm.request"
 CHAT = {"action": "chat", "channel_id": "#lobby", "message": "Hi"}
 MESSAGES: dict[str, Any] = {
+    "roles_not_words": CHAT | {"roles": ["mod"] * 33},
     "not_json": b"{",
     "not_an_object": b"[]",
     "reply_to_not_string": CHAT | {"reply_to": ["bots"]},

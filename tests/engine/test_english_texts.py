@@ -27,6 +27,29 @@ SAID: dict[str, Said] = {
         sentences.UNKNOWN_PERSONA(name="pirate", names=PERSONAS)
     ),
     "This message was erased.": sentences.MESSAGE_ERASED(),
+    "Only an admin may reset this conversation.": (
+        sentences.RESET_NOT_ALLOWED(whom=sentences.ADMINS())
+    ),
+    'Only somebody with the role "mod" may switch the persona here.': (
+        sentences.PERSONA_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
+    ),
+    'Only somebody with the role "mod" may stop the answer to others.': (
+        sentences.STOP_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
+    ),
+    "You are not allowed to talk to this bot.": sentences.DENIED(),
+    "You can send 2 messages a minute. Try again in 30 s.": (
+        sentences.USER_PER_MINUTE(number=2, wait="30 s")
+    ),
+    "You can send 20 messages an hour. Try again in 5 min.": (
+        sentences.USER_PER_HOUR(number=20, wait="5 min")
+    ),
+    "You can send 99 messages a day. Try again in 3 h.": (
+        sentences.USER_PER_DAY(number=99, wait="3 h")
+    ),
+    "This channel can send 60 messages a minute. Try again in 1 s.": (
+        sentences.CHANNEL_PER_MINUTE(number=60, wait="1 s")
+    ),
+    "roles: expected a list of at most 32 words.": sentences.ROLES_NOT_WORDS(number=32),
     "This channel is busy: 32 messages are waiting. Try again shortly.": (
         sentences.CHANNEL_BUSY(number=32, seconds=9)
     ),
@@ -111,5 +134,5 @@ def test_a_sentence_is_what_it_was_before_it_could_be_replaced(english: str) -> 
 
 def test_all_sentences_are_among_them() -> None:
     forms = {each.one.key for each in sentences.TABLE.values() if each.one is not None}
-    kept = {said.form.key for said in SAID.values()}
+    kept = {said.form.key for said in SAID.values()} | {"admins", "role"}  # within others
     assert kept | ALIKE | forms == set(sentences.TABLE)

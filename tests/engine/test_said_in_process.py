@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.admission.request_limits import WINDOWS
 from engine.answering import abandonable
 from engine.commands.validation import MAX_REQUEST_ID
 from providers import ScriptedProvider, errors
@@ -73,6 +74,42 @@ async def message_erased(folder: Path) -> str:
         await gate.until(1)
         bot.inspect().engine.supervisor.erase([("main", "r")])
         return await error_of(chat)
+
+
+# What the sender may not do, or not so often.
+
+
+async def needs_role(folder: Path, role: str, key: str, asked: str) -> str:
+    """Ask for something without the role; return the sentence, or a phrase in it."""
+    async with service(folder, permissions={"reset": role, "persona": role}) as bot:
+        call = bot.reset() if asked == "reset" else bot.set_persona("concise")
+        said = await error_of(call)
+        return said if key_of(said) == key else said.split("<", 1)[1]
+
+
+async def stop_not_allowed(folder: Path) -> str:
+    gate = Gate()
+    limited = service(folder, ScriptedProvider(script=gate), permissions={"stop_others": "mod"})
+    async with limited as bot:
+        chat = asyncio.create_task(bot.chat("Hi", username="alice"))
+        await gate.until(1)
+        said = await error_of(bot.stop(username="bob"))
+        await gate.let(1)
+        await chat
+        return said
+
+
+async def denied(folder: Path) -> str:
+    access = {"users_deny": ["alice"], "answer_denied": True}
+    async with service(folder, access=access) as bot:
+        return await error_of(bot.chat("Hi", username="alice"))
+
+
+async def limited(folder: Path, limit: str, most: int) -> str:
+    async with service(folder, limits={limit: most}) as bot:
+        for _ in range(most):
+            await bot.chat("Hi", username="alice")
+        return await error_of(bot.chat("Hi", username="alice"))
 
 
 # What has to wait.
@@ -214,6 +251,22 @@ CASES: dict[str, Case] = {
     "stopped": stopped,
     "answer_stopped": answer_stopped,
     "message_erased": message_erased,
+    **{
+        key: partial(needs_role, role=role, key=key, asked=asked)
+        for key, role, asked in (
+            ("reset_not_allowed", "mod", "reset"),
+            ("persona_not_allowed", "admin", "persona"),
+            ("role", "mod", "persona"),
+            ("admins", "admin", "reset"),
+        )
+    },
+    "stop_not_allowed": stop_not_allowed,
+    "denied": denied,
+    **{
+        f"{limit}{one}": partial(limited, limit=limit, most=1 if one else 2)
+        for limit in WINDOWS
+        for one in ("", "_one")
+    },
     "channel_busy": partial(busy, waiting=2, mailbox_limit=2),
     "channel_busy_one": partial(busy, waiting=1, mailbox_limit=1),
     "service_busy": partial(busy, waiting=1, commands_limit=2),

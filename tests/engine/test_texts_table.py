@@ -22,6 +22,7 @@ ENGINE = Path(__file__).parents[2] / "engine"
 # What makes outcomes. The other rooms talk to operators and programs.
 SPEAKING = (
     "actors/*.py",
+    "admission/*.py",
     "answering/*.py",
     "commands/*.py",
     "api/*.py",
