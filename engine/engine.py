@@ -28,7 +28,7 @@ from engine.operations.erasure import Eraser
 from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
-from engine.texts.texts import FOR_ALL, Texts
+from engine.texts.texts import Texts
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
 from storage import persona_versions, statistics
@@ -66,7 +66,7 @@ class Engine:
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
         turn_settings = _turn_settings(chain, settings, RatesByModel())
         self.texts = texts or Texts()
-        _apply_texts(self.texts, settings)
+        self.texts.apply(settings.texts, settings.language_of)
         self._context = ActorContext(
             database,
             ledger,
@@ -120,7 +120,7 @@ class Engine:
         rates = self._context.turn_settings.rates
         chain = before.successor(providers, fallback_on=settings.fallback_on)
         self._context.turn_settings = _turn_settings(chain, settings, rates)
-        _apply_texts(self.texts, settings)
+        self.texts.apply(settings.texts, settings.language_of)
         self._settings = settings
         before.retire()
         self._gate.apply(settings)
@@ -193,7 +193,3 @@ class Engine:
 def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:
     personas = Personas(settings.personas, settings.service.default_persona)
     return TurnSettings(chain, personas, settings.service, settings.conversation, rates)
-
-
-def _apply_texts(texts: Texts, settings: Settings) -> None:
-    texts.apply(settings.texts, lambda channel: settings.channels.rule_of(channel).texts or FOR_ALL)

@@ -252,6 +252,10 @@ class Settings:
             fallback = () if rule.provider is not None else self.fallback_providers
         return list(dict.fromkeys([rule.provider or self.default_provider, *fallback]))
 
+    def language_of(self, channel_id: str) -> str:
+        """Return the language of what is said in a channel, a key of `texts`; "" for none."""
+        return self.channels.rule_of(channel_id).texts or ""
+
     def new_providers(self) -> list[LLMProvider]:
         """Return the providers in the order in which they are asked; none has started."""
         return [registry.build(name, self.provider_table(name)) for name in self.provider_names]

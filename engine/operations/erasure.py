@@ -88,9 +88,9 @@ class Swept:
 
 
 @asynccontextmanager
-async def handler(database: Database) -> AsyncIterator[Handler]:
+async def handler(database: Database, texts: Texts | None = None) -> AsyncIterator[Handler]:
     """Return the handler of erase requests for a database without a service."""
-    eraser = Eraser(database)
+    eraser = Eraser(database, texts=texts)
     try:
         yield eraser.carry_out
     finally:
