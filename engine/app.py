@@ -31,6 +31,7 @@ from engine.monitoring.turn_log import TurnLog
 from engine.operations import reload
 from engine.operations.background_tasks import BackgroundTasks
 from engine.operations.reload import Reloader
+from engine.texts.texts import Texts
 from engine.traffic import micro_service
 from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import NatsConnection
@@ -66,20 +67,27 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         backup_before_migration=settings.storage.backup_before_migration,
         on_commit=observers.committed,
     )
-    ledger = LocalLedger(database)
+    ledger, texts = LocalLedger(database), Texts()
     embedded = _embedded_nats(settings) if settings.nats.url == "embedded" else None
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
-    publisher = Publisher(connection, subjects, ledger)
+    publisher = Publisher(connection, subjects, ledger, texts)
     observers.add(StatusReports(publisher))
     endpoint_stats = EndpointStats(publisher, subjects)
     reloader = Reloader(config, Path(DEFAULT_FILE))
     handlers = {reload.REQUEST_KIND: reloader.carry_out}
     engine = Engine(
-        database, ledger, settings.new_providers(), settings, endpoint_stats, observers, handlers
+        database,
+        ledger,
+        settings.new_providers(),
+        settings,
+        endpoint_stats,
+        observers,
+        handlers,
+        texts=texts,
     )
     listener = Listener(
-        engine.supervisor, endpoint_stats, observers, settings.nats, settings.conversation
+        engine.supervisor, endpoint_stats, observers, texts, settings.nats, settings.conversation
     )
     connection.add_intake(listener.subjects, listener.on_msg)
     service = MicroService(

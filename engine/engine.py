@@ -30,6 +30,7 @@ from engine.operations.erasure import Eraser
 from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
+from engine.texts.texts import Texts
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
 from storage import persona_versions, statistics, usage
@@ -47,6 +48,7 @@ class Engine:
     sink: where outcomes go.
     handlers: for admin requests of other processes, by kind; erasing is always included.
     waits: what refused senders are told.
+    texts: what is said in each room; of the settings from now on.
     """
 
     def __init__(
@@ -59,20 +61,29 @@ class Engine:
         observer: TurnObserver | None = None,
         handlers: Mapping[str, Handler] | None = None,
         waits: WaitEstimate | None = None,
+        texts: Texts | None = None,
     ) -> None:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
         turn_settings = _turn_settings(chain, settings, RatesByModel())
+        self.texts = texts or Texts()
+        self.texts.apply(settings.texts, settings.language_of)
         self._context = ActorContext(
-            database, ledger, sink, observer, turn_settings, waits=waits or WaitEstimate()
+            database,
+            ledger,
+            sink,
+            observer,
+            turn_settings,
+            self.texts,
+            waits=waits or WaitEstimate(),
         )
         self._gate = Gate(settings, observer)
         self.supervisor = Supervisor(self._context, settings.channels, self._gate)
         self._background = BackgroundTasks()
         self._following_up: asyncio.Task[None] | None = None
-        self.eraser = Eraser(database, self.supervisor)
+        self.eraser = Eraser(database, self.supervisor, self.texts)
         self.retention = Retention(database, self.eraser, lambda: self._settings.storage)
         self._pruner = OutboxPruner(database, lambda: self._settings.storage)
         handlers = {
@@ -112,6 +123,7 @@ class Engine:
         rates = self._context.turn_settings.rates
         chain = before.successor(providers, fallback_on=settings.fallback_on)
         self._context.turn_settings = _turn_settings(chain, settings, rates)
+        self.texts.apply(settings.texts, settings.language_of)
         self._settings = settings
         before.retire()
         self._gate.apply(settings)

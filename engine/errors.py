@@ -1,28 +1,31 @@
 """The engine's exceptions. Providers and the store have their own trees.
 
-EngineError          code
-├─ InvalidRequest    invalid_request    the sender's mistake; nothing was changed
-├─ UnknownPersona    unknown_persona
-├─ Busy              busy               a mailbox or the engine is full, or the database is not
-│  │                                    writable; nothing was accepted
-│  ├─ TooManyCopies  busy               a request that waits was sent again too often
-│  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
-├─ NotAllowed        not_allowed        the sender lacks a role, or is kept out by `[access]`
-├─ LimitReached      limit_reached      a limit of `[limits]`
-├─ Suspended         suspended          the channel's actor crashed too often
-├─ Cancelled         cancelled          `!chat stop`
-├─ Internal          internal           a defect of rosey-llm; the log has the traceback
-├─ LLMError          any                raised by `Client` and `LLMService`
-├─ CannotStart       -                  the service cannot start; the text says what to do
-│  ├─ AlreadyRunning -                  another service uses the same files
-│  ├─ SecondEngine   -                  another engine hears the same NATS subjects
-│  └─ StartLater     -                  it starts or ends just now; the same start may work later
-└─ CannotReload      -                  a configuration was refused; nothing was changed
+EngineError             code
+├─ RoomError            any                what a room is told, in its own words
+│  ├─ InvalidRequest    invalid_request    the sender's mistake; nothing was changed
+│  ├─ UnknownPersona    unknown_persona
+│  ├─ Busy              busy               a mailbox or the engine is full, or the database is not
+│  │  │                                    writable; nothing was accepted
+│  │  ├─ TooManyCopies  busy               a request that waits was sent again too often
+│  │  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
+│  ├─ NotAllowed        not_allowed        the sender lacks a role, or is kept out by `[access]`
+│  ├─ LimitReached      limit_reached      a limit of `[limits]`
+│  ├─ Suspended         suspended          the channel's actor crashed too often
+│  ├─ Cancelled         cancelled          `!chat stop`
+│  └─ Internal          internal           a defect of rosey-llm; the log has the traceback
+├─ LLMError             any                raised by `Client` and `LLMService`
+├─ CannotStart          -                  the service cannot start; the text says what to do
+│  ├─ AlreadyRunning    -                  another service uses the same files
+│  ├─ SecondEngine      -                  another engine hears the same NATS subjects
+│  └─ StartLater        -                  it starts or ends just now; the same may work later
+└─ CannotReload         -                  a configuration was refused; nothing was changed
 
 The codes are those of `llm.error`. An error's text is a sentence for people.
 """
 
 from __future__ import annotations
+
+from engine.texts.sentence import Said
 
 EXIT_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
@@ -38,21 +41,29 @@ class EngineError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class InvalidRequest(EngineError):
+class RoomError(EngineError):
+    """`said`: the sentence, None for nothing. As a string, the error is that in English."""
+
+    def __init__(self, said: Said | None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(str(said or ""), retry_after_s=retry_after_s)
+        self.said = said
+
+
+class InvalidRequest(RoomError):
     code = "invalid_request"
 
 
-class UnknownPersona(EngineError):
+class UnknownPersona(RoomError):
     code = "unknown_persona"
 
 
-class Busy(EngineError):
+class Busy(RoomError):
     """`ahead`: the number of commands that wait in the channel's mailbox."""
 
     code = "busy"
 
-    def __init__(self, message: str, *, retry_after_s: float, ahead: int | None = None) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, said: Said, *, retry_after_s: float, ahead: int | None = None) -> None:
+        super().__init__(said, retry_after_s=retry_after_s)
         self.ahead = ahead
 
 
@@ -66,36 +77,36 @@ class Unwritable(Busy):
     """The database cannot be written, and a turn is held until it can."""
 
 
-class NotAllowed(EngineError):
+class NotAllowed(RoomError):
     """A refusal without a text is private: bots that answer everything must find nothing in it."""
 
     code = "not_allowed"
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message)
-        self.is_private = not message
+    def __init__(self, said: Said | None = None) -> None:
+        super().__init__(said)
+        self.is_private = said is None
 
 
-class LimitReached(EngineError):
+class LimitReached(RoomError):
     """`limit`: its name in `[limits]`; `scope`: "user" or "channel"."""
 
     code = "limit_reached"
 
-    def __init__(self, message: str, *, retry_after_s: float, limit: str, scope: str) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, said: Said, *, retry_after_s: float, limit: str, scope: str) -> None:
+        super().__init__(said, retry_after_s=retry_after_s)
         self.limit = limit
         self.scope = scope
 
 
-class Suspended(EngineError):
+class Suspended(RoomError):
     code = "suspended"
 
 
-class Cancelled(EngineError):
+class Cancelled(RoomError):
     code = "cancelled"
 
 
-class Internal(EngineError):
+class Internal(RoomError):
     code = "internal"
 
 

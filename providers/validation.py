@@ -248,7 +248,7 @@ def _is(form: Any) -> Callable[[Any], bool]:
 
 def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
     # cattrs would accept "abc" as a list of letters.
-    match get_origin(hint):
+    match get_origin(get_args(hint)[0] if _is_optional(hint) else hint):
         case builtins.tuple:
             return (list, tuple), "a list"
         case abc.Mapping:

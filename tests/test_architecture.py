@@ -17,6 +17,7 @@ OURS = ("engine", "providers", "storage")
 FILES = [file for package in OURS for file in sorted((ROOT / package).rglob("*.py"))]
 # The rooms of engine/, from the bottom: what any of them may import lies before it.
 WINGS = (
+    "texts",
     "errors",
     "clock",
     "version",

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from engine.commands import words
+from engine.texts import sentences
 from tests.fakes.llm_server import Behaviour
 from tests.support.service_harness import House
 
@@ -72,7 +72,7 @@ async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
             'Persona "pirate" is unknown. There are: default, concise, technical, creative.',
         ),
         ("stop", "Stop: no answer is being written."),
-        ("help", words.HELP),
+        ("help", sentences.HELP.english),
     ],
 )
 async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_markdown(
@@ -88,7 +88,7 @@ async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_
 
 async def test_each_command_has_a_part_of_the_help() -> None:
     for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "help"):
-        assert f"!chat {command} " in words.HELP
+        assert f"!chat {command} " in sentences.HELP.english
 
 
 @pytest.mark.parametrize(

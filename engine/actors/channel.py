@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import ceil
 
 from engine.actors.context import ActorContext
 from engine.actors.conversation_cache import ConversationCache
@@ -19,12 +20,14 @@ from engine.actors.running_turn import RunningTurn
 from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
-from engine.commands import outcomes, words
+from engine.commands import outcomes
 from engine.commands.ledger import Undecided, Void
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
 from engine.errors import Busy, Internal, Suspended
+from engine.texts import sentences
+from engine.texts.sentence import Said
 from storage.errors import StorageUnavailable
 from storage.hash_chain import new_salts
 from storage.history import Row
@@ -164,10 +167,9 @@ class ChannelActor:
     def check_room(self, size_bytes: int) -> None:
         """Raise Busy or Suspended if a command of this size cannot be taken now."""
         if wait_s := self._restarts.suspended_for_s():
-            raise Suspended(
-                "This channel failed too often and rests for a while.",
-                retry_after_s=self._context.waits.spread(wait_s),
-            )
+            wait_s = self._context.waits.spread(wait_s)
+            said = sentences.CHANNEL_SUSPENDED(seconds=ceil(wait_s))
+            raise Suspended(said, retry_after_s=wait_s)
         self._mailbox.check_room(size_bytes, self.wait_s)
 
     def wait_s(self, commands: int) -> float:
@@ -191,7 +193,7 @@ class ChannelActor:
     def refuse_unstored(self, envelope: Envelope, error: StorageUnavailable) -> None:
         """Refuse a command that could not be stored, if it waits; its turn may be far away."""
         if self._mailbox.remove(envelope):
-            self._refuse(envelope.request, str(error))
+            self._refuse(envelope.request, _not_written(error))
             self._on_done(self, envelope)
 
     def stop(self, request: Request) -> bool:
@@ -204,7 +206,8 @@ class ChannelActor:
         if len(self._turn.stops) > STOPS_LIMIT:
             self._turn.stops.pop()
             wait_s = self._context.waits.told(STOPPED_WITHIN_S)
-            raise Busy(words.STOPPING_ALREADY, retry_after_s=wait_s)
+            said = sentences.STOPPING_ALREADY(seconds=ceil(wait_s))
+            raise Busy(said, retry_after_s=wait_s)
         return True
 
     def cancel(self, request_id: str) -> bool:
@@ -244,7 +247,7 @@ class ChannelActor:
         while len(self._mailbox):
             await self._accepted(self._mailbox.take())
         if self._turn is not None:
-            self._refuse_stops(self._turn, words.NOT_STOPPED)
+            self._refuse_stops(self._turn, sentences.NOT_STOPPED())
 
     # One turn after another.
 
@@ -286,7 +289,7 @@ class ChannelActor:
                         await self._publish_again(turn)
             except StorageUnavailable as exc:
                 self._context.held.hold(turn, exc)
-                self._refuse_stops(turn, str(exc))
+                self._refuse_stops(turn, _not_written(exc))
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
                 log.exception(
@@ -316,7 +319,7 @@ class ChannelActor:
         try:
             acceptance = await envelope.accepted
         except StorageUnavailable as exc:
-            self._refuse(request, str(exc))
+            self._refuse(request, _not_written(exc))
             return None
         if isinstance(acceptance, Accepted):
             return acceptance.id
@@ -324,15 +327,16 @@ class ChannelActor:
             self._context.sink.publish(acceptance)
         return None
 
-    def _refuse(self, request: Request, error: str) -> None:
+    def _refuse(self, request: Request, said: Said) -> None:
         wait_s = self._context.waits.told()
-        failure = request.failure("busy", error, wait_s)
+        error = self._context.texts.say(self.channel_id, said)
+        failure = request.failure(Busy.code, error, wait_s)
         self._context.sink.refuse(failure, request.replies)
 
-    def _refuse_stops(self, turn: RunningTurn, error: str) -> None:
+    def _refuse_stops(self, turn: RunningTurn, said: Said) -> None:
         """Tell the senders of these stops that their outcome cannot be stored."""
         for stop in turn.stops:
-            self._refuse(stop, error)
+            self._refuse(stop, said)
         turn.stops.clear()
 
     async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
@@ -351,8 +355,9 @@ class ChannelActor:
         turn.begin()
         request = turn.envelope.request
         if attempts > MAX_ATTEMPTS:
-            return turn_result.failed(request, Internal("This message could not be handled."))
-        return turn_result.erased(request) if turn.erased else None
+            failure = Internal(sentences.NOT_HANDLED())
+            return turn_result.failed(request, failure, self._context.texts)
+        return turn_result.erased(request, self._context.texts) if turn.erased else None
 
     async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> None:
         """Commit the turn, then publish its outcome."""
@@ -372,14 +377,16 @@ class ChannelActor:
         else:
             self._note_settled(turn, result.outcome, ())
             for stop in turn.stops:
-                self._context.sink.inform(turn_result.nothing_to_stop(stop), stop.replies)
+                self._context.sink.inform(
+                    turn_result.nothing_to_stop(stop, self._context.texts), stop.replies
+                )
 
     async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
         """Settle until it is decided: an answer has cost time and money, so it is kept."""
         request, held = turn.envelope.request, self._context.held
         while True:
             result = turn.unless_erased(result)
-            stops = [turn_result.stopped(stop) for stop in turn.stops]
+            stops = [turn_result.stopped(stop, self._context.texts) for stop in turn.stops]
             try:
                 settled = await self._context.ledger.settle(
                     row_id,
@@ -393,7 +400,7 @@ class ChannelActor:
                 )
             except Undecided as exc:
                 held.hold(turn, exc)
-                self._refuse_stops(turn, str(exc))
+                self._refuse_stops(turn, _not_written(exc))
                 await asyncio.sleep(STORAGE_PAUSE_S)
             else:
                 held.release(turn)
@@ -415,3 +422,7 @@ class ChannelActor:
                 envelope.request, outcome, rows, envelope.accepted_ms, turn.started_ms or now, now
             )
         )
+
+
+def _not_written(error: StorageUnavailable) -> Said:
+    return sentences.NOT_WRITTEN(error=str(error))

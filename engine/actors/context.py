@@ -11,6 +11,7 @@ from engine.answering.turn_settings import TurnSettings
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
+from engine.texts.texts import Texts
 from storage.writer.database import Database
 
 
@@ -20,6 +21,7 @@ class ActorContext:
 
     sink: where outcomes leave the engine.
     turn_settings: the settings of new turns; a reload replaces them as a whole.
+    texts: what is said in each room; a reload changes them.
     waits: what refused senders are told.
     held: the turns that wait until the database can be written.
     """
@@ -29,6 +31,7 @@ class ActorContext:
     sink: OutcomeSink
     observer: TurnObserver
     turn_settings: TurnSettings
+    texts: Texts = field(default_factory=Texts)
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
     waits: WaitEstimate = field(default_factory=WaitEstimate)
     held: HeldTurns = field(init=False)

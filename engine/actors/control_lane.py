@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from math import ceil
 
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
@@ -12,7 +13,8 @@ from engine.admission.gate import Gate
 from engine.answering import turn_result
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
-from engine.errors import EngineError
+from engine.errors import Busy, Internal, RoomError
+from engine.texts import sentences
 from storage.errors import StorageUnavailable
 from storage.outbox import Settled
 
@@ -59,13 +61,15 @@ class ControlLane:
         task.add_done_callback(self.tasks.discard)
 
     async def _carry_out(self, request: Request, action: LaneAction) -> None:
-        failure = request.failure("internal", "This message could not be handled.")
+        texts = self._context.texts
         try:
             await action(request)
         except StorageUnavailable as exc:
-            failure = request.failure("busy", str(exc), self._context.waits.told())
-        except EngineError as exc:
-            failure = request.refusal(exc)
+            said = sentences.NOT_WRITTEN(error=str(exc))
+            wait_s = self._context.waits.told()
+            failure = request.refusal(Busy(said, retry_after_s=wait_s), texts)
+        except RoomError as exc:
+            failure = request.refusal(exc, texts)
         except Exception:  # the edge of a task that no code awaits
             log.exception(
                 "Cannot handle a message of channel %(channel).80r.",
@@ -75,6 +79,7 @@ class ControlLane:
                     "request_id": request.request_id,
                 },
             )
+            failure = request.refusal(Internal(sentences.NOT_HANDLED()), texts)
         else:
             return
         self._context.observer.unstored(request.channel_id, request.request_id)
@@ -83,7 +88,7 @@ class ControlLane:
     async def _join(self, request: Request) -> None:
         known = await self._context.ledger.join(request)
         if known is None:
-            raise StorageUnavailable("The message could not be stored. Send it again shortly.")
+            raise Busy(sentences.NOT_STORED(), retry_after_s=self._context.waits.told())
         if isinstance(known, Settled):
             self._context.sink.publish(known)
         elif known.is_full:
@@ -93,10 +98,11 @@ class ControlLane:
 
     def _refuse_copy(self, request: Request) -> None:
         """Tell this copy's sender alone: the request itself still waits for its outcome."""
-        error = "This message waits already, and was sent again too often. Wait for its outcome."
         actor, waits = self._find_actor(request.channel_id), self._context.waits
         wait_s = actor.outcome_wait_s if actor else waits.told()
-        failure = request.failure("busy", error, wait_s)
+        said = sentences.COPIES_FULL(seconds=ceil(wait_s))
+        error = self._context.texts.say(request.channel_id, said)
+        failure = request.failure(Busy.code, error, wait_s)
         self._context.sink.refuse_privately(failure, request.replies)
         self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 
@@ -105,7 +111,7 @@ class ControlLane:
         target = actor.current if actor else None
         settled = await self._context.ledger.find(request)
         if settled is None and target and sender_of(target.request) != sender_of(request):
-            self._gate.permissions.require(request, "stop_others", "stop the answer to others")
+            self._gate.permissions.require(request, "stop_others", sentences.STOP_NOT_ALLOWED)
         if settled is not None:
             self._context.sink.publish(settled)
             self._context.observer.settled_at_once(request)
@@ -114,7 +120,9 @@ class ControlLane:
             actor and actor.current is target and actor.stop(request)
         ):
             self._note_vain(request)
-            self._context.sink.inform(turn_result.nothing_to_stop(request), request.replies)
+            self._context.sink.inform(
+                turn_result.nothing_to_stop(request, self._context.texts), request.replies
+            )
             self._context.observer.settled_at_once(request)
 
     def _note_vain(self, request: Request) -> None:

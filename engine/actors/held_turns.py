@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import Unwritable
+from engine.texts import sentences
 
 if TYPE_CHECKING:
     from engine.actors.running_turn import RunningTurn
@@ -39,7 +41,8 @@ class HeldTurns:
         """Raise Unwritable if a turn is held."""
         if self._turns:
             wait_s = self._waits.told()
-            raise Unwritable(f"{self.reason}. Try again shortly.", retry_after_s=wait_s)
+            said = sentences.TURN_HELD(error=self.reason, seconds=ceil(wait_s))
+            raise Unwritable(said, retry_after_s=wait_s)
 
     def hold(self, turn: RunningTurn, error: StorageUnavailable) -> None:
         """Note that a turn waits for the database."""

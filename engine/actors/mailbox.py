@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
+from math import ceil
 from typing import NamedTuple
 
 from engine.commands.records import Erased
 from engine.commands.request import Request
 from engine.errors import Busy
+from engine.texts import sentences
 from storage.mailboxes import Accepted, AlreadyWaiting
 from storage.outbox import Settled
 
@@ -75,11 +77,9 @@ class Mailbox:
         """
         ahead = len(self)
         if ahead >= self._limit or (ahead and self._bytes + size_bytes > self._limit_bytes):
-            raise Busy(
-                f"This channel is busy: {ahead} messages are waiting. Try again shortly.",
-                retry_after_s=retry_after_s(ahead),
-                ahead=ahead,
-            )
+            wait_s = retry_after_s(ahead)
+            said = sentences.CHANNEL_BUSY(number=ahead, seconds=ceil(wait_s))
+            raise Busy(said, retry_after_s=wait_s, ahead=ahead)
 
     def put(self, envelope: Envelope) -> None:
         """Append an envelope, without checking the limits: it may come from before a restart."""

@@ -12,6 +12,8 @@ from engine.commands import records
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
+from engine.errors import Internal
+from engine.texts import sentences
 from storage.hash_chain import new_salts
 from storage.history import Row
 from storage.mailboxes import Accepted, Waiting
@@ -56,11 +58,11 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
 
 
 async def _fail(context: ActorContext, row: Waiting) -> None:
-    text = "This message was accepted by another version of rosey-llm; this one cannot read it."
-    failure = Failure(row.channel, row.request_id, "internal", text, username=row.username or None)
-    rows = (
-        Row("error", row.request_id, row.username, text, code="internal", personal=row.personal),
-    )
+    said = sentences.UNREADABLE()
+    text = context.texts.say(row.channel, said)
+    username, code, personal = row.username or None, Internal.code, row.personal
+    failure = Failure(row.channel, row.request_id, code, text, username=username)
+    rows = (Row("error", row.request_id, row.username, str(said), code=code, personal=personal),)
     request = Request(row.channel, row.request_id, row.username, records.Erased(), row.replies)
     now, salts = now_ms(), new_salts(len(rows))
     settled = await context.ledger.settle(row.id, request, rows, failure, now_ms=now, salts=salts)

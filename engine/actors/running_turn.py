@@ -11,7 +11,6 @@ from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
-from engine.commands import words
 from engine.commands.records import (
     Chat,
     Complete,
@@ -24,8 +23,12 @@ from engine.commands.records import (
 )
 from engine.commands.request import Request
 from engine.errors import UnknownPersona
+from engine.texts import sentences
+from engine.texts.sentence import Said
 from providers import origin, trace
 from providers.origin import Origin
+from storage.row_kinds import Kind
+from storage.usage import Charge
 
 
 class RunningTurn:
@@ -88,9 +91,7 @@ class RunningTurn:
         A command may be erased before its turn, while the model answers, and while its outcome
         waits for the disk. So this is called before each commit, and once more after it.
         """
-        if not self.erased:
-            return result
-        return turn_result.erased(self.envelope.request, result.charge)
+        return self._erased(result.charge) if self.erased else result
 
     async def run(self) -> TurnResult:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""
@@ -102,22 +103,22 @@ class RunningTurn:
                     try:
                         generation = self._generation = await self._prepare(command, settings)
                     except UnknownPersona as exc:
-                        return turn_result.failed(request, exc)
+                        return turn_result.failed(request, exc, self._context.texts)
                     return await generation.run()
                 case Reset():
                     messages = (await self._conversation(settings)).messages
-                    text = words.conversation_reset(messages)
-                    return turn_result.done(request, "reset", text, "reset")
+                    return self._done("reset", sentences.CONVERSATION_RESET(number=messages))
                 case SetPersona(name):
                     return self._set_persona(name, settings)
                 case ShowPersonas():
                     current = _persona_name(await self._conversation(settings), settings)
-                    text = words.personas_listed(current, settings.personas.names)
-                    return turn_result.done(request, "persona", text, "personas")
+                    others = [name for name in settings.personas.names if name != current]
+                    said = sentences.PERSONAS_LISTED(name=current, others=", ".join(others))
+                    return self._done("personas", said)
                 case Help():
-                    return turn_result.done(request, "help", words.HELP, "help")
+                    return self._done("help", sentences.HELP())
                 case Erased():
-                    return turn_result.erased(request)
+                    return self._erased()
                 case Stop():
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
@@ -135,6 +136,7 @@ class RunningTurn:
         generation = Generation(
             self._context.sink,
             self._context.observer,
+            self._context.texts,
             settings,
             self.envelope.request,
             command,
@@ -151,9 +153,15 @@ class RunningTurn:
         try:
             name, _ = settings.personas.get(name)
         except UnknownPersona as exc:
-            return turn_result.failed(request, exc)
-        text = words.persona_switched(name)
-        return turn_result.done(request, "persona", text, "persona", name)
+            return turn_result.failed(request, exc, self._context.texts)
+        return self._done("persona", sentences.PERSONA_SWITCHED(name=name), name)
+
+    def _done(self, kind: Kind, said: Said, persona: str | None = None) -> TurnResult:
+        request = self.envelope.request
+        return turn_result.done(request, kind, said, self._context.texts, persona)
+
+    def _erased(self, charge: Charge | None = None) -> TurnResult:
+        return turn_result.erased(self.envelope.request, self._context.texts, charge)
 
     async def _conversation(self, settings: TurnSettings) -> Conversation:
         return await self._cache.conversation(settings.service.max_context_messages)

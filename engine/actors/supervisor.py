@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 
 from engine.actors import recovery
 from engine.actors.channel import ChannelActor, ChannelStatus
@@ -21,7 +22,8 @@ from engine.commands import records
 from engine.commands.records import Complete, Stop
 from engine.commands.request import Request
 from engine.config.settings import ChannelSettings
-from engine.errors import Busy, EngineError, TooManyCopies
+from engine.errors import Busy, RoomError, TooManyCopies
+from engine.texts import sentences
 from storage import replies, suspensions
 from storage.errors import StorageUnavailable
 from storage.mailboxes import Accepted
@@ -103,7 +105,7 @@ class Supervisor:
         """
         try:
             self._tell(request)
-        except EngineError as exc:
+        except RoomError as exc:
             self._context.observer.refused(request.channel_id, request.request_id, exc.code)
             raise
 
@@ -115,7 +117,8 @@ class Supervisor:
             return
         if self._draining:
             wait_s = self._context.waits.told()
-            raise Busy("The service is stopping. Try again shortly.", retry_after_s=wait_s)
+            said = sentences.SERVICE_STOPPING(seconds=ceil(wait_s))
+            raise Busy(said, retry_after_s=wait_s)
         self._gate.check(request)
         self._context.held.check()
         body = records.encode(request.command, request.trace)
@@ -142,11 +145,9 @@ class Supervisor:
         """Add the sender to the request; TooManyCopies before that costs anybody else anything."""
         copies = self._copies.get(request[:2], 0)
         if copies >= replies.LIMIT:
-            raise TooManyCopies(
-                f"This message waits already, and was sent {copies} times more."
-                " Wait for its outcome.",
-                retry_after_s=waiting.outcome_wait_s,
-            )
+            wait_s = waiting.outcome_wait_s
+            said = sentences.COPIES_WAITING(number=copies, seconds=ceil(wait_s))
+            raise TooManyCopies(said, retry_after_s=wait_s)
         self._copies[request[:2]] = copies + 1
         self._control_lane.join(request)
 
@@ -170,10 +171,9 @@ class Supervisor:
         limits = self._limits
         full = self._commands + len(self._control_lane) >= limits.commands_limit
         if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
-            raise Busy(
-                f"The service is busy: {self._commands} messages are waiting. Try again shortly.",
-                retry_after_s=self._context.waits.for_engine(self._commands),
-            )
+            wait_s = self._context.waits.for_engine(self._commands)
+            said = sentences.SERVICE_BUSY(number=self._commands, seconds=ceil(wait_s))
+            raise Busy(said, retry_after_s=wait_s)
 
     def _hand_over(self, actor: ChannelActor, envelope: Envelope) -> None:
         if not self._commands:

@@ -10,11 +10,11 @@ from engine.admission.rate_limiter import RateLimiter
 from engine.commands.request import Request
 from engine.config.settings import AccessSettings
 from engine.errors import NotAllowed
+from engine.texts import sentences
 
 BOT_TURNS, BOT_PERIOD_S = 3, 60.0
 BOT_SILENCE_S = 600.0
 PAIRS = 10_000
-DENIED = "You are not allowed to talk to this bot."
 
 
 class Access:
@@ -42,7 +42,7 @@ class Access:
     def check(self, request: Request) -> None:
         """Raise NotAllowed if the sender is not to be heard."""
         if self._is_denied(request):
-            raise NotAllowed(DENIED if self._settings.answer_denied else "")
+            raise NotAllowed(sentences.DENIED() if self._settings.answer_denied else None)
         if request.is_bot and not self._settings.answer_bots:
             raise NotAllowed
         if request.is_bot:

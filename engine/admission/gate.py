@@ -18,7 +18,7 @@ from engine.commands.observer import TurnObserver
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
 from engine.config.settings import Settings
-from engine.errors import EngineError, LimitReached
+from engine.errors import LimitReached, RoomError
 from storage.usage import Sums
 
 log = logging.getLogger("rosey_llm.admission")
@@ -64,7 +64,7 @@ class Gate:
             self._access.check(request)
             self.permissions.check(request)
             self._limits.check(request)
-        except EngineError as exc:
+        except RoomError as exc:
             self._note(request, exc)
             raise
 
@@ -76,7 +76,7 @@ class Gate:
         """Do not count it: it was accepted before, or could not be stored."""
         self._limits.give_back(request)
 
-    def _note(self, request: Request, exc: EngineError) -> None:
+    def _note(self, request: Request, exc: RoomError) -> None:
         if isinstance(exc, LimitReached):
             self._observer.limited(exc.limit, exc.scope)
         key = f"{request.channel_id}\0{sender_of(request)}"

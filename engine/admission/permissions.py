@@ -8,12 +8,14 @@ from engine.commands.records import Command, Reset, SetPersona
 from engine.commands.request import Request
 from engine.config.settings import PermissionSettings
 from engine.errors import NotAllowed
+from engine.texts import sentences
+from engine.texts.sentence import Sentence
 
 EVERYBODY, ADMIN = "*", "admin"
-# The key of `[permissions]` that a command needs, and what it does, as a refusal says it.
-KEYS: Mapping[type[Command], tuple[str, str]] = {
-    Reset: ("reset", "reset this conversation"),
-    SetPersona: ("persona", "switch the persona here"),
+# The key of `[permissions]` that a command needs, and what its refusal says.
+KEYS: Mapping[type[Command], tuple[str, Sentence]] = {
+    Reset: ("reset", sentences.RESET_NOT_ALLOWED),
+    SetPersona: ("persona", sentences.PERSONA_NOT_ALLOWED),
 }
 
 
@@ -29,12 +31,12 @@ class RolePermissions:
         if needed := KEYS.get(type(request.command)):
             self.require(request, *needed)
 
-    def require(self, request: Request, key: str, doing: str) -> None:
+    def require(self, request: Request, key: str, refusal: Sentence) -> None:
         """Raise NotAllowed, with the role, if the sender may not do this."""
         role = getattr(self._settings, key)
         if not self._has(request, role):
-            whom = "an admin" if role == ADMIN else f'somebody with the role "{role}"'
-            raise NotAllowed(f"Only {whom} may {doing}.")
+            whom = sentences.ADMINS() if role == ADMIN else sentences.ROLE(role=role)
+            raise NotAllowed(refusal(whom=whom))
 
     def _has(self, request: Request, role: str) -> bool:
         if role == EVERYBODY:

@@ -19,25 +19,27 @@ from engine.commands.request import Request
 from engine.commands.sender import sender_of
 from engine.config.settings import LimitSettings
 from engine.errors import LimitReached
+from engine.texts import sentences
+from engine.texts.sentence import Sentence
 from storage.usage import Sums
 
 FREE = (Help, Stop, ShowPersonas)
 
 
 class LimitWindow(NamedTuple):
-    """What a limit is of, and its time."""
+    """What a limit is of, what is said if it is reached, and its time."""
 
     scope: str
-    words: str
+    sentence: Sentence
     seconds: float
 
 
 DAILY = "user_per_day"
 WINDOWS = {
-    "user_per_minute": LimitWindow("user", "a minute", 60.0),
-    "user_per_hour": LimitWindow("user", "an hour", 3600.0),
-    DAILY: LimitWindow("user", "a day", 86_400.0),
-    "channel_per_minute": LimitWindow("channel", "a minute", 60.0),
+    "user_per_minute": LimitWindow("user", sentences.USER_PER_MINUTE, 60.0),
+    "user_per_hour": LimitWindow("user", sentences.USER_PER_HOUR, 3600.0),
+    DAILY: LimitWindow("user", sentences.USER_PER_DAY, 86_400.0),
+    "channel_per_minute": LimitWindow("channel", sentences.CHANNEL_PER_MINUTE, 60.0),
 }
 
 
@@ -87,10 +89,9 @@ class RequestLimits:
         wait_s, name, limiter = max(waits, default=(0.0, "", None))
         if limiter is None or not wait_s:
             return
-        scope, words, _ = WINDOWS[name]
-        who = "You can send" if scope == "user" else "This channel can send"
+        scope, sentence, _ = WINDOWS[name]
         raise LimitReached(
-            f"{who} {limiter.limit} messages {words}. Try again in {_shown(wait_s)}.",
+            sentence(number=limiter.limit, wait=_shown(wait_s)),
             retry_after_s=round(wait_s, 1),
             limit=name,
             scope=scope,
@@ -129,7 +130,7 @@ def _limits(settings: LimitSettings) -> Iterator[tuple[str, int]]:
 
 
 def _shown(seconds: float) -> str:
-    """Return a time in words: "42 s", "5 min", "3 h"."""
+    """Return a time by the signs of its unit, which all languages have: "42 s", "5 min", "3 h"."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     if seconds < 6000:

@@ -14,17 +14,20 @@ from engine.answering.delta_buffer import DeltaBuffer
 from engine.answering.prompt import BuiltPrompt
 from engine.answering.prompt_forms import EncodedExchange, shown_name
 from engine.answering.provenance import Provenance
+from engine.answering.provider_failure import told
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
 from engine.answering.window import Window
-from engine.commands import words
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.config.personas import Persona
 from engine.errors import Cancelled
+from engine.texts import sentences
+from engine.texts.sentence import Said
+from engine.texts.texts import Texts
 from providers.base import Completion, Message, Options, Usage
 from providers.chain.chain import Answered
 from providers.chain.link import Ask
@@ -50,6 +53,7 @@ class Generation:
         self,
         sink: OutcomeSink,
         observer: TurnObserver,
+        texts: Texts,
         settings: TurnSettings,
         request: Request,
         command: Chat | Complete,
@@ -58,6 +62,7 @@ class Generation:
         shortened_windows: ShortenedWindows,
     ) -> None:
         self._observer = observer
+        self._texts = texts
         self._settings = settings
         self._request = request
         self._command = command
@@ -103,7 +108,8 @@ class Generation:
         except WorkCancelled:
             return self._failed(self._stopped())
         except DeadlineExceeded:
-            return self._failed(ProviderTimeout(f"There was no answer within {limit_s:g} s."))
+            said = sentences.TURN_TIMEOUT(seconds=limit_s)
+            return self._failed(ProviderTimeout(str(said)), said=said)
         except ProviderError as exc:
             return self._failed(exc)
         finally:
@@ -220,8 +226,8 @@ class Generation:
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
         if is_blank(content):
-            empty = BadAnswer(f"{answered.provider} gave an empty answer.")
-            return self._failed(empty, answered.provider)
+            said = sentences.BLANK_ANSWER(provider=answered.provider)
+            return self._failed(BadAnswer(str(said)), answered.provider, said)
         usage = completion.usage or Usage(0, 0)
         finish_reason = self._answer.finish_reason or completion.finish_reason
         outcome = Answer(
@@ -271,17 +277,27 @@ class Generation:
         )
 
     def _stopped(self) -> Cancelled:
-        return Cancelled(words.answer_stopped(shown_name(self._request.username)))
+        name = shown_name(self._request.username)
+        return Cancelled(sentences.ANSWER_STOPPED(name=name))
 
-    def _failed(self, exc: ProviderError | Cancelled, provider: str = "") -> TurnResult:
+    def _failed(
+        self, exc: ProviderError | Cancelled, provider: str = "", said: Said | None = None
+    ) -> TurnResult:
+        """Return the result of a turn without an answer; its row has the error in English.
+
+        said: what the room is told, if it is not that of the error's class.
+        """
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
         if self._deltas is not None:
             self._deltas.end()
         partial = self._answer.content if is_cancelled else None
-        outcome = request.failure(exc.code, str(exc), exc.retry_after_s, partial=partial)
         provider = provider or self._answer.writer[0]
         if not provider and not is_cancelled:
             provider = self._primary
+        if said is None:
+            said = exc.said if isinstance(exc, Cancelled) else told(exc, provider)
+        error = self._texts.say(request.channel_id, said)
+        outcome = request.failure(exc.code, error, exc.retry_after_s, partial=partial)
         row = Row(
             "cancelled" if is_cancelled else "error",
             request.request_id,

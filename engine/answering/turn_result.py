@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.accounting.accounts import without_user
-from engine.commands import words
 from engine.commands.ledger import StopOutcome
-from engine.commands.outcomes import Action, Answer, Failure
+from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
-from engine.errors import Cancelled, EngineError
+from engine.errors import Cancelled, RoomError
+from engine.texts import sentences
+from engine.texts.sentence import Said
+from engine.texts.texts import Texts
 from storage.history import Row
 from storage.row_kinds import Kind
 from storage.usage import Charge
-
-ERASED = "This message was erased."
 
 
 class TurnResult(NamedTuple):
@@ -27,14 +27,15 @@ class TurnResult(NamedTuple):
 
 
 def done(
-    request: Request, action: Action, text: str, kind: Kind, persona: str | None = None
+    request: Request, kind: Kind, said: Said, texts: Texts, persona: str | None = None
 ) -> TurnResult:
     """Return the result of a command that was carried out without a model."""
+    assert request.action is not None  # noqa: S101 -- only an erased command has none
     outcome = Answer(
         channel_id=request.channel_id,
         request_id=request.request_id,
-        action=action,
-        content=text,
+        action=request.action,
+        content=texts.say(request.channel_id, said),
         username=request.username,
         persona=persona,
     )
@@ -44,12 +45,13 @@ def done(
     return TurnResult(outcome, (row,))
 
 
-def failed(request: Request, exc: EngineError) -> TurnResult:
+def failed(request: Request, exc: RoomError, texts: Texts) -> TurnResult:
     """Return the result of a command that failed before a model was asked.
 
-    Its rows have what the user wrote, too.
+    Its rows have what the user wrote, too, and the error in English.
     """
-    outcome = request.failure(exc.code, str(exc), exc.retry_after_s)
+    error = texts.say(request.channel_id, exc.said)
+    outcome = request.failure(exc.code, error, exc.retry_after_s)
     row = Row(
         "error",
         request.request_id,
@@ -63,26 +65,33 @@ def failed(request: Request, exc: EngineError) -> TurnResult:
     return TurnResult(outcome, (row,))
 
 
-def erased(request: Request, charge: Charge | None = None) -> TurnResult:
+def erased(request: Request, texts: Texts, charge: Charge | None = None) -> TurnResult:
     """Return the result of a command that was erased before its turn ended.
 
     charge: what it cost by then.
     """
-    outcome = Failure(request.channel_id, request.request_id, Cancelled.code, ERASED)
+    outcome = erased_outcome(request.channel_id, request.request_id, texts)
     row = Row("cancelled", request.request_id, code=Cancelled.code)
     return TurnResult(outcome, (row,), without_user(charge))
 
 
-def stopped(stop: Request) -> StopOutcome:
+def erased_outcome(channel_id: str, request_id: str, texts: Texts) -> Failure:
+    """Return what a sender is told of a message that was erased."""
+    error = texts.say(channel_id, sentences.MESSAGE_ERASED())
+    return Failure(channel_id, request_id, Cancelled.code, error)
+
+
+def stopped(stop: Request, texts: Texts) -> StopOutcome:
     """Return the outcome of a stop that ended a turn."""
-    answer = Answer(stop.channel_id, stop.request_id, "stop", words.STOPPED, stop.username)
+    text = texts.say(stop.channel_id, sentences.STOPPED())
+    answer = Answer(stop.channel_id, stop.request_id, "stop", text, stop.username)
     row = Row("stop", stop.request_id, stop.username, personal=stop.personal)
     return StopOutcome(stop, answer, row)
 
 
-def nothing_to_stop(stop: Request) -> Answer:
+def nothing_to_stop(stop: Request, texts: Texts) -> Answer:
     """Return the answer to a stop that stops nothing; it is not stored."""
-    text = words.NOTHING_TO_STOP
+    text = texts.say(stop.channel_id, sentences.NOTHING_TO_STOP())
     return Answer(stop.channel_id, stop.request_id, "stop", text, stop.username)
 
 

@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from engine.commands.outcomes import Answer
-from engine.errors import LLMError
+from engine.errors import Internal, LLMError
+from engine.texts import sentences
+from engine.texts.texts import Texts
 
 CLOSE_WAIT_S = 5.0
 
@@ -21,8 +23,9 @@ class GrowingAnswer:
     content: the pieces so far. They have a limit: that of an answer.
     """
 
-    def __init__(self, outcome: asyncio.Future[Answer]) -> None:
+    def __init__(self, outcome: asyncio.Future[Answer], texts: Texts) -> None:
         self.outcome = outcome
+        self._texts = texts
         self.content = ""
         self.changed = asyncio.Event()
         self._unread: deque[str] = deque()
@@ -40,13 +43,11 @@ class GrowingAnswer:
     def take(self) -> str:
         """Return what was not read yet; "" if nothing is there. Raises LLMError at the end."""
         if not self._unread and self.outcome.done():
-            content = self.outcome.result().content
+            answer = self.outcome.result()
+            content = answer.content
             if not content.startswith(self.content):
-                raise LLMError(
-                    "internal",
-                    "The answer started again after a fault, and became another one. "
-                    "`chat` with the same request_id returns it.",
-                )
+                error = self._texts.say(answer.channel_id, sentences.ANSWER_CHANGED())
+                raise LLMError(Internal.code, error)
             self._append(content[len(self.content) :])
         text = "".join(self._unread)
         self._unread.clear()

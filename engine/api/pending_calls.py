@@ -9,7 +9,9 @@ from engine.clock import now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.commands.request import Request
-from engine.errors import LLMError
+from engine.errors import Busy, LLMError
+from engine.texts import sentences
+from engine.texts.texts import Texts
 from storage.errors import StorageError
 from storage.outbox import Settled
 
@@ -17,7 +19,8 @@ from storage.outbox import Settled
 class PendingCalls:
     """The calls that wait for an outcome. Several may wait for the same request."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, texts: Texts) -> None:
+        self._texts = texts
         self._waiting: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
         self._growing: dict[tuple[str, str], list[GrowingAnswer]] = {}
         self._ledger = ledger
@@ -38,7 +41,7 @@ class PendingCalls:
     def grow(self, request: Request) -> GrowingAnswer:
         """Expect an outcome whose pieces are wanted, too; `stop_growing` forgets it."""
         outcome = self.expect(request)
-        growing = GrowingAnswer(outcome)
+        growing = GrowingAnswer(outcome, self._texts)
         self._growing.setdefault(request[:2], []).append(growing)
         # Forgotten once it is there; before that, the stream that reads it may have gone.
         outcome.add_done_callback(lambda _: self._forget_growing(request, growing))
@@ -69,10 +72,14 @@ class PendingCalls:
 
     def abandon(self) -> None:
         """Fail all waiting calls with `busy`: the engine ends."""
-        for waiting in self._waiting.values():
+        for (channel_id, _), waiting in self._waiting.items():
             for outcome in waiting:
                 if not outcome.done():
-                    outcome.set_exception(LLMError("busy", "The service was closed."))
+                    outcome.set_exception(self.closed(channel_id))
+
+    def closed(self, channel_id: str) -> LLMError:
+        """Return the error of a call that finds the service closed."""
+        return LLMError(Busy.code, self._texts.say(channel_id, sentences.SERVICE_CLOSED()))
 
     def publish(self, outcome: Settled) -> None:
         self._resolve(decode(outcome.body))

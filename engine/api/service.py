@@ -34,10 +34,11 @@ from engine.config.loading import load, parse
 from engine.config.personas import Persona
 from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.errors import Busy, CannotStart, EngineError, InvalidRequest, LLMError
+from engine.errors import CannotStart, EngineError, InvalidRequest, RoomError
 from engine.monitoring import tracing
 from engine.monitoring.counts import Counts
 from engine.monitoring.turn_log import TurnLog
+from engine.texts.texts import Texts
 from providers.base import LLMProvider
 from storage.errors import StorageError
 from storage.writer.database import Database
@@ -245,7 +246,8 @@ class LLMService:
             on_commit=self._observers.committed,
         )
         ledger = LocalLedger(database)
-        self._pending_calls = PendingCalls(ledger)
+        texts = Texts()
+        self._pending_calls = PendingCalls(ledger, texts)
         return Engine(
             database,
             ledger,
@@ -253,6 +255,7 @@ class LLMService:
             self._settings,
             self._pending_calls,
             self._observers,
+            texts=texts,
         )
 
     async def _start(self) -> None:
@@ -343,16 +346,15 @@ class LLMService:
         self._check(request)
         await self.start()
         if self._closed:
-            raise LLMError("busy", "The service was closed.")
+            raise self._pending_calls.closed(request.channel_id)
 
     def _raise_to_caller(self, request: Request, exc: EngineError) -> NoReturn:
         """Raise an error as callers get it."""
-        if isinstance(exc, (CannotStart, LLMError)):
+        if not isinstance(exc, RoomError):
             raise exc
         if isinstance(exc, InvalidRequest):
             self._observers.refused(request.channel_id, request.request_id, exc.code)
-        ahead = exc.ahead if isinstance(exc, Busy) else None
-        raise request.failure(exc.code, str(exc), exc.retry_after_s, ahead).as_error() from exc
+        raise request.refusal(exc, self._engine.texts).as_error() from exc
 
 
 def _request(

@@ -21,6 +21,7 @@ from engine.cli import (
     search,
     service,
     stats,
+    texts,
     top,
     usage,
     verify,
@@ -56,6 +57,7 @@ for command in (
     verify.backup,
 ):
     main.add_command(command)
+config.config.add_command(texts.texts)
 for command in (
     conversations.channels,
     conversations.show,

@@ -57,7 +57,7 @@ def init(defaults: bool, output: Path, force: bool) -> None:
 
 @click.group()
 def config() -> None:
-    """Convert the configuration of the plugin that rosey-llm replaces."""
+    """Convert the configuration of the plugin before rosey-llm, or print what is said in rooms."""
 
 
 @config.command(short_help="Convert the plugin's JSON configuration to TOML.")

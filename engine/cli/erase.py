@@ -14,10 +14,12 @@ import click
 from engine.cli import history
 from engine.cli.history import no, no_channel
 from engine.cli.say import say
+from engine.cli.startup import config_file
 from engine.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
+    from engine.texts.texts import Texts
     from storage.erasure import Amount, Scope
 
 NOT_ERASED = (
@@ -100,7 +102,8 @@ def erase(
     if has_matches and not yes:
         _confirm(amount, user or user_id or str(channel))
     body = {"scope": scope.to_json(), "compact": not no_compact, "by": _operator()}
-    rows = _erase(path, body | ({"reason": reason} if reason else {}), amount)
+    texts = _texts(source.config)
+    rows = _erase(path, body | ({"reason": reason} if reason else {}), amount, texts)
     _print_amount(amount, as_json, rows)
     _print_without_id(without_id, as_json)
     if not as_json:
@@ -200,13 +203,29 @@ def _operator() -> str:
     return os.environ.get("SUDO_USER") or name
 
 
-def _erase(path: Path, body: Mapping[str, Any], amount: Amount) -> int:
+def _texts(config: Path | None) -> Texts:
+    """Return what senders are told; in English if the configuration cannot be read."""
+    from engine.config import loading
+    from engine.errors import CannotStart
+    from engine.texts.texts import Texts
+
+    try:
+        settings = loading.load(config_file(config))
+    except CannotStart:
+        return Texts()
+    return Texts(settings.texts, settings.language_of)
+
+
+def _erase(path: Path, body: Mapping[str, Any], amount: Amount, texts: Texts) -> int:
     """Ask for the erasure, wait until it is done, and return how many rows were erased."""
+    from functools import partial
+
     from engine.interfaces.reports.progress import ProgressBar
     from engine.operations import admin_requests, erasure
     from storage.errors import StorageError
 
     reported: set[str] = set()
+    handler = partial(erasure.handler, texts=texts)
     with ProgressBar("Erasing") as bar:
 
         def show_progress(left: Mapping[str, Any]) -> None:
@@ -219,7 +238,7 @@ def _erase(path: Path, body: Mapping[str, Any], amount: Amount) -> int:
 
         try:
             result = admin_requests.wait_until_done(
-                path, erasure.REQUEST_KIND, body, erasure.handler, show_progress
+                path, erasure.REQUEST_KIND, body, handler, show_progress
             )
         except KeyboardInterrupt:
             say(CONTINUES, err=True)

@@ -109,12 +109,11 @@ def try_(
 
 
 def _entry(settings: Settings, name: str) -> PersonaEntry:
-    from engine.errors import UnknownPersona
     from engine.interfaces.personas import persona_list
 
     try:
         return persona_list.entry(settings, name)
-    except UnknownPersona as exc:
+    except LookupError as exc:
         _fail(str(exc))
 
 

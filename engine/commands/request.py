@@ -18,7 +18,8 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
-from engine.errors import EngineError, LimitReached
+from engine.errors import LimitReached, RoomError
+from engine.texts.texts import Texts
 from providers.trace import TraceContext
 
 _ACTIONS: Mapping[type[Command], Action] = {
@@ -78,9 +79,11 @@ class Request(NamedTuple):
         """What the command does, as outcomes name it; None if the command was erased."""
         return _ACTIONS.get(type(self.command))
 
-    def refusal(self, exc: EngineError) -> Failure:
+    def refusal(self, exc: RoomError, texts: Texts) -> Failure:
         """Return the failure of a request that was not accepted."""
-        failure = self.failure(exc.code, str(exc), exc.retry_after_s, getattr(exc, "ahead", None))
+        error = texts.say(self.channel_id, exc.said)
+        ahead = getattr(exc, "ahead", None)
+        failure = self.failure(exc.code, error, exc.retry_after_s, ahead)
         if isinstance(exc, LimitReached):
             failure = failure._replace(limit=exc.limit, scope=exc.scope)
         return failure

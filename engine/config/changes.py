@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from engine.config.channel_rules import ChannelRule
 from engine.config.settings import Settings
 from providers.base import LLMProvider
 
@@ -19,6 +20,7 @@ RELOADABLE = frozenset(
         "fallback_on",
         "providers",
         "personas",
+        "texts",
         "service",
         "conversation",
         "channels",
@@ -32,7 +34,9 @@ RELOADABLE = frozenset(
         "log",
     }
 )
-NAMED = ("personas", "providers")  # reported by name only; a provider's table may hold a key
+# Reported by name only: a provider's table may hold a key, and texts are long.
+NAMED = ("personas", "providers", "channels.rules", "texts")
+MOVED = "moved"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Changes:
     """A record of what a reload changed.
 
     personas, providers: each name with "added", "changed" or "removed".
+    rules: the same by the rule's pattern; "moved" if another rule comes before it now.
+    texts: the same by key, behind that of its language and a point, if it has one.
     settings: each changed key path with its new value.
     restart: key paths that were changed in the file, but need a restart.
     """
@@ -48,6 +54,8 @@ class Changes:
     providers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     restart: Sequence[str] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
@@ -56,6 +64,8 @@ class Changes:
         parts = {
             "personas": [f"{name} {how}" for name, how in self.personas.items()],
             "providers": [f"{name} {how}" for name, how in self.providers.items()],
+            "channel rules": [f"{match} {how}" for match, how in self.rules.items()],
+            "texts": [f"{name} {how}" for name, how in self.texts.items()],
             "settings": shown,
             "needs a restart": list(self.restart),
         }
@@ -83,6 +93,8 @@ def diff(
         providers=_differences({p.name: id(p) for p in before}, {p.name: id(p) for p in after}),
         settings={key: new[key] for key in differing if _is_reloadable(key)},
         restart=[key for key in differing if not _is_reloadable(key)],
+        rules=_rule_differences(running.channels.rules, read.channels.rules),
+        texts=_differences(_by_key(running.texts), _by_key(read.texts)),
     )
 
 
@@ -109,6 +121,21 @@ def _leaves(record: Any, path: str) -> list[tuple[str, Any]]:
     return found
 
 
+def _rule_differences(old: Sequence[ChannelRule], new: Sequence[ChannelRule]) -> dict[str, str]:
+    """Return what became of each rule. The order counts: the first match wins."""
+    before, after = {rule.match: rule for rule in old}, {rule.match: rule for rule in new}
+    found = _differences(before, after)
+    # Only of rules that were there and still are: an added one moves no other.
+    kept = [match for match in before if match in after]
+    was_at = {match: place for place, match in enumerate(kept)}
+    furthest = -1
+    for match in (match for match in after if match in was_at):
+        if was_at[match] < furthest:
+            found[match] = f"{found[match]} and {MOVED}" if match in found else MOVED
+        furthest = max(furthest, was_at[match])
+    return found
+
+
 def _key(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
@@ -119,6 +146,13 @@ def _is_reloadable(key: str) -> bool:
 
 def _by_lower_name(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in named.items()}
+
+
+def _by_key(texts: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in texts.items():
+        found |= {before + key: value} if isinstance(value, str) else _by_key(value, f"{key}.")
+    return found
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:

@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.clock import zone_of
-from engine.config import persona_tables
+from engine.config import persona_tables, rule_checks
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
 from engine.errors import CannotStart
+from engine.texts import texts
 from providers import registry, validation
 from providers.validation import ValidationError
 
@@ -48,8 +49,10 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     folder = folder.absolute()
     settings = _read_settings(_with_joined_servers(expand(values, "", folder)))
     persona_tables.check(settings)
+    texts.check(settings.texts)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
+    rule_checks.check(settings)
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
     _check_timezone(settings.limits.timezone)
@@ -155,12 +158,12 @@ def _with_absolute_files(name: str, values: object, folder: Path) -> Mapping[str
 
 
 def _check_providers(settings: Settings, folder: Path) -> None:
-    keyed = [name for name in settings.provider_names if name in KEYED]
+    places = list(rule_checks.provider_places(settings))
+    keyed = [name for _, name in places if name in KEYED]
     for name in dict.fromkeys([*settings.providers, *keyed]):
         registry.build(name, settings.provider_table(name), folder)
-    _check_provider_name("default_provider", settings.default_provider, settings, folder)
-    for index, name in enumerate(settings.fallback_providers):
-        _check_provider_name(f"fallback_providers[{index}]", name, settings, folder)
+    for path, name in places:
+        _check_provider_name(path, name, settings, folder)
 
 
 def _check_provider_name(path: str, name: str, settings: Settings, folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from engine.errors import UnknownPersona
+from engine.texts import sentences
 from providers.validation import Count, Temperature
 from storage import persona_versions
 
@@ -95,5 +96,5 @@ class Personas:
             return name.lower(), self._personas[name.lower()]
         except KeyError:
             raise UnknownPersona(
-                f'Persona "{name[:40]}" is unknown. There are: {", ".join(self.names)}.'
+                sentences.UNKNOWN_PERSONA(name=name[:40], names=", ".join(self.names))
             ) from None

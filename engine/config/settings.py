@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
+from engine.config.channel_rules import NO_RULE, ChannelRule, ChannelRules
 from engine.config.personas import Persona
 from providers import registry
 from providers.base import LLMProvider
@@ -43,7 +45,11 @@ class ConversationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSettings:
-    """The limits of a channel's mailbox, of all mailboxes together, and of channels in memory."""
+    """The limits of mailboxes and of channels in memory, and what is special in some channels.
+
+    stays: the only providers that may see what is said, in all channels; () for any.
+    rules: settings by pattern of the channel's id.
+    """
 
     mailbox_limit: Count = 32
     mailbox_limit_bytes: Count = 1024 * 1024
@@ -52,6 +58,16 @@ class ChannelSettings:
     resident_limit: Count = 10_000
     passivate_after_s: Seconds = 300.0
     snapshot_interval_s: Seconds = 5.0
+    stays: tuple[str, ...] = ()
+    rules: tuple[ChannelRule, ...] = ()
+
+    @cached_property
+    def _by_channel(self) -> ChannelRules:
+        return ChannelRules(self.rules)
+
+    def rule_of(self, channel_id: str) -> ChannelRule:
+        """Return the first rule that matches this channel, NO_RULE if none does."""
+        return self._by_channel.of(channel_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +224,8 @@ class TracingSettings:
 class Settings:
     """The whole configuration. `providers` holds each provider's table, checked, but not converted.
 
+    texts: sentences by key, and tables of them by language, checked (`engine/texts/texts.py`).
+
     Paths, also those in "${file:...}", start at the configuration file's folder or at "~".
     A provider's module may be in that folder, too.
     """
@@ -230,13 +248,28 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     personas: Mapping[str, Persona] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
     # repr=False: API keys in here are plain strings, not `Secret`.
     providers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def provider_names(self) -> list[str]:
         """The providers in the order in which they are asked."""
-        return list(dict.fromkeys([self.default_provider, *self.fallback_providers]))
+        return self.provider_names_of(NO_RULE)
+
+    def provider_names_of(self, rule: ChannelRule) -> list[str]:
+        """The providers for the channels of a rule, in the order in which they are asked.
+
+        A rule that names a provider has no other one, unless it names them, too.
+        """
+        fallback = rule.fallback_providers
+        if fallback is None:
+            fallback = () if rule.provider is not None else self.fallback_providers
+        return list(dict.fromkeys([rule.provider or self.default_provider, *fallback]))
+
+    def language_of(self, channel_id: str) -> str:
+        """Return the language of what is said in a channel, a key of `texts`; "" for none."""
+        return self.channels.rule_of(channel_id).texts or ""
 
     def new_providers(self) -> list[LLMProvider]:
         """Return the providers in the order in which they are asked; none has started."""

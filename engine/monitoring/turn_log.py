@@ -81,7 +81,7 @@ class TurnLog(TurnObserver):
             name = "turn.cancelled"
         else:
             name = "turn.failed"
-            error = outcome.error
+            error = row.content  # in English, also if the room was told in its own words
             if not self.shows_content:
                 error = _without_content(error, request)
             fields |= {"provider": row.provider, "code": outcome.code, "error": error}

@@ -39,14 +39,13 @@ from functools import partial
 from typing import Any
 
 from engine.actors.supervisor import Supervisor
-from engine.answering.turn_result import ERASED
+from engine.answering import turn_result
 from engine.clock import DAY_MS, now_ms
 from engine.commands import records
-from engine.commands.outcomes import Failure
 from engine.commands.records import Erased
-from engine.errors import Cancelled
 from engine.operations.admin_requests import AdminRequestDeferred, AdminRequestRefused, Handler
 from engine.operations.index_erasure import IndexErasure
+from engine.texts.texts import Texts
 from storage import admin_requests, erasure, usage
 from storage.admin_requests import AdminRequest
 from storage.erasure import ErasableRows, Scope
@@ -89,9 +88,9 @@ class Swept:
 
 
 @asynccontextmanager
-async def handler(database: Database) -> AsyncIterator[Handler]:
+async def handler(database: Database, texts: Texts | None = None) -> AsyncIterator[Handler]:
     """Return the handler of erase requests for a database without a service."""
-    eraser = Eraser(database)
+    eraser = Eraser(database, texts=texts)
     try:
         yield eraser.carry_out
     finally:
@@ -102,10 +101,17 @@ class Eraser:
     """Erases in one database.
 
     supervisor: has the database's actors; None if no service runs.
+    texts: what senders of erased messages are told.
     """
 
-    def __init__(self, database: Database, supervisor: Supervisor | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        supervisor: Supervisor | None = None,
+        texts: Texts | None = None,
+    ) -> None:
         self._database = database
+        self._texts = texts or Texts()
         self._supervisor = supervisor
         self._index = IndexErasure(database.path)
         self._one_at_a_time = asyncio.Lock()
@@ -243,7 +249,7 @@ class Eraser:
         why = progress.why if progress is not None else Erasure("retention")
 
         def blank(connection: Any) -> int:
-            erased = erasure.blank(connection, row_ids, now_ms(), _outcome, why)
+            erased = erasure.blank(connection, row_ids, now_ms(), self._outcome, why)
             if progress is not None:
                 body = {**progress.body, "rows": progress.body["rows"] + erased}
                 admin_requests.save_progress(connection, progress.request_id, body)
@@ -280,14 +286,13 @@ class Eraser:
             await asyncio.sleep(POLL_S)
         await self._database.write(partial(erasure.note_cleaned, noted=noted))
 
+    def _outcome(self, channel: str, request_id: str) -> bytes:
+        """Return the outcome for an erased request that is sent again."""
+        return turn_result.erased_outcome(channel, request_id, self._texts).encode()
+
 
 def _scope(values: Mapping[str, Any]) -> Scope:
     try:
         return Scope.from_json(values)
     except TypeError as exc:
         raise AdminRequestRefused(OTHER_VERSION) from exc
-
-
-def _outcome(channel: str, request_id: str) -> bytes:
-    """Return the outcome for an erased request that is sent again."""
-    return Failure(channel, request_id, Cancelled.code, ERASED).encode()

@@ -14,7 +14,9 @@ from engine.commands.outcomes import Failure
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
 from engine.config.settings import ConversationSettings, NatsSettings
-from engine.errors import EngineError, InvalidRequest
+from engine.errors import InvalidRequest, RoomError
+from engine.texts import sentences
+from engine.texts.texts import Texts
 from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.reply_rules import ReplyRules
@@ -38,12 +40,14 @@ class Listener:
         supervisor: Receiver,
         sink: EndpointStats,
         observer: TurnObserver,
+        texts: Texts,
         nats: NatsSettings,
         settings: ConversationSettings,
     ) -> None:
         self._supervisor = supervisor
         self._sink = sink
         self._observer = observer
+        self._texts = texts
         self._settings = settings
         self.received = 0
         subjects = nats.subjects
@@ -71,7 +75,7 @@ class Listener:
     def _tell(self, msg: Msg) -> None:
         replies = self._rules.of_message(msg.reply)
         if msg.headers and PROBE_HEADER in msg.headers and replies:
-            text = f"An engine is here. It carries out no message with the header {PROBE_HEADER}."
+            text = self._texts.say("", sentences.PROBE(header=PROBE_HEADER))
             failure = Failure("", new_request_id(), InvalidRequest.code, text)
             self._sink.refuse_privately(failure, replies)
             return
@@ -79,19 +83,26 @@ class Listener:
         decode = self._decoders[msg.subject]
         request = decode(msg.data, msg.headers, replies, self._settings, self._rules)
         if isinstance(request, Refused):
-            failure = request.failure
-            self._sink.received(msg.subject, failure.channel_id, failure.request_id)
-            self._observer.refused(failure.channel_id, failure.request_id, failure.code)
-            self._sink.refuse(failure, request.replies)
+            self._refuse_unread(msg.subject, request)
             return
         self._sink.received(msg.subject, request.channel_id, request.request_id)
         try:
             self._supervisor.tell(request)
-        except EngineError as exc:
-            failure = request.refusal(exc)
+        except RoomError as exc:
+            failure = request.refusal(exc, self._texts)
             if request.is_bot:
                 # Nobody may answer it: two bots that answer each other would never end.
                 failure = failure._replace(error="")
             is_private = exc.is_private or request.is_bot
             refuse = self._sink.refuse_privately if is_private else self._sink.refuse
             refuse(failure, request.replies)
+
+    def _refuse_unread(self, subject: str, refused: Refused) -> None:
+        channel_id, request_id, code = refused.channel_id, refused.request_id, InvalidRequest.code
+        self._sink.received(subject, channel_id, request_id)
+        self._observer.refused(channel_id, request_id, code)
+        error = self._texts.say(channel_id, refused.said)
+        failure = Failure(
+            channel_id, request_id, code, error, username=refused.username, action=refused.action
+        )
+        self._sink.refuse(failure, refused.replies)

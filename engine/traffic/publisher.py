@@ -16,6 +16,8 @@ from engine.clock import now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.outcomes import Answer, Delta, Failure, RequestStatus, decode
 from engine.config.settings import SubjectSettings
+from engine.texts import sentences
+from engine.texts.texts import Texts
 from engine.traffic.connection import NatsConnection, NotConnected
 from storage.errors import StorageError
 from storage.outbox import Settled
@@ -59,8 +61,13 @@ class Publisher:
     """
 
     def __init__(
-        self, connection: NatsConnection, subjects: SubjectSettings, ledger: Ledger
+        self,
+        connection: NatsConnection,
+        subjects: SubjectSettings,
+        ledger: Ledger,
+        texts: Texts | None = None,
     ) -> None:
+        self._texts = texts or Texts()
         self._connection = connection
         self._ledger = ledger
         self._subjects = subjects
@@ -175,15 +182,12 @@ class Publisher:
         if isinstance(outcome, Failure) and outcome.partial:
             shorter = outcome._replace(partial=None)  # that it was stopped still holds
             return Parcel(parcel.subjects, shorter.encode(), parcel.outbox_id)
-        error = (
-            f"The answer has {size} bytes, more than the NATS server takes ({limit}). "
-            "Ask for a shorter one, or raise the server's max_payload."
-        )
+        said = sentences.ANSWER_TOO_LARGE(bytes=size, limit=limit)
         failure = Failure(
             outcome.channel_id[:1024],
             outcome.request_id,
             "provider_error",
-            error,
+            self._texts.say(outcome.channel_id, said),
             username=outcome.username and outcome.username[:1024],
             action=outcome.action,
         )

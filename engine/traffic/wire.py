@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import orjson
 
-from engine.commands.outcomes import Action, Failure
+from engine.commands.outcomes import Action
 from engine.commands.parser import parse
 from engine.commands.records import Chat, Command, Complete, Reset
 from engine.commands.request import ANONYMOUS, Request
@@ -20,10 +20,13 @@ from engine.commands.validation import (
     check_roles,
     check_text,
     check_user_id,
+    invalid_field,
     new_request_id,
 )
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
+from engine.texts import sentences
+from engine.texts.sentence import Said
 from engine.traffic import written_numbers
 from engine.traffic.envelope import is_envelope, unwrapped
 from engine.traffic.reply_rules import ReplyRules
@@ -76,10 +79,14 @@ class RequestBody:
 
 
 class Refused(NamedTuple):
-    """A message that is not valid, and where its sender hears of it."""
+    """A message that is not valid, as far as it could be read, and where its sender hears of it."""
 
-    failure: Failure
+    channel_id: str
+    request_id: str
+    said: Said | None
     replies: tuple[str, ...]
+    username: str | None = None
+    action: Action | None = None
 
 
 def decode_chat(
@@ -166,24 +173,23 @@ def _decode(
             bool(message.is_bot),
         )
     except (InvalidRequest, ValidationError) as exc:
-        failure = Failure(
+        return Refused(
             _shortened(values.get("channel_id")),
             _shortened(values.get("request_id")) or new_request_id(),
-            InvalidRequest.code,
-            str(exc),
-            username=_shortened(values.get("username")) or None,
-            action=_action(values.get("action")) if cls is RequestBody else None,
+            exc.said if isinstance(exc, InvalidRequest) else invalid_field(exc),
+            replies,
+            _shortened(values.get("username")) or None,
+            _action(values.get("action")) if cls is RequestBody else None,
         )
-        return Refused(failure, replies)
 
 
 def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     try:
         values: Any = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(f"The message is not JSON in UTF-8: {exc}.") from None
+        raise InvalidRequest(sentences.NOT_JSON(error=str(exc))) from None
     if not isinstance(values, dict):
-        raise InvalidRequest(f"Expected a JSON object, got {validation.shown(values)}.")
+        raise InvalidRequest(sentences.NOT_AN_OBJECT(value=validation.shown(values)))
     enveloped = is_envelope(values)
     message: dict[str, Any] = unwrapped(values) if enveloped else values
     written_numbers.as_text(message, data, enveloped=enveloped)

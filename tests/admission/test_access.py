@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from engine.admission.access import BOT_SILENCE_S, DENIED, Access
+from engine.admission.access import BOT_SILENCE_S, Access
 from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.config.settings import AccessSettings
 from engine.errors import NotAllowed
+from engine.texts import sentences
 
 
 def request(
@@ -29,7 +30,7 @@ def is_heard(settings: AccessSettings, asked: Request) -> bool:
     refused = refusal(Access(settings, lambda: 0.0), asked)
     if refused is not None:
         assert refused.is_private == (not settings.answer_denied)
-        assert str(refused) == (DENIED if settings.answer_denied else "")
+        assert str(refused) == (sentences.DENIED.english if settings.answer_denied else "")
     return refused is None
 
 

@@ -13,7 +13,7 @@ from fastjsonschema import JsonSchemaException
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.commands import words
+from engine.texts import sentences
 from tests.chaos.ground import RunFolder
 from tests.support.wire_schema import check_sent
 
@@ -166,7 +166,9 @@ class Witness:
 
 def is_vain_stop(message: dict[str, Any]) -> bool:
     """Return whether this answers a stop that stopped nothing; nothing of it is stored."""
-    return message.get("content") == words.NOTHING_TO_STOP and message["action"] == "stop"
+    return (
+        message.get("content") == sentences.NOTHING_TO_STOP.english and message["action"] == "stop"
+    )
 
 
 def client_options() -> dict[str, Any]:

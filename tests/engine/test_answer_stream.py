@@ -12,6 +12,7 @@ from rosey_llm import AnswerStream
 from engine import LLMError, LLMService
 from engine.api.answer_stream import GrowingAnswer
 from engine.commands.outcomes import Answer
+from engine.texts.texts import Texts
 from providers import ScriptedProvider
 from providers.base import Message, Options
 from providers.errors import ProviderTimeout
@@ -270,7 +271,7 @@ async def test_an_answer_that_starts_again_goes_on_if_it_is_the_same_and_is_an_e
 ):
     for content in ("one two", "uno dos"):
         outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        growing = GrowingAnswer(outcome)
+        growing = GrowingAnswer(outcome, Texts())
         growing.add(0, "one")
         assert growing.take() == "one"
         for index, text in enumerate(content.split()):

@@ -326,6 +326,8 @@ def test_reload_prints_json(tmp_path: Path) -> None:
             "providers": {},
             "settings": {},
             "restart": [],
+            "rules": {},
+            "texts": {},
         }
         file.write_text("nam = 3")
         done = rosey(tmp_path, "reload", "--json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from engine.actors import restarts
 from engine.answering import abandonable
 from engine.config.loading import parse
 from providers import ScriptedProvider
-from providers.base import Completion, LLMProvider, Message, Options
 from tests.support.patience import WAIT_S
-from tests.support.service_calls import asking, rows_of
+from tests.support.service_calls import Stuck, asking, rows_of
 
 
 def defect(path: Path, when: str) -> None:
@@ -45,29 +43,6 @@ async def test_a_crash_of_one_actor_touches_no_other_and_the_command_is_tried_on
         assert (await behind).content == "You said: z"
     assert "The actor of channel 'sick' crashed." in caplog.text
     assert [call.messages[-1].content for call in provider.calls].count("poison") == 2
-
-
-class Stuck(LLMProvider):
-    """A provider that ignores cancellation until it is released."""
-
-    kind = "stuck"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go = asyncio.Event()
-        self.asked = 0
-
-    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
-        self.asked += 1
-        while self.asked == 1 and not self.let_go.is_set():
-            try:
-                await self.let_go.wait()
-            except asyncio.CancelledError:
-                continue
-        return Completion(f"late: {messages[-1].content}", "stuck")
-
-    async def is_available(self) -> bool:
-        return True
 
 
 async def test_a_stuck_turn_is_given_up_and_its_late_result_is_neither_kept_nor_said(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
-from engine.commands import words
 from engine.commands.outcomes import Answer, Delta, Failure, decode
 from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
 from engine.errors import Busy, EngineError, Suspended, Unwritable
+from engine.texts import sentences
 from providers.base import Message
 from tests.properties.witness import DiskContents, Key
 
@@ -177,7 +177,7 @@ class ReferenceModel:
     def inform(self, key: Key, answer: Answer) -> None:
         """Take an answer that is not stored: only a stop that stops nothing has such a one."""
         self.owed.discard(key)
-        if key not in self.stops or answer.content != words.NOTHING_TO_STOP:
+        if key not in self.stops or answer.content != sentences.NOTHING_TO_STOP.english:
             self.violate("an answer that was not stored", key, answer)
 
     def publish(self, key: Key, body: bytes) -> None:
@@ -294,7 +294,7 @@ class ReferenceModel:
                     "Switch with: !chat persona NAME"
                 )
             case Help():
-                return words.HELP
+                return sentences.HELP.english
         return "nothing"
 
     def _in_order(self, key: Key, body: bytes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from engine import Answer, LLMService
-from providers.base import Message, Options
+from providers.base import Completion, LLMProvider, Message, Options
 from tests.support.patience import WAIT_S
 
 
@@ -44,6 +44,30 @@ class Gate:
     async def until(self, calls: int) -> None:
         async with asyncio.timeout(WAIT_S), self._more:
             await self._more.wait_for(lambda: len(self.calls) >= calls)
+
+
+class Stuck(LLMProvider):
+    """A provider that ignores cancellation until it is released."""
+
+    kind = "stuck"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called, self.cut, self.let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.asked = 0
+
+    async def chat(self, messages: Sequence[Message], options: Options) -> Completion:
+        self.asked += 1
+        self.called.set()
+        while self.asked == 1 and not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                self.cut.set()
+        return Completion(f"late: {messages[-1].content}", "stuck")
+
+    async def is_available(self) -> bool:
+        return True
 
 
 def rows_of(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from engine.config.personas import Persona, built_in
 from engine.config.settings import Settings
-from engine.errors import UnknownPersona
 from providers.validation import suggestion
 
 
@@ -58,13 +57,13 @@ def entries(settings: Settings) -> list[PersonaEntry]:
 
 
 def entry(settings: Settings, name: str) -> PersonaEntry:
-    """Return the persona of this name. Raises UnknownPersona with all names."""
+    """Return the persona of this name. Raises LookupError with all names."""
     known = {each.name: each for each in entries(settings)}
     try:
         return known[name.lower()]
     except KeyError:
         names = list(known)
         hint = suggestion(name.lower(), names) or "."
-        raise UnknownPersona(
+        raise LookupError(
             f'There is no persona "{name[:40]}"{hint} There are: {", ".join(names)}.'
         ) from None

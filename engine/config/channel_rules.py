@@ -1,0 +1,89 @@
+"""Channel rules: settings for the channels whose id matches a pattern; the first match wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from providers.validation import Count, Temperature
+
+MOST_KNOWN = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelRule:
+    """A `[[channels.rules]]` table. None leaves the choice to the settings for all channels.
+
+    match: a pattern of channel ids: "*" stands for any text, also with "/", and "?" for one
+        character. Case matters.
+    persona: the persona of channels that never switched.
+    hint: added to the persona's prompt.
+    provider: who answers. Without `fallback_providers`, nobody else does.
+    model, temperature, max_tokens: used if neither request nor persona has them.
+    stream, status: whether `!chat` answers are streamed, and whether all senders hear where their
+        request is.
+    max_reply_chars: a longer answer is cut at a sentence, or divided with `parts`.
+    stays: the only providers that may see what is said there.
+    """
+
+    match: str
+    persona: str | None = None
+    hint: str | None = None
+    provider: str | None = None
+    fallback_providers: tuple[str, ...] | None = None
+    model: str | None = None
+    temperature: Temperature | None = None
+    max_tokens: Count | None = None
+    max_context_messages: Count | None = None
+    stream: bool | None = None
+    status: bool | None = None
+    max_reply_chars: Count | None = None
+    parts: bool = False
+    mailbox_limit_per_user: Count | None = None
+    texts: str | None = None
+    stays: tuple[str, ...] | None = None
+
+
+NO_RULE = ChannelRule(match="")
+
+
+class ChannelRules:
+    """The rules in their order. What matched a channel is remembered: each message asks for it."""
+
+    def __init__(self, rules: Iterable[ChannelRule]) -> None:
+        self._rules = [(re.compile(_regex(rule.match), re.DOTALL), rule) for rule in rules]
+        self._known: dict[str, ChannelRule] = {}
+
+    def of(self, channel_id: str) -> ChannelRule:
+        """Return the first rule that matches this channel, NO_RULE if none does."""
+        if not self._rules:
+            return NO_RULE
+        if (known := self._known.get(channel_id)) is not None:
+            return known
+        found = (rule for pattern, rule in self._rules if pattern.fullmatch(channel_id))
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        rule = self._known[channel_id] = next(found, NO_RULE)
+        return rule
+
+
+def is_never_used(match: str, earlier: str) -> bool:
+    """Return whether every channel that matches `match` also matches an `earlier` pattern."""
+    # The signs of the later pattern are taken as text: "*" of the earlier one covers all of them.
+    return re.fullmatch(_regex(earlier, one="[^*]"), match, re.DOTALL) is not None
+
+
+def _regex(match: str, one: str = ".") -> str:
+    """Return a pattern as a regular expression.
+
+    Each part is searched for once, from the left: an atomic group never goes back, so that no
+    channel id takes long.
+    """
+    first, *rest = (
+        one.join(map(re.escape, part.split("?"))) for part in re.sub(r"\*+", "*", match).split("*")
+    )
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last

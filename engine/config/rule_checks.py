@@ -1,0 +1,111 @@
+"""Checks of channel rules that need the whole configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
+from engine.config.personas import BUILT_IN
+from engine.config.settings import Settings
+from engine.texts import texts
+from providers import validation
+from providers.invisible import is_blank
+from providers.validation import ValidationError
+
+# Keys without an effect yet: each is refused until it has one.
+NOT_YET = (
+    *("persona", "hint", "provider", "fallback_providers", "model", "temperature", "max_tokens"),
+    *("max_context_messages", "stream", "status", "max_reply_chars", "parts", "stays"),
+)
+
+
+def check(settings: Settings) -> None:
+    """Raise ValidationError if a rule is wrong, or text could leave the providers of `stays`."""
+    rules = settings.channels.rules
+    for index, rule in enumerate(rules):
+        path = f"channels.rules[{index}]"
+        for key in NOT_YET:
+            if getattr(rule, key) != getattr(NO_RULE, key):
+                raise ValidationError(f"{path}.{key}", "has no effect yet; leave it out")
+        _check_match(path, rule, rules[:index])
+        _check_texts(path, rule, settings)
+        _check_stays(f"{path}.stays", path, settings, rule, rule.stays)
+        if settings.channels.stays:
+            _check_stays("channels.stays", path, settings, rule, settings.channels.stays)
+    if settings.channels.stays:
+        _check_stays("channels.stays", "", settings, NO_RULE, settings.channels.stays)
+
+
+def provider_places(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each place of the configuration that names a provider, and the name."""
+    yield "default_provider", settings.default_provider
+    yield from _listed("fallback_providers", settings.fallback_providers)
+    yield from _listed("channels.stays", settings.channels.stays)
+    for index, rule in enumerate(settings.channels.rules):
+        path = f"channels.rules[{index}]"
+        if rule.provider is not None:
+            yield f"{path}.provider", rule.provider
+        yield from _listed(f"{path}.fallback_providers", rule.fallback_providers or ())
+        yield from _listed(f"{path}.stays", rule.stays or ())
+
+
+def _listed(path: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return ((f"{path}[{index}]", name) for index, name in enumerate(names))
+
+
+def _check_match(path: str, rule: ChannelRule, earlier: Sequence[ChannelRule]) -> None:
+    if not rule.match:
+        raise ValidationError(f"{path}.match", 'expected a pattern such as "irc/*", got ""')
+    for index, other in enumerate(earlier):
+        if is_never_used(rule.match, other.match):
+            raise ValidationError(
+                f"{path}.match",
+                f'"{rule.match}" is never used: channels.rules[{index}], "{other.match}", comes'
+                " first and matches the same channels. Put the narrower pattern first",
+            )
+
+
+def _check_texts(path: str, rule: ChannelRule, settings: Settings) -> None:
+    known = list(dict.fromkeys([*BUILT_IN, *settings.personas]))
+    if rule.persona is not None and rule.persona.lower() not in {name.lower() for name in known}:
+        hint = validation.suggestion(rule.persona, known) or f"; expected one of {', '.join(known)}"
+        raise ValidationError(f"{path}.persona", f'unknown persona "{rule.persona}"{hint}')
+    languages = texts.languages(settings.texts)
+    if rule.texts is not None and rule.texts not in languages:
+        add = f"; add [texts.{rule.texts}]" if texts.is_language(rule.texts) else ""
+        hint = validation.suggestion(rule.texts, languages) or add
+        raise ValidationError(f"{path}.texts", f'unknown language "{rule.texts}"{hint}')
+    if rule.hint is not None and is_blank(rule.hint):
+        raise ValidationError(f"{path}.hint", "expected a text; leave the key out for no hint")
+    if rule.model is not None and is_blank(rule.model):
+        raise ValidationError(f"{path}.model", "expected a model; leave the key out for no choice")
+    if rule.parts and rule.max_reply_chars is None:
+        raise ValidationError(f"{path}.parts", "needs max_reply_chars, the length of a part")
+
+
+def _check_stays(
+    key: str, path: str, settings: Settings, rule: ChannelRule, stays: Sequence[str] | None
+) -> None:
+    if stays is None:
+        return
+    if not stays:
+        raise ValidationError(key, "expected a provider; leave the key out for any of them")
+    for place, name in _ways_out(path, settings, rule):
+        if name not in stays:
+            raise ValidationError(
+                key,
+                f'"{name}" is not in it, but {place} sends these channels there; '
+                "name another one there, set provider in the rule, or add it here",
+            )
+
+
+def _ways_out(path: str, settings: Settings, rule: ChannelRule) -> Iterator[tuple[str, str]]:
+    """Yield each place that names a provider for the channels of a rule, and the name."""
+    if rule.provider is None:
+        yield "default_provider", settings.default_provider
+    else:
+        yield f"{path}.provider", rule.provider
+    if rule.fallback_providers is not None:
+        yield from _listed(f"{path}.fallback_providers", rule.fallback_providers)
+    elif rule.provider is None:
+        yield from _listed("fallback_providers", settings.fallback_providers)

@@ -1,0 +1,132 @@
+"""A sentence of the engine with its placeholders, and the same sentence with their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import NamedTuple, TypeAlias
+
+from providers.validation import suggestion
+
+Plain = str | int | float
+Value: TypeAlias = "Plain | Said"
+
+
+class Template:
+    """A text with placeholders such as `{name}`; `{{` and `}}` stand for braces.
+
+    Raises ValueError with what is wrong with the text.
+    """
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, text: str) -> None:
+        self._pieces = tuple(_pieces(text))
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        return frozenset(name for _, name in self._pieces if name)
+
+    def filled(self, values: Mapping[str, Plain]) -> str:
+        """Return the text with values in place of its placeholders; they are taken as they are."""
+        return "".join(
+            before + (_shown(values[name]) if name else "") for before, name in self._pieces
+        )
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of the table; a call with the values of its placeholders makes it `Said`.
+
+    A value may be a sentence itself: a phrase that other sentences have in common.
+
+    key: its key below `[texts]`.
+    english: what is said if nothing replaces it.
+    when: when it is said.
+    may: placeholders that another text may have, or may leave out; it must have all others.
+    one: the sentence in its place if `{number}` is 1.
+    """
+
+    key: str
+    english: str
+    when: str
+    may: tuple[str, ...] = ()
+    one: Sentence | None = None
+    template: Template = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "template", Template(self.english))
+
+    @property
+    def needed(self) -> list[str]:
+        """The placeholders that each text must have, in the order of the English one."""
+        names = dict.fromkeys(name for _, name in _pieces(self.english) if name)
+        return [name for name in names if name not in self.may]
+
+    def __call__(self, **values: Value) -> Said:
+        if values.keys() != {*self.needed, *self.may}:
+            raise TypeError(f"{self.key}: expected {[*self.needed, *self.may]}, got {[*values]}")
+        return Said(self, values)
+
+    def check(self, text: str) -> Template:
+        """Return the template of a text that may replace it. Raises ValueError."""
+        template = Template(text)
+        known = [*self.needed, *self.may]
+        for name in sorted(template.placeholders - set(known)):
+            has = f"it may have {_listed(known)}" if known else "it has none"
+            hint = suggestion(name, known) or f"; {has}"
+            raise ValueError(f"unknown placeholder {{{name}}}{hint}")
+        if missing := [name for name in self.needed if name not in template.placeholders]:
+            raise ValueError(f"the placeholder {{{missing[0]}}} is missing")
+        return template
+
+
+class Said(NamedTuple):
+    """A sentence with the values of its placeholders. As a string, it is English."""
+
+    sentence: Sentence
+    values: Mapping[str, Value]
+
+    def __str__(self) -> str:
+        return self.worded({})
+
+    def worded(self, templates: Mapping[str, Template]) -> str:
+        """Return it with these templates by key, in English if there is none."""
+        values = {
+            name: value.worded(templates) if isinstance(value, Said) else value
+            for name, value in self.values.items()
+        }
+        return templates.get(self.form.key, self.form.template).filled(values)
+
+    @property
+    def form(self) -> Sentence:
+        """The sentence, or its form for one."""
+        one = self.sentence.one
+        return one if one is not None and self.values["number"] == 1 else self.sentence
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield texts, each with the name of the placeholder behind it; "" for none."""
+    try:
+        for before, name, spec, conversion in Formatter().parse(text):
+            if name is not None and (not name.isidentifier() or spec or conversion):
+                raise ValueError
+            yield before, name or ""
+    except ValueError:
+        raise ValueError(
+            "expected placeholders such as {name}; write {{ and }} for other braces"
+        ) from None
+
+
+def _shown(value: Plain) -> str:
+    """Return a value as it is written; of a whole number without a point."""
+    return (
+        f"{value:.0f}"
+        if isinstance(value, float) and value.is_integer()
+        else (f"{value:g}" if isinstance(value, float) else str(value))
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in names)

@@ -1,0 +1,332 @@
+"""The table: every sentence that the engine itself says in a room, in English.
+
+The answer to a command begins with the word that the user typed. Each is one line without Markdown,
+because some rooms show nothing else, and none begins with "!chat": a bot that hears itself would
+take it as a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.texts.sentence import Sentence
+
+# What commands answer.
+
+HELP = Sentence(
+    "help",
+    "Help: !chat TEXT talks to me; !chat reset starts a new conversation; "
+    "!chat persona lists the personas; !chat persona NAME switches to one; "
+    "!chat stop stops the answer that is being written; !chat help shows this.",
+    "the answer to `!chat help`, and to `!chat` alone",
+)
+CONVERSATION_RESET = Sentence(
+    "conversation_reset",
+    "Conversation reset: {number} messages cleared.",
+    "the answer to `!chat reset`",
+)
+PERSONAS_LISTED = Sentence(
+    "personas_listed",
+    "Persona: {name}. Others: {others}. Switch with: !chat persona NAME",
+    "the answer to `!chat persona`",
+)
+PERSONA_SWITCHED = Sentence(
+    "persona_switched", "Persona: {name} from now on.", "the answer to `!chat persona NAME`"
+)
+STOPPED = Sentence("stopped", "Stopped.", "the answer to a `!chat stop` that stopped an answer")
+NOTHING_TO_STOP = Sentence(
+    "nothing_to_stop", "Stop: no answer is being written.", "the answer to any other `!chat stop`"
+)
+
+# What ends an answer before its time: the code `cancelled`.
+
+ANSWER_STOPPED = Sentence(
+    "answer_stopped", "The answer to {name} was stopped.", "`!chat stop` has stopped the answer"
+)
+MESSAGE_ERASED = Sentence(
+    "message_erased", "This message was erased.", "its message was erased by an operator"
+)
+
+# What is wrong with a persona: `unknown_persona`.
+
+UNKNOWN_PERSONA = Sentence(
+    "unknown_persona",
+    'Persona "{name}" is unknown. There are: {names}.',
+    "there is no such persona",
+)
+
+# What the sender may not do: `not_allowed`.
+
+ADMINS = Sentence("admins", "an admin", "in place of `{whom}`: the role `admin` is needed")
+ROLE = Sentence(
+    "role", 'somebody with the role "{role}"', "in place of `{whom}`: another role is needed"
+)
+RESET_NOT_ALLOWED = Sentence(
+    "reset_not_allowed",
+    "Only {whom} may reset this conversation.",
+    "a `!chat reset` without the role of `[permissions]`",
+)
+PERSONA_NOT_ALLOWED = Sentence(
+    "persona_not_allowed",
+    "Only {whom} may switch the persona here.",
+    "a `!chat persona NAME` without the role",
+)
+STOP_NOT_ALLOWED = Sentence(
+    "stop_not_allowed",
+    "Only {whom} may stop the answer to others.",
+    "a `!chat stop` of the answer to somebody else, without the role",
+)
+DENIED = Sentence(
+    "denied", "You are not allowed to talk to this bot.", "`[access]` denies it, and says so"
+)
+
+# Who sent too much: `limit_reached`. {wait}: how long to wait, such as "42 s", "5 min" or "3 h".
+
+
+def _limit(key: str, who: str, time: str, when: str) -> Sentence:
+    end = f"{time}. Try again in {{wait}}."
+    one = f"{who} can send 1 message {end}"
+    return Sentence(
+        key,
+        f"{who} can send {{number}} messages {end}",
+        when,
+        one=Sentence(f"{key}_one", one, "the same, if the limit is 1", may=("number",)),
+    )
+
+
+USER_PER_MINUTE = _limit(
+    "user_per_minute", "You", "a minute", "the limit `user_per_minute` is reached"
+)
+USER_PER_HOUR = _limit("user_per_hour", "You", "an hour", "the limit `user_per_hour`")
+USER_PER_DAY = _limit("user_per_day", "You", "a day", "the limit `user_per_day`")
+CHANNEL_PER_MINUTE = _limit(
+    "channel_per_minute", "This channel", "a minute", "the limit `channel_per_minute`"
+)
+
+# What has to wait: `busy` and `suspended`. {seconds}: about how long.
+
+CHANNEL_BUSY = Sentence(
+    "channel_busy",
+    "This channel is busy: {number} messages are waiting. Try again shortly.",
+    "the channel's mailbox is full",
+    may=("seconds",),
+    one=Sentence(
+        "channel_busy_one",
+        "This channel is busy: 1 message is waiting. Try again shortly.",
+        "the same, if one message waits",
+        may=("number", "seconds"),
+    ),
+)
+SERVICE_BUSY = Sentence(
+    "service_busy",
+    "The service is busy: {number} messages are waiting. Try again shortly.",
+    "too many messages wait in all channels together",
+    may=("seconds",),
+    one=Sentence(
+        "service_busy_one",
+        "The service is busy: 1 message is waiting. Try again shortly.",
+        "the same, if one message waits",
+        may=("number", "seconds"),
+    ),
+)
+SERVICE_STOPPING = Sentence(
+    "service_stopping",
+    "The service is stopping. Try again shortly.",
+    "the service ends, or starts again",
+    may=("seconds",),
+)
+STOPPING_ALREADY = Sentence(
+    "stopping_already",
+    "Stop: this answer is being stopped already.",
+    "too many `!chat stop` for one answer",
+    may=("seconds",),
+)
+NOT_STOPPED = Sentence(
+    "not_stopped",
+    "Stop failed: the service ended first, and the answer starts again.",
+    "the service ended before an answer was stopped",
+)
+COPIES_WAITING = Sentence(
+    "copies_waiting",
+    "This message waits already, and was sent {number} times more. Wait for its outcome.",
+    "one message was sent too often",
+    may=("seconds",),
+)
+COPIES_FULL = Sentence(
+    "copies_full",
+    "This message waits already, and was sent again too often. Wait for its outcome.",
+    "the same, also before a restart of the service",
+    may=("seconds",),
+)
+NOT_STORED = Sentence(
+    "not_stored",
+    "The message could not be stored. Send it again shortly.",
+    "a message was sent again, and the first one was not kept",
+)
+NOT_WRITTEN = Sentence(
+    "not_written",
+    "{error}",
+    "the database cannot be written, such as on a full disk",
+    may=("error",),
+)
+TURN_HELD = Sentence(
+    "turn_held",
+    "{error}. Try again shortly.",
+    "the database cannot be written, and an answer waits for it",
+    may=("error", "seconds"),
+)
+CHANNEL_SUSPENDED = Sentence(
+    "channel_suspended",
+    "This channel failed too often and rests for a while.",
+    "the code `suspended`",
+    may=("seconds",),
+)
+SERVICE_CLOSED = Sentence(
+    "service_closed", "The service was closed.", "a call of an `LLMService` that ends"
+)
+
+# What went wrong in the engine: `internal`.
+
+NOT_HANDLED = Sentence(
+    "not_handled", "This message could not be handled.", "a defect of rosey-llm; the log has it"
+)
+UNREADABLE = Sentence(
+    "unreadable",
+    "This message was accepted by another version of rosey-llm; this one cannot read it.",
+    "after an older version took over from a newer one",
+)
+ANSWER_CHANGED = Sentence(
+    "answer_changed",
+    "The answer started again after a fault, and became another one. "
+    "`chat` with the same request_id returns it.",
+    "an `LLMService.stream` whose turn crashed",
+)
+
+# What went wrong with the model. {error}: what the provider said, in English.
+
+TURN_TIMEOUT = Sentence(
+    "turn_timeout",
+    "There was no answer within {seconds} s.",
+    "the turn took longer than `turn_timeout_s` (`provider_timeout`)",
+)
+BLANK_ANSWER = Sentence(
+    "blank_answer",
+    "{provider} gave an empty answer.",
+    "nothing is left of an answer without the names before it (`provider_error`)",
+)
+ANSWER_TOO_LARGE = Sentence(
+    "answer_too_large",
+    "The answer has {bytes} bytes, more than the NATS server takes ({limit}). "
+    "Ask for a shorter one, or raise the server's max_payload.",
+    "NATS does not take the answer (`provider_error`)",
+)
+
+
+def _of_provider(key: str, when: str) -> Sentence:
+    return Sentence(key, "{error}", when, may=("error", "provider"))
+
+
+PROVIDER_UNAVAILABLE = _of_provider("provider_unavailable", "the code `provider_unavailable`")
+PROVIDER_TIMEOUT = _of_provider("provider_timeout", "the code `provider_timeout`")
+PROVIDER_AUTH = _of_provider("provider_auth", "the code `provider_auth`")
+RATE_LIMITED = _of_provider("rate_limited", "the code `rate_limited`: too many requests")
+QUOTA_EXHAUSTED = _of_provider("quota_exhausted", "`rate_limited`: the quota is used up")
+REFUSED = _of_provider("refused", "the code `refused`")
+MODEL_NOT_FOUND = _of_provider("model_not_found", "the code `model_not_found`")
+CONTEXT_TOO_LONG = _of_provider("context_too_long", "the code `context_too_long`")
+EMPTY_ANSWER = _of_provider("empty_answer", "`provider_error`: the answer was empty")
+INCOMPLETE_ANSWER = _of_provider("incomplete_answer", "`provider_error`: the answer broke off")
+PROVIDER_ERROR = _of_provider("provider_error", "the code `provider_error`, for all else")
+HOST_EXHAUSTED = _of_provider("host_exhausted", "`busy`: this machine lacks files or memory")
+
+# What is wrong with a message: `invalid_request`. Users can do something about the first two only.
+
+MESSAGE_EMPTY = Sentence(
+    "message_empty", "The message is empty. Send some text.", "an empty text on `llm.request`"
+)
+MESSAGE_TOO_LONG = Sentence(
+    "message_too_long",
+    "The message is too long: {bytes} bytes; the limit is {limit}. Send less text.",
+    "a text longer than `max_message_bytes`",
+)
+MESSAGE_NOT_TEXT = Sentence(
+    "message_not_text",
+    "The message is not text: it contains NUL characters.",
+    "a text with NUL characters",
+)
+FIELD_INVALID = Sentence(
+    "field_invalid", "{error}", "a field is missing or wrong", may=("error", "field")
+)
+FIELD_NOT_STRING = Sentence(
+    "field_not_string", "{field}: expected a string, got {value}", "a field is not a string"
+)
+FIELD_NOT_TEXT = Sentence(
+    "field_not_text",
+    "{field}: expected text, got NUL characters.",
+    "a field with NUL characters",
+)
+FIELD_NOT_UNICODE = Sentence(
+    "field_not_unicode",
+    "{field}: not text: character {number} is a lone surrogate.",
+    "a field that is not valid Unicode",
+)
+FIELD_TOO_LONG = Sentence(
+    "field_too_long",
+    "{field}: expected at most {limit} bytes, got {bytes}.",
+    "a field that is too long",
+)
+ID_TOO_LONG = Sentence(
+    "id_too_long",
+    "{field}: expected at most {limit} characters, got {number}.",
+    "a `request_id`, `correlation_id`, `user_id` or role that is too long",
+)
+ROLES_NOT_WORDS = Sentence(
+    "roles_not_words",
+    "roles: expected a list of at most {number} words.",
+    "`roles` that are no list, or too many",
+)
+CHANNEL_EMPTY = Sentence(
+    "channel_empty",
+    "channel_id: expected a channel's name, got nothing",
+    "an empty `channel_id`",
+)
+CHANNEL_RESERVED = Sentence(
+    "channel_reserved",
+    'channel_id: "{channel}" is kept for the engine\'s own events',
+    "the channel of the engine",
+)
+REPLY_TO_NOT_STRING = Sentence(
+    "reply_to_not_string",
+    "reply_to: expected a subject as a string.",
+    "a `reply_to` that is not a string",
+)
+REPLY_TO_UNUSABLE = Sentence(
+    "reply_to_unusable",
+    "reply_to: expected a subject without wildcards that is not ours.",
+    "a `reply_to` that is no subject, or one of the engine's",
+)
+REPLY_TO_NOT_ALLOWED = Sentence(
+    "reply_to_not_allowed",
+    'reply_to: expected a subject that begins with "{inbox}". Others must be listed in'
+    " [nats] reply_to_allow.",
+    "a `reply_to` that `reply_to_allow` does not list",
+)
+NOT_JSON = Sentence("not_json", "The message is not JSON in UTF-8: {error}.", "it is not JSON")
+NOT_AN_OBJECT = Sentence(
+    "not_an_object", "Expected a JSON object, got {value}.", "it is JSON, but no object"
+)
+NESTED_TOO_DEEPLY = Sentence(
+    "nested_too_deeply",
+    "The message is nested too deeply. Leave out what is not needed.",
+    "it is JSON that is nested too deeply",
+)
+PROBE = Sentence(
+    "probe",
+    "An engine is here. It carries out no message with the header {header}.",
+    "the reply to a message with the header `Rosey-Probe`",
+)
+
+_ALL = [each for each in tuple(globals().values()) if isinstance(each, Sentence)]
+TABLE: Mapping[str, Sentence] = {
+    form.key: form for each in _ALL for form in (each, each.one) if form is not None
+}

@@ -1,0 +1,138 @@
+"""What bots hear in English without `[texts]` stays as it is: some of them compare it."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.texts import sentences
+from engine.texts.sentence import Said
+
+PERSONAS = "default, concise, technical, creative"
+SAID: dict[str, Said] = {
+    "Help: !chat TEXT talks to me; !chat reset starts a new conversation; !chat persona lists the "
+    "personas; !chat persona NAME switches to one; !chat stop stops the answer that is being "
+    "written; !chat help shows this.": sentences.HELP(),
+    "Stopped.": sentences.STOPPED(),
+    "Stop: no answer is being written.": sentences.NOTHING_TO_STOP(),
+    "Stop: this answer is being stopped already.": sentences.STOPPING_ALREADY(seconds=1),
+    "Stop failed: the service ended first, and the answer starts again.": sentences.NOT_STOPPED(),
+    "The answer to bob was stopped.": sentences.ANSWER_STOPPED(name="bob"),
+    "Conversation reset: 0 messages cleared.": sentences.CONVERSATION_RESET(number=0),
+    "Conversation reset: 2 messages cleared.": sentences.CONVERSATION_RESET(number=2),
+    "Persona: pirate from now on.": sentences.PERSONA_SWITCHED(name="pirate"),
+    "Persona: default. Others: concise, creative. Switch with: !chat persona NAME": (
+        sentences.PERSONAS_LISTED(name="default", others="concise, creative")
+    ),
+    f'Persona "pirate" is unknown. There are: {PERSONAS}.': (
+        sentences.UNKNOWN_PERSONA(name="pirate", names=PERSONAS)
+    ),
+    "This message was erased.": sentences.MESSAGE_ERASED(),
+    "Only an admin may reset this conversation.": (
+        sentences.RESET_NOT_ALLOWED(whom=sentences.ADMINS())
+    ),
+    'Only somebody with the role "mod" may switch the persona here.': (
+        sentences.PERSONA_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
+    ),
+    'Only somebody with the role "mod" may stop the answer to others.': (
+        sentences.STOP_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
+    ),
+    "You are not allowed to talk to this bot.": sentences.DENIED(),
+    "You can send 2 messages a minute. Try again in 30 s.": (
+        sentences.USER_PER_MINUTE(number=2, wait="30 s")
+    ),
+    "You can send 20 messages an hour. Try again in 5 min.": (
+        sentences.USER_PER_HOUR(number=20, wait="5 min")
+    ),
+    "You can send 99 messages a day. Try again in 3 h.": (
+        sentences.USER_PER_DAY(number=99, wait="3 h")
+    ),
+    "This channel can send 60 messages a minute. Try again in 1 s.": (
+        sentences.CHANNEL_PER_MINUTE(number=60, wait="1 s")
+    ),
+    "roles: expected a list of at most 32 words.": sentences.ROLES_NOT_WORDS(number=32),
+    "This channel is busy: 32 messages are waiting. Try again shortly.": (
+        sentences.CHANNEL_BUSY(number=32, seconds=9)
+    ),
+    "The service is busy: 9 messages are waiting. Try again shortly.": (
+        sentences.SERVICE_BUSY(number=9, seconds=9)
+    ),
+    "The service is stopping. Try again shortly.": sentences.SERVICE_STOPPING(seconds=9),
+    "This message waits already, and was sent 64 times more. Wait for its outcome.": (
+        sentences.COPIES_WAITING(number=64, seconds=9)
+    ),
+    "This message waits already, and was sent again too often. Wait for its outcome.": (
+        sentences.COPIES_FULL(seconds=9)
+    ),
+    "The message could not be stored. Send it again shortly.": sentences.NOT_STORED(),
+    "The disk is full": sentences.NOT_WRITTEN(error="The disk is full"),
+    "The disk is full. Try again shortly.": sentences.TURN_HELD(
+        error="The disk is full", seconds=5
+    ),
+    "This channel failed too often and rests for a while.": sentences.CHANNEL_SUSPENDED(seconds=5),
+    "The service was closed.": sentences.SERVICE_CLOSED(),
+    "This message could not be handled.": sentences.NOT_HANDLED(),
+    "This message was accepted by another version of rosey-llm; this one cannot read it.": (
+        sentences.UNREADABLE()
+    ),
+    "The answer started again after a fault, and became another one. `chat` with the same "
+    "request_id returns it.": sentences.ANSWER_CHANGED(),
+    "There was no answer within 1800 s.": sentences.TURN_TIMEOUT(seconds=1800.0),
+    "There was no answer within 0.05 s.": sentences.TURN_TIMEOUT(seconds=0.05),
+    "ollama gave an empty answer.": sentences.BLANK_ANSWER(provider="ollama"),
+    "The answer has 20 bytes, more than the NATS server takes (10). Ask for a shorter one, or "
+    "raise the server's max_payload.": sentences.ANSWER_TOO_LARGE(bytes=20, limit=10),
+    "OpenAI API error: 401 Unauthorized": (
+        sentences.PROVIDER_AUTH(error="OpenAI API error: 401 Unauthorized", provider="openai")
+    ),
+    "The message is empty. Send some text.": sentences.MESSAGE_EMPTY(),
+    "The message is too long: 12 bytes; the limit is 10. Send less text.": (
+        sentences.MESSAGE_TOO_LONG(bytes=12, limit=10)
+    ),
+    "The message is not text: it contains NUL characters.": sentences.MESSAGE_NOT_TEXT(),
+    "action: missing": sentences.FIELD_INVALID(field="action", error="action: missing"),
+    "username: expected a string, got a list": (
+        sentences.FIELD_NOT_STRING(field="username", value="a list")
+    ),
+    "username: expected text, got NUL characters.": sentences.FIELD_NOT_TEXT(field="username"),
+    "username: not text: character 3 is a lone surrogate.": (
+        sentences.FIELD_NOT_UNICODE(field="username", number=3)
+    ),
+    "username: expected at most 10 bytes, got 12.": (
+        sentences.FIELD_TOO_LONG(field="username", limit=10, bytes=12)
+    ),
+    "request_id: expected at most 128 characters, got 129.": (
+        sentences.ID_TOO_LONG(field="request_id", limit=128, number=129)
+    ),
+    "channel_id: expected a channel's name, got nothing": sentences.CHANNEL_EMPTY(),
+    'channel_id: "(engine)" is kept for the engine\'s own events': (
+        sentences.CHANNEL_RESERVED(channel="(engine)")
+    ),
+    "reply_to: expected a subject as a string.": sentences.REPLY_TO_NOT_STRING(),
+    "reply_to: expected a subject without wildcards that is not ours.": (
+        sentences.REPLY_TO_UNUSABLE()
+    ),
+    'reply_to: expected a subject that begins with "_INBOX". Others must be listed in [nats] '
+    "reply_to_allow.": sentences.REPLY_TO_NOT_ALLOWED(inbox="_INBOX"),
+    "The message is not JSON in UTF-8: unexpected end of data.": (
+        sentences.NOT_JSON(error="unexpected end of data")
+    ),
+    "Expected a JSON object, got a list.": sentences.NOT_AN_OBJECT(value="a list"),
+    "The message is nested too deeply. Leave out what is not needed.": (
+        sentences.NESTED_TOO_DEEPLY()
+    ),
+    "An engine is here. It carries out no message with the header Rosey-Probe.": (
+        sentences.PROBE(header="Rosey-Probe")
+    ),
+}
+ALIKE = {key for key, each in sentences.TABLE.items() if each.english == "{error}"}
+
+
+@pytest.mark.parametrize("english", SAID)
+def test_a_sentence_is_what_it_was_before_it_could_be_replaced(english: str) -> None:
+    assert str(SAID[english]) == english
+
+
+def test_all_sentences_are_among_them() -> None:
+    forms = {each.one.key for each in sentences.TABLE.values() if each.one is not None}
+    kept = {said.form.key for said in SAID.values()} | {"admins", "role"}  # within others
+    assert kept | ALIKE | forms == set(sentences.TABLE)

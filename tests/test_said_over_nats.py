@@ -1,0 +1,108 @@
+"""Each sentence of the table is really said: those that only a message on NATS can hear."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidRequest
+from engine.texts.texts import Texts
+from engine.traffic import written_numbers
+from storage import replies
+from tests.engine import test_said_after_faults as faults
+from tests.engine import test_said_in_process as in_process
+from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.said import MARKED, key_of
+from tests.support.service_harness import House
+
+REQUEST = "llm.request"
+CHAT = {"action": "chat", "channel_id": "#lobby", "message": "Hi"}
+MESSAGES: dict[str, Any] = {
+    "roles_not_words": CHAT | {"roles": ["mod"] * 33},
+    "not_json": b"{",
+    "not_an_object": b"[]",
+    "reply_to_not_string": CHAT | {"reply_to": ["bots"]},
+    "reply_to_unusable": CHAT | {"reply_to": "llm.response"},
+    "reply_to_not_allowed": CHAT | {"reply_to": "bots.mine"},
+}
+OTHERS = ("answer_too_large", "copies_full", "nested_too_deeply", "not_stored", "probe")
+
+
+@pytest.fixture
+async def house(house: House) -> House:
+    house.config["texts"] = dict(MARKED)
+    return house
+
+
+def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
+    assert {*in_process.CASES, *faults.CASES, *MESSAGES, *OTHERS} == set(MARKED)
+
+
+async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configuration(
+    house: House,
+) -> None:
+    await house.open()
+    for key, message in MESSAGES.items():
+        refused = await house.bot.call(REQUEST, message)
+        assert key_of(refused["error"]) == key
+        assert refused["code"] == "invalid_request"
+    probe = await house.bot.call(REQUEST, b"{}", headers={"Rosey-Probe": "1"})
+    assert key_of(probe["error"]) == "probe"
+
+
+async def test_an_answer_too_large_for_nats_is_an_error_in_the_words_of_the_configuration(
+    house: House, llm: LLMServer
+) -> None:
+    house.config["conversation"] = {"max_reply_bytes": 2**22, "stream": False}
+    await house.open()
+    llm.plan(Behaviour(text="x" * 2**21))
+    assert key_of((await house.bot.ask("Hi"))["error"]) == "answer_too_large"
+
+
+async def test_a_copy_too_many_of_a_message_from_before_a_restart_is_told_so(
+    house: House, llm: LLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "LIMIT", 1)
+    house.config["service"] = {"drain_timeout_s": 0.1}
+    await house.open()
+    hold = asyncio.Event()
+    llm.plan(Behaviour(hold=hold), Behaviour(hold=hold))
+    message = {"channel": "#lobby", "username": "alice", "args": ["Hi"], "request_id": "r"}
+    await house.bot.send("rosey.command.chat", message, reply="_INBOX.first")
+    await llm.wait_for_requests(1)
+    await house.restart()
+    await llm.wait_for_requests(2)
+    copy = await house.bot.call("rosey.command.chat", message)
+    assert key_of(copy["error"]) == "copies_full"
+    hold.set()
+    (outcome,) = await house.bot.outcomes(1)
+    assert outcome["type"] == "llm_response"
+
+
+async def test_a_copy_of_a_message_that_is_not_on_disk_is_told_so(
+    house: House, llm: LLMServer
+) -> None:
+    await house.open()
+    assert house.app is not None
+    llm.plan(Behaviour(hold=asyncio.Event()))
+    message = {"channel": "#lobby", "username": "alice", "args": "Hi", "request_id": "r"}
+    await house.bot.send("rosey.command.chat", message)
+    await llm.wait_for_requests(1)
+    await house.app.inspect().engine.database.write(_lose_what_waits)
+    refused = await house.bot.call("rosey.command.chat", message)
+    assert (refused["code"], key_of(refused["error"])) == ("busy", "not_stored")
+    await house.bot.ask("stop")
+
+
+def _lose_what_waits(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM mailbox")
+
+
+def test_a_message_nested_too_deeply_is_told_so() -> None:
+    deep = b'{"channel_id": 5, "x": %b%b}' % (b"[" * 100_000, b"]" * 100_000)
+    with pytest.raises(InvalidRequest) as caught:
+        written_numbers.as_text({"channel_id": 5}, deep)
+    assert key_of(Texts(MARKED).say("#lobby", caught.value.said)) == "nested_too_deeply"
