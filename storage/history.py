@@ -10,6 +10,7 @@ cancelled   a stopped turn's outcome   what the model had written until then
 reset       a reset                    nothing; the conversation is empty after this row
 persona     a persona switch           nothing; `persona` is the new one
 personas    a list of the personas     nothing
+usage       a look at what was used    nothing
 help        a list of the commands     nothing
 stop        a stop                     nothing
 erased       an erasure of other rows   what was erased (`storage/erasure_events.py`)

@@ -19,6 +19,7 @@ Kind = Literal[
     "reset",
     "persona",
     "personas",
+    "usage",
     "help",
     "stop",
     "erased",
@@ -55,6 +56,7 @@ KINDS: Mapping[Kind, RowKind] = {
         "notice", "switched the persona to {persona}", in_window=True, event="channel.persona"
     ),
     "personas": RowKind("notice", "listed the personas", is_quiet=True),
+    "usage": RowKind("notice", "asked what was used", is_quiet=True),
     "help": RowKind("notice", "asked for help", is_quiet=True),
     "stop": RowKind("notice", "stopped the answer"),
     "erased": RowKind("notice", "erased earlier rows", is_quiet=True),

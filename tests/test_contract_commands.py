@@ -72,6 +72,10 @@ async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
             'Persona "pirate" is unknown. There are: default, concise, technical, creative.',
         ),
         ("stop", "Stop: no answer is being written."),
+        (
+            "usage",
+            "Usage today: you 0 questions, 0 tokens; this channel 0 questions, 0 tokens.",
+        ),
         ("help", sentences.HELP.english),
     ],
 )
@@ -87,7 +91,7 @@ async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_
 
 
 async def test_each_command_has_a_part_of_the_help() -> None:
-    for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "help"):
+    for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "usage", "help"):
         assert f"!chat {command} " in sentences.HELP.english
 
 

@@ -5,19 +5,28 @@ from __future__ import annotations
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
 
-ALL = "*"
+ALL, NOBODY = "*", ""
 USER, CHANNEL, PERSONA, PROVIDER, MODEL = "u:", "c:", "p:", "e:", "m:"
+
+
+def of_user(request: Request) -> str:
+    """Return the scope of the sender; NOBODY if it gave neither id nor name."""
+    sender = sender_of(request)
+    return f"{USER}{sender}" if sender is not None else NOBODY
+
+
+def of_channel(request: Request) -> str:
+    return f"{CHANNEL}{request.channel_id}"
 
 
 def of_turn(request: Request, persona: str | None, provider: str, model: str) -> tuple[str, ...]:
     """Return the scopes of a turn; a sender without id and name has no user's."""
-    sender = sender_of(request)
     return tuple(
         scope
         for scope in (
             ALL,
-            f"{USER}{sender}" if sender is not None else "",
-            f"{CHANNEL}{request.channel_id}",
+            of_user(request),
+            of_channel(request),
             f"{PERSONA}{persona}" if persona else "",
             f"{PROVIDER}{provider}" if provider else "",
             f"{MODEL}{model}" if model else "",

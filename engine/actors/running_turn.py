@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.accounting import scopes
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
@@ -19,6 +20,7 @@ from engine.commands.records import (
     Reset,
     SetPersona,
     ShowPersonas,
+    ShowUsage,
     Stop,
 )
 from engine.commands.request import Request
@@ -27,6 +29,7 @@ from engine.texts import sentences
 from engine.texts.sentence import Said
 from providers import origin, trace
 from providers.origin import Origin
+from storage import usage
 from storage.row_kinds import Kind
 from storage.usage import Charge
 
@@ -115,6 +118,8 @@ class RunningTurn:
                     others = [name for name in settings.personas.names if name != current]
                     said = sentences.PERSONAS_LISTED(name=current, others=", ".join(others))
                     return self._done("personas", said)
+                case ShowUsage():
+                    return self._done("usage", await self._usage(settings))
                 case Help():
                     return self._done("help", sentences.HELP())
                 case Erased():
@@ -159,6 +164,24 @@ class RunningTurn:
     def _done(self, kind: Kind, said: Said, persona: str | None = None) -> TurnResult:
         request = self.envelope.request
         return turn_result.done(request, kind, said, self._context.texts, persona)
+
+    async def _usage(self, settings: TurnSettings) -> Said:
+        """Say what the sender and the channel used today."""
+        request, today = self.envelope.request, settings.accounts.days.of(now_ms())
+        mine, channels = await self._context.database.write(
+            lambda connection: [
+                usage.total(connection, scope, today, today)
+                for scope in (scopes.of_user(request), scopes.of_channel(request))
+            ]
+        )
+        channel = {
+            "channel_number": channels.requests,
+            "channel_tokens": channels.prompt_tokens + channels.completion_tokens,
+        }
+        if scopes.of_user(request) == scopes.NOBODY:
+            return sentences.USAGE_OF_CHANNEL(**channel)
+        tokens = mine.prompt_tokens + mine.completion_tokens
+        return sentences.USAGE(number=mine.requests, tokens=tokens, **channel)
 
     def _erased(self, charge: Charge | None = None) -> TurnResult:
         return turn_result.erased(self.envelope.request, self._context.texts, charge)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.records import (
+    Chat,
+    Command,
+    Help,
+    Reset,
+    SetPersona,
+    ShowPersonas,
+    ShowUsage,
+    Stop,
+)
 from providers.invisible import is_blank
 
 
@@ -18,6 +27,8 @@ def parse(line: str) -> Command:
             return Reset()
         case ["stop"]:
             return Stop()
+        case ["usage"]:
+            return ShowUsage()
         case ["persona"]:
             return ShowPersonas()
         case ["persona", name]:

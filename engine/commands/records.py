@@ -60,11 +60,18 @@ class Help:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowUsage:
+    """Say what the sender and the channel have used today."""
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """The replacement of a waiting command that was erased. No message can contain it."""
 
 
-Command: TypeAlias = Chat | Complete | Reset | SetPersona | ShowPersonas | Stop | Help | Erased
+Command: TypeAlias = (
+    Chat | Complete | Reset | SetPersona | ShowPersonas | ShowUsage | Stop | Help | Erased
+)
 
 _KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 

@@ -16,6 +16,7 @@ from engine.commands.records import (
     Reset,
     SetPersona,
     ShowPersonas,
+    ShowUsage,
     Stop,
 )
 from engine.errors import LimitReached, RoomError
@@ -28,6 +29,7 @@ _ACTIONS: Mapping[type[Command], Action] = {
     Reset: "reset",
     SetPersona: "persona",
     ShowPersonas: "persona",
+    ShowUsage: "usage",
     Stop: "stop",
     Help: "help",
 }

@@ -17,7 +17,8 @@ HELP = Sentence(
     "help",
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; "
     "!chat persona lists the personas; !chat persona NAME switches to one; "
-    "!chat stop stops the answer that is being written; !chat help shows this.",
+    "!chat stop stops the answer that is being written; "
+    "!chat usage tells what was used today; !chat help shows this.",
     "the answer to `!chat help`, and to `!chat` alone",
 )
 CONVERSATION_RESET = Sentence(
@@ -32,6 +33,17 @@ PERSONAS_LISTED = Sentence(
 )
 PERSONA_SWITCHED = Sentence(
     "persona_switched", "Persona: {name} from now on.", "the answer to `!chat persona NAME`"
+)
+USAGE = Sentence(
+    "usage",
+    "Usage today: you {number} questions, {tokens} tokens; this channel {channel_number} questions,"
+    " {channel_tokens} tokens.",
+    "the answer to `!chat usage`",
+)
+USAGE_OF_CHANNEL = Sentence(
+    "usage_of_channel",
+    "Usage today: this channel {channel_number} questions, {channel_tokens} tokens.",
+    "the answer to `!chat usage` of a sender without a name",
 )
 STOPPED = Sentence("stopped", "Stopped.", "the answer to a `!chat stop` that stopped an answer")
 NOTHING_TO_STOP = Sentence(

@@ -88,6 +88,20 @@ async def test_an_erased_user_leaves_only_totals(house: House) -> None:
     assert sums(house, "*")["requests"] == 1
 
 
+async def test_a_user_is_told_what_was_used_today(house: House) -> None:
+    await house.open()
+    for user in ("alice", "Alice", "bob", None):
+        await ask(house, "Hi", username=user)
+    answer = await ask(house, "usage")
+    assert (answer["action"], answer["content"]) == (
+        "usage",
+        "Usage today: you 2 questions, 36 tokens; this channel 4 questions, 72 tokens.",
+    )
+    answer = await ask(house, "usage", username=None)
+    assert answer["content"] == "Usage today: this channel 4 questions, 72 tokens."
+    assert house.history()[-1][0] == "usage"
+
+
 async def test_operators_see_usage_as_a_table_and_as_json(house: House) -> None:
     house.config["prices"] = {"test-*": {"input": 2.0, "output": 10.0}}
     await house.open()

@@ -11,7 +11,13 @@ PERSONAS = "default, concise, technical, creative"
 SAID: dict[str, Said] = {
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; !chat persona lists the "
     "personas; !chat persona NAME switches to one; !chat stop stops the answer that is being "
-    "written; !chat help shows this.": sentences.HELP(),
+    "written; !chat usage tells what was used today; !chat help shows this.": sentences.HELP(),
+    "Usage today: you 2 questions, 36 tokens; this channel 4 questions, 72 tokens.": (
+        sentences.USAGE(number=2, tokens=36, channel_number=4, channel_tokens=72)
+    ),
+    "Usage today: this channel 4 questions, 72 tokens.": (
+        sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72)
+    ),
     "Stopped.": sentences.STOPPED(),
     "Stop: no answer is being written.": sentences.NOTHING_TO_STOP(),
     "Stop: this answer is being stopped already.": sentences.STOPPING_ALREADY(seconds=1),

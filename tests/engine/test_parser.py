@@ -12,6 +12,7 @@ from engine.commands.records import (
     Reset,
     SetPersona,
     ShowPersonas,
+    ShowUsage,
     Stop,
 )
 
@@ -21,6 +22,8 @@ from engine.commands.records import (
     [
         ("", Help()),
         ("   ", Help()),
+        ("Usage ", ShowUsage()),
+        ("usage of memory?", Chat("usage of memory?")),
         ("help", Help()),
         (" Help ", Help()),
         ("reset", Reset()),
