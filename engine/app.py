@@ -87,7 +87,13 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         texts=texts,
     )
     listener = Listener(
-        engine.supervisor, endpoint_stats, observers, texts, settings.nats, settings.conversation
+        engine.supervisor,
+        endpoint_stats,
+        observers,
+        texts,
+        settings.nats,
+        settings.conversation,
+        settings.channels,
     )
     connection.add_intake(listener.subjects, listener.on_msg)
     service = MicroService(
@@ -328,12 +334,12 @@ class App:
 
         Raises ValidationError if it cannot be applied, and changes nothing.
         """
-        settings, before = changes.applied(self._settings, read), self._engine.chain
+        settings, before = changes.applied(self._settings, read), self._engine.providers
         self._engine.apply(settings, settings.new_providers())
-        self._listener.set_limits(settings.conversation)
+        self._listener.set_limits(settings.conversation, settings.channels)
         logs.apply(settings.log)
         self._turn_log.shows_content = settings.log.content
-        found = changes.diff(self._settings, read, before.providers, self._engine.chain.providers)
+        found = changes.diff(self._settings, read, before, self._engine.providers)
         self._settings = settings
         return found
 

@@ -15,7 +15,13 @@ from engine.actors.supervisor import Supervisor
 from engine.actors.wait_estimate import WaitEstimate
 from engine.admission.gate import Gate
 from engine.answering.token_rates import RatesByModel
-from engine.answering.turn_settings import TurnSettings
+from engine.answering.turn_settings import (
+    RuleProviders,
+    SettingsByChannel,
+    TurnSettings,
+    new_rule_chains,
+    new_rule_providers,
+)
 from engine.clock import now_ms
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
@@ -33,6 +39,7 @@ from engine.operations.search_indexer import SearchIndexer
 from engine.texts.texts import Texts
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
+from providers.chain.link import LinkStatistics
 from storage import persona_versions, statistics, usage
 from storage.errors import StorageUnavailable
 from storage.writer.database import Database
@@ -66,8 +73,9 @@ class Engine:
         self._settings = settings
         self._observer = observer = observer or TurnObserver()
         self.database = database
+        rule_providers = new_rule_providers(settings, providers)
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
-        turn_settings = _turn_settings(chain, settings, RatesByModel())
+        turn_settings = _by_channel(chain, rule_providers, settings, RatesByModel())
         self.texts = texts or Texts()
         self.texts.apply(settings.texts, settings.language_of)
         self._context = ActorContext(
@@ -102,13 +110,26 @@ class Engine:
 
     @property
     def turn_settings(self) -> TurnSettings:
-        """What the next turn uses."""
-        return self._context.turn_settings
+        """What the next turn uses in a channel without a rule."""
+        return self._context.turn_settings.usual
 
     @property
     def chain(self) -> ProviderChain:
-        """The providers for the next turn."""
+        """The providers for the next turn in a channel without a rule."""
         return self.turn_settings.chain
+
+    @property
+    def providers(self) -> list[LLMProvider]:
+        """The providers of all channels; those of channels without a rule come first."""
+        chains = self._context.turn_settings.chains
+        return list(dict.fromkeys(each for chain in chains for each in chain.providers))
+
+    def provider_statistics(self) -> dict[str, LinkStatistics]:
+        """Return the state of each of `providers` by its name."""
+        found: dict[str, LinkStatistics] = {}
+        for chain in self._context.turn_settings.chains:
+            found |= chain.statistics()
+        return found
 
     @property
     def personas(self) -> Personas:
@@ -117,31 +138,36 @@ class Engine:
     def apply(self, settings: Settings, providers: Sequence[LLMProvider]) -> None:
         """Use these from the next turn on; running turns keep the old ones.
 
-        An unchanged provider is kept: `chain.providers` then contains the old object.
+        An unchanged provider is kept: `providers` then contains the old object.
         """
-        before = self.chain
-        rates = self._context.turn_settings.rates
-        chain = before.successor(providers, fallback_on=settings.fallback_on)
-        self._context.turn_settings = _turn_settings(chain, settings, rates)
+        before = self._context.turn_settings
+        rule_providers = new_rule_providers(settings, providers)
+        chain = self.chain.successor(providers, fallback_on=settings.fallback_on)
+        self._context.turn_settings = _by_channel(
+            chain, rule_providers, settings, before.usual.rates
+        )
         self.texts.apply(settings.texts, settings.language_of)
         self._settings = settings
-        before.retire()
+        for old in before.chains:
+            old.retire()
         self._gate.apply(settings)
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
             self._following_up.cancel()  # it may still be loading a model that is no longer needed
-        follow_up = partial(self._follow_up, self.chain)
+        follow_up = partial(self._follow_up, self._context.turn_settings.chains)
         self._following_up = self._background.keep("after a reload", follow_up)
 
-    async def _follow_up(self, chain: ProviderChain) -> None:
+    async def _follow_up(self, chains: Sequence[ProviderChain]) -> None:
         """Do what a reload does not wait for, such as loading a model."""
-        chain.hold()
+        for chain in chains:
+            chain.hold()
         try:
             await self._store_personas()
             await self._load_usage()
-            await chain.start()
+            await _start(chains)
         finally:
-            chain.release()
+            for chain in chains:
+                chain.release()
 
     async def _load_usage(self) -> None:
         """Let the limits by day go on with what users asked before this process."""
@@ -163,7 +189,7 @@ class Engine:
             await self.database.write(statistics.touch)
         await self._store_personas()
         await self._load_usage()
-        await self.chain.start()
+        await _start(self._context.turn_settings.chains)
 
     async def resume(self) -> None:
         """Recover the commands of the previous run, and start the background tasks."""
@@ -197,8 +223,11 @@ class Engine:
         await self._observer.aclose()
 
     async def _store_personas(self) -> None:
-        """Store each persona's prompt: the history refers to it by its digest."""
-        keep = partial(persona_versions.keep, personas=self.personas.prompts, now_ms=now_ms())
+        """Store the personas' prompts and the hints: the history refers to them by their digest."""
+        rules = self._settings.channels.rules
+        hints = [(f"hint of {rule.match}", rule.hint) for rule in rules if rule.hint is not None]
+        texts = [*self.personas.prompts, *hints]
+        keep = partial(persona_versions.keep, personas=texts, now_ms=now_ms())
         try:
             await self.database.write(keep)
         except StorageUnavailable as exc:
@@ -208,7 +237,18 @@ class Engine:
             )
 
 
-def _turn_settings(chain: ProviderChain, settings: Settings, rates: RatesByModel) -> TurnSettings:
+async def _start(chains: Sequence[ProviderChain]) -> None:
+    """Start the first provider of each chain."""
+    by_provider = {chain.primary.name: chain for chain in reversed(chains)}
+    async with asyncio.TaskGroup() as group:
+        for chain in by_provider.values():
+            group.create_task(chain.start())
+
+
+def _by_channel(
+    chain: ProviderChain, providers: RuleProviders, settings: Settings, rates: RatesByModel
+) -> SettingsByChannel:
     personas = Personas(settings.personas, settings.service.default_persona)
     accounts = Accounts(settings)
-    return TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)
+    usual = TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)
+    return SettingsByChannel(usual, settings, new_rule_chains(chain, providers))

@@ -6,7 +6,7 @@ from providers.version import our_version
 
 __all__ = ["WIRE_VERSION", "our_version"]
 
-WIRE_VERSION = "1.0"
+WIRE_VERSION = "1.1"
 """The version of the messages on NATS (`engine/traffic/schema`).
 
 What is only added raises the second number.

@@ -28,6 +28,9 @@ waited_ms        how long it waited for a free slot of the provider
 attempts         how many calls were made to providers
 exchanges        how many pairs of message and answer the model was shown, the channel's newest
 persona_version  which text the persona had (`storage/persona_versions.py`)
+hint_version     which text the hint of the channel's rule had; missing if there was none
+asked            the providers that were given the prompt, in order; missing if it was only the
+                 one that the row names
 temperature, max_tokens   as sent to the provider
 prompt_form      which rules made the prompt (`engine/answering/prompt_forms.py`); none is form 1
 prompt_digest    SHA-256 of the prompt, in hexadecimal digits, before the provider adapted it

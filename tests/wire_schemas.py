@@ -150,6 +150,8 @@ def _of(hint: object) -> Schema:
         return {"type": "array", "items": _of(inner[0])}
     if origin is Literal:
         return {"type": "string", "enum": list(inner)}
+    if origin is tuple:
+        return {"type": "array", "items": _of(inner[0])}
     if hint is Usage:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         counts = {name: {"type": "integer", "minimum": 0} for name in names}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from engine.actors.held_turns import HeldTurns
 from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.shortened_windows import ShortenedWindows
-from engine.answering.turn_settings import TurnSettings
+from engine.answering.turn_settings import SettingsByChannel
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
@@ -20,7 +20,7 @@ class ActorContext:
     """The parts that every actor of one engine uses.
 
     sink: where outcomes leave the engine.
-    turn_settings: the settings of new turns; a reload replaces them as a whole.
+    turn_settings: the settings of new turns by channel; a reload replaces them as a whole.
     texts: what is said in each room; a reload changes them.
     waits: what refused senders are told.
     held: the turns that wait until the database can be written.
@@ -30,7 +30,7 @@ class ActorContext:
     ledger: Ledger
     sink: OutcomeSink
     observer: TurnObserver
-    turn_settings: TurnSettings
+    turn_settings: SettingsByChannel
     texts: Texts = field(default_factory=Texts)
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
     waits: WaitEstimate = field(default_factory=WaitEstimate)

@@ -64,7 +64,7 @@ class RunningTurn:
         # The provider gets the sender's trace, unless an observer replaces it by its own span.
         trace.current.set(request.trace)
         origin.current.set(Origin(request.channel_id, request.request_id))
-        provider = context.turn_settings.chain.primary.name
+        provider = context.turn_settings.of(request.channel_id).chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
     def stop(self, request: Request) -> bool:
@@ -98,7 +98,8 @@ class RunningTurn:
 
     async def run(self) -> TurnResult:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""
-        request, settings = self.envelope.request, self._context.turn_settings
+        request = self.envelope.request
+        settings = self._context.turn_settings.of(request.channel_id)
         settings.chain.hold()
         try:
             match request.command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from engine.answering.sentences import SentenceLimit
 from engine.answering.speaker_label import Label, Labels, NeedsMoreText
 from engine.answering.speaker_lines import SpeakerLines
 
@@ -19,13 +20,20 @@ class AnswerText:
     their own answer with "Rosey: ", once or more, and some go on with lines of others. The names in
     front are removed unless `bot_name` is ""; the answer ends before a line of `speakers`.
 
+    max_chars: the answer ends with the last sentence within so many characters; None for no limit.
     content: all returned pieces, joined; at most `max_bytes` of UTF-8.
     finish_reason: why no more text is shown, whatever the model still writes: "length" for the size
         limit, "stop" for another speaker's line; None if more may come.
     writer: the provider and the model that write it; "" as long as that is not known.
     """
 
-    def __init__(self, bot_name: str, max_bytes: int, speakers: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        bot_name: str,
+        max_bytes: int,
+        speakers: Iterable[str] = (),
+        max_chars: int | None = None,
+    ) -> None:
         self._labels = _labels(bot_name)
         self._held = ""
         self._kept = ""
@@ -33,6 +41,7 @@ class AnswerText:
         self._label_checked = not bot_name
         speakers = tuple(speakers)
         self._lines = SpeakerLines(speakers) if speakers else None
+        self._sentences = SentenceLimit(max_chars) if max_chars is not None else None
         self._bytes_left = max_bytes
         self._parts: list[str] = []
         self.finish_reason: str | None = None
@@ -52,12 +61,13 @@ class AnswerText:
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""
-        if self._label_checked and self._lines is None:
-            return ""  # nothing is held back
-        text = _END if self._label_checked else self._without_labels(_END)
-        if self._lines is not None:
-            text = self._within_lines(self._lines, text)
-        return self._append(text.removesuffix(_END))
+        shown = ""
+        if not self._label_checked or self._lines is not None:
+            text = _END if self._label_checked else self._without_labels(_END)
+            if self._lines is not None:
+                text = self._within_lines(self._lines, text)
+            shown = self._append(text.removesuffix(_END))
+        return shown if self._sentences is None else shown + self._keep(self._sentences.finish())
 
     def _within_lines(self, lines: SpeakerLines, piece: str) -> str:
         """Return the text before another speaker's line."""
@@ -84,6 +94,14 @@ class AnswerText:
         return self._labels.at_start(self._held)
 
     def _append(self, text: str) -> str:
+        """Return the part of the text that is shown now, and keep it."""
+        if self._sentences is not None:
+            text = self._sentences.feed(text)
+            if self._sentences.ended:
+                self.finish_reason = "length"
+        return self._keep(text)
+
+    def _keep(self, text: str) -> str:
         size = len(text) if text.isascii() else len(text.encode())
         if size > self._bytes_left:
             self.finish_reason = "length"

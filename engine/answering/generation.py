@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 
-from engine.answering import prompt
+from engine.answering import prompt, prompt_forms
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
@@ -15,6 +15,7 @@ from engine.answering.prompt import BuiltPrompt
 from engine.answering.prompt_forms import EncodedExchange, shown_name
 from engine.answering.provenance import Provenance
 from engine.answering.provider_failure import told
+from engine.answering.sentences import in_parts
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
@@ -23,6 +24,7 @@ from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
+from engine.config.channel_rules import ChannelRule
 from engine.config.personas import Persona
 from engine.errors import Cancelled
 from engine.texts import sentences
@@ -69,13 +71,18 @@ class Generation:
         self._action: Action = "chat" if isinstance(command, Chat) else "complete"
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
-        self._options = _options(command, self._persona)
+        self._rule = settings.rule
+        self._options = _options(command, self._persona, self._rule)
         # The prompt is made for the first provider.
         primary = settings.chain.primary
         self._primary, self._asked = primary.name, primary.settled(self._options)
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
-        self._provenance = Provenance(self._persona if exchanges is not None else None)
+        self._provenance = (
+            Provenance(None)
+            if exchanges is None
+            else Provenance(self._persona, self._rule.hint_version)
+        )
         conversation = settings.conversation
         interval_s = conversation.stream_interval_ms / 1000
         first_s = max(interval_s, conversation.first_delta_ms / 1000)
@@ -139,6 +146,7 @@ class Generation:
                         channel=channel_id,
                         said=self._command.text,
                         can_shorten=can_shorten,
+                        asked=self._provenance.note_asked,
                     )
                     window.note_answered()
                     self._answer.feed(answered.completion.content)
@@ -150,6 +158,7 @@ class Generation:
                     said=self._command.text,
                     began=began,
                     can_shorten=can_shorten,
+                    asked=self._provenance.note_asked,
                 )
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
@@ -208,8 +217,9 @@ class Generation:
         options = self._options
         context_tokens = self._settings.chain.context_tokens(options.model)
         reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
+        hint, channel_id = self._rule.hint or "", self._request.channel_id
         built = prompt.build(
-            self._persona.prompt,
+            prompt_forms.system_text(self._persona.prompt, hint, channel_id),
             exchanges,
             self._request.username,
             self._command.text,
@@ -220,7 +230,8 @@ class Generation:
         self._provenance.note_prompt(built.messages, exchanges=built.exchanges)
         bot_name = self._settings.service.bot_name if built.speakers else ""
         max_bytes = self._settings.conversation.max_reply_bytes
-        self._answer = AnswerText(bot_name, max_bytes, built.speakers)
+        max_chars = None if self._rule.parts else self._rule.max_reply_chars
+        self._answer = AnswerText(bot_name, max_bytes, built.speakers, max_chars)
         return built
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
@@ -242,6 +253,7 @@ class Generation:
             finish_reason=finish_reason,
             usage=completion.usage,
             latency_ms=latency_ms,
+            parts=self._parts(content),
         )
         row = Row(
             "answer" if isinstance(self._command, Chat) else "completion",
@@ -255,7 +267,7 @@ class Generation:
             usage.prompt_tokens if completion.usage else None,
             usage.completion_tokens if completion.usage else None,
             latency_ms,
-            details=self._provenance.details,
+            details=self._provenance.details(answered.provider),
             personal=self._request.personal,
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
@@ -275,6 +287,12 @@ class Generation:
         return self._settings.accounts.charge(
             self._request, self._persona_name, provider, model, usage, estimated=is_estimated
         )
+
+    def _parts(self, content: str) -> tuple[str, ...] | None:
+        length = self._rule.max_reply_chars
+        if length is None or not self._rule.parts or self._exchanges is None:
+            return None
+        return in_parts(content, length)
 
     def _stopped(self) -> Cancelled:
         name = shown_name(self._request.username)
@@ -306,7 +324,7 @@ class Generation:
             self._persona_name,
             provider or None,
             code=exc.code,
-            details=self._provenance.details,
+            details=self._provenance.details(provider or None),
             personal=self._request.personal,
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
@@ -315,10 +333,11 @@ class Generation:
         return TurnResult(outcome, rows, self._charge(*writer, None))
 
 
-def _options(command: Chat | Complete, persona: Persona) -> Options:
-    temperature = command.temperature
+def _options(command: Chat | Complete, persona: Persona, rule: ChannelRule) -> Options:
+    """The request's settings, else the persona's, the rule's, and at last the provider's."""
+    temperatures = (command.temperature, persona.temperature, rule.temperature)
     return Options(
-        model=command.model or persona.model,
-        temperature=persona.temperature if temperature is None else temperature,
-        max_tokens=command.max_tokens or persona.max_tokens,
+        model=command.model or persona.model or rule.model,
+        temperature=next((each for each in temperatures if each is not None), None),
+        max_tokens=command.max_tokens or persona.max_tokens or rule.max_tokens,
     )

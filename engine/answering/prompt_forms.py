@@ -8,6 +8,8 @@ bytes. Which exchanges are shown is no matter of the form: the history has their
 1  rosey-llm 0.1.0; also the form of rows that name none
 2  speakers' names without invisible characters, never cut inside of a character with its accents;
    a persona whose prompt is blank has no system message
+3  the persona's prompt has placeholders (`engine/config/placeholders.py`), and a hint of the
+   channel's rule follows it
 """
 
 from __future__ import annotations
@@ -19,15 +21,18 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.config.placeholders import CHANNEL, PLATFORM, filled
 from providers.encoded_prompt import EncodedPrompt
 from providers.invisible import is_blank, without_invisible
 
 EncodedExchange = tuple[bytes, bytes, bytes]
 """A message and its answer for a prompt: (username, message, answer), each as a JSON string."""
 
-CURRENT = 2
+CURRENT = 3
+TEMPLATES = 3  # the first form whose prompts have placeholders
 LONGEST_NAME = 64
 NAMELESS = "User"
+NO_PLATFORM = "chat"
 _SYSTEM = b'{"role":"system","content":'
 _USER = b'{"role":"user","content":'
 _ASSISTANT = b'{"role":"assistant","content":'
@@ -36,7 +41,7 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 
 class PromptParts(NamedTuple):
-    """What a prompt is made of. `system` is the persona's prompt, `text` the new message."""
+    """What a prompt is made of. `system` is what `system_text` returns, `text` the new message."""
 
     system: str
     exchanges: Sequence[EncodedExchange]
@@ -56,6 +61,29 @@ def render(parts: PromptParts, form: int = CURRENT) -> EncodedPrompt:
             "Use that version to rebuild it."
         )
     return FORMS[form](parts)
+
+
+def system_text(persona: str, hint: str, channel_id: str, form: int = CURRENT) -> str:
+    """Return the text of the system message: the persona's prompt, and the rule's hint.
+
+    It is the same for all messages of a channel, so that their prompts begin with the same bytes.
+    """
+    if form < TEMPLATES:
+        return persona
+    if "{" in persona or "{" in hint:
+        values = _names(channel_id)
+        persona, hint = filled(persona, values), filled(hint, values)
+    if is_blank(hint):
+        return persona
+    return hint if is_blank(persona) else f"{persona}\n\n{hint}"
+
+
+def _names(channel_id: str) -> dict[str, str]:
+    """Return the values of a channel's placeholders: "irc/#lobby" is #lobby on irc."""
+    platform, slash, channel = channel_id.partition("/")
+    if not slash or is_blank(platform) or is_blank(channel):
+        platform, channel = NO_PLATFORM, channel_id
+    return {CHANNEL: shown_name(channel), PLATFORM: shown_name(platform)}
 
 
 def form_of(details: Mapping[str, Any]) -> int:
@@ -132,4 +160,4 @@ def _belongs_to_the_one_before(character: str) -> bool:
     return unicodedata.category(character)[0] == "M" or ord(character) in _SKIN_TONES
 
 
-FORMS: Mapping[int, Callable[[PromptParts], EncodedPrompt]] = {1: _form_1, 2: _form_2}
+FORMS: Mapping[int, Callable[[PromptParts], EncodedPrompt]] = {1: _form_1, 2: _form_2, 3: _form_2}

@@ -16,14 +16,23 @@ class Provenance:
     """A record of how one answer was made; `details` has what is known so far.
 
     persona: the persona whose prompt the model is shown; None if it is shown none.
+    hint_version: that of the channel rule's hint; None if the model is shown none.
     prompt: what the model was shown last; None before that.
     """
 
-    def __init__(self, persona: Persona | None) -> None:
+    def __init__(self, persona: Persona | None, hint_version: str | None = None) -> None:
         self.prompt: EncodedPrompt | None = None
         self._details: dict[str, Any] = {"started_ms": now_ms()}
+        self._asked: list[str] = []
         if persona is not None:
             self._details["persona_version"] = persona.version
+        if hint_version is not None:
+            self._details["hint_version"] = hint_version
+
+    def note_asked(self, provider: str) -> None:
+        """Note that this provider is given the prompt, whether it answers or not."""
+        if provider not in self._asked:
+            self._asked.append(provider)
 
     def note_prompt(self, messages: EncodedPrompt, exchanges: int) -> None:
         """Note the prompt; a later call replaces it (the prompt was made shorter).
@@ -48,6 +57,11 @@ class Provenance:
         if answered.completion.prompt_cut:
             details["prompt_cut"] = True
 
-    @property
-    def details(self) -> Mapping[str, Any]:
-        return dict(self._details)  # a copy: an abandoned task may still add to it
+    def details(self, provider: str | None) -> Mapping[str, Any]:
+        """Return what is known; `provider` is the one that the row names.
+
+        A copy: an abandoned task may still add to it.
+        """
+        if self._asked != [provider]:
+            return {**self._details, "asked": list(self._asked)}
+        return dict(self._details)

@@ -29,7 +29,7 @@ from engine.commands.validation import (
     check_user_id,
     new_request_id,
 )
-from engine.config import persona_tables
+from engine.config import persona_tables, rule_checks
 from engine.config.loading import load, parse
 from engine.config.personas import Persona
 from engine.config.settings import Settings
@@ -56,6 +56,8 @@ class LLMService:
         the file of `config`, or memory without one.
     settings: as `config`, but without its providers and its file.
 
+    Channel rules can name the providers that are given, and no others.
+
     Wrong arguments raise ValueError, and a file that cannot be read CannotStart.
 
     A call without an answer raises LLMError with a code of `llm.error`. Wrong arguments have the
@@ -79,12 +81,15 @@ class LLMService:
             settings = config if isinstance(config, Settings) else load(Path(config))
             database = database or settings.storage.path
         settings = persona_tables.added(settings or parse({}, Path.cwd()), personas or {})
+        is_given = provider is not None
         if provider is None:
             provider = settings.new_providers()
         self._counts = Counts()
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
         if not all(isinstance(each, LLMProvider) for each in self._providers):
             raise ValueError(f"provider: expected an LLMProvider, or several, got {provider!r}")
+        if is_given:
+            settings = rule_checks.with_given_providers(settings, [p.name for p in self._providers])
         self._database = Path(database) if database and str(database) != ":memory:" else None
         self._settings = settings
         self._engine = self._new_engine()

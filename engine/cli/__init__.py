@@ -6,6 +6,7 @@ import click
 
 from engine.cli import (
     audit,
+    channel,
     check,
     config,
     conversations,
@@ -52,6 +53,7 @@ for command in (
     config.config,
     model.model,
     persona.persona,
+    channel.channel,
     usage.usage,
     history.history,
     verify.backup,

@@ -29,7 +29,9 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
     The page is read-only and can be reached from this machine only. It needs the extra
     `audit`.
     """
-    path = database or Path(load(config).storage.path)
+    # A database that was named may be of another service, with other rules.
+    settings = load(config) if database is None or config is not None else None
+    path = database or Path((settings or load(config)).storage.path)
     log_to_stderr("warning", "%(message)s")
 
     from engine.errors import CannotStart
@@ -49,6 +51,6 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
 
         cannot_start(CannotStart(f"The audit page needs Datasette: {install_command('audit')}"))
     try:
-        server.serve(path, port, open_browser, say)
+        server.serve(path, port, open_browser, say, settings)
     except CannotStart as exc:
         cannot_start(exc)

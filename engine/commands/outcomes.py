@@ -16,7 +16,11 @@ StatusState = Literal["queued", "started", "ended"]
 
 
 class Answer(NamedTuple):
-    """The fields of a message on `llm.response`. Those after `username` are set by a model only."""
+    """The fields of a message on `llm.response`. Those after `username` are set by a model only.
+
+    parts: the content in parts, for rooms that take no longer ones, if the channel's rule wants
+        them; joined they are the content.
+    """
 
     channel_id: str
     request_id: str
@@ -29,6 +33,7 @@ class Answer(NamedTuple):
     finish_reason: str | None = None
     usage: Usage | None = None
     latency_ms: int | None = None
+    parts: tuple[str, ...] | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -48,6 +53,7 @@ class Answer(NamedTuple):
             "model": self.model,
             "finish_reason": self.finish_reason,
             "latency_ms": self.latency_ms,
+            "parts": self.parts,
         }
         if self.usage:
             body["usage"] = {
@@ -219,6 +225,8 @@ def decode(body: bytes) -> Answer | Failure:
             usage.get("cached_tokens", 0),
             usage.get("cost_usd"),
         )
+    if (parts := values.get("parts")) is not None:
+        values["parts"] = tuple(parts)
     return Answer(**_known(values, Answer))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from providers.validation import Count, Temperature
+from storage import persona_versions
 
 MOST_KNOWN = 16_384
 
@@ -18,7 +20,7 @@ class ChannelRule:
     match: a pattern of channel ids: "*" stands for any text, also with "/", and "?" for one
         character. Case matters.
     persona: the persona of channels that never switched.
-    hint: added to the persona's prompt.
+    hint: added to the persona's prompt, with the same placeholders.
     provider: who answers. Without `fallback_providers`, nobody else does.
     model, temperature, max_tokens: used if neither request nor persona has them.
     stream, status: whether `!chat` answers are streamed, and whether all senders hear where their
@@ -43,6 +45,11 @@ class ChannelRule:
     mailbox_limit_per_user: Count | None = None
     texts: str | None = None
     stays: tuple[str, ...] | None = None
+
+    @cached_property
+    def hint_version(self) -> str | None:
+        """The digest by which the history refers to the hint, with its placeholders."""
+        return None if self.hint is None else persona_versions.version(self.hint)
 
 
 NO_RULE = ChannelRule(match="")

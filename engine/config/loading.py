@@ -56,7 +56,8 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     _check_nats(settings.nats)
     _check_tracing(settings.tracing)
     _check_timezone(settings.limits.timezone)
-    return replace(settings, personas=persona_tables.all_of(settings))
+    channels = replace(settings.channels, rules=persona_tables.rules_of(settings))
+    return replace(settings, personas=persona_tables.all_of(settings), channels=channels)
 
 
 def _check_timezone(name: str) -> None:

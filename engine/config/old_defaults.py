@@ -1,4 +1,4 @@
-"""Finds values in a configuration that stand there because an earlier version wrote them.
+"""Finds values in a configuration that an earlier version wrote, or read in another way.
 
 `rosey-llm init` of an earlier version wrote every default into the file, and what a file says is
 kept. So such a value may keep a newer default away.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine.config.placeholders import doubled
 from engine.config.settings import Settings
 from providers import registry
 from providers.base import ProviderConfig
@@ -56,6 +57,12 @@ def notes(settings: Settings) -> list[str]:
             basis = {key: table[key] for key in _BASIS if key in table}
             default = registry.build(name, {"kind": kind, **basis}).config
             found += table_notes(f"providers.{name}", table, WRITTEN[kind], default)
+    for name, persona in settings.personas.items():
+        if signs := doubled(persona.prompt):
+            found.append(
+                f"personas.{name}.prompt: {signs[0]} is sent as {signs[0][1:-1]}; "
+                f"before 0.2.0 it was sent as it stands. For that, write {{{signs[0]}}}"
+            )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The personas of a configuration or a program: checked, and with the bot's name put in."""
+"""The personas and hints of a configuration or a program: checked, and with the bot's name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from engine.config.personas import BOT_NAME, BUILT_IN, Persona, built_in, named
+from engine.config import placeholders
+from engine.config.channel_rules import ChannelRule
+from engine.config.personas import BUILT_IN, Persona, built_in, named
 from engine.config.settings import Settings
 from providers import validation
 from providers.validation import ValidationError
@@ -15,6 +17,7 @@ from providers.validation import ValidationError
 def check(settings: Settings) -> None:
     """Raise ValidationError if a persona's name is wrong, or the default one does not exist."""
     _check_names(settings.personas)
+    _check_bot_name(settings.service.bot_name)
     known = [*BUILT_IN, *settings.personas]
     default = settings.service.default_persona
     if default.lower() not in {name.lower() for name in known}:
@@ -26,6 +29,14 @@ def all_of(settings: Settings) -> dict[str, Persona]:
     """Return the built-in and the configured personas, with the bot's name where they want it."""
     bot_name = settings.service.bot_name.strip()
     return {**built_in(bot_name), **_named(settings.personas, bot_name)}
+
+
+def rules_of(settings: Settings) -> tuple[ChannelRule, ...]:
+    """Return the channel rules, with the bot's name where their hints want it."""
+    bot_name = settings.service.bot_name.strip()
+    return tuple(
+        _hinted(index, rule, bot_name) for index, rule in enumerate(settings.channels.rules)
+    )
 
 
 def added(settings: Settings, more: Mapping[str, Persona | str]) -> Settings:
@@ -52,10 +63,21 @@ def _persona(name: str, given: object) -> Persona:
 
 def _named(personas: Mapping[str, Persona], bot_name: str) -> dict[str, Persona]:
     for name, persona in personas.items():
-        if BOT_NAME in persona.prompt and not bot_name:
-            problem = f"contains {BOT_NAME}, but service.bot_name is empty"
-            raise ValidationError(f"personas.{name}.prompt", problem)
+        placeholders.check(persona.prompt, f"personas.{name}.prompt", bot_name)
     return {name: named(persona, bot_name) for name, persona in personas.items()}
+
+
+def _hinted(index: int, rule: ChannelRule, bot_name: str) -> ChannelRule:
+    if rule.hint is None:
+        return rule
+    placeholders.check(rule.hint, f"channels.rules[{index}].hint", bot_name)
+    return replace(rule, hint=placeholders.with_bot_name(rule.hint, bot_name))
+
+
+def _check_bot_name(bot_name: str) -> None:
+    if "{" in bot_name or "}" in bot_name:  # in a prompt it would be taken for a placeholder
+        problem = f"expected a name without braces, got {validation.shown(bot_name)}"
+        raise ValidationError("service.bot_name", problem)
 
 
 def _check_names(personas: Mapping[str, Persona]) -> None:

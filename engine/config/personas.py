@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from engine.config import placeholders
 from engine.errors import UnknownPersona
 from engine.texts import sentences
 from providers.validation import Count, Temperature
@@ -14,7 +15,11 @@ from storage import persona_versions
 
 @dataclass(frozen=True, kw_only=True)
 class Persona:
-    """A `[personas.<name>]` table. None leaves the choice to the provider's configuration."""
+    """A `[personas.<name>]` table. None leaves the choice to channel rule and provider.
+
+    prompt: may have the placeholders {bot_name}, {channel} and {platform}; the first one is
+        replaced when the configuration is read.
+    """
 
     prompt: str
     model: str | None = None
@@ -23,12 +28,11 @@ class Persona:
 
     @cached_property
     def version(self) -> str:
-        """The digest by which the history refers to the prompt."""
+        """The digest by which the history refers to the prompt, with its placeholders."""
         return persona_versions.version(self.prompt)
 
 
-BOT_NAME = "{bot_name}"  # in a prompt: the place of the bot's name
-INTRODUCTION = f"Your name is {BOT_NAME}. "
+INTRODUCTION = "Your name is {bot_name}. "
 _PROMPTS = {
     "default": (
         "You are a friendly member of a chat room. Answer in a warm, conversational tone, "
@@ -54,9 +58,8 @@ _PROMPTS = {
 
 def named(persona: Persona, bot_name: str) -> Persona:
     """Return the persona with the bot's name in place of each "{bot_name}" of its prompt."""
-    if BOT_NAME not in persona.prompt:
-        return persona
-    return replace(persona, prompt=persona.prompt.replace(BOT_NAME, bot_name))
+    prompt = placeholders.with_bot_name(persona.prompt, bot_name)
+    return persona if prompt == persona.prompt else replace(persona, prompt=prompt)
 
 
 def built_in(bot_name: str) -> dict[str, Persona]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
 from engine.config.personas import BUILT_IN
@@ -12,21 +13,12 @@ from providers import validation
 from providers.invisible import is_blank
 from providers.validation import ValidationError
 
-# Keys without an effect yet: each is refused until it has one.
-NOT_YET = (
-    *("persona", "hint", "provider", "fallback_providers", "model", "temperature", "max_tokens"),
-    *("max_context_messages", "stream", "status", "max_reply_chars", "parts", "stays"),
-)
-
 
 def check(settings: Settings) -> None:
     """Raise ValidationError if a rule is wrong, or text could leave the providers of `stays`."""
     rules = settings.channels.rules
     for index, rule in enumerate(rules):
         path = f"channels.rules[{index}]"
-        for key in NOT_YET:
-            if getattr(rule, key) != getattr(NO_RULE, key):
-                raise ValidationError(f"{path}.{key}", "has no effect yet; leave it out")
         _check_match(path, rule, rules[:index])
         _check_texts(path, rule, settings)
         _check_stays(f"{path}.stays", path, settings, rule, rule.stays)
@@ -34,6 +26,21 @@ def check(settings: Settings) -> None:
             _check_stays("channels.stays", path, settings, rule, settings.channels.stays)
     if settings.channels.stays:
         _check_stays("channels.stays", "", settings, NO_RULE, settings.channels.stays)
+
+
+def with_given_providers(settings: Settings, names: Sequence[str]) -> Settings:
+    """Return the settings for a program that gives its own providers, in their order.
+
+    Raises ValidationError if a rule names another one, or what is said could leave `stays`.
+    """
+    first, *others = names
+    settings = replace(settings, default_provider=first, fallback_providers=tuple(others))
+    for path, name in provider_places(settings):
+        if name not in names and ".stays" not in path:
+            problem = f'"{name}" is not one of the given providers: {", ".join(names)}'
+            raise ValidationError(path, problem)
+    check(settings)
+    return settings
 
 
 def provider_places(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -271,9 +271,18 @@ class Settings:
         """Return the language of what is said in a channel, a key of `texts`; "" for none."""
         return self.channels.rule_of(channel_id).texts or ""
 
+    def window_of(self, channel_id: str) -> int:
+        """Return how many messages of this channel the model is shown, with the new one."""
+        window = self.channels.rule_of(channel_id).max_context_messages
+        return self.service.max_context_messages if window is None else window
+
     def new_providers(self) -> list[LLMProvider]:
         """Return the providers in the order in which they are asked; none has started."""
-        return [registry.build(name, self.provider_table(name)) for name in self.provider_names]
+        return [self.new_provider(name) for name in self.provider_names]
+
+    def new_provider(self, name: str) -> LLMProvider:
+        """Return the provider of this name; it has not started."""
+        return registry.build(name, self.provider_table(name))
 
     def provider_table(self, name: str) -> Mapping[str, Any]:
         """Return the provider's table, with its key from the environment if it has none."""

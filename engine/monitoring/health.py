@@ -96,13 +96,14 @@ class Health:
         return HealthPart(True, str(path or "in memory"))
 
     def _providers(self) -> HealthPart:
-        chain = self._engine.chain
-        links = chain.statistics()
+        """Return whether channels without a rule get answers; all providers are named."""
+        chain, links = self._engine.chain, self._engine.provider_statistics()
         wrong = [_misconfigured(name, link) for name, link in links.items() if link.misconfigured]
         resting = [_resting(name, link) for name, link in links.items() if _is_resting(link)]
         usable = [n for n, link in links.items() if not (link.misconfigured or _is_resting(link))]
         first = links[chain.primary.name]
-        if not usable or (first.misconfigured and chain.fallback_on == "passing"):
+        usual = {provider.name for provider in chain.providers}
+        if usual.isdisjoint(usable) or (first.misconfigured and chain.fallback_on == "passing"):
             return HealthPart(False, " ".join([*wrong, *resting]))
         return HealthPart(True, " ".join([", ".join(usable), *(f"({each})" for each in wrong)]))
 

@@ -85,7 +85,7 @@ async def observe(
         counts=counts,
         supervisor=engine.supervisor.statistics(),
         channels=list(engine.supervisor.channels(idle)),
-        links=engine.chain.statistics(),
+        links=engine.provider_statistics(),
         counters=engine.chain.totals(),
         figures=store,
         failing=engine.database.failing,

@@ -173,18 +173,28 @@ def _retention_note(settings: Settings) -> list[str]:
 
 async def _providers(settings: Settings) -> list[Finding]:
     needed = settings.provider_names
-    names = list(dict.fromkeys([*needed, *settings.providers]))
+    of_rules = _providers_of_rules(settings)
+    names = list(dict.fromkeys([*needed, *of_rules, *settings.providers]))
     statuses = await asyncio.gather(*(_status(settings, name) for name in names))
     return [
         Finding(
             f"provider {name}",
             status.available,
-            status.detail,
+            "; ".join(filter(None, [status.detail, of_rules.get(name, "")])),
             name in needed,
             status.misconfigured,
         )
         for name, status in zip(names, statuses, strict=True)
     ]
+
+
+def _providers_of_rules(settings: Settings) -> dict[str, str]:
+    """Return the first provider of each rule that names one, with the rules as a phrase."""
+    rules: dict[str, list[str]] = {}
+    for rule in settings.channels.rules:
+        if rule.provider is not None:
+            rules.setdefault(rule.provider, []).append(rule.match)
+    return {name: f"it answers in {', '.join(matches)}" for name, matches in rules.items()}
 
 
 async def _status(settings: Settings, name: str) -> Status:

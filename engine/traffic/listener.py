@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Protocol
 
 from nats.aio.msg import Msg
@@ -11,9 +11,11 @@ from nats.aio.msg import Msg
 from engine.client.subjects import PROBE_HEADER
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Failure
+from engine.commands.records import Chat
 from engine.commands.request import Request
 from engine.commands.validation import new_request_id
-from engine.config.settings import ConversationSettings, NatsSettings
+from engine.config.channel_rules import NO_RULE, ChannelRule
+from engine.config.settings import ChannelSettings, ConversationSettings, NatsSettings
 from engine.errors import InvalidRequest, RoomError
 from engine.texts import sentences
 from engine.texts.texts import Texts
@@ -43,20 +45,23 @@ class Listener:
         texts: Texts,
         nats: NatsSettings,
         settings: ConversationSettings,
+        channels: ChannelSettings,
     ) -> None:
         self._supervisor = supervisor
         self._sink = sink
         self._observer = observer
         self._texts = texts
         self._settings = settings
+        self._channels = channels
+        self._chat_subject = nats.subjects.chat
         self.received = 0
         subjects = nats.subjects
         self._rules = ReplyRules(astuple(subjects), nats.reply_to_allow)
         self._decoders = {subjects.chat: wire.decode_chat, subjects.request: wire.decode_request}
 
-    def set_limits(self, settings: ConversationSettings) -> None:
+    def set_limits(self, settings: ConversationSettings, channels: ChannelSettings) -> None:
         """Use these settings from the next message on."""
-        self._settings = settings
+        self._settings, self._channels = settings, channels
 
     @property
     def subjects(self) -> list[str]:
@@ -86,6 +91,8 @@ class Listener:
             self._refuse_unread(msg.subject, request)
             return
         self._sink.received(msg.subject, request.channel_id, request.request_id)
+        if (rule := self._channels.rule_of(request.channel_id)) is not NO_RULE:
+            request = _by_rule(request, rule, is_chat=msg.subject == self._chat_subject)
         try:
             self._supervisor.tell(request)
         except RoomError as exc:
@@ -106,3 +113,11 @@ class Listener:
             channel_id, request_id, code, error, username=refused.username, action=refused.action
         )
         self._sink.refuse(failure, refused.replies)
+
+
+def _by_rule(request: Request, rule: ChannelRule, *, is_chat: bool) -> Request:
+    """Return the request as its channel's rule wants it. A `!chat` cannot choose to stream."""
+    command = request.command
+    if is_chat and isinstance(command, Chat) and rule.stream is not None:
+        command = replace(command, stream=rule.stream)
+    return request._replace(command=command, status=request.status or bool(rule.status))

@@ -21,6 +21,7 @@ from providers.chain.trouble_log import TroubleLog
 from providers.errors import ContextTooLong, ProviderError
 
 Began = Callable[[str, str], None]
+Asked = Callable[[str], None]
 Failures = list[tuple[Link, ProviderError]]
 
 log = logging.getLogger("rosey_llm.providers")
@@ -53,7 +54,8 @@ class ProviderChain:
     answered, which is not logged, also if an error quotes it.
 
     To change the providers of a running service, make a `successor` and `retire` this chain.
-    Callers that may still call it `hold` it.
+    Callers that may still call it `hold` it. A successor may also be used beside this chain, for
+    channels with other providers: what both have is one provider, with one set of slots.
     """
 
     def __init__(
@@ -74,13 +76,13 @@ class ProviderChain:
         self._retry = retry = retry or Retry()
         old = predecessor
         self._counters: CountersByProvider = old._counters if old else CountersByProvider()
+        self._trouble_log: TroubleLog = old._trouble_log if old else TroubleLog()
+        self._lifetimes: Lifetimes = old._lifetimes if old else Lifetimes()
         self._links = [
-            (old and old._link_like(provider))
+            self._lifetimes.link_like(provider)
             or Link(provider, circuit(), retry, self._counters.of(provider.name))
             for provider in providers
         ]
-        self._trouble_log: TroubleLog = old._trouble_log if old else TroubleLog()
-        self._lifetimes: Lifetimes = old._lifetimes if old else Lifetimes()
         self._lifetimes.retain(self._links)
         self._holders = 0
         self._retired = self._released = False
@@ -99,8 +101,8 @@ class ProviderChain:
     ) -> ProviderChain:
         """Return a chain of these providers for new calls; then `retire` this one.
 
-        A provider with the same name, kind and configuration as one of this chain is not used: the
-        old one stays, with its connections, slots and circuit breaker.
+        A provider with the same name, kind and configuration as an open one of this chain's family
+        is not used: the old one stays, with its connections, slots and circuit breaker.
         """
         return ProviderChain(
             providers,
@@ -136,13 +138,15 @@ class ProviderChain:
         channel: str,
         said: str = "",
         can_shorten: bool = False,
+        asked: Asked | None = None,
     ) -> Answered:
         """Return a whole answer, got by `ask` from the first provider that can answer.
 
         can_shorten: whether the caller can try a shorter prompt. An error of the first provider
             that may be one of length is then raised at once, and no other provider is asked.
+        asked: called with the name of each provider that is given the prompt.
         """
-        cost = CallCost(channel, said)
+        cost = CallCost(channel, said, asked=asked)
         failures: Failures = []
         for position, link in enumerate(self._links):
             alternative = self._has_alternative(position)
@@ -168,13 +172,15 @@ class ProviderChain:
         said: str = "",
         began: Began | None = None,
         can_shorten: bool = False,
+        asked: Asked | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
         """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
 
         `began` is called before the first piece with the provider's name and the model. So the
-        origin of the text is known even if the answer is stopped. `can_shorten` is as for `answer`.
+        origin of the text is known even if the answer is stopped. `can_shorten` and `asked` are as
+        for `answer`.
         """
-        cost = CallCost(channel, said)
+        cost = CallCost(channel, said, asked=asked)
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
@@ -253,9 +259,6 @@ class ProviderChain:
             self._released = True
             self._lifetimes.release(self._links)
 
-    def _link_like(self, provider: LLMProvider) -> Link | None:
-        return next((link for link in self._links if _is_same(link.provider, provider)), None)
-
     def _has_alternative(self, position: int) -> bool:
         """Return whether a later link could answer instead of the one at `position`."""
         later = self._links[position + 1 :]
@@ -296,10 +299,6 @@ class ProviderChain:
             self._trouble_log.failed_as_well(link.name, error, said)
         last = failures[-1][1]
         return last if isinstance(last, ContextTooLong) else failures[0][1]
-
-
-def _is_same(one: LLMProvider, other: LLMProvider) -> bool:
-    return type(one) is type(other) and one.name == other.name and one.config == other.config
 
 
 def _as_answered(completion: Completion, link: Link, options: Options, cost: CallCost) -> Answered:

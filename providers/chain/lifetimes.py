@@ -1,10 +1,11 @@
-"""Closes each link of a chain when neither the chain nor a successor uses it any more."""
+"""Finds the open links of a family of chains, and closes each when no chain uses it any more."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 
+from providers.base import LLMProvider
 from providers.chain.link import Link
 
 
@@ -17,6 +18,10 @@ class Lifetimes:
     def __init__(self) -> None:
         self._chains: dict[Link, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    def link_like(self, provider: LLMProvider) -> Link | None:
+        """Return the open link of such a provider: same name, kind and configuration."""
+        return next((link for link in self._chains if _is_same(link.provider, provider)), None)
 
     def retain(self, links: Iterable[Link]) -> None:
         """Count a new chain that has these links."""
@@ -40,3 +45,7 @@ class Lifetimes:
                 group.create_task(link.aclose())
         if self._closing:
             await asyncio.wait(self._closing)
+
+
+def _is_same(one: LLMProvider, other: LLMProvider) -> bool:
+    return type(one) is type(other) and one.name == other.name and one.config == other.config

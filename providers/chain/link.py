@@ -36,12 +36,14 @@ class CallCost:
     """The cost of an answer so far: calls made, and seconds spent waiting for a slot.
 
     said: the message that is answered; the log leaves it out where an error quotes it.
+    asked: called with each provider's name, before that one is given the prompt.
     """
 
     channel: str
     said: str = ""
     attempts: int = 0
     waited_s: float = 0.0
+    asked: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ class Link:
         if not self._semaphore.take_free():
             await self._wait_for_slot(cost)
         cost.attempts += 1
+        if cost.asked is not None:
+            cost.asked(self.name)
         config = self.provider.config
         deadline_s = self._retry.clock() + config.total_timeout
         return RetryLimits(config.max_retries, deadline_s, alternative, config.retry_lost)

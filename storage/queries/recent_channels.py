@@ -159,3 +159,13 @@ def persona_of(connection: sqlite3.Connection, channel_id: int) -> str | None:
     query = f"SELECT {PERSONA.format(channel='?1')}"
     (persona,) = connection.execute(query, (channel_id,)).fetchone()
     return str(persona) if persona is not None else None
+
+
+def switched_to(connection: sqlite3.Connection, channel_id: int) -> str | None:
+    """Return the persona that the channel was switched to last; None if it never was."""
+    row = connection.execute(
+        "SELECT persona FROM history WHERE channel_id = ? AND kind = 'persona'"
+        " ORDER BY id DESC LIMIT 1",
+        (channel_id,),
+    ).fetchone()
+    return None if row is None else row[0]

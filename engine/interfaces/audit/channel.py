@@ -8,14 +8,18 @@ from typing import NamedTuple
 from datasette.app import Datasette
 from datasette.utils.asgi import NotFound, Request, Response
 
+from engine.config.channel_rules import NO_RULE
 from engine.interfaces.audit.filters import day
 from engine.interfaces.audit.reading import ask, number, words
+from engine.interfaces.reports.output import visible
 from storage.queries import recent_channels, scrollback
+from storage.queries.asked_providers import AskedProviders, asked_providers
 from storage.queries.entries import HistoryEntry
 from storage.queries.reader import Reader
 from storage.queries.scrollback import HistoryPage
 
 ENTRIES = 60
+TURNS = 1000  # looked at for the providers that were asked
 
 
 class DatedEntry(NamedTuple):
@@ -30,8 +34,15 @@ class ChannelView:
     id: int
     name: str
     persona: str | None
+    asked: AskedProviders
     page: HistoryPage
     entries: list[DatedEntry]
+
+    @property
+    def seen_by(self) -> str:
+        """The providers that saw what was said, each with its turns; "" for none."""
+        named = ", ".join(f"{visible(name)} ({n:,})" for name, n in self.asked.turns.items())
+        return named if self.asked.is_all or not named else f"{named} in the newest {TURNS:,} turns"
 
 
 async def page(datasette: Datasette, request: Request) -> Response:
@@ -41,7 +52,8 @@ async def page(datasette: Datasette, request: Request) -> Response:
     room = await ask(datasette, lambda reader: _view(reader, channel_id, user, at, before, after))
     if room is None:
         raise NotFound("There is no such channel.")
-    context = {"room": room, "user": user}
+    rule = datasette.rules.rule_of(room.name)
+    context = {"room": room, "user": user, "rule": rule if rule is not NO_RULE else None}
     return Response.html(await datasette.render_template("channel.html", context, request=request))
 
 
@@ -63,7 +75,8 @@ def _view(
     else:
         shown = scrollback.back(reader, channel_id, before=before, user=user, limit=ENTRIES)
     persona = recent_channels.persona_of(reader, channel_id)
-    return ChannelView(channel_id, name, persona, shown, _by_day(shown.entries))
+    asked = asked_providers(reader, channel_id, TURNS)
+    return ChannelView(channel_id, name, persona, asked, shown, _by_day(shown.entries))
 
 
 def _by_day(entries: list[HistoryEntry]) -> list[DatedEntry]:

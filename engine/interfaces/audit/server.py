@@ -16,6 +16,7 @@ from datasette.app import Datasette
 from datasette.database import Database
 from datasette.plugins import pm
 
+from engine.config.settings import ChannelSettings, Settings
 from engine.errors import CannotStart
 from engine.interfaces.audit import plugin
 from engine.interfaces.audit.reading import DATABASE
@@ -66,14 +67,21 @@ class History(Database):  # type: ignore[misc]
 
 
 def serve(
-    database: Path, port: int | None, open_browser: bool, announce: Callable[[str], None]
+    database: Path,
+    port: int | None,
+    open_browser: bool,
+    announce: Callable[[str], None],
+    settings: Settings | None,
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM; `announce` gets its address. Raises CannotStart."""
+    """Serve the page until SIGINT or SIGTERM; `announce` gets its address. Raises CannotStart.
+
+    settings: have the channels' rules; None for a database whose rules are not known.
+    """
     with listening(port) as listener:
         url = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
         server = uvicorn.Server(
             uvicorn.Config(
-                build(database).app(),
+                build(database, settings).app(),
                 log_level="error",  # invalid requests are not worth a warning
                 access_log=False,
                 lifespan="on",
@@ -92,7 +100,7 @@ def serve(
         server.run(sockets=[listener])
 
 
-def build(database: Path) -> Datasette:
+def build(database: Path, settings: Settings | None = None) -> Datasette:
     """Build a Datasette with our pages. Its plugins are registered once per process."""
     pm.unregister(name="datasette.handle_exception")  # prints a traceback for each unknown address
     if not pm.is_registered(plugin):
@@ -106,6 +114,7 @@ def build(database: Path) -> Datasette:
     datasette.remove_database("_memory")
     datasette.add_database(History(datasette, database), name=DATABASE)
     datasette.finder = SearchWorker(database)
+    datasette.rules = settings.channels if settings is not None else ChannelSettings()
     return datasette
 
 

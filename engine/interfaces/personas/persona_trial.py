@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import aclosing
 
-from engine.answering import prompt
+from engine.answering import prompt, prompt_forms
 from engine.answering.generation import ANSWER_RESERVE_TOKENS
 from engine.commands.validation import Choices, check_choices, check_text
 from engine.config.personas import Persona
@@ -52,7 +52,7 @@ async def _ask(
     context_tokens = chain.context_tokens(options.model)
     reserve = min(options.max_tokens or ANSWER_RESERVE_TOKENS, context_tokens // 2)
     built = prompt.build(
-        persona.prompt,
+        prompt_forms.system_text(persona.prompt, "", CHANNEL),
         (),
         "User",
         text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from engine.actors.conversation import Exchange
 from engine.answering import prompt, prompt_forms
@@ -25,7 +25,6 @@ SENT_AS = {
     "marks_broken": "broke the control marks in it, so that the model reads them as text",
 }
 CUT = "The server seems to have dropped the start of this prompt: raise context_tokens."
-NO_TEXT = "(The text of this persona was not stored.)"
 
 
 @dataclass(slots=True)
@@ -102,21 +101,26 @@ def _chat(connection: Reader, asked: HistoryEntry, rebuilt: RebuiltPrompt) -> li
         Exchange(_name(message), _content(message, rebuilt), _content(answer, rebuilt)).encoded
         for message, answer in found
     ]
+    form = prompt_forms.form_of(rebuilt.details)
+    texts = (_text(connection, rebuilt, "persona"), _text(connection, rebuilt, "hint"))
     parts = PromptParts(
-        _system(connection, rebuilt),
+        prompt_forms.system_text(*texts, rebuilt.turn.outcome.channel, form),
         exchanges,
         asked.username if asked.username is not None else _name(asked),
         _content(asked, rebuilt),
     )
-    return list(prompt_forms.render(parts, prompt_forms.form_of(rebuilt.details)))
+    return list(prompt_forms.render(parts, form))
 
 
-def _system(connection: Reader, rebuilt: RebuiltPrompt) -> str:
-    version = rebuilt.details.get("persona_version")
+def _text(connection: Reader, rebuilt: RebuiltPrompt, of: Literal["persona", "hint"]) -> str:
+    """Return the text of the persona or the hint; a turn has a hint only if it names one."""
+    version = rebuilt.details.get(f"{of}_version")
+    if of == "hint" and version is None:
+        return ""
     text = persona_versions.prompt(connection, version) if version else None
     if text is None:
-        rebuilt.doubts.append(NO_TEXT.strip("()"))
-        return NO_TEXT
+        rebuilt.doubts.append(f"The text of this {of} was not stored.")
+        return f"(The text of this {of} was not stored.)"
     return text
 
 
@@ -167,7 +171,13 @@ def _facts(rebuilt: RebuiltPrompt) -> list[tuple[str, str]]:
         ("channel", visible(outcome.channel)),
         ("user", user),
         ("persona", persona),
+        *([("hint", f"version {details['hint_version']}")] if "hint_version" in details else []),
         ("provider", visible(outcome.provider)),
+        *(
+            [("seen by", visible(", ".join(details["asked"]) or "none"))]
+            if "asked" in details
+            else []
+        ),
         ("model", visible(outcome.model)),
         ("settings", _named(details, {"temperature": "temperature", "max_tokens": "max_tokens"})),
         ("attempts", number(details.get("attempts"))),

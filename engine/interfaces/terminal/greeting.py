@@ -65,7 +65,7 @@ def messages_so_far(settings: Settings, channel: str) -> int:
 
     0 if its database is not on this machine.
     """
-    window = settings.service.max_context_messages
+    window = settings.window_of(channel)
     conversation = Conversation(window)
     with suppress(StorageError), reading(Path(settings.storage.path)) as connection:
         channel_id = channels.find(connection, channel)
