@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas, Stop
 from providers.invisible import is_blank
+
+# The commands of one word. The terminal's Tab key completes them.
+WORDS: Mapping[str, Command] = {
+    "help": Help(),
+    "persona": ShowPersonas(),
+    "reset": Reset(),
+    "stop": Stop(),
+}
 
 
 def parse(line: str) -> Command:
@@ -12,14 +22,10 @@ def parse(line: str) -> Command:
     Invisible words do not count: some chat programs append them, so that a line can be repeated.
     """
     match _words(line):
-        case [] | ["help"]:
+        case []:
             return Help()
-        case ["reset"]:
-            return Reset()
-        case ["stop"]:
-            return Stop()
-        case ["persona"]:
-            return ShowPersonas()
+        case [word] if word in WORDS:
+            return WORDS[word]
         case ["persona", name]:
             return SetPersona(name)
         case _:
