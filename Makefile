@@ -10,7 +10,7 @@ pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check in
 # Install Debian packages if possible, and say so before; otherwise say what to install.
 debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool npm clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -29,7 +29,7 @@ test: install-tests tools
 	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
-test-real: install-tests tools promtool
+test-real: install-tests tools promtool npm
 	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
@@ -75,6 +75,10 @@ tools:
 # Prometheus checks the alert rules with this program; its Debian package is not installed, only unpacked.
 promtool:
 	@test -x $(BIN)/promtool || { echo "Fetching promtool from Debian's package prometheus ..."; cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
+
+# One test runs a bot in plain nats.js.
+npm:
+	@command -v npm >/dev/null || { $(call debian,nodejs npm); }
 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*

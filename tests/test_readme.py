@@ -18,7 +18,7 @@ from engine.config.settings import Price, Settings
 from providers import registry
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
-from tests.support.nats_servers import Server
+from tests.support.nats_servers import Server, service
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
@@ -30,10 +30,13 @@ def document(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
-def example(name: str, text: str = README) -> str:
-    found = re.search(rf"<!-- tested: {name} -->\n```python\n(.*?)```", text, re.DOTALL)
-    assert found
-    return found[1]
+EXAMPLES = "".join(file.read_text() for file in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+
+
+def example(name: str) -> str:
+    """Return the program of this name, of whichever document."""
+    (found,) = re.findall(rf"<!-- tested: {name} -->\n```python\n(.*?)```", EXAMPLES, re.DOTALL)
+    return str(found)
 
 
 async def start(source: str, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
@@ -58,30 +61,30 @@ async def run(source: str, folder: Path, *arguments: str) -> str:
     return printed.decode()
 
 
-async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Path) -> None:
+async def test_the_bot_on_the_wire_gets_its_answer(house: House, tmp_path: Path) -> None:
     await house.open()
-    printed = await run(example("bot"), tmp_path, house.url, "What is Python?")
+    printed = await run(example("wire bot"), tmp_path, "What is Python?")
     assert printed == "You said: What is Python?\n"
     assert re.fullmatch("[0-9a-f]{32}", house.bot.received_outcomes()[0]["request_id"])
 
 
-async def test_the_bot_of_the_readme_keeps_line_breaks_and_spaces(
+async def test_the_bot_on_the_wire_keeps_line_breaks_and_spaces(
     house: House, tmp_path: Path
 ) -> None:
     await house.open()
     question = "What does this do?\n\n    for x in y:\n        pass"
-    assert await run(example("bot"), tmp_path, house.url, question) == f"You said: {question}\n"
+    assert await run(example("wire bot"), tmp_path, question) == f"You said: {question}\n"
 
 
-async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
+async def test_the_bot_on_the_wire_asks_again_with_the_same_id(
     house: House, tmp_path: Path
 ) -> None:
     await house.open()
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
-    assert "timeout=60)" in example("bot")
-    impatient = example("bot").replace("timeout=60)", "timeout=1)")
-    asking = asyncio.create_task(run(impatient, tmp_path, house.url, "What is Java?"))
+    assert "timeout=60)" in example("wire bot")
+    impatient = example("wire bot").replace("timeout=60)", "timeout=1)")
+    asking = asyncio.create_task(run(impatient, tmp_path, "What is Java?"))
     await house.llm.wait_for_requests(1)
     async with asyncio.timeout(WAIT_S):
         while len(house.rows("SELECT subject FROM reply")) < 2:  # noqa: ASYNC110 -- a file
@@ -91,28 +94,62 @@ async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
     assert len(house.llm.prompts) == 1
 
 
-async def failed(source: str, folder: Path, url: str) -> str:
-    process = await start(source, folder, url, "Hello")
+async def failed(source: str, folder: Path) -> str:
+    process = await start(source, folder, "Hello")
     async with asyncio.timeout(WAIT_S):
         printed, errors = await process.communicate()
     assert (process.returncode, printed) == (1, b"")
     return errors.decode()
 
 
+def written(folder: Path, url: str) -> None:
+    """Write the address as a service of this folder does."""
+    file = folder / "data" / "nats" / "url"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(url)
+
+
 NOBODY = "Nobody listens there. Start the service, for example with: make run\n"
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("bot", ["bot", "streaming bot"])
+@pytest.mark.parametrize("bot", ["wire bot", "streaming bot"])
 async def test_a_documented_bot_says_in_one_line_that_nobody_listens(
     tmp_path: Path, bot: str
 ) -> None:
-    source = example(bot, README + document("messages.md"))
+    source = example(bot)
     source, changed = re.subn(r"reconnect_attempts=\d+", "reconnect_attempts=2", source)
     assert changed
-    assert await failed(source, tmp_path, "nats://127.0.0.1:9") == NOBODY
+    assert await failed(source, tmp_path) == NOBODY  # no service was ever started here
+    written(tmp_path, "nats://127.0.0.1:9")
+    assert await failed(source, tmp_path) == NOBODY
     async with Server(tmp_path, "") as server:  # a server, but no engine
-        assert await failed(source, tmp_path, server.url) == NOBODY
+        written(tmp_path, server.url)
+        assert await failed(source, tmp_path) == NOBODY
+
+
+async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Path) -> None:
+    await house.open()
+    assert await run(example("bot"), tmp_path, "What is Python?") == "You said: What is Python?\n"
+    house.llm.plan(Behaviour(status=500))
+    assert "500" in await failed(example("bot"), tmp_path)
+
+
+@pytest.mark.process
+async def test_the_bot_of_the_readme_waits_for_a_service_and_says_so(
+    house: House, tmp_path: Path
+) -> None:
+    assert "Start the service" in await failed(example("bot"), tmp_path)
+    async with Server(tmp_path, "") as server:
+        written(tmp_path, server.url)
+        process = await start(example("bot"), tmp_path, "Hello")
+        assert process.stderr is not None
+        async with asyncio.timeout(WAIT_S):
+            said = await process.stderr.readline()
+        assert said.decode().startswith("Nobody listens on llm.request: start the service")
+        async with service(house, server), asyncio.timeout(WAIT_S):
+            printed, errors = await process.communicate()
+    assert (printed, errors) == (b"You said: Hello\n", b"")
 
 
 async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
@@ -121,8 +158,8 @@ async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
     await house.open()
     hold = asyncio.Event()
     house.llm.plan(Behaviour(text="one two three four", hold_after=2, hold=hold))
-    source = example("streaming bot", document("messages.md"))
-    process = await start(source, tmp_path, house.url, "Count.")
+    source = example("streaming bot")
+    process = await start(source, tmp_path, "Count.")
     assert process.stdout is not None
     async with asyncio.timeout(WAIT_S):
         begun = await process.stdout.readuntil(b"one")
@@ -135,30 +172,28 @@ async def test_the_bot_of_the_client_library_finds_the_service_of_its_folder(
     house: House, tmp_path: Path
 ) -> None:
     await house.open()
-    printed = await run(example("client", document("library.md")), tmp_path)
+    printed = await run(example("client"), tmp_path)
     assert printed == "You said: Hello\nYou said: Tell me a story"
 
 
 async def test_the_bot_with_a_speaker_shows_the_whole_answer(house: House, tmp_path: Path) -> None:
     await house.open()
-    printed = await run(example("speaker", document("library.md")), tmp_path)
+    printed = await run(example("speaker"), tmp_path)
     assert printed.splitlines()[-1] == "discord/42 You said: Hello"
 
 
 async def test_the_bot_that_streams_shows_an_error(house: House, tmp_path: Path) -> None:
     await house.open()
     house.llm.plan(Behaviour(status=500))
-    source = example("streaming bot", document("messages.md"))
-    assert "500" in await run(source, tmp_path, house.url, "Hello")
+    source = example("streaming bot")
+    assert "500" in await run(source, tmp_path, "Hello")
 
 
-async def test_the_bot_of_the_readme_ignores_answers_to_others(
-    house: House, tmp_path: Path
-) -> None:
+async def test_the_bot_on_the_wire_ignores_answers_to_others(house: House, tmp_path: Path) -> None:
     await house.open()
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
-    asking = asyncio.create_task(run(example("bot"), tmp_path, house.url, "What is Java?"))
+    asking = asyncio.create_task(run(example("wire bot"), tmp_path, "What is Java?"))
     await house.llm.wait_for_requests(1)
     assert (await house.bot.ask("Will it rain?", "#other"))["content"] == "You said: Will it rain?"
     await house.bot.request(channel_id="#other")  # lacks a message
@@ -167,48 +202,34 @@ async def test_the_bot_of_the_readme_ignores_answers_to_others(
     assert await asking == "You said: What is Java?\n"
 
 
-def test_the_bot_of_the_readme_is_short() -> None:
-    code = [line for line in example("bot").splitlines() if line.strip()]
-    assert len(code) <= 30
+def test_the_documented_bots_are_short() -> None:
+    for name, limit in (("bot", 15), ("wire bot", 32)):
+        code = [line for line in example(name).splitlines() if line.strip()]
+        assert len(code) <= limit, name
+
+
+def with_ollama_at(llm: LLMServer, source: str) -> str:
+    """Let an example ask this server."""
+    provider = f"OllamaProvider({{'base_url': '{llm.url}', 'max_retries': 0}})"
+    return source.replace("LLMService(", f"LLMService({provider}, ").replace(
+        "LLMService\n", "LLMService, OllamaProvider\n", 1
+    )
 
 
 @pytest.mark.process
 async def test_the_library_example_of_the_readme_runs(tmp_path: Path, llm: LLMServer) -> None:
-    source = example("library").replace(
-        '{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}"}}'
-    )
-    assert await run(source, tmp_path) == "You said: Hello\n"
+    assert await run(with_ollama_at(llm, example("library")), tmp_path) == "You said: Hello\n"
     assert (tmp_path / "chat.db").exists()
 
 
 @pytest.mark.process
 async def test_the_example_of_an_answer_in_pieces_runs(tmp_path: Path, llm: LLMServer) -> None:
-    provider = f"OllamaProvider({{'base_url': '{llm.url}', 'max_retries': 0}})"
-    source = (
-        example("stream", document("library.md"))
-        .replace("LLMService(personas", f"LLMService({provider}, personas")
-        .replace("LLMService\n", "LLMService, OllamaProvider\n", 1)
-    )
+    source = with_ollama_at(llm, example("stream"))
     shown = await run(source, tmp_path)
     assert shown == "You said: A poem on rain, please.\n(llama3.2, stop)\n"
     assert llm.prompts[0][0]["content"] == "You are Rosey, a poet."
     llm.plan(Behaviour(status=500))
     assert (await run(source, tmp_path)).startswith("\nprovider_unavailable: ")
-
-
-@pytest.mark.process
-async def test_the_library_example_of_the_readme_reports_a_missing_server(
-    tmp_path: Path, llm: LLMServer
-) -> None:
-    source = (
-        example("library")
-        .replace('{"default_model": "llama3.2"}', f'{{"base_url": "{llm.url}", "max_retries": 0}}')
-        .replace(", LocalProvider()]", "]")
-    )
-    await llm.stop()
-    assert re.fullmatch(
-        r"provider_unavailable Ollama cannot be reached.*\n", await run(source, tmp_path)
-    )
 
 
 @pytest.mark.process

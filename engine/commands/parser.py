@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.commands.records import (
     Chat,
     Command,
@@ -14,6 +16,15 @@ from engine.commands.records import (
 )
 from providers.invisible import is_blank
 
+# The commands of one word. The terminal's Tab key completes them.
+WORDS: Mapping[str, Command] = {
+    "help": Help(),
+    "persona": ShowPersonas(),
+    "reset": Reset(),
+    "stop": Stop(),
+    "usage": ShowUsage(),
+}
+
 
 def parse(line: str) -> Command:
     """Return the command of `!chat <line>`. A line that only begins like a command is a Chat.
@@ -21,16 +32,10 @@ def parse(line: str) -> Command:
     Invisible words do not count: some chat programs append them, so that a line can be repeated.
     """
     match _words(line):
-        case [] | ["help"]:
+        case []:
             return Help()
-        case ["reset"]:
-            return Reset()
-        case ["stop"]:
-            return Stop()
-        case ["usage"]:
-            return ShowUsage()
-        case ["persona"]:
-            return ShowPersonas()
+        case [word] if word in WORDS:
+            return WORDS[word]
         case ["persona", name]:
             return SetPersona(name)
         case _:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.commands import records
-from engine.commands.parser import parse
+from engine.commands.parser import WORDS, parse
 from engine.commands.records import (
     Chat,
     Command,
@@ -15,6 +17,11 @@ from engine.commands.records import (
     ShowUsage,
     Stop,
 )
+from engine.config.settings import Settings
+from engine.interfaces.terminal import greeting
+from engine.texts.sentences import HELP
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,14 @@ def test_a_line_is_a_command_only_if_the_whole_line_has_its_form(
     line: str, command: Command
 ) -> None:
     assert parse(line) == command
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_command_is_completed_by_tab_and_named_in_the_help_and_the_readme(word: str) -> None:
+    completed = greeting.words(Settings())
+    assert {word, f"!chat {word}"} <= set(completed)
+    assert f"!chat {word} " in f"{HELP.english} "
+    assert f"`!chat {word}`" in README.read_text()
 
 
 @pytest.mark.parametrize(

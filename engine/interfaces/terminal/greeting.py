@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.actors.conversation import Conversation
+from engine.commands import parser
 from engine.config.settings import Settings
 from engine.interfaces.program_name import program
 from providers import registry
@@ -77,8 +78,7 @@ def messages_so_far(settings: Settings, channel: str) -> int:
 
 def words(settings: Settings) -> list[str]:
     """Return the lines that are commands, for completion."""
-    personas = [f"persona {name}" for name in settings.personas]
-    commands = ["help", "persona", *personas, "reset", "stop"]
+    commands = [*parser.WORDS, *(f"persona {name}" for name in settings.personas)]
     return [*commands, *(f"!chat {command}" for command in commands), *LEAVING]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.app import App, build_app, url_file
 from engine.client.client import Client
-from engine.config.settings import Settings
+from engine.config.settings import NatsSettings, Settings
 from engine.errors import AlreadyRunning, CannotStart
 from engine.interfaces.terminal.service_client import service_client
 
@@ -26,6 +26,9 @@ class ServiceSearch:
 
     def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self._settings = settings
+        # The login of [nats] is for another server; that of the embedded one is in its address.
+        nats = settings.nats
+        self._login = NatsSettings(subjects=nats.subjects) if nats.url == "embedded" else nats
         self._config = config
 
     @asynccontextmanager
@@ -49,8 +52,8 @@ class ServiceSearch:
         deadline_s = clock() + FIND_LIMIT_S
         while True:
             try:
-                app = await self._start(stack)
-                return await self._connect(stack, app.url)
+                await self._start(stack)
+                return await self._connect(stack, self._written_url())
             except AlreadyRunning as exc:
                 running = exc
             if client := await self._find(stack):
@@ -65,10 +68,9 @@ class ServiceSearch:
         """Return a client of the running service, or None if it cannot be reached."""
         async with AsyncExitStack() as found:
             try:
-                url = url_file(self._settings).read_text().strip()
                 async with asyncio.timeout(TRY_S):
                     client = await found.enter_async_context(
-                        service_client(self._settings.nats, url)
+                        service_client(self._login, self._written_url())
                     )
             except (OSError, ValueError):  # no file, half a URL, no server
                 return None
@@ -77,16 +79,19 @@ class ServiceSearch:
             stack.push_async_exit(found.pop_all())
             return client
 
-    async def _start(self, stack: AsyncExitStack) -> App:
-        app = build_app(self._settings, self._config)
+    def _written_url(self) -> str:
+        """Return the address that the service has written. Raise OSError."""
+        return url_file(self._settings).read_text().strip()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        app: App = build_app(self._settings, self._config)
         await app.start()
         stack.push_async_callback(app.drain)
         if problem := app.unheard:
             raise CannotStart(problem)
-        return app
 
     async def _connect(self, stack: AsyncExitStack, url: str) -> Client:
         try:
-            return await stack.enter_async_context(service_client(self._settings.nats, url))
+            return await stack.enter_async_context(service_client(self._login, url))
         except ConnectionError as exc:
             raise CannotStart(str(exc)) from exc
