@@ -10,7 +10,7 @@ pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check in
 # Install Debian packages if possible, and say so before; otherwise say what to install.
 debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool ngircd clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -25,11 +25,11 @@ run: install
 test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
 
 # At most 8 minutes on two cores.
-test: install-tests tools
+test: install-tests tools ngircd
 	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
-test-real: install-tests tools promtool
+test-real: install-tests tools promtool ngircd
 	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
@@ -76,6 +76,10 @@ tools:
 promtool:
 	@test -x $(BIN)/promtool || { echo "Fetching promtool from Debian's package prometheus ..."; cd $(VENV) && { apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; } && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm -f prometheus_*.deb; } || { echo "Cannot fetch promtool here: this needs apt-get. Put it into $(BIN), then try again."; false; }
 
+# An IRC server for the tests of the bot. Its Debian package would start one for the whole machine, so it is only unpacked.
+ngircd:
+	@{ command -v ngircd || test -x /usr/sbin/ngircd || test -x $(BIN)/ngircd; } >/dev/null || { echo "Fetching ngircd from Debian's package ngircd ..."; mkdir -p $(VENV)/lib/ngircd && cd $(VENV)/lib/ngircd && { apt-cache show ngircd >/dev/null 2>&1 || apt-get -qq update; } && apt-get -qq download ngircd $$(apt-cache depends ngircd | sed -n 's/.*Depends: \(libident[^ ]*\)/\1/p') && for package in *.deb; do dpkg-deb --fsys-tarfile $$package | tar -x --strip-components=4 --wildcards './usr/lib/*/libident.so*' 2>/dev/null; dpkg-deb --fsys-tarfile $$package | tar -x --strip-components=3 -C ../../bin ./usr/sbin/ngircd 2>/dev/null; done; rm -f *.deb; test -x ../../bin/ngircd; } || { echo "Cannot fetch ngircd here: this needs apt-get. Install it, then try again."; false; }
+
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rosey-llm needs Python 3.11 or newer. Choose one, for example: make PYTHON=python3.12 ..."; exit 1; }
@@ -87,7 +91,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 
 $(TESTS_STAMP): $(STAMP)
 	@echo "Adding to $(VENV), once: pytest, mypy, ruff, selenium and what else the tests need (350 MB) ..."
-	$(pip) -e '.[embedded,audit,plot,tracing,dev]'
+	$(pip) -e '.[embedded,audit,irc,plot,tracing,dev]'
 	@touch $@
 
 clean:

@@ -6,6 +6,7 @@ import click
 
 from engine.cli import (
     audit,
+    bot,
     check,
     config,
     conversations,
@@ -42,6 +43,7 @@ def main() -> None:
 for command in (
     service.run,
     service.chat,
+    bot.bot,
     demo.demo,
     check.check,
     top.top,
