@@ -142,10 +142,10 @@ class Person:
         where = channel or self.channels[0]
         return [text for who, place, text in self.heard if (who, place) == (by, where)]
 
-    async def until(self, reached: Callable[[], bool]) -> None:
+    async def until(self, reached: Callable[[], bool], limit_s: float = WAIT_S) -> None:
         """Wait until what the server said makes `reached` true."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(limit_s):
                 while not reached():
                     self._changed.clear()
                     await self._changed.wait()
