@@ -10,7 +10,7 @@ pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check in
 # Install Debian packages if possible, and say so before; otherwise say what to install.
 debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat demo run test test-real test-fast check format bench chaos soak recording dist install install-tests tools promtool npm clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak bot-soak recording dist install install-tests tools promtool npm ngircd clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -25,11 +25,11 @@ run: install
 test test-real test-fast: export PYTHONDONTWRITEBYTECODE =
 
 # At most 8 minutes on two cores.
-test: install-tests tools
+test: install-tests tools ngircd
 	$(BIN)/pytest -n auto --dist worksteal -m "not real" $(ARGS)
 
 # The rest: built wheels, clusters, long chaos runs. At most 20 minutes; a wheel is built once a file.
-test-real: install-tests tools promtool npm
+test-real: install-tests tools promtool npm ngircd
 	$(BIN)/pytest -n auto --dist loadfile -m real $(ARGS)
 
 # For the edit loop: no child processes, no browser, no long runs.
@@ -53,6 +53,9 @@ chaos: install-tests
 
 soak: install-tests
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+bot-soak: install-tests ngircd
+	$(BIN)/python -m tests.bots.soak $(ARGS)
 
 # Writes docs/images/demo.svg, the moving picture of the README.
 recording: install-tests
@@ -79,6 +82,9 @@ promtool:
 # One test runs a bot in plain nats.js.
 npm:
 	@command -v npm >/dev/null || { $(call debian,nodejs npm); }
+# An IRC server for the tests of the bot. Its Debian package would start one for the whole machine, so it is only unpacked.
+ngircd:
+	@{ command -v ngircd || test -x /usr/sbin/ngircd || test -x $(BIN)/ngircd; } >/dev/null || { echo "Fetching ngircd from Debian's package ngircd ..."; mkdir -p $(VENV)/lib/ngircd && cd $(VENV)/lib/ngircd && { apt-cache show ngircd >/dev/null 2>&1 || apt-get -qq update; } && apt-get -qq download ngircd $$(apt-cache depends ngircd | sed -n 's/.*Depends: \(libident[^ ]*\)/\1/p') && for package in *.deb; do dpkg-deb --fsys-tarfile $$package | tar -x --strip-components=4 --wildcards './usr/lib/*/libident.so*' 2>/dev/null; dpkg-deb --fsys-tarfile $$package | tar -x --strip-components=3 -C ../../bin ./usr/sbin/ngircd 2>/dev/null; done; rm -f *.deb; test -x ../../bin/ngircd; } || { echo "Cannot fetch ngircd here: this needs apt-get. Install it, then try again."; false; }
 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.installed-* $(VENV)/.tests-installed-*
@@ -91,7 +97,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 
 $(TESTS_STAMP): $(STAMP)
 	@echo "Adding to $(VENV), once: pytest, mypy, ruff, selenium and what else the tests need (350 MB) ..."
-	$(pip) -e '.[embedded,audit,plot,tracing,dev]'
+	$(pip) -e '.[embedded,audit,irc,plot,tracing,dev]'
 	@touch $@
 
 clean:

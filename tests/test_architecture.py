@@ -76,6 +76,7 @@ def who_imports(package: str) -> set[str]:
         ("prompt_toolkit", r"engine/interfaces/terminal/(line_editor|typed_lines)\.py"),
         ("wcwidth", r"engine/(interfaces/terminal/word_wrap|client/parts)\.py"),
         ("markdown_it", r"engine/client/plain_text\.py"),
+        ("irc", r"engine/interfaces/bots/irc_\w+\.py"),
         ("datasette", r"engine/interfaces/audit/\w+\.py"),
         ("uvicorn", r"engine/interfaces/audit/server\.py"),
         ("tomlkit", r"engine/config/setup/\w+\.py"),
@@ -187,7 +188,7 @@ def test_the_ten_steps_of_a_message_name_real_places() -> None:
             assert re.search(rf"def {verb}\b", sources), (step, verb)
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -6,6 +6,7 @@ import click
 
 from engine.cli import (
     audit,
+    bot,
     channel,
     check,
     config,
@@ -43,6 +44,7 @@ def main() -> None:
 for command in (
     service.run,
     service.chat,
+    bot.bot,
     demo.demo,
     check.check,
     top.top,

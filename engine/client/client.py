@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -31,12 +31,14 @@ class Asking(TypedDict, total=False):
 
     - `username`: the sender's name; "User" if omitted
     - `user_id`: the platform's id of the sender, which stays when the name changes
+    - `roles`: what the sender may do on the platform, such as "moderator"; not used yet
     - `request_id`: identifies the request, also for another process that asks again; random
     - `timeout_s`: how long to wait for an outcome; 600 s
     """
 
     username: str
     user_id: str
+    roles: Sequence[str]
     request_id: str
     timeout_s: float
 

@@ -1,0 +1,169 @@
+"""`BotRoom`: one room of a bot, whatever its platform."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+
+from engine.client.client import Asking, Client
+from engine.client.plain_text import plain
+from engine.commands.parser import parse
+from engine.commands.records import Stop
+from engine.errors import LLMError
+
+WAITING_LIMIT, EACH_LIMIT = 40, 5
+SEEN_LIMIT = 1000
+BUSY_TRIES = 5
+BUSY_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomQuestion:
+    """What a person typed after `!chat`. `request_id`: that of the line."""
+
+    text: str
+    username: str
+    request_id: str
+    user_id: str | None = None
+    roles: tuple[str, ...] = ()
+
+
+class BotRoom:
+    """A room: it asks one question after the other, and says their answers in the same order.
+
+    The next question is sent when the answer before it is in the room, so neither a lost connection
+    nor a killed service can change the order. A stop does not wait.
+
+    - `say`: puts a line into the room, and returns when it is there
+    - `lines`: a text in lines that the room takes
+    """
+
+    def __init__(
+        self,
+        channel_id: str,
+        client: Client,
+        say: Callable[[str], Awaitable[None]],
+        lines: Callable[[str], list[str]],
+    ) -> None:
+        self._channel_id = channel_id
+        self._client = client
+        self._say, self._lines = say, lines
+        self._waiting: deque[RoomQuestion] = deque()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._refused: set[str] = set()
+        self._changed = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._is_hushed = self._is_closed = False
+        self._stop: asyncio.Task[None] | None = None
+        self._notes: set[asyncio.Task[None]] = set()
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._waiting)
+
+    def hear(self, question: RoomQuestion) -> None:
+        """Take a question; one with an id that was taken before is the same one."""
+        if self._is_closed or question.request_id in self._seen:
+            return
+        self._seen[question.request_id] = None
+        if len(self._seen) > SEEN_LIMIT:
+            self._seen.popitem(last=False)
+        if isinstance(parse(question.text), Stop):
+            self._hear_stop(question)
+        elif refusal := self._refusal(question.username):
+            if question.username not in self._refused:  # say it once, not for every line
+                self._refused.add(question.username)
+                self._spawn(self._answer_now(question.username, refusal))
+        else:
+            self._refused.discard(question.username)
+            self._waiting.append(question)
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Answer until cancelled, or closed."""
+        try:
+            while not self._is_closed:
+                if not self._waiting:
+                    self._refused.clear()
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                question = self._waiting[0]
+                text = await self._answer(question)
+                await self._speak(question.username, text)
+                self._waiting.popleft()
+        finally:
+            for task in self._notes:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Take no more questions, and return when the answer that is being said is in the room."""
+        self._is_closed = True
+        await self._quiet.wait()
+
+    def _refusal(self, username: str) -> str:
+        if sum(each.username == username for each in self._waiting) >= EACH_LIMIT:
+            return f"{EACH_LIMIT} of your questions wait already. Ask again later."
+        if len(self._waiting) >= WAITING_LIMIT:
+            return f"{WAITING_LIMIT} questions wait here already. Ask again later."
+        return ""
+
+    def _hear_stop(self, question: RoomQuestion) -> None:
+        if self._stop is not None and not self._stop.done():
+            return  # one is on its way
+        if self._quiet.is_set():
+            self._stop = self._spawn(self._ask_to_stop(question))
+        else:  # the answer is written, and only its lines are left
+            self._is_hushed = True
+            self._stop = self._spawn(self._answer_now(question.username, "Stopped."))
+
+    async def _ask_to_stop(self, question: RoomQuestion) -> None:
+        await self._answer_now(question.username, await self._answer(question))
+
+    async def _answer(self, question: RoomQuestion) -> str:
+        """Return the answer, or the sentence of an error; "" if there is nothing to say."""
+        asking: Asking = {"username": question.username, "request_id": question.request_id}
+        if question.user_id is not None:
+            asking["user_id"] = question.user_id
+        if question.roles:
+            asking["roles"] = question.roles
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = await self._client.command(question.text, self._channel_id, **asking)
+            except LLMError as exc:
+                if exc.code == "cancelled":  # the stop has its own answer
+                    return ""
+                if exc.code != "busy" or tries == BUSY_TRIES:
+                    return str(exc)
+                await asyncio.sleep(exc.retry_after_s or BUSY_PAUSE_S)
+            else:
+                return plain(answer.content)
+
+    async def _speak(self, username: str, text: str) -> None:
+        self._is_hushed = False
+        self._quiet.clear()
+        try:
+            for line in self._addressed(username, text):
+                await self._say(line)
+                if self._is_hushed:
+                    break
+        finally:
+            self._quiet.set()
+
+    async def _answer_now(self, username: str, text: str) -> None:
+        for line in self._addressed(username, text):
+            await self._say(line)
+
+    def _addressed(self, username: str, text: str) -> list[str]:
+        return self._lines(f"{username}: {text}") if text else []
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+        return task
