@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -178,17 +179,19 @@ class ProviderChain:
         for position, link in enumerate(self._links):
             begun = False
             alternative = self._has_alternative(position)
-            opened = link.stream(messages, options, cost, alternative=alternative)
+            pieces = link.stream(messages, options, cost, alternative=alternative)
             try:
-                async with opened as stream:
-                    begun = True
-                    self._note_answer(link, options, failures, said)
-                    if began is not None:
-                        began(link.name, link.provider.settled(options).model)
-                    item: str | Completion = stream.text
-                    while isinstance(item, str):
-                        yield item
-                        item = await stream.next()
+                async with aclosing(pieces):
+                    async for item in pieces:
+                        if not begun:
+                            begun = True
+                            self._note_answer(link, options, failures, said)
+                            if began is not None:
+                                began(link.name, link.provider.settled(options).model)
+                        if isinstance(item, str):
+                            yield item
+                        else:
+                            completion = item
             except ProviderError as error:
                 if begun:
                     raise
@@ -198,7 +201,7 @@ class ProviderChain:
                     break
                 options = replace(options, model=None)
             else:
-                yield _as_answered(item, link, options, cost)
+                yield _as_answered(completion, link, options, cost)
                 return
         raise self._error_for_caller(failures, said)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -17,7 +17,7 @@ from providers.chain.availability import AvailabilityWatch
 from providers.chain.circuit_breaker import CircuitBreaker, CircuitStatistics
 from providers.chain.counters import CallCounters
 from providers.chain.fair_semaphore import FairSemaphore, FairSemaphoreStatistics
-from providers.chain.guard import CLOSE_LIMIT_S, Guard, TokenStream
+from providers.chain.guard import CLOSE_LIMIT_S, Guard
 from providers.chain.misconfiguration import Misconfiguration, Misconfigured
 from providers.chain.retry import JITTER, Retry, RetryLimits
 from providers.errors import ProviderError, ProviderUnavailable
@@ -109,22 +109,22 @@ class Link:
         finally:
             self._semaphore.free()
 
-    @asynccontextmanager
     async def stream(
         self, messages: Sequence[Message], options: Options, cost: CallCost, *, alternative: bool
-    ) -> AsyncIterator[TokenStream]:
-        """Open a token stream whose first piece has come, and close it after the block.
-
-        Only what fails before the first piece is tried again.
-        """
+    ) -> AsyncGenerator[str | Completion, None]:
+        """Yield the answer in pieces, then its completion. Retry only before the first piece."""
         limits = await self._admit(cost, alternative)
         try:
             with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
                 async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
-                    yield stream
+                    item: str | Completion = stream.text
+                    while isinstance(item, str):
+                        yield item
+                        item = await stream.next()
         finally:
             self._semaphore.free()
+        yield item
 
     async def status(self) -> Status:
         """Return what the provider finds wrong with itself; start it first if necessary."""
