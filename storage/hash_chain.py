@@ -32,16 +32,24 @@ FACTS = (
     "details",
 )
 Fact = str | int | None
+# A system call for random bytes gives the interpreter's lock to another thread, such as the writer.
+SALTS_AT_ONCE = 256
+_unused_salts: list[bytes] = []
 
 
 def new_salt() -> bytes:
-    return os.urandom(SALT_BYTES)
+    while True:
+        try:
+            return _unused_salts.pop()
+        except IndexError:
+            salts = os.urandom(SALT_BYTES * SALTS_AT_ONCE)
+            _unused_salts.extend(
+                salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES)
+            )
 
 
 def new_salts(count: int) -> list[bytes]:
-    """Return `count` salts, from a single system call."""
-    salts = os.urandom(SALT_BYTES * count)
-    return [salts[begin : begin + SALT_BYTES] for begin in range(0, len(salts), SALT_BYTES)]
+    return [new_salt() for _ in range(count)]
 
 
 def of_channel(name: str) -> bytes:

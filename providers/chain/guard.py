@@ -222,6 +222,8 @@ class TokenStream:
 
     def _checked(self, item: object) -> str | Completion | None:
         """Return an item of the provider's, or None at the end of its stream. Raises BadAnswer."""
+        if isinstance(item, str) and item.isascii():  # as nearly all are
+            return item
         if item is END:
             self._source = None
             return None

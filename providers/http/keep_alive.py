@@ -22,8 +22,13 @@ def keep_alive_s(keep_alive: str | None, server: str | None) -> int | None:
     if found := _TIMEOUT.search(keep_alive or ""):
         limit_s = int(found[1])
     else:
-        name = (server or "").partition("/")[0].strip().lower()
+        name = server_name(server)
         if name not in SHORT_S:
             return None
         limit_s = SHORT_S[name]
     return min(max(limit_s - 1, 0), LONGEST_S)
+
+
+def server_name(server: str | None) -> str:
+    """Return the program that the header `Server` names, in lower case; "" without the header."""
+    return (server or "").partition("/")[0].strip().lower()

@@ -21,7 +21,7 @@ import orjson
 from providers import origin, trace
 from providers.errors import ProviderError, ProviderUnavailable, WrongAddress
 from providers.http.error_mapping import decode_body, read_failure
-from providers.http.keep_alive import LONGEST_S, keep_alive_s
+from providers.http.keep_alive import LONGEST_S, keep_alive_s, server_name
 from providers.http.redirect import redirected
 from providers.http.refusals import texts_in
 from providers.http.reply import Reply
@@ -41,6 +41,7 @@ class Session:
     base_url: the address below which all calls are made.
     route: the proxy, the authorities and the query parameters of the requests.
     secrets: strings that must not be in error texts.
+    server_name: that of the server's program, such as "llama.cpp", by its last reply.
     keeps_after_stream: whether the server keeps a connection open after a token stream; None means
         that its first reply shows it.
     """
@@ -64,6 +65,7 @@ class Session:
         self._connect_timeout_s = connect_timeout_s
         self._keep_alive_s = LONGEST_S
         self._told: tuple[str | None, str | None] = (None, None)
+        self.server_name = ""
         # With compression, pieces of a token stream would wait in the compressor's buffer.
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._headers = headers | route.headers_for(base_url)
@@ -74,11 +76,6 @@ class Session:
         self._clients: dict[int, aiohttp.ClientSession] = {}
         self._keeps_after_stream = keeps_after_stream
         self._closed = False
-
-    @property
-    def server_name(self) -> str:
-        """The name of the server's program, from the header `Server` of its last reply."""
-        return (self._told[1] or "").partition("/")[0].strip().lower()
 
     async def get_json(self, url: str) -> Any:
         with await self._reply("GET", url, None) as reply:
@@ -191,6 +188,7 @@ class Session:
         if told == self._told:  # as nearly always
             return
         self._told = told
+        self.server_name = server_name(told[1])
         told_s = keep_alive_s(*told)
         if told_s is not None and told_s < self._keep_alive_s:
             self._keep_alive_s = told_s

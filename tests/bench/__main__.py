@@ -122,8 +122,9 @@ async def _measure(sections: Sequence[str], plan: Plan, kept: Record) -> None:
         began = perf_counter()
         result = await section(place, plan)
         kept.add(name, result, plan, facts, perf_counter() - began)
-        judged = goals.table(list(goals.verdicts({name: result})))
-        _print([*figures.lines(result, name), *judged, f"{name}: {perf_counter() - began:.0f} s"])
+        took = f"{name} took {perf_counter() - began:.0f} s"
+        judged = figures.table(goals.HEAD, goals.rows(goals.verdicts({name: result})))
+        _print([*figures.lines(result, name), "", *judged, "", took])
 
     async with asyncio.timeout(RUN_LIMIT_S):
         if of_the_engine := [name for name in sections if name in ENGINE]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.figures import median, text
 
+HEAD = "section | what | goal | measured, median [quartiles] | "
 LARGEST = 10_000_000  # rows of history; the goals of `rows` are for this size
 
 
@@ -41,10 +42,6 @@ class Verdict:
     name: str
     measured: str
     word: str
-
-    @property
-    def shown(self) -> str:
-        return self.word.replace("MISSED", "**missed**")
 
 
 # path | unit | limit | name; {n} stands for each of several numbers, which the section names
@@ -159,14 +156,11 @@ def verdicts(results: Mapping[str, Any], goals: Sequence[Goal] = GOALS) -> Itera
             yield Verdict(goal, goal.name + size, text(figure, goal.unit), _word(goal, figure))
 
 
-def table(found: Sequence[Verdict]) -> list[str]:
-    """Return the verdicts as lines of text; figures without a goal are left out."""
-    judged = [each for each in found if each.word]
-    wide = max((len(each.name) for each in judged), default=0)
-    return [
-        f"goal: {each.name:{wide}}  {each.goal.wanted:>10}   {each.measured:24} {each.word}"
-        for each in judged
-    ]
+def rows(found: Iterable[Verdict]) -> Iterator[Sequence[str]]:
+    """Yield the verdicts as rows of a table, below HEAD."""
+    for each in found:
+        word = each.word.replace("MISSED", "**missed**")
+        yield f"`{each.goal.section}`", each.name, each.goal.wanted, each.measured, word
 
 
 def _word(goal: Goal, figure: Any) -> str:

@@ -81,13 +81,7 @@ def publish(kept: Record, names: Sequence[str], busy: bool = False) -> None:
 
 def page_lines(kept: Record) -> Iterator[str]:
     """Yield the page's table, and when and where its figures were measured."""
-    yield from table(
-        "section | what | goal | measured, median [quartiles] | ",
-        (
-            (f"`{each.goal.section}`", each.name, each.goal.wanted, each.measured, each.shown)
-            for each in goals.verdicts(kept.results)
-        ),
-    )
+    yield from table(goals.HEAD, goals.rows(goals.verdicts(kept.results)))
     yield ""
     yield from runs(kept, kept.sections)
 

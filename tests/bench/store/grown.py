@@ -46,12 +46,11 @@ INSERT = (
 )
 Values = tuple[str | int | bytes | None, ...]
 
-# The texts: all different, with words as frequent as in a language.
+# The texts: all different, with words as frequent as in a language. Common words are short.
 TEXT_BYTES = 200
-WORDS = 4000
-PHRASE_BYTES = 48
 TAGS = 50_000
 _SYLLABLES = [c + v for c in "bdfgklmnprstvw" for v in ("a", "e", "i", "o", "u", "ai", "en", "or")]
+_WORDS = [*_SYLLABLES, *(one + other for one in _SYLLABLES for other in _SYLLABLES)][:4000]
 _SCATTER = 2654435761  # Knuth's: spreads neighbours far apart, with no collision
 
 
@@ -213,7 +212,7 @@ def _past(number: int, name: str) -> Iterator[tuple[Kind, str, str, None]]:
 
 def word(rank: int) -> str:
     """Return the `rank`th most common word, from 0; the same in every process."""
-    return _words[rank]
+    return _WORDS[rank]
 
 
 def tag(number: int) -> str:
@@ -225,30 +224,18 @@ def text(number: int) -> str:
     """Return the text with this number, below 2**32, of TEXT_BYTES bytes."""
     scattered = number * _SCATTER & 0xFFFFFFFF
     chosen = (scattered & 2047, scattered >> 11 & 2047, scattered >> 21, number & 2047)
-    phrases = " ".join([_phrases[each] for each in chosen])
+    phrases = " ".join([_PHRASES[each] for each in chosen])
     return f"{phrases[: TEXT_BYTES - 10]} {tag(number)}"
 
 
-def _vocabulary() -> list[str]:
-    known: dict[str, None] = {}
-    while len(known) < WORDS:
-        # Common words are short, as in languages.
-        syllables = 1 if len(known) < 60 else _chance.choice((2, 2, 3))
-        known["".join(_chance.choices(_SYLLABLES, k=syllables))] = None
-    return list(known)
+def _phrases() -> Iterator[str]:
+    chance, weights = random.Random(1), [1 / rank for rank in range(1, len(_WORDS) + 1)]
+    cumulated = list(accumulate(weights))
+    for _ in range(2**11):
+        yield " ".join(chance.choices(_WORDS, cum_weights=cumulated, k=16))  # 47 bytes or more
 
 
-def _phrase() -> str:
-    words: list[str] = []
-    while len(" ".join(words)) < PHRASE_BYTES:
-        words += _chance.choices(_words, cum_weights=_weights)
-    return " ".join(words)
-
-
-_chance = random.Random(1)
-_words = _vocabulary()
-_weights = list(accumulate(1 / rank for rank in range(1, WORDS + 1)))
-_phrases = [_phrase() for _ in range(2**11)]
+_PHRASES = list(_phrases())
 
 
 if __name__ == "__main__":
