@@ -17,8 +17,8 @@ from engine.client.subjects import Subjects
 from engine.errors import LLMError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.bot_rights import BOT, ENGINE, RIGHTS, logins
-from tests.support.nats_servers import Server, service, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import Server, service
+from tests.support.patience import WAIT_S, until
 from tests.support.relay import Relay
 from tests.support.service_harness import House
 

@@ -20,7 +20,7 @@ from storage.queries.reader import reading
 from tests.support.archive import Archive
 from tests.support.command_line import COMMAND
 from tests.support.full_disk import small_disk, small_disks_work
-from tests.support.nats_servers import until
+from tests.support.patience import until
 
 pytestmark = pytest.mark.process
 NOW_MS = 1_764_000_000_000

@@ -11,17 +11,11 @@ import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.full_disk import fill, make_room
-from tests.support.patience import WAIT_S
+from tests.support.patience import until
 from tests.support.service_harness import House
 
 LONG = "word " * 40_000 + "end"
 KINDS = ("hello", "stop", "reset", "persona creative", "persona", "help")
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 def held(house: House) -> int:

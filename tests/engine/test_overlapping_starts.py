@@ -14,7 +14,8 @@ import pytest
 from engine.app import build_app
 from engine.errors import AlreadyRunning, StartLater
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.nats_servers import Server, until
+from tests.support.nats_servers import Server
+from tests.support.patience import until
 from tests.support.service_harness import House
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.reloads import engine, outcome, point_to, provider, until
+from tests.support.patience import until
+from tests.support.reloads import engine, outcome, point_to, provider
 from tests.support.service_harness import House
 
 CHANNELS = [f"#{number}" for number in range(20)]

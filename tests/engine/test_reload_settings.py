@@ -9,7 +9,8 @@ import tomlkit
 
 from engine.errors import CannotReload
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.reloads import engine, provider, until
+from tests.support.patience import until
+from tests.support.reloads import engine, provider
 from tests.support.service_harness import House
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +13,8 @@ from storage.history import Row
 from storage.search_index import open_index, path_of
 from storage.writer.database import Database
 from tests.support import command_writes
+from tests.support.patience import until
 from tests.support.service_harness import House
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if reached():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it was never reached")
 
 
 async def say(database: Database, number: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from storage.errors import StorageUnavailable
 from storage.writer.database import Database, Write
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.full_disk import fill, make_room
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, until
 from tests.support.scraper import Scrape, scrape, scraped
 from tests.support.service_process import configuration, running
 
@@ -43,12 +43,6 @@ async def watched(service: LLMService, looks: list[Scrape]) -> None:
     while True:
         looks.append(Scrape((await service.metrics()).decode()))
         looks[-1].check_conservation()
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 async def surely(database: Database, work: Write[None]) -> None:

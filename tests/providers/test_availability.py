@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from providers.chain.chain import ProviderChain
 from providers.errors import ProviderUnavailable
 from providers.scripted import ScriptedProvider
 from tests.support.chain_harness import ANY, MadeUpTime, chained, chat
-from tests.support.patience import WAIT_S
+from tests.support.patience import until
 
 
 class Recovering(ScriptedProvider):
@@ -48,12 +48,6 @@ def time() -> MadeUpTime:
     time = MadeUpTime()
     time.ask_every_s = 0.0
     return time
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0)
 
 
 def state(chain: ProviderChain) -> str:

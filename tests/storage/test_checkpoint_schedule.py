@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from storage.wal.wal_file import WalFile, checkpoint
 from storage.writer.database import Database
 from tests.support import writer_process
 from tests.support.channel_writes import add, names, seen_by_others, traced_soon
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, until
 
 PIECE = 2_000_000  # in the WAL: a channel's name is in the table and in its index
 DUE = DUE_BYTES // PIECE + 2
@@ -57,13 +57,6 @@ async def grow_at_once(database: Database, name: str) -> list[str]:
 async def until_in_file(path: Path, written: list[str]) -> None:
     """Wait until the database file itself has it all."""
     await until(lambda: _in_file(path) == written)
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    """Wait for the work of another thread."""
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 def _in_file(path: Path) -> list[str]:

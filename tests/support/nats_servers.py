@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,14 @@ from tests.support.service_harness import House
 
 
 def lasting_port() -> int:
-    """Return a port that the system does not assign: it is still free when a server restarts."""
-    return random.SystemRandom().randrange(15_000, 30_000)
+    """Return a port that the system does not assign: it is still free when a server restarts.
+
+    Each worker of pytest has ports of its own, so that no other takes it meanwhile. The next port
+    is free, too.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return random.SystemRandom().randrange(15_000 + 2 * worker, 30_000, 2 * workers)
 
 
 class Server:
@@ -193,13 +199,6 @@ async def starting(house: House, server: Server, **nats: Any) -> AsyncIterator[a
         if task.cancelled():
             house.app = None
         await house.close()
-
-
-async def until(reached: Callable[[], bool], limit_s: float = WAIT_S) -> None:
-    """Wait for a condition that has no event: a line in a log, a byte on a socket."""
-    async with asyncio.timeout(limit_s):
-        while not reached():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from tests.fakes.llm_server import LLMServer
-from tests.support.patience import WAIT_S
 from tests.support.service_harness import House, ReceivedMessage
 
 
@@ -17,12 +14,6 @@ def provider(house: House, **table: Any) -> None:
 
 def point_to(house: House, llm: LLMServer) -> None:
     provider(house, base_url=f"{llm.url}/v1")
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not reached():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
 
 
 async def outcome(house: House, request_id: str) -> ReceivedMessage:

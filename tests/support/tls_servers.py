@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.support.nats_servers import Server, until
+from tests.support.nats_servers import Server
+from tests.support.patience import until
 
 LOGIN = 'authorization { user: engine, password: "open-sesame" }\n'
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true%s}\r\n'

@@ -16,7 +16,8 @@ from engine.config.settings import NatsSettings
 from engine.traffic.connection import NatsConnection
 from engine.traffic.embedded.server import EmbeddedNats
 from providers.validation import ValidationError
-from tests.support.nats_servers import lasting_port, until
+from tests.support.nats_servers import lasting_port
+from tests.support.patience import until
 
 
 def url_of(value: object) -> str:

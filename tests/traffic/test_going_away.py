@@ -18,8 +18,8 @@ from engine.config.settings import NatsSettings
 from engine.traffic import connection as nats_connection
 from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
-from tests.support.nats_servers import RawClient, Server, said, service, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import RawClient, Server, said, service
+from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import Bot, House
 from tests.support.tls_servers import INFO
 

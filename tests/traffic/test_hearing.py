@@ -14,8 +14,8 @@ from engine.traffic import intake
 from tests.fakes.llm_server import LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.nats_logins import GUEST, INPUTS, LOGIN, OUTPUTS, logins
-from tests.support.nats_servers import Server, service, starting, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import Server, service, starting
+from tests.support.patience import WAIT_S, until
 from tests.support.scraper import get
 from tests.support.service_harness import Bot, House
 from tests.support.service_process import configuration

@@ -21,7 +21,8 @@ from engine.interfaces.terminal.service_client import service_client
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
 from providers.validation import Secret
-from tests.support.nats_servers import Server, said, service, starting, until
+from tests.support.nats_servers import Server, said, service, starting
+from tests.support.patience import until
 from tests.support.service_harness import House
 
 

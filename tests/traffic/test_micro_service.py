@@ -16,8 +16,8 @@ from nats.aio.client import Client
 from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from tests.fakes.llm_server import Behaviour, LLMServer
-from tests.support.nats_servers import Server, service, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import Server, service
+from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import Bot, House
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")

@@ -24,8 +24,8 @@ from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.documented_server import documented_server
 from tests.support.nats_logins import INPUTS, LOGIN, OUTPUTS, logins
-from tests.support.nats_servers import Server, service, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import Server, service
+from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import Bot, House
 from tests.support.service_process import configuration, running
 from tests.traffic.test_going_away import ROUTES, clustered

@@ -17,8 +17,8 @@ from nats.aio.client import Client
 from engine.interfaces.terminal.service_client import service_client
 from providers.validation import Secret
 from tests.support.documented_server import documented_server
-from tests.support.nats_servers import RawClient, Server, until
-from tests.support.patience import WAIT_S
+from tests.support.nats_servers import RawClient, Server
+from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import House
 
 QUESTION = orjson.dumps({"args": "Hi", "channel_id": "#lobby", "username": "alice"})

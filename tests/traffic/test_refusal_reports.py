@@ -19,7 +19,8 @@ from engine.traffic.embedded.refusal_reports import (
     READ_LIMIT_BYTES,
     RefusalReports,
 )
-from tests.support.nats_servers import RawClient, until
+from tests.support.nats_servers import RawClient
+from tests.support.patience import until
 from tests.support.service_harness import House
 
 ENTRY = (
