@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.actors import acceptance
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
@@ -23,9 +24,12 @@ from engine.commands.records import (
     Stop,
 )
 from engine.commands.request import Request
-from engine.errors import UnknownPersona
+from engine.errors import Busy, UnknownPersona
 from providers import origin, trace
 from providers.origin import Origin
+
+STOPS_LIMIT = 8
+STOPPED_WITHIN_S = 1.0
 
 
 class RunningTurn:
@@ -62,13 +66,22 @@ class RunningTurn:
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
     def stop(self, request: Request) -> bool:
-        """Stop the answer that is being written; return False if there is none."""
+        """Stop the answer that is being written; return False if there is none. Raises Busy."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
         if self._generation is not None and not self._generation.cut():
             return False
+        if len(self.stops) >= STOPS_LIMIT:
+            wait_s = self._context.waits.told(STOPPED_WITHIN_S)
+            raise Busy(words.STOPPING_ALREADY, retry_after_s=wait_s)
         self.stops.append(request)
         return True
+
+    def refuse_stops(self, error: str) -> None:
+        """Tell the senders of the stops that their outcome cannot be stored."""
+        for stop in self.stops:
+            acceptance.refuse(self._context, stop, error)
+        self.stops.clear()
 
     def cancel(self) -> None:
         """Stop the answer for its sender; without effect once its outcome is being committed."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from engine.actors import recovery
-from engine.actors.channel import ChannelActor, ChannelStatus
+from engine.actors.channel import ChannelActor
+from engine.actors.channel_status import ChannelStatus
 from engine.actors.context import ActorContext
 from engine.actors.control_lane import ControlLane
 from engine.actors.held_turns import HeldTurns
