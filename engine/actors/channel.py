@@ -9,55 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from math import ceil
 
+from engine.actors import acceptance
+from engine.actors.channel_status import ChannelStatus
 from engine.actors.context import ActorContext
 from engine.actors.conversation_cache import ConversationCache
 from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.restarts import RestartPolicy
 from engine.actors.running_turn import RunningTurn
+from engine.actors.turn_settlement import STORAGE_PAUSE_S, TurnSettlement
 from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
-from engine.clock import now_ms
-from engine.commands import outcomes
-from engine.commands.ledger import Undecided, Void
-from engine.commands.observer import SettledTurn
-from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
-from engine.errors import Busy, Internal, Suspended
+from engine.errors import Internal, Suspended
 from engine.texts import sentences
-from engine.texts.sentence import Said
 from storage.errors import StorageUnavailable
-from storage.hash_chain import new_salts
-from storage.history import Row
-from storage.mailboxes import Accepted
-from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.channel")
 MAX_ATTEMPTS = 2
-STORAGE_PAUSE_S = 1.0
-STOPS_LIMIT = 8
-STOPPED_WITHIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStatus:
-    """A channel's actor as seen from outside; times are wall-clock milliseconds.
-
-    doing: the name of the running command ("Chat", "Reset", ...), running since `doing_since_ms`.
-    waiting: the number of commands that wait behind it, the oldest accepted at `oldest_ms`.
-    turns: the number of turns that have ended since the actor was spawned.
-    suspended_s: the seconds until the actor's suspension ends; 0.0 if it is not suspended.
-    """
-
-    channel_id: str
-    doing: str | None
-    doing_since_ms: int | None
-    waiting: int
-    oldest_ms: int | None
-    turns: int
-    suspended_s: float
 
 
 class ChannelActor:
@@ -80,6 +50,7 @@ class ChannelActor:
         "_on_done",
         "_pausing",
         "_restarts",
+        "_settlement",
         "_task",
         "_turn",
         "_turn_s",
@@ -101,6 +72,7 @@ class ChannelActor:
         self._mailbox = mailbox
         self._on_done = on_done
         self._cache = ConversationCache(channel_id, context.database)
+        self._settlement = TurnSettlement(context, self._cache)
         self._restarts = RestartPolicy(channel_id, context, suspendable=suspendable)
         self._turn: RunningTurn | None = None
         self._turns = 0
@@ -193,7 +165,7 @@ class ChannelActor:
     def refuse_unstored(self, envelope: Envelope, error: StorageUnavailable) -> None:
         """Refuse a command that could not be stored, if it waits; its turn may be far away."""
         if self._mailbox.remove(envelope):
-            self._refuse(envelope.request, _not_written(error))
+            acceptance.refuse_unwritten(self._context, envelope.request, error)
             self._on_done(self, envelope)
 
     def stop(self, request: Request) -> bool:
@@ -201,14 +173,7 @@ class ChannelActor:
 
         The outcome of the stop comes with that of the turn. Raises Busy.
         """
-        if self._turn is None or not self._turn.stop(request):
-            return False
-        if len(self._turn.stops) > STOPS_LIMIT:
-            self._turn.stops.pop()
-            wait_s = self._context.waits.told(STOPPED_WITHIN_S)
-            said = sentences.STOPPING_ALREADY(seconds=ceil(wait_s))
-            raise Busy(said, retry_after_s=wait_s)
-        return True
+        return self._turn is not None and self._turn.stop(request)
 
     def cancel(self, request_id: str) -> bool:
         """Make `cancelled` the outcome of a chat, running or waiting; return whether it runs."""
@@ -245,9 +210,9 @@ class ChannelActor:
         The others are on disk and continue after a restart.
         """
         while len(self._mailbox):
-            await self._accepted(self._mailbox.take())
+            await acceptance.stored_row(self._context, self._mailbox.take())
         if self._turn is not None:
-            self._refuse_stops(self._turn, sentences.NOT_STOPPED())
+            self._turn.refuse_stops(sentences.NOT_STOPPED())
 
     # One turn after another.
 
@@ -278,18 +243,18 @@ class ChannelActor:
         """
         while True:
             try:
-                row_id = await self._accepted(turn.envelope)
+                row_id = await acceptance.stored_row(self._context, turn.envelope)
                 if row_id is not None:
-                    attempts = await self._count_attempt(row_id, turn)
+                    attempts = await self._settlement.count_attempt(row_id, turn)
                     self._context.held.release(turn)
                     if attempts:
                         result = self._unasked(turn, attempts) or await turn.run()
-                        await self._settle(row_id, turn, result)
+                        await self._settlement.settle(row_id, turn, result)
                     else:
-                        await self._publish_again(turn)
+                        await self._settlement.publish_again(turn)
             except StorageUnavailable as exc:
                 self._context.held.hold(turn, exc)
-                self._refuse_stops(turn, _not_written(exc))
+                turn.refuse_stops(acceptance.not_written(exc))
                 pause_s = STORAGE_PAUSE_S
             except Exception:  # the actor's edge: a crash touches no other channel
                 log.exception(
@@ -313,43 +278,6 @@ class ChannelActor:
         await asyncio.sleep(pause_s)
         self._pausing = False
 
-    async def _accepted(self, envelope: Envelope) -> int | None:
-        """Wait until the command is stored; return its mailbox row id, None if no turn follows."""
-        request = envelope.request
-        try:
-            acceptance = await envelope.accepted
-        except StorageUnavailable as exc:
-            self._refuse(request, _not_written(exc))
-            return None
-        if isinstance(acceptance, Accepted):
-            return acceptance.id
-        if isinstance(acceptance, Settled):
-            self._context.sink.publish(acceptance)
-        return None
-
-    def _refuse(self, request: Request, said: Said) -> None:
-        wait_s = self._context.waits.told()
-        error = self._context.texts.say(self.channel_id, said)
-        failure = request.failure(Busy.code, error, wait_s)
-        self._context.sink.refuse(failure, request.replies)
-
-    def _refuse_stops(self, turn: RunningTurn, said: Said) -> None:
-        """Tell the senders of these stops that their outcome cannot be stored."""
-        for stop in turn.stops:
-            self._refuse(stop, said)
-        turn.stops.clear()
-
-    async def _count_attempt(self, row_id: int, turn: RunningTurn) -> int:
-        """Count this attempt on disk, before the provider is called; return its number.
-
-        0 means that the command is settled already. For a command that did not have to wait, the
-        first attempt was counted when it was accepted.
-        """
-        if turn.attempted:
-            turn.attempted = False
-            return 1
-        return await self._context.ledger.attempt(row_id)
-
     def _unasked(self, turn: RunningTurn, attempts: int) -> TurnResult | None:
         """Begin the turn; return its result if the command is not to be carried out."""
         turn.begin()
@@ -358,71 +286,3 @@ class ChannelActor:
             failure = Internal(sentences.NOT_HANDLED())
             return turn_result.failed(request, failure, self._context.texts)
         return turn_result.erased(request, self._context.texts) if turn.erased else None
-
-    async def _settle(self, row_id: int, turn: RunningTurn, result: TurnResult) -> None:
-        """Commit the turn, then publish its outcome."""
-        turn.settling = True
-        try:
-            settled = await self._commit(row_id, turn, result)
-        finally:
-            turn.settling = False
-        result = turn.unless_erased(result)
-        if isinstance(settled, Settled):
-            self._cache.apply(result.rows, settled.upto)
-            self._context.sink.publish(settled)
-            self._note_settled(turn, result.outcome, result.rows)
-            for stop, outcome in zip(turn.stops, settled.stops, strict=True):
-                self._context.sink.publish(outcome)
-                self._context.observer.settled_at_once(stop)
-        else:
-            self._note_settled(turn, result.outcome, ())
-            for stop in turn.stops:
-                self._context.sink.inform(
-                    turn_result.nothing_to_stop(stop, self._context.texts), stop.replies
-                )
-
-    async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
-        """Settle until it is decided: an answer has cost time and money, so it is kept."""
-        request, held = turn.envelope.request, self._context.held
-        while True:
-            result = turn.unless_erased(result)
-            stops = [turn_result.stopped(stop, self._context.texts) for stop in turn.stops]
-            try:
-                settled = await self._context.ledger.settle(
-                    row_id,
-                    request,
-                    result.rows,
-                    result.outcome,
-                    now_ms=now_ms(),
-                    salts=new_salts(len(result.rows) + len(stops)),
-                    stops=stops,
-                    charge=result.charge,
-                )
-            except Undecided as exc:
-                held.hold(turn, exc)
-                self._refuse_stops(turn, _not_written(exc))
-                await asyncio.sleep(STORAGE_PAUSE_S)
-            else:
-                held.release(turn)
-                return settled
-
-    async def _publish_again(self, turn: RunningTurn) -> None:
-        """Publish the outcome of a command that was settled before a crash."""
-        if settled := await self._context.ledger.find(turn.envelope.request):
-            self._context.sink.publish(settled)
-            self._note_settled(turn, outcomes.decode(settled.body), ())
-
-    def _note_settled(
-        self, turn: RunningTurn, outcome: Answer | Failure, rows: tuple[Row, ...]
-    ) -> None:
-        now = now_ms()
-        envelope = turn.envelope
-        self._context.observer.settled(
-            SettledTurn(
-                envelope.request, outcome, rows, envelope.accepted_ms, turn.started_ms or now, now
-            )
-        )
-
-
-def _not_written(error: StorageUnavailable) -> Said:
-    return sentences.NOT_WRITTEN(error=str(error))

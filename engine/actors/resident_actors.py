@@ -8,7 +8,8 @@ import logging
 import time
 from collections.abc import Iterator
 
-from engine.actors.channel import ChannelActor, ChannelStatus
+from engine.actors.channel import ChannelActor
+from engine.actors.channel_status import ChannelStatus
 from engine.commands.observer import TurnObserver
 from engine.config.settings import ChannelSettings
 from storage.errors import StorageUnavailable

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from engine.accounting import scopes
+from engine.actors import acceptance
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
@@ -24,7 +27,7 @@ from engine.commands.records import (
     Stop,
 )
 from engine.commands.request import Request
-from engine.errors import UnknownPersona
+from engine.errors import Busy, UnknownPersona
 from engine.texts import sentences
 from engine.texts.sentence import Said
 from providers import origin, trace
@@ -32,6 +35,9 @@ from providers.origin import Origin
 from storage import usage
 from storage.row_kinds import Kind
 from storage.usage import Charge
+
+STOPS_LIMIT = 8
+STOPPED_WITHIN_S = 1.0
 
 
 class RunningTurn:
@@ -68,13 +74,23 @@ class RunningTurn:
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
     def stop(self, request: Request) -> bool:
-        """Stop the answer that is being written; return False if there is none."""
+        """Stop the answer that is being written; return False if there is none. Raises Busy."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
         if self._generation is not None and not self._generation.cut():
             return False
+        if len(self.stops) >= STOPS_LIMIT:
+            wait_s = self._context.waits.told(STOPPED_WITHIN_S)
+            said = sentences.STOPPING_ALREADY(seconds=ceil(wait_s))
+            raise Busy(said, retry_after_s=wait_s)
         self.stops.append(request)
         return True
+
+    def refuse_stops(self, said: Said) -> None:
+        """Tell the senders of the stops that their outcome cannot be stored."""
+        for stop in self.stops:
+            acceptance.refuse(self._context, stop, said)
+        self.stops.clear()
 
     def cancel(self) -> None:
         """Stop the answer for its sender; without effect once its outcome is being committed."""

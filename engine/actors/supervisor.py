@@ -10,7 +10,8 @@ from functools import partial
 from math import ceil
 
 from engine.actors import recovery
-from engine.actors.channel import ChannelActor, ChannelStatus
+from engine.actors.channel import ChannelActor
+from engine.actors.channel_status import ChannelStatus
 from engine.actors.context import ActorContext
 from engine.actors.control_lane import ControlLane
 from engine.actors.held_turns import HeldTurns

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.actors.channel import ChannelStatus
+from engine.actors.channel_status import ChannelStatus
 from engine.actors.supervisor import SupervisorStatistics
 from engine.clock import now_ms
 from engine.engine import Engine

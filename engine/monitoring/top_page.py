@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.actors.channel import ChannelStatus
+from engine.actors.channel_status import ChannelStatus
 from engine.config.settings import Settings
 from engine.engine import Engine
 from engine.monitoring import observation

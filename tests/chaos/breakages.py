@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
-from engine.actors.channel import ChannelActor
 from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.running_turn import RunningTurn
+from engine.actors.turn_settlement import TurnSettlement
 from engine.answering.turn_result import TurnResult
 from engine.commands.ledger import Void
 from storage import mailboxes, outbox, snapshots
@@ -23,10 +23,10 @@ from tests.chaos.kill_points import replace_attribute
 
 def publish_before_commit() -> None:
     """Publish an answer before it is stored."""
-    commit = ChannelActor._commit
+    commit = TurnSettlement._commit
 
     async def publish_first(
-        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
+        self: TurnSettlement, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | Void:
         request, outcome = turn.envelope.request, result.outcome
         self._context.sink.publish(
@@ -41,7 +41,7 @@ def publish_before_commit() -> None:
         )
         return await commit(self, row_id, turn, result)
 
-    replace_attribute(ChannelActor, "_commit", publish_first)
+    replace_attribute(TurnSettlement, "_commit", publish_first)
 
 
 def no_dedupe() -> None:

@@ -18,6 +18,7 @@ from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.resident_actors import ResidentActors
 from engine.actors.running_turn import RunningTurn
 from engine.actors.supervisor import Supervisor
+from engine.actors.turn_settlement import TurnSettlement
 from engine.answering.abandonable import AbandonableTask
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
@@ -38,10 +39,10 @@ patch = mock.patch.object
 
 
 def publish_before_commit() -> AbstractContextManager[object]:
-    commit = ChannelActor._commit
+    commit = TurnSettlement._commit
 
     async def publish_first(
-        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
+        self: TurnSettlement, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | Void:
         request, outcome = turn.envelope.request, result.outcome
         self._context.sink.publish(
@@ -49,7 +50,7 @@ def publish_before_commit() -> AbstractContextManager[object]:
         )
         return await commit(self, row_id, turn, result)
 
-    return patch(ChannelActor, "_commit", publish_first)
+    return patch(TurnSettlement, "_commit", publish_first)
 
 
 def no_fence_in_the_store() -> AbstractContextManager[object]:
@@ -108,10 +109,10 @@ def dedupe_forgotten() -> AbstractContextManager[object]:
 
 def snapshot_ahead_of_history() -> AbstractContextManager[object]:
     """Change the conversation first, and write history later."""
-    commit = ChannelActor._commit
+    commit = TurnSettlement._commit
 
     async def apply_first(
-        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
+        self: TurnSettlement, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | Void:
         cache = self._cache
         if cache._conversation is not None:
@@ -120,7 +121,7 @@ def snapshot_ahead_of_history() -> AbstractContextManager[object]:
             cache.drop()  # so that it is not applied twice
         return await commit(self, row_id, turn, result)
 
-    return patch(ChannelActor, "_commit", apply_first)
+    return patch(TurnSettlement, "_commit", apply_first)
 
 
 def passivation_race() -> AbstractContextManager[object]:
@@ -233,7 +234,7 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
     """Store the outcome in one commit, and delete the mailbox row in the next."""
 
     async def settle_in_two_commits(
-        self: ChannelActor, row_id: int, turn: RunningTurn, result: TurnResult
+        self: TurnSettlement, row_id: int, turn: RunningTurn, result: TurnResult
     ) -> Settled | Void:
         database = self._context.database
         settled = await database.write(
@@ -243,7 +244,7 @@ def row_kept_after_its_outcome() -> AbstractContextManager[object]:
         await database.write(lambda connection: connection.execute(delete, (row_id,)).rowcount)
         return settled
 
-    return patch(ChannelActor, "_commit", settle_in_two_commits)
+    return patch(TurnSettlement, "_commit", settle_in_two_commits)
 
 
 def _settle_and_keep_row(
