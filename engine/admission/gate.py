@@ -37,7 +37,7 @@ class Gate:
         observer: TurnObserver,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.permissions = RolePermissions(settings.permissions)
+        self.permissions = RolePermissions(settings.permissions, settings.channels)
         self._observer = observer
         self._access = Access(settings.access, clock)
         self._limits = RequestLimits(settings.limits, clock)
@@ -45,7 +45,7 @@ class Gate:
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next request on."""
-        self.permissions = RolePermissions(settings.permissions)
+        self.permissions = RolePermissions(settings.permissions, settings.channels)
         self._access = self._access.apply(settings.access)
         self._limits.apply(settings.limits)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from engine.commands.records import Command, Reset, SetPersona
 from engine.commands.request import Request
-from engine.config.settings import PermissionSettings
+from engine.config.settings import ChannelSettings, PermissionSettings
 from engine.errors import NotAllowed
 from engine.texts import sentences
 from engine.texts.sentence import Sentence
@@ -20,10 +20,11 @@ KEYS: Mapping[type[Command], tuple[str, Sentence]] = {
 
 
 class RolePermissions:
-    """`[permissions]` of the configuration."""
+    """`[permissions]` of the configuration, and what channel rules say in its place."""
 
-    def __init__(self, settings: PermissionSettings) -> None:
+    def __init__(self, settings: PermissionSettings, channels: ChannelSettings) -> None:
         self._settings = settings
+        self._channels = channels
         self._admins = frozenset(admin.casefold() for admin in settings.admins)
 
     def check(self, request: Request) -> None:
@@ -33,7 +34,8 @@ class RolePermissions:
 
     def require(self, request: Request, key: str, refusal: Sentence) -> None:
         """Raise NotAllowed, with the role, if the sender may not do this."""
-        role = getattr(self._settings, key)
+        rule = self._channels.rule_of(request.channel_id)
+        role = rule.permissions.get(key) or getattr(self._settings, key)
         if not self._has(request, role):
             whom = sentences.ADMINS() if role == ADMIN else sentences.ROLE(role=role)
             raise NotAllowed(refusal(whom=whom))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from providers.validation import Count, Temperature
@@ -27,6 +27,7 @@ class ChannelRule:
         request is.
     max_reply_chars: a longer answer is cut at a sentence, or divided with `parts`.
     stays: the only providers that may see what is said there.
+    permissions: roles in place of those of `[permissions]`, by its keys.
     """
 
     match: str
@@ -45,6 +46,7 @@ class ChannelRule:
     mailbox_limit_per_user: Count | None = None
     texts: str | None = None
     stays: tuple[str, ...] | None = None
+    permissions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def hint_version(self) -> str | None:

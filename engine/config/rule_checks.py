@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 
 from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
 from engine.config.personas import BUILT_IN
-from engine.config.settings import Settings
+from engine.config.settings import PermissionSettings, Settings
 from engine.texts import texts
 from providers import validation
 from providers.invisible import is_blank
 from providers.validation import ValidationError
 
+NO_KEYS = ("admins", "trust_roles")  # of `[permissions]`: for all channels
+PERMISSIONS = [each.name for each in fields(PermissionSettings) if each.name not in NO_KEYS]
+
 
 def check(settings: Settings) -> None:
     """Raise ValidationError if a rule is wrong, or text could leave the providers of `stays`."""
+    _check_permissions(
+        "permissions", {key: getattr(settings.permissions, key) for key in PERMISSIONS}
+    )
     rules = settings.channels.rules
     for index, rule in enumerate(rules):
         path = f"channels.rules[{index}]"
         _check_match(path, rule, rules[:index])
         _check_texts(path, rule, settings)
+        _check_permissions(f"{path}.permissions", rule.permissions)
         _check_stays(f"{path}.stays", path, settings, rule, rule.stays)
         if settings.channels.stays:
             _check_stays("channels.stays", path, settings, rule, settings.channels.stays)
@@ -88,6 +95,17 @@ def _check_texts(path: str, rule: ChannelRule, settings: Settings) -> None:
         raise ValidationError(f"{path}.model", "expected a model; leave the key out for no choice")
     if rule.parts and rule.max_reply_chars is None:
         raise ValidationError(f"{path}.parts", "needs max_reply_chars, the length of a part")
+
+
+def _check_permissions(path: str, roles: Mapping[str, str]) -> None:
+    for key, role in roles.items():
+        if key not in PERMISSIONS:
+            hint = (
+                validation.suggestion(key, PERMISSIONS) or f"; there are {', '.join(PERMISSIONS)}"
+            )
+            raise ValidationError(f"{path}.{key}", f"unknown key{hint}")
+        if is_blank(role):
+            raise ValidationError(f"{path}.{key}", 'expected a role, or "*" for everybody, got ""')
 
 
 def _check_stays(

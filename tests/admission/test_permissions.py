@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.admission.permissions import KEYS, RolePermissions
 from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas
 from engine.commands.request import Request
-from engine.config.settings import PermissionSettings
+from engine.config.channel_rules import ChannelRule
+from engine.config.loading import parse
+from engine.config.settings import ChannelSettings, PermissionSettings
 from engine.errors import NotAllowed
+from providers.validation import ValidationError
+
+CHANNELS = ChannelSettings()
 
 
 def request(
@@ -23,12 +30,14 @@ def request(
     return Request("#a", "r", username, command, user_id=user_id, roles=roles)
 
 
-def refusal(settings: PermissionSettings, asked: Request) -> str:
+def refusal(
+    settings: PermissionSettings, asked: Request, channels: ChannelSettings = CHANNELS
+) -> str:
     with contextlib.suppress(NotAllowed):
-        RolePermissions(settings).check(asked)
+        RolePermissions(settings, channels).check(asked)
         return ""
     with pytest.raises(NotAllowed) as caught:
-        RolePermissions(settings).check(asked)
+        RolePermissions(settings, channels).check(asked)
     assert not caught.value.is_private
     return str(caught.value)
 
@@ -67,6 +76,44 @@ def test_an_admin_is_known_by_id_or_where_there_is_none_by_name(
     settings = PermissionSettings(admins=("boss",), persona="admin")
     said = refusal(settings, request(SetPersona("x"), name, user_id))
     assert said == ("" if may else "Only an admin may switch the persona here.")
+
+
+def test_a_rule_says_other_roles_for_its_channels() -> None:
+    settings = PermissionSettings(trust_roles=True, reset="mod", persona="mod")
+    rule = ChannelRule(match="#a", permissions={"reset": "*", "persona": "admin"})
+    channels = ChannelSettings(rules=(rule,))
+    assert refusal(settings, request(Reset()), channels) == ""
+    said = refusal(settings, request(SetPersona("x"), roles=("mod",)), channels)
+    assert said == "Only an admin may switch the persona here."
+    elsewhere = request(Reset())._replace(channel_id="#b")
+    assert "mod" in refusal(settings, elsewhere, channels)
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        (
+            {"channels": {"rules": [{"match": "*", "permissions": {"rest": "mod"}}]}},
+            'channels.rules[0].permissions.rest: unknown key; did you mean "reset"?',
+        ),
+        (
+            {"channels": {"rules": [{"match": "*", "permissions": {"admins": "x"}}]}},
+            "channels.rules[0].permissions.admins: unknown key",
+        ),
+        (
+            {"channels": {"rules": [{"match": "*", "permissions": {"reset": " "}}]}},
+            'channels.rules[0].permissions.reset: expected a role, or "*" for everybody',
+        ),
+        (
+            {"permissions": {"reset": ""}},
+            'permissions.reset: expected a role, or "*" for everybody',
+        ),
+    ],
+)
+def test_what_is_no_permission_is_an_error(tables: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse(tables, Path.cwd())
+    assert problem in str(caught.value)
 
 
 def test_each_key_that_a_command_needs_is_a_setting() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.personas import Persona, Personas
+from engine.config.rule_checks import PERMISSIONS
 from engine.config.settings import Settings
 from engine.interfaces.reports.output import Output, visible
 from providers.base import Options
@@ -123,6 +124,10 @@ def _settings(
     yield ruled("status", False)
     yield ruled("max_reply_chars", None)
     yield "parts", Setting(rule.parts, "rule" if rule.parts else "default")
+    for key in PERMISSIONS:
+        role = rule.permissions.get(key)
+        usual = getattr(settings.permissions, key)
+        yield f"may {key}", Setting(usual, "default") if role is None else Setting(role, "rule")
 
 
 def print_settings(out: Output, found: DescribedChannel) -> None:
