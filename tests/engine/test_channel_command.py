@@ -41,6 +41,7 @@ CONFIG: dict[str, Any] = {
                 "temperature": 0.9,
                 "max_context_messages": 4,
                 "max_reply_chars": 400,
+                "permissions": {"reset": "mod"},
             },
             {"match": "in/*", "provider": "second", "stays": ["second"]},
         ]
@@ -79,7 +80,11 @@ def test_each_setting_is_shown_with_its_source(folder: Path) -> None:
     assert record["persona_version"] == persona_versions.version("Be.")
     assert record["hint_version"] == persona_versions.version("Be \x1b[2Jshort.")
     assert record["overridable"] == ["persona", "model", "temperature", "max_tokens"]
-    assert {key: (each["value"], each["source"]) for key, each in record["settings"].items()} == {
+    sources = {key: (each["value"], each["source"]) for key, each in record["settings"].items()}
+    roles = {key: sources.pop(key) for key in list(sources) if key.startswith("may ")}
+    assert len(roles) == 12
+    assert (roles["may reset"], roles["may persona"]) == (("mod", "rule"), ("*", "default"))
+    assert sources == {
         "persona": ("own", "rule"),
         "hint": ("Be \x1b[2Jshort.", "rule"),
         "texts": (None, "default"),
