@@ -60,7 +60,7 @@ async def run(source: str, folder: Path, *arguments: str) -> str:
 
 async def test_the_bot_of_the_readme_gets_its_answer(house: House, tmp_path: Path) -> None:
     await house.open()
-    printed = await run(example("bot"), tmp_path, house.url, "What is Python?")
+    printed = await run(example("bot"), tmp_path, "What is Python?")
     assert printed == "You said: What is Python?\n"
     assert re.fullmatch("[0-9a-f]{32}", house.bot.received_outcomes()[0]["request_id"])
 
@@ -70,7 +70,7 @@ async def test_the_bot_of_the_readme_keeps_line_breaks_and_spaces(
 ) -> None:
     await house.open()
     question = "What does this do?\n\n    for x in y:\n        pass"
-    assert await run(example("bot"), tmp_path, house.url, question) == f"You said: {question}\n"
+    assert await run(example("bot"), tmp_path, question) == f"You said: {question}\n"
 
 
 async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
@@ -81,7 +81,7 @@ async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
     house.llm.plan(Behaviour(hold=hold))
     assert "timeout=60)" in example("bot")
     impatient = example("bot").replace("timeout=60)", "timeout=1)")
-    asking = asyncio.create_task(run(impatient, tmp_path, house.url, "What is Java?"))
+    asking = asyncio.create_task(run(impatient, tmp_path, "What is Java?"))
     await house.llm.wait_for_requests(1)
     async with asyncio.timeout(WAIT_S):
         while len(house.rows("SELECT subject FROM reply")) < 2:  # noqa: ASYNC110 -- a file
@@ -91,8 +91,11 @@ async def test_the_bot_of_the_readme_asks_again_with_the_same_id(
     assert len(house.llm.prompts) == 1
 
 
-async def failed(source: str, folder: Path, url: str) -> str:
-    process = await start(source, folder, url, "Hello")
+async def failed(source: str, folder: Path, url: str = "") -> str:
+    if url:
+        (folder / "data" / "nats").mkdir(parents=True, exist_ok=True)
+        (folder / "data" / "nats" / "url").write_text(url)
+    process = await start(source, folder, "Hello")
     async with asyncio.timeout(WAIT_S):
         printed, errors = await process.communicate()
     assert (process.returncode, printed) == (1, b"")
@@ -110,6 +113,7 @@ async def test_a_documented_bot_says_in_one_line_that_nobody_listens(
     source = example(bot, README + document("messages.md"))
     source, changed = re.subn(r"reconnect_attempts=\d+", "reconnect_attempts=2", source)
     assert changed
+    assert await failed(source, tmp_path) == NOBODY  # never started in this folder
     assert await failed(source, tmp_path, "nats://127.0.0.1:9") == NOBODY
     async with Server(tmp_path, "") as server:  # a server, but no engine
         assert await failed(source, tmp_path, server.url) == NOBODY
@@ -122,7 +126,7 @@ async def test_the_bot_that_streams_prints_an_answer_while_it_grows(
     hold = asyncio.Event()
     house.llm.plan(Behaviour(text="one two three four", hold_after=2, hold=hold))
     source = example("streaming bot", document("messages.md"))
-    process = await start(source, tmp_path, house.url, "Count.")
+    process = await start(source, tmp_path, "Count.")
     assert process.stdout is not None
     async with asyncio.timeout(WAIT_S):
         begun = await process.stdout.readuntil(b"one")
@@ -149,7 +153,7 @@ async def test_the_bot_that_streams_shows_an_error(house: House, tmp_path: Path)
     await house.open()
     house.llm.plan(Behaviour(status=500))
     source = example("streaming bot", document("messages.md"))
-    assert "500" in await run(source, tmp_path, house.url, "Hello")
+    assert "500" in await run(source, tmp_path, "Hello")
 
 
 async def test_the_bot_of_the_readme_ignores_answers_to_others(
@@ -158,7 +162,7 @@ async def test_the_bot_of_the_readme_ignores_answers_to_others(
     await house.open()
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
-    asking = asyncio.create_task(run(example("bot"), tmp_path, house.url, "What is Java?"))
+    asking = asyncio.create_task(run(example("bot"), tmp_path, "What is Java?"))
     await house.llm.wait_for_requests(1)
     assert (await house.bot.ask("Will it rain?", "#other"))["content"] == "You said: Will it rain?"
     await house.bot.request(channel_id="#other")  # lacks a message

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from engine.app import App, build_app, url_file
+from engine.app import build_app
 from engine.client.client import Client
-from engine.config.settings import Settings
+from engine.config.settings import NatsSettings, Settings
 from engine.errors import AlreadyRunning, CannotStart
 from engine.interfaces.terminal.service_client import service_client
+from engine.traffic.embedded import url_file
 
 FIND_LIMIT_S = 30.0
 FIND_PAUSE_S = 0.2
@@ -27,6 +28,9 @@ class ServiceSearch:
     def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self._settings = settings
         self._config = config
+        # The login of [nats] is for another server; that of the embedded one is in its address.
+        nats = settings.nats
+        self._login = NatsSettings(subjects=nats.subjects) if nats.url == "embedded" else nats
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -49,8 +53,8 @@ class ServiceSearch:
         deadline_s = clock() + FIND_LIMIT_S
         while True:
             try:
-                app = await self._start(stack)
-                return await self._connect(stack, app.url)
+                await self._start(stack)
+                return await self._connect(stack, self._written_url())
             except AlreadyRunning as exc:
                 running = exc
             if client := await self._find(stack):
@@ -65,11 +69,9 @@ class ServiceSearch:
         """Return a client of the running service, or None if it cannot be reached."""
         async with AsyncExitStack() as found:
             try:
-                url = url_file(self._settings).read_text().strip()
+                url = self._written_url()
                 async with asyncio.timeout(TRY_S):
-                    client = await found.enter_async_context(
-                        service_client(self._settings.nats, url)
-                    )
+                    client = await found.enter_async_context(service_client(self._login, url))
             except (OSError, ValueError):  # no file, half a URL, no server
                 return None
             if not await client.is_served():
@@ -77,16 +79,20 @@ class ServiceSearch:
             stack.push_async_exit(found.pop_all())
             return client
 
-    async def _start(self, stack: AsyncExitStack) -> App:
-        app = build_app(self._settings, self._config)
+    def _written_url(self) -> str:
+        """Return the address of the embedded server, with a bot's login. Raises OSError."""
+        return url_file.path_in(Path(self._settings.nats.store_dir)).read_text().strip()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        # No bot looks for a service that ends with this chat, so any port will do.
+        app = build_app(self._settings, self._config, beside_nats=True)
         await app.start()
         stack.push_async_callback(app.drain)
         if problem := app.unheard:
             raise CannotStart(problem)
-        return app
 
     async def _connect(self, stack: AsyncExitStack, url: str) -> Client:
         try:
-            return await stack.enter_async_context(service_client(self._settings.nats, url))
+            return await stack.enter_async_context(service_client(self._login, url))
         except ConnectionError as exc:
             raise CannotStart(str(exc)) from exc
