@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from engine.app import build_app
+from engine.client.address import read_address
 from engine.client.client import Client
 from engine.config.settings import NatsSettings, Settings
 from engine.errors import AlreadyRunning, CannotStart
 from engine.interfaces.terminal.service_client import service_client
-from engine.traffic.embedded import url_file
 
 FIND_LIMIT_S = 30.0
 FIND_PAUSE_S = 0.2
@@ -80,8 +80,8 @@ class ServiceSearch:
             return client
 
     def _written_url(self) -> str:
-        """Return the address of the embedded server, with a bot's login. Raises OSError."""
-        return url_file.path_in(Path(self._settings.nats.store_dir)).read_text().strip()
+        """Return the address of the embedded server, with a bot's login. Raises CannotConnect."""
+        return read_address(Path(self._settings.nats.store_dir) / "url")
 
     async def _start(self, stack: AsyncExitStack) -> None:
         # No bot looks for a service that ends with this chat, so any port will do.
