@@ -35,7 +35,14 @@ from engine.texts.texts import Texts
 from engine.traffic import micro_service
 from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import NatsConnection
-from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
+from engine.traffic.embedded import url_file
+from engine.traffic.embedded.server import (
+    BotLogin,
+    BotRights,
+    EmbeddedNats,
+    EmbeddedNatsError,
+    StoreInUse,
+)
 from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
 from engine.traffic.login import check_tls
@@ -52,11 +59,18 @@ ALONE_LIMIT_S = 5.0
 RESERVE_PAUSE_S = 0.2
 
 
-def build_app(settings: Settings, config: Path | None = None, *, second: bool = False) -> App:
+def build_app(
+    settings: Settings,
+    config: Path | None = None,
+    *,
+    second: bool = False,
+    beside_nats: bool = False,
+) -> App:
     """Build the service from its settings; nothing starts yet.
 
     config: the file that the settings come from; None if there was none.
     second: start also if another engine hears the same subjects.
+    beside_nats: start the embedded server also if another NATS server has its port, on the next.
     """
     subjects = settings.nats.subjects
     counts, turn_log = Counts(), TurnLog(shows_content=settings.log.content)
@@ -68,7 +82,9 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
         on_commit=observers.committed,
     )
     ledger, texts = LocalLedger(database), Texts()
-    embedded = _embedded_nats(settings) if settings.nats.url == "embedded" else None
+    embedded = None
+    if settings.nats.url == "embedded":
+        embedded = _embedded_nats(settings, beside_nats=beside_nats)
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
     publisher = Publisher(connection, subjects, ledger, texts)
@@ -134,25 +150,34 @@ def build_app(settings: Settings, config: Path | None = None, *, second: bool = 
     )
 
 
-def _embedded_nats(settings: Settings) -> EmbeddedNats:
+def _embedded_nats(settings: Settings, *, beside_nats: bool) -> EmbeddedNats:
     nats, subjects = settings.nats, settings.nats.subjects
     # A bot that hears all three by one subscription gets them in order.
     together = Subjects(
         subjects.chat, subjects.request, subjects.response, subjects.error, subjects.stream
     ).wildcard
+    inputs = [subjects.chat, subjects.request]
+    outputs = [subjects.response, subjects.error, subjects.stream, subjects.status]
+    rights = BotRights(
+        publish=[*inputs, *micro_service.QUESTIONS],
+        subscribe=[*outputs, *([together] if together else [])],
+        never_publish=outputs,
+        never_hear=inputs,
+        among_bots=nats.allow,
+    )
+    logins = [
+        BotLogin(name=user.name, password=str(user.password), jetstream=user.jetstream)
+        for user in nats.users
+    ]
     return EmbeddedNats(
         Path(nats.store_dir),
         nats.port,
-        bot_publish=[subjects.chat, subjects.request, *micro_service.QUESTIONS],
-        bot_subscribe=[
-            subjects.response,
-            subjects.error,
-            subjects.stream,
-            subjects.status,
-            *([together] if together else []),
-        ],
-        bot_never_hears=[subjects.chat, subjects.request],
+        rights=rights,
+        logins=logins,
+        is_open=nats.open,
+        jetstream_max_bytes=nats.jetstream_max_bytes if nats.jetstream else 0,
         program=nats.server,
+        beside_nats=beside_nats,
     )
 
 
@@ -217,8 +242,13 @@ class App:
 
     @property
     def url(self) -> str:
-        """The address of NATS."""
+        """The address of NATS; that of the embedded server is without a login."""
         return self._connection.url
+
+    @property
+    def bot_url_file(self) -> Path | None:
+        """The file with the embedded server's address and a login; None with another server."""
+        return url_file.path_in(self._embedded.store_dir) if self._embedded is not None else None
 
     @property
     def unheard(self) -> str | None:
@@ -270,7 +300,6 @@ class App:
             self._background.keep("embedded NATS", self._embedded.keep_running)
             self._background.keep("NATS refusals", self._embedded.report_refusals)
             self._connection.url = self._embedded.url
-            self._note_url(self._embedded.url)
         self._connection.start()
         alone = asyncio.create_task(self._is_alone())
         try:
@@ -290,18 +319,6 @@ class App:
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
-
-    def _note_url(self, url: str) -> None:
-        """Write the address of NATS, so that `rosey-llm chat` finds the service on any port."""
-        file = url_file(self._settings)
-        try:
-            file.touch(mode=0o600)
-            file.write_text(url)
-        except OSError as exc:
-            raise CannotStart(
-                f"Cannot write {file}: {exc.strerror}. Free some space there if its disk is full,"
-                " or set [nats] store_dir to another folder."
-            ) from exc
 
     async def _reserve(self) -> None:
         """Lock the database; wait for a service that has it and is ending."""
@@ -378,8 +395,3 @@ async def _logged(step: Callable[[], Awaitable[None]]) -> None:
         await step()
     except Exception:  # any failure: the later steps must run
         log.exception("A step of the drain failed.", {"event": "drain.failed"})
-
-
-def url_file(settings: Settings) -> Path:
-    """Return the file with the embedded NATS server's address."""
-    return Path(settings.nats.store_dir) / "url"

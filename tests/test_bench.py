@@ -15,7 +15,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from engine.actors.conversation_cache import ConversationCache
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from storage import snapshots, verification
 from storage.queries.reader import open_reader
 from storage.writer.database import Database
@@ -171,9 +171,8 @@ async def test_a_visit_asks_once_in_each_channel() -> None:
 async def _asker(folder: Path, answer: bytes) -> AsyncIterator[tuple[Asker, list[Any]]]:
     """Yield an asker, and its questions; each gets this answer."""
     questions: list[Any] = []
-    async with EmbeddedNats(
-        folder, 0, bot_publish=["bench.>"], bot_subscribe=["bench.>"]
-    ) as server:
+    rights = BotRights(publish=["bench.>"], subscribe=["bench.>"])
+    async with EmbeddedNats(folder, 0, rights=rights, is_open=True) as server:
         client = await nats.connect(server.url)
 
         async def reply(msg: Msg) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from engine.app import url_file
 from tests import wire_schemas
 from tests.fakes.llm_server import Behaviour
 from tests.support.patience import WAIT_S
@@ -40,7 +39,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def run(bot: Path, house: House, schemas: Path) -> tuple[int | None, dict[str, Any], str]:
     """Return the bot's exit code, what it found, and its errors."""
     process = await asyncio.create_subprocess_exec(
-        *("node", bot, url_file(house.settings), schemas),
+        *("node", bot, house.folder / "data" / "nats" / "url", schemas),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

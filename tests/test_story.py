@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.bot_urls import ready_url
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot, House
 
@@ -37,7 +38,7 @@ class Service:
     def __init__(self, process: asyncio.subprocess.Process, ready: str) -> None:
         self.process = process
         self.ready = ready
-        self.url = ready.split("NATS ")[1].split(",")[0]
+        self.url = ready_url(ready)
 
     async def end(self, number: signal.Signals) -> int:
         """Send a signal; return the exit code."""

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.clock import zone_of
-from engine.config import persona_tables, rule_checks
+from engine.config import bot_logins, persona_tables, rule_checks
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
@@ -54,6 +54,7 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     _check_providers(settings, folder)
     rule_checks.check(settings)
     _check_nats(settings.nats)
+    bot_logins.check(settings.nats)
     _check_tracing(settings.tracing)
     _check_timezone(settings.limits.timezone)
     channels = replace(settings.channels, rules=persona_tables.rules_of(settings))

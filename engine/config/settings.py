@@ -166,6 +166,19 @@ class SubjectSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NatsUserSettings:
+    """A login for a bot on the embedded server.
+
+    password: itself, or its bcrypt hash. jetstream: whether it may use JetStream, which reaches
+    every subject: such a bot must be trusted as the engine is.
+    """
+
+    name: str
+    password: Secret
+    jetstream: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class NatsSettings:
     """How to connect to NATS, or how to run the embedded server.
 
@@ -176,12 +189,21 @@ class NatsSettings:
     needs `handshake_first`.
     reply_to_allow: subjects, with wildcards, that the `reply_to` of a message may name, besides
     inboxes.
+
+    Of the embedded server only: open: clients without a login are let in. allow: subjects, with
+    wildcards, that bots may use among themselves. jetstream: on, with jetstream_max_bytes on disk.
+    users: more logins for bots.
     """
 
     url: str = "embedded"
     port: Port = 4222
     store_dir: str = "data/nats"
     server: str = ""
+    open: bool = False
+    allow: tuple[str, ...] = ()
+    jetstream: bool = False
+    jetstream_max_bytes: Count = 1024 * 1024 * 1024
+    users: tuple[NatsUserSettings, ...] = ()
     user: str = ""
     password: Secret = NO_SECRET
     token: Secret = NO_SECRET

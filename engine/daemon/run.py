@@ -94,8 +94,9 @@ async def _hears(
 
 
 def _announce(app: App, settings: Settings, say: Callable[[str], None], systemd: Systemd) -> None:
+    login = f"its login for bots in {app.bot_url_file}, " if app.bot_url_file is not None else ""
     description = (
-        f"NATS {without_login(app.url)}, "
+        f"NATS {without_login(app.url)}, {login}"
         f"provider {' then '.join(settings.provider_names)}, database {settings.storage.path}"
     )
     if app.http_url is not None:

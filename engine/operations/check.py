@@ -19,7 +19,7 @@ from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
 from engine.traffic import examination
 from engine.traffic.embedded import store_lock
-from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError
+from engine.traffic.embedded.server import BotRights, EmbeddedNats, EmbeddedNatsError
 from engine.traffic.examination import OwnService
 from engine.traffic.micro_service import database_mark
 from providers import registry
@@ -122,9 +122,7 @@ async def _embedded_nats(settings: Settings) -> Finding:
     try:
         # In a folder of its own: only whether the server starts is to be found out.
         with tempfile.TemporaryDirectory(prefix="rosey-llm-check-") as folder:
-            server = EmbeddedNats(
-                Path(folder), 0, bot_publish=[], bot_subscribe=[], program=settings.nats.server
-            )
+            server = EmbeddedNats(Path(folder), 0, rights=BotRights(), program=settings.nats.server)
             await server.start()
             await server.stop()
     except (EmbeddedNatsError, OSError) as exc:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import orjson
 import tomlkit
 
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from providers.openai import OpenAIProvider
 from tests.bench.children import Child, alone, installed, module, running
 from tests.bench.yardsticks import BARE, ONE_AT_A_TIME, RELAY, TEXT
@@ -221,7 +221,8 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Start a NATS server, the fake provider and the load, and end them after the block."""
-    nats = EmbeddedNats(folder / "nats", port=0, bot_publish=[SUBJECTS], bot_subscribe=[SUBJECTS])
+    rights = BotRights(publish=[SUBJECTS], subscribe=[SUBJECTS])
+    nats = EmbeddedNats(folder / "nats", port=0, rights=rights, is_open=True)
     async with (
         nats,
         running("fake provider", module("fake_provider")) as provider,

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from tests.chaos.bots import Bot, RequestLog
 from tests.chaos.engine import EngineProcess
 from tests.chaos.ground import RunFolder
@@ -178,8 +178,10 @@ async def nats_server(folder: Path) -> AsyncIterator[EmbeddedNats]:
     nats = EmbeddedNats(
         folder / "nats",
         random.SystemRandom().randrange(15_000, 30_000),
-        bot_publish=["rosey.command.chat", "llm.request"],
-        bot_subscribe=["llm.response", "llm.error", "llm.stream"],
+        rights=BotRights(
+            publish=["rosey.command.chat", "llm.request"],
+            subscribe=["llm.response", "llm.error", "llm.stream"],
+        ),
     )
     async with nats:
         yield nats
@@ -204,7 +206,7 @@ async def _start_bot(
 ) -> Bot:
     channels = CHANNELS[-plan.channels :]
     bot = Bot(f"bot{number}", channels, ledger, request_log, random.Random(rng.random()))
-    await bot.connect(nats.url)
+    await bot.connect(nats.bot_url)
     stack.push_async_callback(bot.close)
     return bot
 

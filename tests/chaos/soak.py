@@ -90,7 +90,7 @@ async def soak(folder: Path, seconds: float, rate: int) -> bool:
         nats_login = {"url": embedded.url, **login}
         run_folder.prepare({**config, "nats": nats_login, "http": {"port": 0}}, on_record=False)
         engine = await EngineProcess.spawn(run_folder.config, run_folder.log)
-        client = await nats.connect(embedded.url)
+        client = await nats.connect(embedded.bot_url)
         try:
             await engine.start()
             if await engine.read_line(READY_LIMIT_S) is None:

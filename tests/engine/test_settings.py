@@ -11,7 +11,7 @@ import pytest
 from engine.config import loading
 from engine.config.channel_rules import ChannelRule
 from engine.config.personas import Personas
-from engine.config.settings import Settings
+from engine.config.settings import NatsUserSettings, Settings
 from engine.errors import CannotStart
 from providers import registry
 from providers.base import ProviderConfig
@@ -55,12 +55,16 @@ def missing_keys(record: Any, values: dict[str, Any], path: str = "") -> list[st
 def test_the_shipped_file_has_every_key() -> None:
     text = EXAMPLE.read_text()
     values = tomllib.loads(text)
-    assert missing_keys(Settings(), values) == ["channels.rules", "personas", "texts"]
+    missing = ["channels.rules", "nats.users", "personas", "texts"]
+    assert missing_keys(Settings(), values) == missing
     assert "[personas.pirate]" in text
     assert "\n# [texts]\n" in text
     rule = text.split("\n# [[channels.rules]]\n")[1].split("\n\n")[0]
     shown = re.findall(r"(?m)^# (\w+) = ", rule)
     assert set(shown) <= {each.name for each in dataclasses.fields(ChannelRule)}
+    user = text.split("\n# [[nats.users]]\n")[1].split("\n\n")[0]
+    shown = re.findall(r"(?m)^# (\w+) = ", user)
+    assert set(shown) == {each.name for each in dataclasses.fields(NatsUserSettings)}
 
 
 # For these, None has a meaning that a file cannot say.

@@ -22,6 +22,7 @@ import pytest
 
 from engine.interfaces.top import view
 from engine.monitoring.top_page import memory_bytes
+from tests.support.bot_urls import bot_url, port_of
 from tests.support.command_line import COMMAND, rosey
 from tests.support.patience import WAIT_S
 
@@ -146,7 +147,7 @@ def test_a_wrong_address_is_an_error(folder: Path, url: str) -> None:
 def test_an_address_where_another_protocol_is_spoken_is_said_without_what_it_says(
     served: Path,
 ) -> None:
-    nats = (served / "data" / "nats" / "url").read_text().removeprefix("nats://")
+    nats = f"127.0.0.1:{port_of(bot_url(served))}"
     done = rosey(served, "top", "--url", nats)
     assert done.returncode == 1
     assert done.stderr == (
@@ -273,7 +274,7 @@ def watching_of_two_lives(folder: Path) -> Iterator[Terminal]:
 
 
 async def speak_in_rooms(folder: Path, number: int) -> None:
-    nc = await nats.connect((folder / "data" / "nats" / "url").read_text().strip())
+    nc = await nats.connect(bot_url(folder))
     for room in range(number):
         chat = {"args": ["Hello"], "channel_id": f"#room-{room:02}", "username": "alice"}
         await nc.request("rosey.command.chat", orjson.dumps(chat), timeout=WAIT_S)

@@ -83,7 +83,7 @@ async def test_systemd_is_told_each_state_of_a_service(
     ):
         assert await receiver.next("STATUS=") == "STATUS=Starting: NATS embedded"
         ready = await receiver.next("READY=1")
-        assert re.search(r"STATUS=Ready: NATS nats://127.0.0.1:\d+, provider openai", ready)
+        assert re.search(r"STATUS=Ready: NATS nats://127.0.0.1:\d+, its login for bots in ", ready)
         await receiver.next("WATCHDOG=1")
         await receiver.next("WATCHDOG=1")
         service.process.send_signal(signal.SIGHUP)

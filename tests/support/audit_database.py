@@ -16,6 +16,7 @@ from pathlib import Path
 from storage import history
 from storage.history import Row
 from storage.migrations import migrate
+from tests.support.bot_urls import ready_url
 from tests.support.command_line import COMMAND
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot
@@ -157,17 +158,14 @@ async def send_message(url: str, line: str, channel: str, user: str) -> None:
 
 @contextmanager
 def engine(folder: Path) -> Iterator[str]:
-    """Run `rosey-llm run` in this folder; yield the URL of its NATS server."""
+    """Run `rosey-llm run` in this folder; yield the address of NATS for bots."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
     with subprocess.Popen(
         [COMMAND, "run"], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
             assert process.stdout is not None
-            ready = process.stdout.readline()
-            found = re.search(r"NATS (\S+),", ready)
-            assert found, ready
-            yield found[1]
+            yield ready_url(process.stdout.readline())
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=WAIT_S)

@@ -24,6 +24,7 @@ from engine.config.changes import Changes
 from engine.config.loading import parse
 from engine.config.settings import Settings
 from tests.fakes.llm_server import LLMServer
+from tests.support.bot_urls import url_of
 from tests.support.patience import WAIT_S
 from tests.support.wire_schema import check_sent
 
@@ -182,8 +183,9 @@ class House:
 
     @property
     def url(self) -> str:
+        """The address of NATS, with a login for bots if the service runs it."""
         assert self.app is not None
-        return self.app.url
+        return url_of(self.app)
 
     async def open(self) -> Self:
         self.app = build_app(self.settings, self.file)

@@ -14,6 +14,7 @@ import orjson
 import tomlkit
 
 from tests.fakes.llm_server import LLMServer
+from tests.support.bot_urls import ready_url
 from tests.support.command_line import COMMAND
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot
@@ -101,7 +102,7 @@ async def running(
         async with asyncio.timeout(WAIT_S):
             ready = (await process.stdout.readline()).decode()
         assert "is ready: NATS " in ready, errors.read_text()
-        bot = await Bot.connect(ready.split("NATS ")[1].split(",")[0])
+        bot = await Bot.connect(ready_url(ready))
         yield Service(process, bot, errors)
     finally:
         if bot is not None:

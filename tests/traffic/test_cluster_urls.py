@@ -14,7 +14,7 @@ from engine.client.address import addresses, without_login
 from engine.config.loading import parse
 from engine.config.settings import NatsSettings
 from engine.traffic.connection import NatsConnection
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from providers.validation import ValidationError
 from tests.support.nats_servers import lasting_port
 from tests.support.patience import until
@@ -70,7 +70,7 @@ def test_no_login_of_any_server_is_shown() -> None:
 
 @asynccontextmanager
 async def server(folder: Path) -> AsyncIterator[EmbeddedNats]:
-    nats = EmbeddedNats(folder, lasting_port(), bot_publish=[">"], bot_subscribe=[">"])
+    nats = EmbeddedNats(folder, lasting_port(), rights=BotRights(publish=[">"], subscribe=[">"]))
     async with nats:
         yield nats
 
@@ -80,7 +80,7 @@ async def test_the_next_server_is_used_if_one_goes_away(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server(tmp_path / "a") as one, server(tmp_path / "b") as other:
-        url = f"{one.url},{other.url}"
+        url = f"{one.bot_url},{other.bot_url}"
         connection = NatsConnection(NatsSettings(url=url), url)
         connection.start()
         await connection.connected.wait()
@@ -94,4 +94,4 @@ async def test_the_next_server_is_used_if_one_goes_away(
         assert connection.port != port
         await connection.close()
     assert "may be lost" in caplog.text
-    assert url.replace(",", ", ") in caplog.text
+    assert f"{one.url}, {other.url}" in caplog.text

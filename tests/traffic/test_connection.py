@@ -13,7 +13,7 @@ from engine.app import build_app
 from engine.config.loading import parse
 from engine.traffic import connection
 from engine.traffic.connection import NatsConnection, NotConnected
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_servers import lasting_port, said
 from tests.support.patience import WAIT_S
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.process
 
 
 def nats_of(folder: Path, port: int = 0) -> EmbeddedNats:
-    return EmbeddedNats(folder / "nats-server", port, bot_publish=[">"], bot_subscribe=[">"])
+    return EmbeddedNats(
+        folder / "nats-server", port, rights=BotRights(publish=[">"], subscribe=[">"])
+    )
 
 
 async def test_the_engine_waits_for_a_server_that_is_down_at_start(
@@ -46,7 +48,7 @@ async def test_the_engine_waits_for_a_server_that_is_down_at_start(
     assert not starting.done()
     await nats.start()
     await starting
-    bot = await Bot.connect(nats.url)
+    bot = await Bot.connect(nats.bot_url)
     assert (await bot.ask("Hi"))["content"] == "You said: Hi"
     await bot.close()
     await app.drain()

@@ -10,7 +10,7 @@ import socket
 import stat
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -21,20 +21,24 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.traffic.embedded.server import (
+    BotLogin,
+    BotRights,
     EmbeddedNats,
     NatsServerFailed,
     StoreInUse,
 )
+from tests.support.bot_urls import login_of
 from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
 INPUTS = ("rosey.command.chat", "llm.request")
 OUTPUTS = ("llm.response", "llm.error", "llm.stream")
+RIGHTS = BotRights(publish=INPUTS, subscribe=OUTPUTS)
 
 
-def embedded(store_dir: Path, port: int = 0) -> EmbeddedNats:
-    return EmbeddedNats(store_dir, port, bot_publish=INPUTS, bot_subscribe=OUTPUTS)
+def embedded(store_dir: Path, port: int = 0, logins: Sequence[BotLogin] = ()) -> EmbeddedNats:
+    return EmbeddedNats(store_dir, port, rights=RIGHTS, logins=logins)
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ async def connected(
     errors: asyncio.Queue[Exception] = asyncio.Queue()
     async with asyncio.timeout(WAIT_S):
         client = await nats.connect(
-            server.url,
+            server.url if user else server.bot_url,
             user=user,
             password=password,
             error_cb=errors.put,
@@ -179,10 +183,9 @@ async def test_a_wrong_password_is_refused(server: EmbeddedNats, user: str, pass
 
 @pytest.mark.parametrize("password", ["12k", "true", "-1", "$PATH", "a b", "#x"])
 async def test_any_password_is_taken_as_it_is(tmp_path: Path, password: str) -> None:
-    server = embedded(tmp_path)
-    server.engine_password = password
-    async with server, engine(server) as nc:
-        assert nc.is_connected
+    server = embedded(tmp_path, logins=[BotLogin(name="alpha", password=password)])
+    async with server, connected(server, "alpha", password) as (client, _):
+        assert client.is_connected
 
 
 async def test_if_its_port_is_taken_it_uses_the_next_free_one(
@@ -233,7 +236,7 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
         async with embedded(tmp_path / "a" / "nats") as server:
             modes = {
                 name: stat.S_IMODE((server.store_dir / name).stat().st_mode)
-                for name in (".", "lock", "nats-server.conf", "nats-server.log")
+                for name in (".", "lock", "nats-server.conf", "nats-server.log", "url")
             }
     finally:
         os.umask(old)
@@ -241,12 +244,17 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-async def test_no_file_and_no_command_line_contains_the_password(server: EmbeddedNats) -> None:
-    password = server.engine_password.encode()
-    texts = [proc(running(server), "cmdline").encode()]
-    texts += [path.read_bytes() for path in server.store_dir.iterdir()]
+async def test_no_file_but_url_and_no_command_line_contains_a_password(tmp_path: Path) -> None:
+    alpha = BotLogin(name="alpha", password="open-barley")
+    async with embedded(tmp_path, logins=[alpha]) as server:
+        bot_password = login_of(server.bot_url)["pass"]
+        secret = [each.encode() for each in (server.engine_password, alpha.password, bot_password)]
+        texts = [proc(running(server), "cmdline").encode()]
+        texts += [path.read_bytes() for path in tmp_path.iterdir() if path.name != "url"]
+        url = (tmp_path / "url").read_bytes()
 
-    assert not any(password in text for text in texts)
+    assert not any(each in text for each in secret for text in texts)
+    assert [each in url for each in secret] == [False, False, True]
 
 
 async def test_it_listens_on_this_machine_only(server: EmbeddedNats) -> None:
@@ -353,7 +361,7 @@ async def test_keep_running_ends_after_stop(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    server = EmbeddedNats(tmp_path, 0, bot_publish=["not..valid"], bot_subscribe=[])
+    server = EmbeddedNats(tmp_path, 0, rights=BotRights(publish=["not..valid"]))
     with pytest.raises(NatsServerFailed, match=r"not\.\.valid"):
         await server.start()
     assert server.pid is None
@@ -378,14 +386,13 @@ async def test_the_server_ends_with_an_engine_that_was_killed(
     program = f"""
         import asyncio, {loop}
         from pathlib import Path
-        from engine.traffic.embedded.server import EmbeddedNats
+        from engine.traffic.embedded.server import BotRights, EmbeddedNats
 
         async def main():
             server = EmbeddedNats(
                 Path({str(tmp_path)!r}),
                 0,
-                bot_publish=[],
-                bot_subscribe=[],
+                rights=BotRights(),
                 death_signal={death_signal},
             )
             await server.start()
@@ -413,7 +420,7 @@ async def test_the_server_ends_with_an_engine_that_was_killed(
 async def test_without_a_death_signal_a_guard_waits_and_leaves_with_the_server(
     tmp_path: Path,
 ) -> None:
-    server = EmbeddedNats(tmp_path, 0, bot_publish=[], bot_subscribe=[], death_signal=False)
+    server = EmbeddedNats(tmp_path, 0, rights=BotRights(), death_signal=False)
     for end in (server.stop, lambda: os.kill(running(server), signal.SIGKILL)):
         await server.start()
         pid = running(server)
@@ -439,7 +446,11 @@ async def test_the_server_gets_none_of_our_environment(
         variables = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
     names = {each.partition(b"=")[0] for each in variables if each}
     # Python, which begins the process, sets LC_CTYPE by itself.
-    assert names - {b"LC_CTYPE"} == {b"PATH", b"ROSEY_LLM_NATS_PASSWORD"}
+    assert names - {b"LC_CTYPE"} == {
+        b"PATH",
+        b"ROSEY_LLM_NATS_PASSWORD",
+        b"ROSEY_LLM_NATS_PASSWORD_1",
+    }
 
 
 async def test_the_server_waits_minutes_for_an_engine_that_stands_still(tmp_path: Path) -> None:

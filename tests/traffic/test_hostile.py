@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.bot_urls import login_of, port_of
 from tests.support.nats_servers import RawClient, Server, service
 from tests.support.service_harness import House
 
@@ -70,7 +71,7 @@ async def house(house: House) -> House:
 
 @pytest.fixture
 async def stranger(house: House) -> AsyncIterator[RawClient]:
-    async with RawClient.connected(int(house.url.rpartition(":")[2])) as client:
+    async with RawClient.connected(port_of(house.url), **login_of(house.url)) as client:
         yield client
 
 

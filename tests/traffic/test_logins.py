@@ -207,7 +207,7 @@ async def test_a_login_in_the_url_is_never_shown(
 
 def test_the_settings_do_not_show_their_secrets() -> None:
     settings = NatsSettings(password=Secret("open-sesame"), token=Secret("open-barley"))
-    assert "open" not in repr(settings)
+    assert "open-" not in repr(settings)
 
 
 async def test_readyz_says_that_the_login_is_refused_also_if_the_server_is_gone_afterwards(

@@ -13,7 +13,7 @@ from engine.config.loading import parse
 from engine.traffic.embedded import program
 from engine.traffic.embedded.errors import NatsServerMissing
 from engine.traffic.embedded.program import find_program
-from engine.traffic.embedded.server import EmbeddedNats
+from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from providers.installation import install_command
 
 pytestmark = pytest.mark.process
@@ -143,11 +143,9 @@ async def test_the_named_program_runs_and_the_log_says_what_was_passed_over(
 ) -> None:
     named = tmp_path / "my-server"
     named.symlink_to(OWN)
-    async with EmbeddedNats(
-        tmp_path / "a", 0, bot_publish=[], bot_subscribe=[], program=str(named)
-    ) as server:
+    async with EmbeddedNats(tmp_path / "a", 0, rights=BotRights(), program=str(named)) as server:
         assert Path(f"/proc/{server.pid}/cmdline").read_text().startswith(f"{named}\0")
     saying(path, "nats-server: v2.1.0")
-    async with EmbeddedNats(tmp_path / "b", 0, bot_publish=[], bot_subscribe=[]):
+    async with EmbeddedNats(tmp_path / "b", 0, rights=BotRights()):
         pass
     assert f"is version 2.1.0; rosey-llm needs 2.10 or newer, below 3. Using {OWN}." in caplog.text

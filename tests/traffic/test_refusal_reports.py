@@ -18,7 +18,9 @@ from engine.traffic.embedded.refusal_reports import (
     LIMIT,
     READ_LIMIT_BYTES,
     RefusalReports,
+    Remedies,
 )
+from tests.support.bot_urls import login_of, port_of
 from tests.support.nats_servers import RawClient
 from tests.support.patience import until
 from tests.support.service_harness import House
@@ -26,6 +28,7 @@ from tests.support.service_harness import House
 ENTRY = (
     '[7] 2026/12/01 09:23:43.194773 [ERR] 127.0.0.1:43488 - cid:5 - "v2:go:{}" - "$G/user:bot" - '
 )
+REMEDIES = Remedies(publish=[], subscribe=[], closed=[], has_jetstream=False, url_file=Path("url"))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,10 @@ async def test_a_refused_client_is_named_once_with_what_clients_may_do(
         "clients may publish on rosey.command.chat, llm.request, and subscribe to llm.response"
     )
     assert all(allowed in text for text in texts)
-    assert all("[nats] url" in text and "docs/security.md" in text for text in texts)
+    opens, closed = '[nats] allow, as "rooms.>"', "is not opened to bots (docs/security.md)"
+    assert [opens in text for text in texts] == [True, False, True, False]
+    assert [closed in text for text in texts] == [False, True, False, False]
+    assert "A bot may reply once [nats] allow names" in texts[3]
     other = await client(house)
     await other.subscribe("rooms.>")
     await until(lambda: len(said(caplog)) == 5)
@@ -84,17 +90,18 @@ async def test_a_login_and_a_message_that_are_refused_are_said_too(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     await house.open()
-    port = int(house.url.rpartition(":")[2])
+    port = port_of(house.url)
     for login in ({"user": "alice", "pass": "open-barley"}, {"auth_token": "open-barley"}):
         with pytest.raises(ConnectionError):
             async with RawClient.connected(port, **login):
                 pass
-    async with RawClient.connected(port) as raw:
+    async with RawClient.connected(port, **login_of(house.url)) as raw:
         with contextlib.suppress(ConnectionError):  # the server does not read all of it
             await raw.publish("llm.request", bytes(2_000_000))
         await until(lambda: len(said(caplog)) == 3)
     assert said(caplog)[0].startswith('A client logged in as user "alice" and was refused.')
-    assert said(caplog)[1].startswith("A client logged in and was refused.")
+    assert said(caplog)[1].startswith("A client without user and password was refused.")
+    assert all(f"{house.folder}/data/nats/url" in text for text in said(caplog)[:2])
     assert "larger than 1048576 bytes" in said(caplog)[2]
     assert "open-barley" not in caplog.text
 
@@ -124,7 +131,7 @@ async def followed(tmp_path: Path) -> AsyncIterator[Callable[[str], None]]:
     """A log that is followed; yield what writes to it."""
     log_file = tmp_path / "nats-server.log"
     log_file.write_text(ENTRY.format("old") + 'Publish Violation - Subject "before"\n')
-    following = asyncio.create_task(RefusalReports(log_file, "They may do much.").run())
+    following = asyncio.create_task(RefusalReports(log_file, REMEDIES).run())
 
     def write(text: str) -> None:
         with log_file.open("a") as file:
@@ -175,7 +182,7 @@ async def test_half_a_line_is_read_when_the_rest_is_there_and_a_new_file_from_it
 async def test_of_a_flood_only_a_part_is_read(tmp_path: Path) -> None:
     log_file = tmp_path / "nats-server.log"
     log_file.write_text("")
-    found = RefusalReports(log_file, "")
+    found = RefusalReports(log_file, REMEDIES)
     line = publishing("a", "s")
     log_file.write_text(line * (READ_LIMIT_BYTES * 5 // len(line)))
     assert sum(map(len, found.new_lines())) <= READ_LIMIT_BYTES

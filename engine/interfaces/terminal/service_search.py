@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from engine.app import App, build_app, url_file
+from engine.app import build_app
+from engine.client.address import read_address
 from engine.client.client import Client
 from engine.config.settings import NatsSettings, Settings
 from engine.errors import AlreadyRunning, CannotStart
@@ -68,10 +69,9 @@ class ServiceSearch:
         """Return a client of the running service, or None if it cannot be reached."""
         async with AsyncExitStack() as found:
             try:
+                url = self._written_url()
                 async with asyncio.timeout(TRY_S):
-                    client = await found.enter_async_context(
-                        service_client(self._login, self._written_url())
-                    )
+                    client = await found.enter_async_context(service_client(self._login, url))
             except (OSError, ValueError):  # no file, half a URL, no server
                 return None
             if not await client.is_served():
@@ -80,11 +80,12 @@ class ServiceSearch:
             return client
 
     def _written_url(self) -> str:
-        """Return the address that the service has written. Raise OSError."""
-        return url_file(self._settings).read_text().strip()
+        """Return the address of the embedded server, with a bot's login. Raises CannotConnect."""
+        return read_address(Path(self._settings.nats.store_dir) / "url")
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        app: App = build_app(self._settings, self._config)
+        # No bot looks for a service that ends with this chat, so any port will do.
+        app = build_app(self._settings, self._config, beside_nats=True)
         await app.start()
         stack.push_async_callback(app.drain)
         if problem := app.unheard:

@@ -3,6 +3,7 @@
 EmbeddedNatsError
 ├─ NatsServerMissing   no program, or none of a fitting version
 ├─ NatsServerFailed    it did not start, ended, or did not become ready
+├─ PortTaken           another NATS server has its port
 └─ StoreInUse          another server uses its folder (store_lock.py)
 """
 
@@ -19,3 +20,7 @@ class NatsServerMissing(EmbeddedNatsError):
 
 class NatsServerFailed(EmbeddedNatsError):
     """The server did not start, ended, or did not become ready; the text ends with its log."""
+
+
+class PortTaken(EmbeddedNatsError):
+    """Another NATS server has the port; the text has the configuration that uses it."""

@@ -11,6 +11,8 @@ import contextlib
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger("rosey_llm.nats")
@@ -21,6 +23,8 @@ READ_LIMIT_BYTES = 64 * 1024
 CLIENT_LIMIT = 10
 LIMIT = 100
 SHOWN_LIMIT = 100
+INBOX = "_INBOX"
+JETSTREAM = ("$JS.", "$KV.", "$O.")
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _ENTRY = re.compile(r'\[ERR\] \S+ - cid:\d+ - ((?:"(?:[^"\\]|\\.)*" - )*)(.*)')
@@ -29,15 +33,53 @@ _WRONG_LOGIN = re.compile(rf"authentication error(?: - User {_QUOTED})?")
 _TOO_LARGE = re.compile(r"maximum payload exceeded: (\d+) vs (\d+)")
 
 
-class RefusalReports:
-    """The follower of a server's log, from its end on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedies:
+    """What to do about a refusal.
 
-    allowed: what clients may do, as a sentence.
+    - `publish`, `subscribe`: what clients may do
+    - `closed`: the engine's own subjects, which are not opened to bots
+    - `has_jetstream`: whether JetStream is on
+    - `url_file`: has the address with a login for bots
     """
 
-    def __init__(self, log_file: Path, allowed: str) -> None:
+    publish: Sequence[str]
+    subscribe: Sequence[str]
+    closed: Sequence[str]
+    has_jetstream: bool
+    url_file: Path
+
+    def of_subject(self, subject: str) -> str:
+        """Return what to do so that a client may use the subject."""
+        if subject.startswith(JETSTREAM):
+            turn_on = "" if self.has_jetstream else " Set [nats] jetstream = true, and restart."
+            return f"JetStream is for logins of [[nats.users]] that have jetstream = true.{turn_on}"
+        allowed = (
+            f"On the embedded server, clients may publish on {', '.join(self.publish)}, and"
+            f" subscribe to {', '.join(self.subscribe)}."
+        )
+        if subject in self.closed or subject.startswith("$"):
+            return f"{allowed} This one is not opened to bots (docs/security.md)."
+        if subject.startswith(f"{INBOX}."):
+            return f"{allowed} A bot may reply once [nats] allow names a subject for requests."
+        return (
+            f"{allowed} To let bots use more among themselves, name it in [nats] allow, as"
+            ' "rooms.>", and restart the service.'
+        )
+
+    def of_login(self) -> str:
+        return (
+            f"A bot connects with the address in {self.url_file}, or with a login of"
+            " [[nats.users]]; [nats] open = true lets in all clients of this machine."
+        )
+
+
+class RefusalReports:
+    """The follower of a server's log, from its end on."""
+
+    def __init__(self, log_file: Path, remedies: Remedies) -> None:
         self._log_file = log_file
-        self._allowed = allowed
+        self._remedies = remedies
         self._inode, self._position = self._end()
         self._rest = b""
         self._said: set[tuple[str, str]] = set()
@@ -84,15 +126,14 @@ class RefusalReports:
         client, text = _client(re.findall(_QUOTED, found[1])), found[2]
         if violation := _VIOLATION.match(text):
             does = "subscribe to" if violation[1] == "Subscription" else "publish on"
-            subject = _kind(violation[2])
-            self._say(client, f"{client} may not {does} {subject}. {self._allowed}")
+            remedy = self._remedies.of_subject(violation[2])
+            self._say(client, f"{client} may not {does} {_kind(violation[2])}. {remedy}")
         elif login := _WRONG_LOGIN.match(text):
-            user = f' as user "{_shown(login[1])}"' if login[1] else ""
+            who = f'logged in as user "{_shown(login[1])}" and' if login[1] else None
             self._say(
                 "login",
-                f"A client logged in{user} and was refused. The embedded server knows no logins:"
-                " connect without user, password and token, or set [nats] url to a server of your"
-                " own.",
+                f"A client {who or 'without user and password'} was refused."
+                f" {self._remedies.of_login()}",
             )
         elif size := _TOO_LARGE.match(text):
             self._say(

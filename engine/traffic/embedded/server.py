@@ -1,8 +1,8 @@
 """The embedded NATS server: a nats-server as a child process.
 
-It listens on 127.0.0.1 and ends with the engine. It has two users: the engine, with a random
-password, and the bot, for all clients without credentials. A bot may publish on the engine's input
-subjects and subscribe to its output subjects; it cannot publish in the engine's name.
+It listens on 127.0.0.1 and ends with the engine. It lets in the engine, with a random password,
+and bots that have a login (`logins.py`); one is in its file `url`. A bot may publish on the
+engine's input subjects and subscribe to its output subjects; it cannot publish in its name.
 """
 
 from __future__ import annotations
@@ -10,78 +10,62 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
-import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import orjson
-
-from engine.traffic.embedded import store_lock
+from engine.traffic.embedded import configuration, store_lock, url_file
 from engine.traffic.embedded.errors import (
     EmbeddedNatsError,
     NatsServerFailed,
     NatsServerMissing,
+    PortTaken,
+)
+from engine.traffic.embedded.logins import BOT, ENGINE, BotLogin, BotRights, Logins
+from engine.traffic.embedded.port import (
+    HOST,
+    free_ports,
+    is_free,
+    occupant_of,
+    two_lines,
 )
 from engine.traffic.embedded.process import LaunchPlan, NatsProcess
 from engine.traffic.embedded.program import find_program
-from engine.traffic.embedded.refusal_reports import RefusalReports
+from engine.traffic.embedded.refusal_reports import RefusalReports, Remedies
 from engine.traffic.embedded.store_lock import StoreInUse
 
 __all__ = [
+    "BotLogin",
+    "BotRights",
     "EmbeddedNats",
     "EmbeddedNatsError",
     "NatsServerFailed",
     "NatsServerMissing",
+    "PortTaken",
     "StoreInUse",
 ]
 
 log = logging.getLogger("rosey_llm.nats")
 
-_HOST = "127.0.0.1"
-_PORTS_TRIED = 100
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 30.0
 _STEADY_AFTER_S = 60.0
-_PASSWORD_VARIABLE = "ROSEY_LLM_NATS_PASSWORD"  # noqa: S105 - a variable's name
-
-_CONFIG = """\
-host: {host}
-port: {port}
-ports_file_dir: {directory}
-log_file: {log_file}
-logfile_size_limit: 10MB
-logfile_max_num: 3
-max_payload: 1MB
-max_pending: 64MB
-# The engine may stand still for longer: a suspended machine, a debugger. What waits for it is in
-# the server's memory, up to max_pending; a bot that is dead is found by its pings.
-write_deadline: "5m"
-ping_interval: "60s"
-ping_max: 5
-no_auth_user: bot
-authorization {{
-  users: [
-    {{ user: engine, password: ${password_variable} }}
-    {{
-      user: bot
-      permissions: {{ publish: {publish}, subscribe: {{ allow: {subscribe}, deny: {deny} }} }}
-    }}
-  ]
-}}
-"""
 
 
 class EmbeddedNats:
     """A nats-server that runs from `start` to `stop`.
 
-    store_dir: a directory for this server alone; its log is `nats-server.log` there.
+    store_dir: a directory for this server alone; its log is `nats-server.log` there, and its
+        address with a login for bots is in `url`.
     port: if it is taken, the next free one above it is used; 0 means any. After `start`, the
-        port in use. Port and password survive restarts, so clients can reconnect.
+        port in use. Port and passwords survive restarts, so clients can reconnect.
+    rights: of all clients but the engine. logins: those of bots, besides the one in `url`.
+    is_open: whether clients without a login are let in, too.
+    jetstream_max_bytes: the size of what JetStream keeps on disk; 0 leaves it off.
     program: the path of a nats-server; "" looks for one.
+    beside_nats: take the next port also if a NATS server has the wanted one; else raise PortTaken.
     death_signal: whether the kernel can end the server together with the engine.
     """
 
@@ -90,20 +74,22 @@ class EmbeddedNats:
         store_dir: Path,
         port: int = 4222,
         *,
-        bot_publish: Sequence[str],
-        bot_subscribe: Sequence[str],
-        bot_never_hears: Sequence[str] = (),
+        rights: BotRights,
+        logins: Sequence[BotLogin] = (),
+        is_open: bool = False,
+        jetstream_max_bytes: int = 0,
         program: str = "",
+        beside_nats: bool = False,
         death_signal: bool = sys.platform == "linux",
     ) -> None:
         self.store_dir = store_dir.absolute()
         self.port = port
-        self.engine_user = "engine"
-        self.engine_password = secrets.token_urlsafe(24)
-        self._bot_publish = list(bot_publish)
-        self._bot_subscribe = [*bot_subscribe, "_INBOX.>"]
-        self._bot_never_hears = list(bot_never_hears)
+        self.engine_user = ENGINE
+        self._rights = rights
+        self._logins = Logins(rights, logins, is_open=is_open)
+        self._jetstream_max_bytes = jetstream_max_bytes
         self._program = program
+        self._beside_nats = beside_nats
         self._death_signal = death_signal
         self._start_stop_lock = asyncio.Lock()
         self._store: int | None = None
@@ -112,7 +98,17 @@ class EmbeddedNats:
 
     @property
     def url(self) -> str:
-        return f"nats://{_HOST}:{self.port}"
+        """The address, without a login."""
+        return f"nats://{HOST}:{self.port}"
+
+    @property
+    def bot_url(self) -> str:
+        """The address with a bot's login, as in the file `url`; never to be shown."""
+        return f"nats://{BOT}:{self._logins.bot_password}@{HOST}:{self.port}"
+
+    @property
+    def engine_password(self) -> str:
+        return self._logins.engine_password
 
     @property
     def pid(self) -> int | None:
@@ -151,8 +147,15 @@ class EmbeddedNats:
         if self._store is None:
             self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._store = await store_lock.take(self.store_dir)
-        self._refusals = RefusalReports(self._log_file, self._allowed())
+        self._refusals = RefusalReports(self._log_file, self._remedies())
         await self._start_on_a_free_port(binary, self._store)
+        try:
+            url_file.write(self.store_dir, self.bot_url)
+        except BaseException:
+            process, self._process = self._process, None
+            if process is not None:
+                await process.end()
+            raise
 
     async def stop(self) -> None:
         """End the server. May be called at any time, and more than once."""
@@ -196,12 +199,15 @@ class EmbeddedNats:
     def _log_file(self) -> Path:
         return self.store_dir / "nats-server.log"
 
-    def _allowed(self) -> str:
-        says = ", ".join(each for each in self._bot_publish if not each.startswith("$"))
-        return (
-            f"On the embedded server, clients may publish on {says}, and subscribe to"
-            f" {', '.join(self._bot_subscribe)}. For more, set [nats] url to a server of your own"
-            " (docs/security.md)."
+    def _remedies(self) -> Remedies:
+        rights = self._rights
+        says = [each for each in rights.publish if not each.startswith("$")]
+        return Remedies(
+            publish=[*says, *rights.among_bots],
+            subscribe=[*rights.subscribe, *rights.among_bots, "_INBOX.>"],
+            closed=[*rights.never_publish, *rights.never_hear],
+            has_jetstream=bool(self._jetstream_max_bytes),
+            url_file=url_file.path_in(self.store_dir),
         )
 
     async def _restart(self, pause_s: float) -> float:
@@ -229,7 +235,9 @@ class EmbeddedNats:
 
     async def _start_on_a_free_port(self, binary: Path, store: int) -> None:
         wanted = self.port
-        for port in _free_ports(wanted):
+        if wanted and not self._beside_nats and not is_free(wanted):
+            await _require_no_nats(wanted)
+        for port in free_ports(wanted):
             try:
                 await self._launch(binary, port, store)
             except NatsServerFailed as exc:
@@ -246,42 +254,29 @@ class EmbeddedNats:
 
     async def _launch(self, binary: Path, port: int, store: int) -> None:
         self.store_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._process is None:  # else it goes on with the login that bots know
+            self._logins.keep_or_renew(url_file.kept_password(self.store_dir, port))
         # A killed server leaves its ports file behind.
         for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
             stale.unlink(missing_ok=True)
         plan = LaunchPlan(
             binary=binary,
-            config=self._write_config(port, self._log_file),
+            config=configuration.write(
+                self.store_dir,
+                port,
+                self._log_file,
+                self._jetstream_max_bytes,
+                self._logins.configuration,
+            ),
             directory=self.store_dir,
             log_file=self._log_file,
-            # Quoted because the server would read a password such as 12k as a number.
-            environment={
-                "PATH": os.environ.get("PATH", os.defpath),
-                _PASSWORD_VARIABLE: _json(self.engine_password),
-            },
+            environment={"PATH": os.environ.get("PATH", os.defpath), **self._logins.environment},
             # Keeps the directory locked while the server runs, even if the engine is killed.
             kept_open=store,
             death_signal=self._death_signal,
         )
         self._process = await NatsProcess.launch(plan)
         self.port = self._process.port
-
-    def _write_config(self, port: int, log_file: Path) -> Path:
-        path = self.store_dir / "nats-server.conf"
-        text = _CONFIG.format(
-            host=_HOST,
-            port=port or -1,
-            directory=_json(str(self.store_dir)),
-            log_file=_json(str(log_file)),
-            password_variable=_PASSWORD_VARIABLE,
-            publish=_json(self._bot_publish),
-            subscribe=_json(self._bot_subscribe),
-            deny=_json(self._bot_never_hears),
-        )
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        return path
 
     def _unlock_store(self) -> None:
         if self._store is not None:
@@ -301,21 +296,13 @@ class EmbeddedNats:
         await self.stop()
 
 
-def _free_ports(wanted: int) -> Iterator[int]:
-    last = min(wanted + _PORTS_TRIED, 65536)
-    yield from filter(_is_free, range(wanted, last)) if wanted else (0,)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As the server does: closed connections then do not hold the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+async def _require_no_nats(port: int) -> None:
+    """Raise PortTaken if a NATS server answers there which is not the embedded one of an engine."""
+    occupant = await occupant_of(port)
+    if occupant.kind == "nats":
+        login = " and user and password, because it asks for a login" * occupant.needs_login
+        raise PortTaken(
+            f"A NATS server answers on port {port}. To use it, write this into rosey-llm.toml"
+            f"{login}:\n\n{two_lines(port)}\n\nFor an embedded server beside it, set [nats] port to"
+            " another one, or to 0 for any."
+        )
