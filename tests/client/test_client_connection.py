@@ -116,8 +116,8 @@ async def test_an_outcome_that_came_while_the_client_was_away_is_found_again(
     await house.open()
     held = asyncio.Event()
     llm.plan(Behaviour(pieces=["One ", "two"], hold=held, hold_after=1))
-    port = int(house.url.rpartition(":")[2])
-    async with Relay(port) as relay, Client(f"nats://127.0.0.1:{relay.port}") as rosey:
+    address, _, port = house.url.rpartition(":")
+    async with Relay(int(port)) as relay, Client(f"{address}:{relay.port}") as rosey:
 
         async def answer() -> str:
             if not streams:

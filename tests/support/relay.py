@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from types import TracebackType
 from typing import Self
 
@@ -42,10 +41,16 @@ class Relay:
         task.add_done_callback(self._carrying.discard)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_copy(reader, inner_writer))
-                    group.create_task(_copy(inner_reader, writer))
+            ways = {
+                asyncio.create_task(_copy(reader, inner_writer)),
+                asyncio.create_task(_copy(inner_reader, writer)),
+            }
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
         finally:
             writer.transport.abort()
             inner_writer.transport.abort()
@@ -67,4 +72,3 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
-    raise ConnectionError
