@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from engine.texts.sentence import Said, Sentence, Template
-from engine.texts.sentences import TABLE
+from engine.texts.table import TABLE
 from providers.invisible import is_blank
 from providers.validation import ValidationError, shown, suggestion
 

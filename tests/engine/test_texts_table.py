@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.config.loading import parse
-from engine.texts import sentences
+from engine.texts import message_faults, sentences
 from engine.texts.sentence import Sentence
-from engine.texts.sentences import TABLE
+from engine.texts.table import TABLE
 from engine.texts.texts import Texts, as_toml
 from tests import texts_page
 from tests.support.said import MARKED
@@ -87,7 +87,7 @@ def test_a_sentence_beside_the_table_is_found(tmp_path: Path, code: str) -> None
 
 
 def test_a_sentence_is_named_by_its_key_and_its_form_for_one_by_the_same() -> None:
-    for name, sentence in vars(sentences).items():
+    for name, sentence in (vars(sentences) | vars(message_faults)).items():
         if isinstance(sentence, Sentence):
             assert sentence.key == name.lower()
             assert sentence.one is None or sentence.one.key == f"{sentence.key}_one"
