@@ -25,7 +25,10 @@ The codes are those of `llm.error`. An error's text is a sentence for people.
 
 from __future__ import annotations
 
-from engine.texts.sentence import Said
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.texts.sentence import Said
 
 EXIT_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 
@@ -36,7 +39,7 @@ class EngineError(Exception):
     code: str = "internal"
     is_private: bool = False
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str | Said, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -45,7 +48,7 @@ class RoomError(EngineError):
     """`said`: the sentence, None for nothing. As a string, the error is that in English."""
 
     def __init__(self, said: Said | None, *, retry_after_s: float | None = None) -> None:
-        super().__init__(str(said or ""), retry_after_s=retry_after_s)
+        super().__init__("" if said is None else said, retry_after_s=retry_after_s)
         self.said = said
 
 

@@ -28,6 +28,10 @@ MESSAGES: dict[str, Any] = {
     "reply_to_unusable": CHAT | {"reply_to": "llm.response"},
     "reply_to_not_allowed": CHAT | {"reply_to": "bots.mine"},
 }
+COMMANDS: dict[str, dict[str, Any]] = {
+    "usage": {"args": "usage", "username": "alice"},
+    "usage_of_channel": {"args": "usage"},
+}
 OTHERS = ("answer_too_large", "copies_full", "nested_too_deeply", "not_stored", "probe")
 
 
@@ -38,7 +42,7 @@ async def house(house: House) -> House:
 
 
 def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
-    assert {*in_process.CASES, *faults.CASES, *MESSAGES, *OTHERS} == set(MARKED)
+    assert {*in_process.CASES, *faults.CASES, *MESSAGES, *COMMANDS, *OTHERS} == set(MARKED)
 
 
 async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configuration(
@@ -51,6 +55,15 @@ async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configur
         assert refused["code"] == "invalid_request"
     probe = await house.bot.call(REQUEST, b"{}", headers={"Rosey-Probe": "1"})
     assert key_of(probe["error"]) == "probe"
+
+
+async def test_a_command_that_only_bots_send_is_answered_in_the_words_of_the_configuration(
+    house: House,
+) -> None:
+    await house.open()
+    for key, command in COMMANDS.items():
+        answer = await house.bot.call("rosey.command.chat", {"channel_id": "#lobby", **command})
+        assert key_of(answer["content"]) == key
 
 
 async def test_an_answer_too_large_for_nats_is_an_error_in_the_words_of_the_configuration(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.texts.sentence import Sentence
-from engine.texts.sentences import TABLE
+from engine.texts.table import TABLE
 
 PAGE = Path(__file__).parents[1] / "docs" / "texts.md"
 BEGIN = "<!-- the table: written by python -m tests.texts_page -->"

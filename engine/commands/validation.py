@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 
 from engine.errors import InvalidRequest
-from engine.texts import sentences
+from engine.texts import message_faults
 from engine.texts.sentence import Said
 from providers import validation
 from providers.invisible import is_blank
@@ -39,17 +39,17 @@ def check_text(text: object, max_bytes: int) -> None:
     """Raise InvalidRequest if the message is empty, too long or not text."""
     text = _string("message", text)
     if is_blank(text):
-        raise InvalidRequest(sentences.MESSAGE_EMPTY())
+        raise InvalidRequest(message_faults.MESSAGE_EMPTY())
     check_length(text, max_bytes)
     if "\0" in text:
-        raise InvalidRequest(sentences.MESSAGE_NOT_TEXT())
+        raise InvalidRequest(message_faults.MESSAGE_NOT_TEXT())
 
 
 def check_length(text: str, max_bytes: int) -> None:
     """Raise InvalidRequest if the message is too long."""
     size = _size("message", text)
     if size > max_bytes:
-        raise InvalidRequest(sentences.MESSAGE_TOO_LONG(bytes=size, limit=max_bytes))
+        raise InvalidRequest(message_faults.MESSAGE_TOO_LONG(bytes=size, limit=max_bytes))
 
 
 def check_name(key: str, name: object, max_bytes: int) -> None:
@@ -59,16 +59,16 @@ def check_name(key: str, name: object, max_bytes: int) -> None:
     text = _string(key, name)
     size = _size(key, text)
     if size > max_bytes:
-        raise InvalidRequest(sentences.FIELD_TOO_LONG(field=key, limit=max_bytes, bytes=size))
+        raise InvalidRequest(message_faults.FIELD_TOO_LONG(field=key, limit=max_bytes, bytes=size))
     if "\0" in text:  # a command line cannot contain it, so it could not be erased
-        raise InvalidRequest(sentences.FIELD_NOT_TEXT(field=key))
+        raise InvalidRequest(message_faults.FIELD_NOT_TEXT(field=key))
 
 
 def check_channel_id(channel_id: object, max_bytes: int) -> None:
     if not _string("channel_id", channel_id).strip():
-        raise InvalidRequest(sentences.CHANNEL_EMPTY())
+        raise InvalidRequest(message_faults.CHANNEL_EMPTY())
     if channel_id == channels.ENGINE:
-        raise InvalidRequest(sentences.CHANNEL_RESERVED(channel=channels.ENGINE))
+        raise InvalidRequest(message_faults.CHANNEL_RESERVED(channel=channels.ENGINE))
     check_name("channel_id", channel_id, max_bytes)
 
 
@@ -94,12 +94,12 @@ def check_user_id(user_id: object) -> None:
         return
     text = _check_id("user_id", user_id, MAX_USER_ID)
     if "\0" in text:  # a command line cannot contain it, so it could not be erased
-        raise InvalidRequest(sentences.FIELD_NOT_TEXT(field="user_id"))
+        raise InvalidRequest(message_faults.FIELD_NOT_TEXT(field="user_id"))
 
 
 def invalid_field(exc: ValidationError) -> Said:
     """Return what a sender is told about a field that cannot be read."""
-    return sentences.FIELD_INVALID(field=exc.path, error=str(exc))
+    return message_faults.FIELD_INVALID(field=exc.path, error=str(exc))
 
 
 def new_request_id() -> str:
@@ -111,7 +111,7 @@ def check_roles(roles: object) -> None:
     if roles is None:
         return
     if not isinstance(roles, (list, tuple)) or len(roles) > MAX_ROLES:
-        raise InvalidRequest(sentences.ROLES_NOT_WORDS(number=MAX_ROLES))
+        raise InvalidRequest(message_faults.ROLES_NOT_WORDS(number=MAX_ROLES))
     for index, role in enumerate(roles):
         _check_id(f"roles[{index}]", role, MAX_ROLE)
 
@@ -120,13 +120,13 @@ def _check_id(key: str, value: object, most: int) -> str:
     text = _string(key, value)
     _size(key, text)
     if len(text) > most:
-        raise InvalidRequest(sentences.ID_TOO_LONG(field=key, limit=most, number=len(text)))
+        raise InvalidRequest(message_faults.ID_TOO_LONG(field=key, limit=most, number=len(text)))
     return text
 
 
 def _string(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(sentences.FIELD_NOT_STRING(field=key, value=shown(value)))
+        raise InvalidRequest(message_faults.FIELD_NOT_STRING(field=key, value=shown(value)))
     return value
 
 
@@ -136,4 +136,6 @@ def _size(key: str, text: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError as exc:
-        raise InvalidRequest(sentences.FIELD_NOT_UNICODE(field=key, number=exc.start + 1)) from None
+        raise InvalidRequest(
+            message_faults.FIELD_NOT_UNICODE(field=key, number=exc.start + 1)
+        ) from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
 from string import Formatter
 from typing import NamedTuple, TypeAlias
-
-from providers.validation import suggestion
 
 Plain = str | int | float
 Value: TypeAlias = "Plain | Said"
@@ -25,8 +24,9 @@ class Template:
         self._pieces = tuple(_pieces(text))
 
     @property
-    def placeholders(self) -> frozenset[str]:
-        return frozenset(name for _, name in self._pieces if name)
+    def placeholders(self) -> tuple[str, ...]:
+        """The names of its placeholders, in their order."""
+        return tuple(dict.fromkeys(name for _, name in self._pieces if name))
 
     def filled(self, values: Mapping[str, Plain]) -> str:
         """Return the text with values in place of its placeholders; they are taken as they are."""
@@ -53,33 +53,25 @@ class Sentence:
     when: str
     may: tuple[str, ...] = ()
     one: Sentence | None = None
-    template: Template = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "template", Template(self.english))
+    @cached_property
+    def template(self) -> Template:
+        return Template(self.english)
 
-    @property
-    def needed(self) -> list[str]:
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
         """The placeholders that each text must have, in the order of the English one."""
-        names = dict.fromkeys(name for _, name in _pieces(self.english) if name)
-        return [name for name in names if name not in self.may]
+        return tuple(name for name in self.template.placeholders if name not in self.may)
+
+    @cached_property
+    def known(self) -> Set[str]:
+        """All placeholders that a text may have."""
+        return {*self.needed, *self.may}
 
     def __call__(self, **values: Value) -> Said:
-        if values.keys() != {*self.needed, *self.may}:
-            raise TypeError(f"{self.key}: expected {[*self.needed, *self.may]}, got {[*values]}")
+        if values.keys() != self.known:
+            raise TypeError(f"{self.key}: expected {sorted(self.known)}, got {[*values]}")
         return Said(self, values)
-
-    def check(self, text: str) -> Template:
-        """Return the template of a text that may replace it. Raises ValueError."""
-        template = Template(text)
-        known = [*self.needed, *self.may]
-        for name in sorted(template.placeholders - set(known)):
-            has = f"it may have {_listed(known)}" if known else "it has none"
-            hint = suggestion(name, known) or f"; {has}"
-            raise ValueError(f"unknown placeholder {{{name}}}{hint}")
-        if missing := [name for name in self.needed if name not in template.placeholders]:
-            raise ValueError(f"the placeholder {{{missing[0]}}} is missing")
-        return template
 
 
 class Said(NamedTuple):
@@ -126,7 +118,3 @@ def _shown(value: Plain) -> str:
         if isinstance(value, float) and value.is_integer()
         else (f"{value:g}" if isinstance(value, float) else str(value))
     )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in names)

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from engine.texts.sentence import Said, Template
-from engine.texts.sentences import TABLE
+from engine.texts.sentence import Said, Sentence, Template
+from engine.texts.table import TABLE
 from providers.invisible import is_blank
 from providers.validation import ValidationError, shown, suggestion
 
@@ -110,9 +110,21 @@ def _check_text(key: str, text: object, path: str) -> None:
     if "\0" in text:
         raise ValidationError(path, "expected text, got NUL characters")
     try:
-        sentence.check(text)
+        found = Template(text).placeholders
     except ValueError as exc:
         raise ValidationError(path, str(exc)) from None
+    _check_placeholders(sentence, found, path)
+
+
+def _check_placeholders(sentence: Sentence, found: tuple[str, ...], path: str) -> None:
+    known = [*sentence.needed, *sentence.may]
+    for name in (each for each in found if each not in sentence.known):
+        listed = ", ".join(f"{{{each}}}" for each in known)
+        hint = suggestion(name, known) or f"; it {f'may have {listed}' if known else 'has none'}"
+        raise ValidationError(path, f"unknown placeholder {{{name}}}{hint}")
+    for name in sentence.needed:
+        if name not in found:
+            raise ValidationError(path, f"the placeholder {{{name}}} is missing")
 
 
 def _worded(configured: Mapping[str, Any], language: Language) -> dict[str, str]:

@@ -17,7 +17,7 @@ from engine.commands.validation import new_request_id
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.settings import ChannelSettings, ConversationSettings, NatsSettings
 from engine.errors import InvalidRequest, RoomError
-from engine.texts import sentences
+from engine.texts import message_faults
 from engine.texts.texts import Texts
 from engine.traffic import wire
 from engine.traffic.endpoint_stats import EndpointStats
@@ -80,7 +80,7 @@ class Listener:
     def _tell(self, msg: Msg) -> None:
         replies = self._rules.of_message(msg.reply)
         if msg.headers and PROBE_HEADER in msg.headers and replies:
-            text = self._texts.say("", sentences.PROBE(header=PROBE_HEADER))
+            text = self._texts.say("", message_faults.PROBE(header=PROBE_HEADER))
             failure = Failure("", new_request_id(), InvalidRequest.code, text)
             self._sink.refuse_privately(failure, replies)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.commands.validation import check_request_id
 from engine.errors import InvalidRequest
-from engine.texts import sentences
+from engine.texts import message_faults
 from storage.replies import ReplySubject
 
 INBOX = "_INBOX"
@@ -50,13 +50,13 @@ class ReplyRules:
 
     def _check(self, subject: object) -> None:
         if not isinstance(subject, str):
-            raise InvalidRequest(sentences.REPLY_TO_NOT_STRING())
+            raise InvalidRequest(message_faults.REPLY_TO_NOT_STRING())
         is_subject = len(subject.encode(errors="replace")) <= MAX_SUBJECT_BYTES
         if not (is_subject and _SUBJECT.fullmatch(subject)) or subject in self._own:
-            raise InvalidRequest(sentences.REPLY_TO_UNUSABLE())
+            raise InvalidRequest(message_faults.REPLY_TO_UNUSABLE())
         words = subject.split(".")
         if not subject.startswith(INBOX) and not any(_fits(words, e) for e in self._allowed):
-            raise InvalidRequest(sentences.REPLY_TO_NOT_ALLOWED(inbox=INBOX))
+            raise InvalidRequest(message_faults.REPLY_TO_NOT_ALLOWED(inbox=INBOX))
 
 
 def _fits(words: list[str], pattern: list[str]) -> bool:

@@ -25,7 +25,7 @@ from engine.commands.validation import (
 )
 from engine.config.settings import ConversationSettings
 from engine.errors import InvalidRequest
-from engine.texts import sentences
+from engine.texts import message_faults
 from engine.texts.sentence import Said
 from engine.traffic import written_numbers
 from engine.traffic.envelope import is_envelope, unwrapped
@@ -187,9 +187,9 @@ def _object(data: bytes, headers: Mapping[str, str] | None) -> dict[str, Any]:
     try:
         values: Any = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(sentences.NOT_JSON(error=str(exc))) from None
+        raise InvalidRequest(message_faults.NOT_JSON(error=str(exc))) from None
     if not isinstance(values, dict):
-        raise InvalidRequest(sentences.NOT_AN_OBJECT(value=validation.shown(values)))
+        raise InvalidRequest(message_faults.NOT_AN_OBJECT(value=validation.shown(values)))
     enveloped = is_envelope(values)
     message: dict[str, Any] = unwrapped(values) if enveloped else values
     written_numbers.as_text(message, data, enveloped=enveloped)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from engine.errors import InvalidRequest
-from engine.texts import sentences
+from engine.texts import message_faults
 from engine.traffic.envelope import unwrapped
 
 NAMES = ("channel_id", "channel", "username", "user", "user_id", "request_id", "correlation_id")
@@ -46,5 +46,5 @@ def _as_written(data: bytes) -> dict[str, Any]:
     try:
         decoded: dict[str, Any] = json.loads(data.decode(), parse_int=str, parse_float=str)
     except RecursionError:
-        raise InvalidRequest(sentences.NESTED_TOO_DEEPLY()) from None
+        raise InvalidRequest(message_faults.NESTED_TOO_DEEPLY()) from None
     return decoded

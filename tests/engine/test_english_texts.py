@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.texts import sentences
+from engine.texts import message_faults, sentences
 from engine.texts.sentence import Said
+from engine.texts.table import TABLE
 
 PERSONAS = "default, concise, technical, creative"
 SAID: dict[str, Said] = {
@@ -55,7 +56,7 @@ SAID: dict[str, Said] = {
     "This channel can send 60 messages a minute. Try again in 1 s.": (
         sentences.CHANNEL_PER_MINUTE(number=60, wait="1 s")
     ),
-    "roles: expected a list of at most 32 words.": sentences.ROLES_NOT_WORDS(number=32),
+    "roles: expected a list of at most 32 words.": message_faults.ROLES_NOT_WORDS(number=32),
     "This channel is busy: 32 messages are waiting. Try again shortly.": (
         sentences.CHANNEL_BUSY(number=32, seconds=9)
     ),
@@ -90,47 +91,47 @@ SAID: dict[str, Said] = {
     "OpenAI API error: 401 Unauthorized": (
         sentences.PROVIDER_AUTH(error="OpenAI API error: 401 Unauthorized", provider="openai")
     ),
-    "The message is empty. Send some text.": sentences.MESSAGE_EMPTY(),
+    "The message is empty. Send some text.": message_faults.MESSAGE_EMPTY(),
     "The message is too long: 12 bytes; the limit is 10. Send less text.": (
-        sentences.MESSAGE_TOO_LONG(bytes=12, limit=10)
+        message_faults.MESSAGE_TOO_LONG(bytes=12, limit=10)
     ),
-    "The message is not text: it contains NUL characters.": sentences.MESSAGE_NOT_TEXT(),
-    "action: missing": sentences.FIELD_INVALID(field="action", error="action: missing"),
+    "The message is not text: it contains NUL characters.": message_faults.MESSAGE_NOT_TEXT(),
+    "action: missing": message_faults.FIELD_INVALID(field="action", error="action: missing"),
     "username: expected a string, got a list": (
-        sentences.FIELD_NOT_STRING(field="username", value="a list")
+        message_faults.FIELD_NOT_STRING(field="username", value="a list")
     ),
-    "username: expected text, got NUL characters.": sentences.FIELD_NOT_TEXT(field="username"),
+    "username: expected text, got NUL characters.": message_faults.FIELD_NOT_TEXT(field="username"),
     "username: not text: character 3 is a lone surrogate.": (
-        sentences.FIELD_NOT_UNICODE(field="username", number=3)
+        message_faults.FIELD_NOT_UNICODE(field="username", number=3)
     ),
     "username: expected at most 10 bytes, got 12.": (
-        sentences.FIELD_TOO_LONG(field="username", limit=10, bytes=12)
+        message_faults.FIELD_TOO_LONG(field="username", limit=10, bytes=12)
     ),
     "request_id: expected at most 128 characters, got 129.": (
-        sentences.ID_TOO_LONG(field="request_id", limit=128, number=129)
+        message_faults.ID_TOO_LONG(field="request_id", limit=128, number=129)
     ),
-    "channel_id: expected a channel's name, got nothing": sentences.CHANNEL_EMPTY(),
+    "channel_id: expected a channel's name, got nothing": message_faults.CHANNEL_EMPTY(),
     'channel_id: "(engine)" is kept for the engine\'s own events': (
-        sentences.CHANNEL_RESERVED(channel="(engine)")
+        message_faults.CHANNEL_RESERVED(channel="(engine)")
     ),
-    "reply_to: expected a subject as a string.": sentences.REPLY_TO_NOT_STRING(),
+    "reply_to: expected a subject as a string.": message_faults.REPLY_TO_NOT_STRING(),
     "reply_to: expected a subject without wildcards that is not ours.": (
-        sentences.REPLY_TO_UNUSABLE()
+        message_faults.REPLY_TO_UNUSABLE()
     ),
     'reply_to: expected a subject that begins with "_INBOX". Others must be listed in [nats] '
-    "reply_to_allow.": sentences.REPLY_TO_NOT_ALLOWED(inbox="_INBOX"),
+    "reply_to_allow.": message_faults.REPLY_TO_NOT_ALLOWED(inbox="_INBOX"),
     "The message is not JSON in UTF-8: unexpected end of data.": (
-        sentences.NOT_JSON(error="unexpected end of data")
+        message_faults.NOT_JSON(error="unexpected end of data")
     ),
-    "Expected a JSON object, got a list.": sentences.NOT_AN_OBJECT(value="a list"),
+    "Expected a JSON object, got a list.": message_faults.NOT_AN_OBJECT(value="a list"),
     "The message is nested too deeply. Leave out what is not needed.": (
-        sentences.NESTED_TOO_DEEPLY()
+        message_faults.NESTED_TOO_DEEPLY()
     ),
     "An engine is here. It carries out no message with the header Rosey-Probe.": (
-        sentences.PROBE(header="Rosey-Probe")
+        message_faults.PROBE(header="Rosey-Probe")
     ),
 }
-ALIKE = {key for key, each in sentences.TABLE.items() if each.english == "{error}"}
+ALIKE = {key for key, each in TABLE.items() if each.english == "{error}"}
 
 
 @pytest.mark.parametrize("english", SAID)
@@ -139,6 +140,6 @@ def test_a_sentence_is_what_it_was_before_it_could_be_replaced(english: str) -> 
 
 
 def test_all_sentences_are_among_them() -> None:
-    forms = {each.one.key for each in sentences.TABLE.values() if each.one is not None}
+    forms = {each.one.key for each in TABLE.values() if each.one is not None}
     kept = {said.form.key for said in SAID.values()} | {"admins", "role"}  # within others
-    assert kept | ALIKE | forms == set(sentences.TABLE)
+    assert kept | ALIKE | forms == set(TABLE)

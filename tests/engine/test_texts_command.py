@@ -10,7 +10,7 @@ import pytest
 
 from engine import LLMError, LLMService
 from engine.config.loading import load
-from engine.texts.sentences import TABLE
+from engine.texts.table import TABLE
 from tests.support.command_line import SCRIPTED, rosey
 
 pytestmark = pytest.mark.process

@@ -11,7 +11,7 @@ from typing import Any
 from engine import LLMError, LLMService
 from engine.config.loading import parse
 from engine.config.settings import Settings
-from engine.texts.sentences import TABLE
+from engine.texts.table import TABLE
 from providers import ScriptedProvider
 from providers.base import LLMProvider, Message, Options
 from providers.errors import ProviderError

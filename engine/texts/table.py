@@ -1,0 +1,18 @@
+"""The table of all sentences that the engine itself says in a room, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.texts import message_faults, sentences
+from engine.texts.sentence import Sentence
+
+_ALL = [
+    each
+    for module in (sentences, message_faults)
+    for each in vars(module).values()
+    if isinstance(each, Sentence)
+]
+TABLE: Mapping[str, Sentence] = {
+    form.key: form for each in _ALL for form in (each, each.one) if form is not None
+}
