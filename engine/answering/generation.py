@@ -24,13 +24,12 @@ from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
-from engine.config.channel_rules import ChannelRule
 from engine.config.personas import Persona
 from engine.errors import Cancelled
 from engine.texts import sentences
 from engine.texts.sentence import Said
 from engine.texts.texts import Texts
-from providers.base import Completion, Message, Options, Usage
+from providers.base import Completion, Message, Usage
 from providers.chain.chain import Answered
 from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
@@ -72,7 +71,7 @@ class Generation:
         self._persona_name = persona[0] if persona else None
         self._persona = persona[1] if persona else NO_PERSONA
         self._rule = settings.rule
-        self._options = _options(command, self._persona, self._rule)
+        self._options = settings.options(command, self._persona)
         # The prompt is made for the first provider.
         primary = settings.chain.primary
         self._primary, self._asked = primary.name, primary.settled(self._options)
@@ -331,13 +330,3 @@ class Generation:
         # What was written is paid for, also if it was then stopped or broke off.
         writer = self._answer.writer if self._answer.content else ("", "")
         return TurnResult(outcome, rows, self._charge(*writer, None))
-
-
-def _options(command: Chat | Complete, persona: Persona, rule: ChannelRule) -> Options:
-    """The request's settings, else the persona's, the rule's, and at last the provider's."""
-    temperatures = (command.temperature, persona.temperature, rule.temperature)
-    return Options(
-        model=command.model or persona.model or rule.model,
-        temperature=next((each for each in temperatures if each is not None), None),
-        max_tokens=command.max_tokens or persona.max_tokens or rule.max_tokens,
-    )

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from engine.accounting.accounts import Accounts
 from engine.answering.token_rates import RatesByModel
+from engine.commands.records import Chat, Complete
 from engine.config.channel_rules import NO_RULE, ChannelRule
-from engine.config.personas import Personas
+from engine.config.personas import Persona, Personas
 from engine.config.settings import ConversationSettings, ServiceSettings, Settings
-from providers.base import LLMProvider
+from providers.base import LLMProvider, Options
 from providers.chain.chain import ProviderChain
 
 RuleProviders = Mapping[tuple[str, ...], Sequence[LLMProvider]]
@@ -34,6 +35,18 @@ class TurnSettings:
     accounts: Accounts
     rates: RatesByModel = field(default_factory=RatesByModel)
     rule: ChannelRule = NO_RULE
+
+    def options(self, command: Chat | Complete, persona: Persona) -> Options:
+        """Return what a call asks for: the request's settings, else the persona's or the rule's.
+
+        What none of them says is the provider's.
+        """
+        temperatures = (command.temperature, persona.temperature, self.rule.temperature)
+        return Options(
+            model=command.model or persona.model or self.rule.model,
+            temperature=next((each for each in temperatures if each is not None), None),
+            max_tokens=command.max_tokens or persona.max_tokens or self.rule.max_tokens,
+        )
 
 
 class SettingsByChannel:
