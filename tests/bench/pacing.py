@@ -136,6 +136,10 @@ async def open_loop(
     }
 
 
+LOOPS: dict[str, Callable[..., Awaitable[dict[str, Any]]]]
+LOOPS = {"visit": visit, "closed": closed_loop, "open": open_loop}
+
+
 class Sender(ABC):
     """A process that sends load; its question `loop` runs one of the loops above."""
 
@@ -144,9 +148,7 @@ class Sender(ABC):
         """Return the `ask` of a loop. how: from the question."""
 
     async def loop(self, *, kind: str, how: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        loops: dict[str, Callable[..., Awaitable[dict[str, Any]]]]
-        loops = {"visit": visit, "closed": closed_loop, "open": open_loop}
-        return await loops[kind](self.ask(how), **more)
+        return await LOOPS[kind](self.ask(how), **more)
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
