@@ -23,8 +23,8 @@ TINY = Plan(rounds=1, slice_s=0.0)
 FEW = (2, 3)  # channels
 SET_UP = pytest.mark.timeout(900)  # the first test downloads the other libraries
 LOOP: dict[str, Any] = {
-    **{"do": "closed_loop", "limit_s": WAIT_S, "channels": 2, "at_once": 2},
-    **{"model": "ms-0", "seconds": 0.0},
+    **{"do": "loop", "kind": "closed", "how": {"model": "ms-0"}, "seconds": 0.0},
+    **{"limit_s": WAIT_S, "channels": 2, "at_once": 2, "pids": {"asked": os.getpid()}},
 }
 
 

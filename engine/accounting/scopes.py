@@ -21,15 +21,12 @@ def of_channel(request: Request) -> str:
 
 def of_turn(request: Request, persona: str | None, provider: str, model: str) -> tuple[str, ...]:
     """Return the scopes of a turn; a sender without id and name has no user's."""
-    return tuple(
-        scope
-        for scope in (
-            ALL,
-            of_user(request),
-            of_channel(request),
-            f"{PERSONA}{persona}" if persona else "",
-            f"{PROVIDER}{provider}" if provider else "",
-            f"{MODEL}{model}" if model else "",
-        )
-        if scope
+    scopes = (
+        ALL,
+        of_user(request),
+        of_channel(request),
+        f"{PERSONA}{persona}" if persona else "",
+        f"{PROVIDER}{provider}" if provider else "",
+        f"{MODEL}{model}" if model else "",
     )
+    return tuple(filter(None, scopes))

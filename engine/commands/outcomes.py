@@ -231,6 +231,8 @@ def decode(body: bytes) -> Answer | Failure:
 
 
 def _known(values: dict[str, Any], record: type[Answer | Failure]) -> dict[str, Any]:
+    if values.keys() <= set(record._fields):
+        return values
     return {name: value for name, value in values.items() if name in record._fields}
 
 

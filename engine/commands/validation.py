@@ -5,7 +5,7 @@ All raise InvalidRequest. Values have the type `object` because a caller may pas
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from dataclasses import dataclass
 
 from engine.errors import InvalidRequest
@@ -103,7 +103,7 @@ def invalid_field(exc: ValidationError) -> Said:
 
 
 def new_request_id() -> str:
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def check_roles(roles: object) -> None:

@@ -96,10 +96,14 @@ async def alternatives(folder: Path, plan: Plan, counts: Sequence[int] = CHANNEL
                 command[0] = python
             started[file] = await stack.enter_async_context(running(file, command))
 
-        async def ask(file: str, _: int, at_once: int, **more: Any) -> dict[str, Any]:
+        async def ask(file: str, _: int, at_once: int, model: str, **more: Any) -> dict[str, Any]:
             loop = {"channels": at_once, "at_once": at_once, **more}
-            with alone(started[file], started.values()):
-                return await started[file].ask("closed_loop", **loop)
+            child = started[file]
+            with alone(child, started.values()):
+                pids = {"asked": child.pid}
+                return await child.ask(
+                    "loop", kind="closed", how={"model": model}, pids=pids, **loop
+                )
 
         async def compared(files: Mapping[str, str], at_once: int, model: str) -> Result:
             loop: dict[str, Any] = {"at_once": at_once, "model": model, "seconds": plan.slice_s}

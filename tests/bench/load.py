@@ -1,8 +1,8 @@
 """The load: a process that asks in many channels over NATS.
 
 `python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then each
-line of JSON is a loop of `tests.bench.pacing`, whose figures it answers, or a `flood`. It speaks
-NATS itself, on a raw protocol, so that the load never limits what is measured.
+line of JSON is a loop of `tests.bench.pacing`, or a `flood`, and it answers with the figures. It
+speaks NATS itself, on a raw protocol, so that the load never limits what is measured.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Asker(asyncio.Protocol):
                 done.set_exception(LoadFailed(why))
 
 
-class Load:
+class Load(pacing.Sender):
     """The answers to the questions: each method is named as in the question's `do`."""
 
     def __init__(self, asker: Asker) -> None:
@@ -133,43 +133,22 @@ class Load:
         self._wanted = 0  # commands that wait in the flooded channel
         self._flood = set[asyncio.Task[None]]()
 
-    async def visit(self, *, subject: str, body: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        return await pacing.visit(self._answered(subject, body), **more)
+    def ask(self, how: Mapping[str, Any]) -> pacing.Ask:
+        return partial(self._asker.ask, how["subject"], orjson.dumps(how["body"])[:-1])
 
-    async def closed_loop(
-        self, *, subject: str, body: Mapping[str, Any], **more: Any
-    ) -> dict[str, Any]:
-        return await pacing.closed_loop(self._answered(subject, body), **more)
-
-    async def open_loop(
-        self, *, subject: str, body: Mapping[str, Any], **more: Any
-    ) -> dict[str, Any]:
-        ask = partial(self._asker.ask, subject, orjson.dumps(body)[:-1])
-        return await pacing.open_loop(ask, **more)
-
-    async def flood(self, *, subject: str, body: Mapping[str, Any], waiting: int) -> dict[str, Any]:
+    async def flood(self, *, how: Mapping[str, Any], waiting: int) -> dict[str, Any]:
         """Keep so many commands waiting in one channel, until a `flood` with 0."""
-        ask, self._wanted = self._answered(subject, body), waiting
+        ask, self._wanted = self.ask(how), waiting
 
         async def keep_asking() -> None:
             while self._wanted:
-                await ask("flooded")
+                assert not await ask("flooded"), "a command of the flood was refused"
 
         for _ in range(waiting):
             task = asyncio.create_task(keep_asking())
             self._flood.add(task)
             task.add_done_callback(self._flood.discard)
         return {}
-
-    def _answered(self, subject: str, body: Mapping[str, Any]) -> pacing.Ask:
-        ask = partial(self._asker.ask, subject, orjson.dumps(body)[:-1])
-
-        async def answered(channel: str) -> bool:
-            if await ask(channel):
-                raise LoadFailed(f"{channel} was refused: busy")
-            return False
-
-        return answered
 
 
 async def main(url: str, *subjects: str) -> None:

@@ -1,7 +1,8 @@
 """The loops of load, with nothing but Python: how questions are sent, whatever they are sent over.
 
 Each loop is given `ask`: it asks in a channel, and returns after the answer whether it was a
-refusal. It raises an error if the answer is missing or wrong, which ends the measurement.
+refusal for now. It raises an error if the answer is missing or wrong, which ends the measurement;
+so does a refusal, except in an open loop.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
@@ -30,7 +32,7 @@ async def visit(ask: Ask, *, channels: Sequence[str], at_once: int) -> dict[str,
     async def speak() -> None:
         for channel in left:
             asked = perf_counter()
-            await ask(channel)
+            assert not await ask(channel), f"{channel} was refused"
             taken_us.append(round((perf_counter() - asked) * 1e6))
 
     async with asyncio.timeout(VISIT_LIMIT_S), asyncio.TaskGroup() as group:
@@ -66,7 +68,7 @@ async def closed_loop(
         nonlocal answered
         while len(marks) < 2:
             channel, asked = resting.popleft(), perf_counter()
-            await ask(channel)
+            assert not await ask(channel), f"{channel} was refused"
             now = perf_counter()
             resting.append(channel)
             if len(marks) == 2:
@@ -132,6 +134,21 @@ async def open_loop(
         "busy_p99_ms": percentile(busy, 99),
         "late_p99_ms": percentile(late_ms, 99),
     }
+
+
+LOOPS: dict[str, Callable[..., Awaitable[dict[str, Any]]]]
+LOOPS = {"visit": visit, "closed": closed_loop, "open": open_loop}
+
+
+class Sender(ABC):
+    """A process that sends load; its question `loop` runs one of the loops above."""
+
+    @abstractmethod
+    def ask(self, how: Mapping[str, Any]) -> Ask:
+        """Return the `ask` of a loop. how: from the question."""
+
+    async def loop(self, *, kind: str, how: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        return await LOOPS[kind](self.ask(how), **more)
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:

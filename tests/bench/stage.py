@@ -26,18 +26,18 @@ DEFAULT_FILE = Path("rosey-llm.toml")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A process under test, and who asks it: `sender`, which is told `question` each time.
+    """A process under test, and who asks it: `sender`, which is told `how`.
 
     Each method measures one slice, see `tests.bench.pacing`, while all other processes are stopped.
     """
 
     process: Child
     sender: Child
-    question: Mapping[str, Any]
+    how: Mapping[str, Any]
     stage: Stage
 
     async def visit(self, channels: Sequence[str], at_once: int = 1) -> dict[str, Any]:
-        return await self._ask("visit", channels=channels, at_once=at_once)
+        return await self._loop("visit", channels=channels, at_once=at_once)
 
     async def closed_loop(
         self, seconds: float, at_once: int = CHANNELS, channels: int | None = None
@@ -45,13 +45,13 @@ class Contestant:
         """channels: over which the messages go round, by default `at_once`."""
         pids = {**self.stage.pids, "asked": self.process.pid}
         counts = {"channels": channels or at_once, "at_once": at_once}
-        return await self._ask("closed_loop", **counts, seconds=seconds, pids=pids)
+        return await self._loop("closed", **counts, seconds=seconds, pids=pids)
 
     async def open_loop(
         self, rate: float, seconds: float, seed: int, channels: int = CHANNELS, **more: Any
     ) -> dict[str, Any]:
         pace = {"channels": channels, "rate": rate, "seconds": seconds, "seed": seed}
-        return await self._ask("open_loop", **pace, **more)
+        return await self._loop("open", **pace, **more)
 
     async def flood(self, waiting: int) -> None:
         """Keep so many commands waiting in one channel, until a `flood` with 0.
@@ -59,11 +59,11 @@ class Contestant:
         It works on while others are measured.
         """
         self.stage.resting.discard(self.process)
-        await self._ask("flood", waiting=waiting)
+        await self.sender.ask("flood", how=self.how, waiting=waiting)
 
-    async def _ask(self, do: str, **more: Any) -> dict[str, Any]:
+    async def _loop(self, kind: str, **more: Any) -> dict[str, Any]:
         with alone(self.process, self.stage.resting):
-            return await self.sender.ask(do, **self.question, **more)
+            return await self.sender.ask("loop", kind=kind, how=self.how, **more)
 
 
 @dataclass(frozen=True)

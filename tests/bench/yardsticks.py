@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -154,8 +154,8 @@ def _answer(asked: dict[str, Any], content: str, model: str) -> dict[str, Any]:
     }
 
 
-class Direct:
-    """The answers to the questions: each method is named as in the question's `do`.
+class Direct(pacing.Sender):
+    """Asks the provider without NATS.
 
     way: "whole", one tuned call; "stream", a token stream read by hand; "providers", a token stream
     read as the engine does, through the chain with its slots, retries, circuit breaker. Every
@@ -168,13 +168,8 @@ class Direct:
         pair = [Message("system", PAST_TEXT), Message("user", PAST_TEXT)]
         self._context = pair * (CONTEXT_MESSAGES // 2)
 
-    async def closed_loop(self, *, model: str, way: str, **more: Any) -> dict[str, Any]:
-        return await pacing.closed_loop(self._way(model, way), **more)
-
-    async def open_loop(self, *, model: str, way: str, **more: Any) -> dict[str, Any]:
-        return await pacing.open_loop(self._way(model, way), **more)
-
-    def _way(self, model: str, way: str) -> pacing.Ask:
+    def ask(self, how: Mapping[str, Any]) -> pacing.Ask:
+        model: str = how["model"]
         text, options = PIECE * chunks_of(model), Options(model=model)
 
         async def whole(_: str) -> bool:
@@ -194,7 +189,7 @@ class Direct:
                     assert piece.completion.content == text
             return False
 
-        return {"whole": whole, "stream": stream, "providers": providers}[way]
+        return {"whole": whole, "stream": stream, "providers": providers}[how["way"]]
 
 
 def tuned_session() -> aiohttp.ClientSession:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import resource
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from tests.bench import children, pacing
@@ -20,19 +20,19 @@ from tests.bench.others import TEXT, Turn
 PIECE = "twenty bytes a piece"  # every answer of the fake provider consists of it
 
 
-class Loop:
-    """The answers to the questions: each method is named as in the question's `do`."""
+class Contestant(pacing.Sender):
+    """A library in this process, asked by its `turn`."""
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
-    async def closed_loop(self, *, model: str, **more: Any) -> dict[str, Any]:
+    def ask(self, how: Mapping[str, Any]) -> pacing.Ask:
         async def ask(channel: str) -> bool:
-            content = await self._turn(channel, TEXT, model)
+            content = await self._turn(channel, TEXT, how["model"])
             assert content.startswith(PIECE), f"not the provider's answer: {content[:80]!r}"
             return False
 
-        return await pacing.closed_loop(ask, pids={"asked": os.getpid()}, **more)
+        return ask
 
 
 async def main(name: str, url: str, database: str) -> None:
@@ -41,7 +41,7 @@ async def main(name: str, url: str, database: str) -> None:
     file, _, function = name.partition(".")
     module = importlib.import_module(f"tests.bench.others.{file}")
     async with getattr(module, function or "open_turns")(url, database) as turn:
-        await children.answer_questions(Loop(turn))
+        await children.answer_questions(Contestant(turn))
 
 
 if __name__ == "__main__":
