@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -125,3 +126,18 @@ async def test_an_irc_server_that_cannot_be_reached_is_said(house: House, tmp_pa
     assert done.returncode == 3
     assert f"127.0.0.1:{port} cannot be reached: " in done.stderr
     assert done.stderr.endswith("Correct --server.\n")
+
+
+def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['irc'] = None; from engine.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *NOWHERE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "The IRC bot needs the extra irc: " in done.stderr
+    assert "[irc]" in done.stderr

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import CannotStart
 from tests.fakes.llm_server import Behaviour
 from tests.support.irc_bot import irc_bot
 from tests.support.irc_servers import IrcServer, Person
+from tests.support.nats_servers import lasting_port
 from tests.support.service_harness import House
+from tests.support.tls_servers import Authority
 
 pytestmark = pytest.mark.process
 
@@ -255,3 +258,26 @@ async def test_a_channel_in_which_only_some_may_speak_is_said_and_no_line_is_los
         alice.type("MODE #lobby +v rosey")
         await alice.until_told("alice: You said: hello")
         assert len(alice.told()) == 1
+
+
+async def test_tls_and_a_certificate_that_is_not_valid_here(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.open()
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    authority = Authority(folder, "ca")
+    certificate, key = authority.certificate("irc", "IP:127.0.0.1")
+    port = lasting_port()
+    ssl = f"[SSL]\nCertFile = {certificate}\nKeyFile = {key}\nPorts = {port}\n"
+    async with IrcServer(folder, ssl) as server:
+        with pytest.raises(CannotStart, match=r"Name its authority's file in .* SSL_CERT_FILE"):
+            async with irc_bot(house.url, port, "#lobby", tls=True):
+                pass
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        async with (
+            irc_bot(house.url, port, "#lobby", tls=True),
+            Person.talking(server, "alice", "#lobby") as alice,
+        ):
+            alice.say("!chat hello")
+            await alice.until_told("alice: You said: hello")

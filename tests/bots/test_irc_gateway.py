@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,20 @@ async def test_the_bot_connects_again_when_twitch_asks_for_it(house: House) -> N
         await gateway.until(lambda _: len(gateway.said()) == 1)
 
 
+async def test_a_line_that_may_be_lost_with_the_connection_is_said_again(house: House) -> None:
+    await house.open()
+    async with IrcGateway() as gateway, irc_bot(house.url, gateway.port, "#lobby") as bot:
+        gateway.refusals = {"PRIVMSG": "NOTICE * :Going down"}  # and no PONG
+        await gateway.send(QUESTION)
+        await bot.reported("is lost")
+        gateway.refusals = {}
+        await gateway.until(lambda received: received.count("JOIN #lobby") == 2)
+        await gateway.send(f"{ALICE} PRIVMSG #lobby :!chat bye")
+        await gateway.until(lambda _: len(gateway.said()) == 3)
+        again = "PRIVMSG #lobby :alice: You said: hello"
+        assert gateway.said() == [again, again, "PRIVMSG #lobby :alice: You said: bye"]
+
+
 async def test_lines_that_are_no_irc_change_nothing(house: House) -> None:
     await house.open()
     async with IrcGateway() as gateway, irc_bot(house.url, gateway.port, "#lobby"):
@@ -152,6 +167,20 @@ async def test_a_server_without_sasl_is_said(house: House) -> None:
     async with IrcGateway() as gateway:
         with pytest.raises(CannotStart, match=r"has no SASL\. Leave out --sasl\."):
             async with irc_bot(house.url, gateway.port, "#lobby", account="a", secret="b"):
+                pass
+
+
+async def test_a_port_without_tls_is_said(house: House) -> None:
+    await house.open()
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b":irc.example.org NOTICE * :Looking up your hostname\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(CannotStart, match=r"does not speak TLS .*leave out --tls"):
+            async with irc_bot(house.url, port, "#lobby", tls=True):
                 pass
 
 

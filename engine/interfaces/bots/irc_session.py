@@ -77,8 +77,10 @@ class IrcSession:
         except TimeoutError as exc:
             raise IrcRefused(f"{options.address} does not answer. Correct --server") from exc
         except OSError as exc:
+            why = exc.strerror or str(exc) or "it closes the connection"
             raise IrcRefused(
-                f"{options.address} cannot be reached: {exc.strerror or exc}. Correct --server"
+                f"{options.address} cannot be reached: {why}. Correct --server"
+                f"{', or leave out --tls' if options.tls else ''}"
             ) from exc
 
     def send(self, *words: str) -> None:
