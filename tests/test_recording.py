@@ -34,6 +34,7 @@ def test_the_recording_of_the_readme_shows_the_present_demo() -> None:
         assert set(f"{exchange.question} {exchange.answer}".split()) <= words, "make recording"
     assert f"alice: {script.CUT.question}" in texts(drawing)
     assert {"✓", "history", "exact:", "verified:", "none"} <= words
+    assert ".venv/bin/rosey-llm" in words, "what comes next must be a command that can be typed"
 
 
 @pytest.mark.process

@@ -23,11 +23,22 @@ from engine.cli.startup import cannot_start, config_option, load, log_to_stderr
     help="Port on 127.0.0.1; by default 8001 or the next free one.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
-def audit(config: Path | None, database: Path | None, port: int | None, open_browser: bool) -> None:
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Write the key for programs there: curl -H "Authorization: Bearer $(cat FILE)" ...',
+)
+def audit(
+    config: Path | None,
+    database: Path | None,
+    port: int | None,
+    open_browser: bool,
+    key_file: Path | None,
+) -> None:
     """Browse channels, conversations and turns in a web browser, also while the service runs.
 
-    The page is read-only and can be reached from this machine only. It needs the extra
-    `audit`.
+    The page is read-only and can be reached from this machine only, by the browser that opens
+    the printed address first. It needs the extra `audit`.
     """
     # A database that was named may be of another service, with other rules.
     settings = load(config) if database is None or config is not None else None
@@ -51,6 +62,6 @@ def audit(config: Path | None, database: Path | None, port: int | None, open_bro
 
         cannot_start(CannotStart(f"The audit page needs Datasette: {install_command('audit')}"))
     try:
-        server.serve(path, port, open_browser, say, settings)
+        server.serve(path, port, open_browser, say, settings, key_file)
     except CannotStart as exc:
         cannot_start(exc)

@@ -19,6 +19,7 @@ from engine.cli.history import (
     user_id_option,
     user_option,
 )
+from engine.cli.program import NEEDS_QUOTES
 from engine.cli.say import say
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ def channels(source: Source, sort: Order, limit: int, as_json: bool) -> None:
 
 
 class ChannelName(Text):
-    """The name of a channel; "#lobby" without quotes is a comment for the shell."""
+    """The name of a channel."""
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        return "A name that begins with # needs quotes: '#lobby'"
+        return NEEDS_QUOTES
 
 
 @click.command()

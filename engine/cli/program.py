@@ -14,8 +14,21 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
+# "#lobby" without quotes is a comment for the shell.
+NEEDS_QUOTES = "A name that begins with # needs quotes: '#lobby'"
+
+
 class Program(click.Group):
     """A command group that handles standard streams that are closed, full or not writable."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.BadOptionUsage as exc:
+            if exc.option_name != "--channel":
+                raise
+            hint = f"{exc.message} {NEEDS_QUOTES}"
+            raise click.BadOptionUsage(exc.option_name, hint, exc.ctx) from exc
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _open_closed_streams()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +15,6 @@ from engine.answering.prompt_forms import PromptParts
 from storage import history, persona_versions
 from storage.history import Row, TurnRows
 from tests.support import audit_database
-from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
@@ -45,10 +43,10 @@ def test_names_and_notes_are_shown(tmp_path: Path) -> None:
     audit_database.write_files(tmp_path)
     row_id = write_turn(tmp_path / "data" / "rosey-llm.db")
     pages = ["/channel/1", f"/channel/1?user={quote(ODD)}", "/turns", "/search?q=hi"]
-    with audit_database.audit(tmp_path) as url:
+    with audit_database.audit(tmp_path) as opened:
+        opened.enter()
         for path in [*pages, f"/turn/{row_id}"]:
-            with urllib.request.urlopen(url + path, timeout=WAIT_S) as answer:  # noqa: S310 - ours
-                page = answer.read().decode()
+            page = opened.get(path).text
             assert SHOWN in page, path
             assert f"<bdi>{ODD}" not in page, path
     assert "exactly what the model was given" in page

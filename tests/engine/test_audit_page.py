@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from engine.interfaces.audit.private_files import leading_page
 from tests.support import audit_database
 from tests.support.audit_database import HOSTILE, HOSTILE_USER, LOAM, SAID
 from tests.support.patience import WAIT_S
@@ -106,7 +107,7 @@ class Visitor:
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     folder = tmp_path_factory.mktemp("audited")
     audit_database.write_files(folder)
-    with audit_database.engine(folder) as nats, audit_database.audit(folder, "--port", "0") as url:
+    with audit_database.engine(folder) as nats, audit_database.audit(folder, "--port", "0") as page:
         asyncio.run(audit_database.send_messages(nats))
         options = webdriver.ChromeOptions()
         for option in (*OPTIONS, f"--user-data-dir={folder / 'browser'}"):
@@ -116,7 +117,16 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = Service(audit_database.find_program("chromedriver"))
         with webdriver.Chrome(service=driver, options=options) as browser:
-            yield Visitor(browser, url, nats)
+            # As with --open: from a private file, which is another site for a browser.
+            with leading_page(page.address) as leading:
+                browser.get(leading)
+                WebDriverWait(browser, WAIT_S).until(
+                    lambda _: browser.find_elements(By.CSS_SELECTOR, ".channels")
+                )
+            assert browser.current_url == f"{page.url}/"
+            (cookie,) = browser.get_cookies()
+            assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+            yield Visitor(browser, page.url, nats)
 
 
 @pytest.fixture(autouse=True)

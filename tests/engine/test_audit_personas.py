@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,8 @@ from engine import LLMError, LLMService
 from engine.config.loading import parse
 from providers import ScriptedProvider
 from tests.support import audit_database
-from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
-
-
-def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=WAIT_S) as answer:  # noqa: S310 - our own page
-        body: bytes = answer.read()
-    return body.decode()
 
 
 async def test_a_channel_that_never_switched_shows_the_persona_that_answered(
@@ -35,9 +27,10 @@ async def test_a_channel_that_never_switched_shows_the_persona_that_answered(
         with pytest.raises(LLMError):
             await service.set_persona("nobody", "#silent")
     (tmp_path / "rosey-llm.toml").write_text("")
-    with audit_database.audit(tmp_path) as url:
-        overview = page(url)
-        pages = [page(f"{url.rstrip('/')}/channel/{number}") for number in (1, 2, 3)]
+    with audit_database.audit(tmp_path) as page:
+        page.enter()
+        overview = page.get("/").text
+        pages = [page.get(f"/channel/{number}").text for number in (1, 2, 3)]
     shown = dict(
         re.findall(
             r"<bdi>(#\w+)</bdi></a></td>.*?<td class=\"wide-only\"><bdi>(.*?)</bdi>",

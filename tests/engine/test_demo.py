@@ -128,9 +128,11 @@ def test_on_a_terminal_it_shows_the_turn_on_the_audit_page_until_enter_is_presse
     program = "rosey-llm" if shutil.which("rosey-llm") else os.path.relpath(COMMAND)
     terminal.read_until(f"Next: {program} chat")
     assert ALTERNATE_SCREEN_OFF in terminal.shown
-    found = re.search(r"http://127\.0\.0\.1:\d+/turn/\d+", terminal.shown)
+    found = re.search(r"(http://127\.0\.0\.1:\d+/turn/\d+)\?token=[\w-]+", terminal.shown)
     assert found
-    with urllib.request.urlopen(found[0], timeout=WAIT_S) as page:  # noqa: S310 - loopback
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.open(found[0], timeout=WAIT_S).close()
+    with browser.open(found[1], timeout=WAIT_S) as page:
         text = page.read().decode()
     assert script.CUT.question in text
     assert script.CUT.answer in text

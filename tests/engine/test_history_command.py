@@ -90,8 +90,13 @@ def test_an_unknown_channel_gets_a_suggestion(told: Path) -> None:
         assert done.stderr == 'There is no channel "#loby". Did you mean "#lobby"?\n'
 
 
-def test_a_channel_that_the_shell_took_for_a_comment_gets_a_hint(told: Path) -> None:
-    done = history(told, "show")
+@pytest.mark.parametrize(
+    "words", [("show",), ("export", "--channel"), ("search", "green", "--channel")]
+)
+def test_a_channel_that_the_shell_took_for_a_comment_gets_a_hint(
+    told: Path, words: tuple[str, ...]
+) -> None:
+    done = history(told, *words)
     assert done.returncode == 2
     assert "A name that begins with # needs quotes: '#lobby'" in done.stderr
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.interfaces.audit.admission import Admission
 from engine.interfaces.audit.server import build
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import rosey
@@ -181,9 +182,11 @@ async def test_history_shows_that_a_prompt_was_cut(house: House, llm: LLMServer)
         done = await asyncio.to_thread(rosey, house.folder, "history", *command)
         assert (said in done.stdout) is shown
         assert "prompt:        exact" in done.stdout
-    page = build(house.folder / "data" / "rosey-llm.db").client
+    admission = Admission()
+    page = build(house.folder / "data" / "rosey-llm.db", admission).client
+    right = {"Authorization": f"Bearer {admission.key}"}
     (row, *_) = house.rows("SELECT id FROM history WHERE kind = 'answer' ORDER BY id")
-    assert said in (await page.get(f"/turn/{row['id']}")).text
+    assert said in (await page.get(f"/turn/{row['id']}", headers=right)).text
 
 
 @STREAMED

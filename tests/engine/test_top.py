@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pty
 import re
@@ -248,6 +249,39 @@ def test_it_is_live_and_leaves_the_terminal_as_it_was(
         assert CURSOR_SHOWN in terminal.shown
         assert terminal.after == terminal.before
         assert "Traceback" not in terminal.shown
+
+
+def test_a_terminal_that_is_closed_ends_it_also_if_sighup_is_ignored(
+    served: Path, tmp_path: Path
+) -> None:
+    keys, side = pty.openpty()
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [COMMAND, "top", "--interval", "0.1"],
+            cwd=served,
+            stdin=side,
+            stdout=side,
+            stderr=file,
+            env=os.environ | {"TERM": "xterm"},
+            preexec_fn=_own_a_terminal_without_sighup,
+        )
+    os.close(side)
+    shown = ""
+    deadline_s = time.monotonic() + WAIT_S
+    while "q quits" not in shown:
+        assert time.monotonic() < deadline_s, shown
+        if select.select([keys], [], [], 0.5)[0]:
+            shown += os.read(keys, 65536).decode(errors="replace")
+    os.close(keys)
+    assert process.wait(timeout=WAIT_S) in (0, 1)
+    assert "Traceback" not in errors.read_text()
+
+
+def _own_a_terminal_without_sighup() -> None:
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def test_a_service_that_goes_away_is_shown_as_gone_and_found_again(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -17,9 +18,24 @@ TYPED_S, LAST_S, LONGEST_PAUSE_S = 1.0, 9.0, 3.0
 
 
 def main() -> None:
-    pictures = _paced(terminal.record([str(COMMAND), "demo"], "make demo", "Enter ends"))
+    pictures = _paced(
+        terminal.record([str(COMMAND), "demo"], "make demo", "Enter ends", as_after_make())
+    )
     FILE.write_text(svg.draw(pictures, pictures[-1].at_s + LAST_S, TITLE), encoding="utf-8")
     sys.stdout.write(f"{FILE}: {FILE.stat().st_size:,} bytes\n")
+
+
+def as_after_make() -> dict[str, str]:
+    """Return the environment of a person whose PATH does not have the program.
+
+    The commands that are shown then have its path, and can be typed.
+    """
+    folders = [
+        each
+        for each in os.environ["PATH"].split(os.pathsep)
+        if not (Path(each) / COMMAND.name).exists()
+    ]
+    return os.environ | {"PATH": os.pathsep.join(folders)}
 
 
 def _paced(pictures: list[Picture]) -> list[Picture]:

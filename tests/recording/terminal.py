@@ -6,7 +6,7 @@ import os
 import pty
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -74,7 +74,9 @@ def _style(cell: pyte.screens.Char) -> Style:
     return Style(fg, bg, cell.bold)
 
 
-def record(command: list[str], typed: str, last_words: str) -> list[Picture]:
+def record(
+    command: list[str], typed: str, last_words: str, environment: Mapping[str, str] = os.environ
+) -> list[Picture]:
     """Return the pictures of a command, the first with what a user types for it.
 
     Enter is pressed once `last_words` are shown.
@@ -87,7 +89,7 @@ def record(command: list[str], typed: str, last_words: str) -> list[Picture]:
     pid, terminal = pty.fork()
     if pid == 0:
         size = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
-        os.execvpe(command[0], command, os.environ | size)
+        os.execvpe(command[0], command, {**environment, **size})
     pressed = False
     for output in _outputs(terminal, began_s):
         before, left, after = output.rpartition(LEAVE_ALTERNATE_SCREEN)

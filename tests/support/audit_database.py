@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage import history
@@ -171,9 +173,51 @@ def engine(folder: Path) -> Iterator[str]:
             process.wait(timeout=WAIT_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+@dataclass
+class AuditPage:
+    """A running page. `address` is what it printed: it opens the page once, for one cookie."""
+
+    address: str
+    cookie: str = ""
+
+    @property
+    def url(self) -> str:
+        """The page without a final slash."""
+        return self.address.partition("?")[0].rstrip("/")
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def enter(self) -> Answer:
+        """Open the page by its address, and keep the cookie."""
+        entered = self.get(self.address.removeprefix(self.url))
+        self.cookie = entered.headers["set-cookie"].partition(";")[0]
+        return entered
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
+        with closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            if self.cookie and "Cookie" not in named:
+                named["Cookie"] = self.cookie
+            connection.request(method, path, headers=named)
+            response = connection.getresponse()
+            text = response.read().decode()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, found, text)
+
+
 @contextmanager
-def audit(folder: Path, *arguments: str) -> Iterator[str]:
-    """Run `rosey-llm audit`; yield its address without the final slash.
+def audit(folder: Path, *arguments: str) -> Iterator[AuditPage]:
+    """Run `rosey-llm audit`; yield its page, which nobody has opened.
 
     Ctrl-C must end it with exit code 0 and no output on stderr.
     """
@@ -188,9 +232,9 @@ def audit(folder: Path, *arguments: str) -> Iterator[str]:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+            found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
             assert found, line
-            yield found[0]
+            yield AuditPage(found[0])
         finally:
             process.send_signal(signal.SIGINT)
             try:

@@ -10,6 +10,7 @@ import select
 import struct
 import subprocess
 import termios
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import wcwidth
 
 from tests.support.command_line import COMMAND
+from tests.support.patience import WAIT_S
 
 CTRL_C, CTRL_D, ENTER, TAB, UP = "\x03", "\x04", "\r", "\t", "\x1b[A"
 READY = "alice>"  # an editor does not write the space, it moves its cursor
@@ -65,23 +67,25 @@ class ChatTerminal:
 
     def wait_for(self, text: str) -> str:
         """Return what is shown from the last wait on, up to and including `text`."""
+        deadline_s = time.monotonic() + WAIT_S
         while text not in self.shown[self._seen :]:
-            self.raw += os.read(self._keys, 65536).decode(errors="replace")
+            self._read(deadline_s)
         start, self._seen = self._seen, self.shown.index(text, self._seen) + len(text)
         return self.shown[start : self._seen]
 
     def press_until(self, keys: str, text: str) -> None:
         """Press again until `text` is shown: of two signals at once, a process may see one."""
+        deadline_s = time.monotonic() + WAIT_S
         while text not in self.shown[self._seen :]:
             self.press(keys)
-            if select.select([self._keys], [], [], 0.2)[0]:
-                self.raw += os.read(self._keys, 65536).decode(errors="replace")
+            self._read(deadline_s)
         self.wait_for(text)
 
     def ended(self) -> int:
         """Return the exit code, once the chat has ended; what it wrote is in `raw` then."""
         os.set_blocking(self._keys, False)
-        while True:
+        deadline_s = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=0.1)
             with contextlib.suppress(BlockingIOError):
@@ -89,6 +93,13 @@ class ChatTerminal:
                 continue
             if self.process.returncode is not None:
                 return self.process.returncode
+        raise AssertionError(f"The chat did not end: {self.shown[-3000:]}")
+
+    def _read(self, deadline_s: float) -> None:
+        """Read what is written within a moment, if anything is."""
+        assert time.monotonic() < deadline_s, self.shown[-3000:]
+        if select.select([self._keys], [], [], 0.2)[0]:
+            self.raw += os.read(self._keys, 65536).decode(errors="replace")
 
     def close(self) -> None:
         self.process.kill()

@@ -43,8 +43,9 @@ def prepare_jinja2_environment(env: jinja2.Environment) -> None:
 
 
 @hookimpl
-def asgi_wrapper() -> Callable[[App], App]:
-    return RequestGuard
+def asgi_wrapper(datasette: Datasette) -> Callable[[App], App]:
+    # Datasette asks for this before `build` has set it.
+    return lambda app: RequestGuard(app, lambda: datasette.admission)
 
 
 @hookimpl

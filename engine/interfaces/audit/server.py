@@ -8,6 +8,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from datasette.plugins import pm
 from engine.config.settings import ChannelSettings, Settings
 from engine.errors import CannotStart
 from engine.interfaces.audit import plugin
+from engine.interfaces.audit.admission import Admission
+from engine.interfaces.audit.private_files import leading_page, private_file
 from engine.interfaces.audit.reading import DATABASE
 from engine.interfaces.audit.search_worker import SearchWorker
 from storage.queries.reader import Reader, open_for_browsing
@@ -72,16 +75,20 @@ def serve(
     open_browser: bool,
     announce: Callable[[str], None],
     settings: Settings | None,
+    key_file: Path | None = None,
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM; `announce` gets its address. Raises CannotStart.
+    """Serve the page until SIGINT or SIGTERM. Raise CannotStart.
 
-    settings: have the channels' rules; None for a database whose rules are not known.
+    - `announce`: gets the line with the address that opens the page once
+    - `settings`: have the channels' rules; None for a database whose rules are not known
+    - `key_file`: gets the key for programs; it is removed at the end
     """
-    with listening(port) as listener:
+    admission = Admission()
+    with listening(port) as listener, private_file(key_file, admission.key + "\n"):
         url = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
         server = uvicorn.Server(
             uvicorn.Config(
-                build(database, settings).app(),
+                build(database, admission, settings).app(),
                 log_level="error",  # invalid requests are not worth a warning
                 access_log=False,
                 lifespan="on",
@@ -93,14 +100,18 @@ def serve(
         # For the time before uvicorn handles signals; it raises them again after its end.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-        announce(f"The audit page of {database} is at {url} (Ctrl-C stops it)")
-        if open_browser:
-            # In a thread: with some browsers, the call returns only when they are closed.
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        server.run(sockets=[listener])
+        address = admission.address(url)
+        announce(
+            f"The audit page of {database} is at {address} (it opens once; Ctrl-C ends the page)"
+        )
+        with leading_page(address) if open_browser else nullcontext() as leading:
+            if leading is not None:
+                # In a thread: with some browsers, the call returns only when they are closed.
+                threading.Thread(target=webbrowser.open, args=(leading,), daemon=True).start()
+            server.run(sockets=[listener])
 
 
-def build(database: Path, settings: Settings | None = None) -> Datasette:
+def build(database: Path, admission: Admission, settings: Settings | None = None) -> Datasette:
     """Build a Datasette with our pages. Its plugins are registered once per process."""
     pm.unregister(name="datasette.handle_exception")  # prints a traceback for each unknown address
     if not pm.is_registered(plugin):
@@ -114,6 +125,7 @@ def build(database: Path, settings: Settings | None = None) -> Datasette:
     datasette.remove_database("_memory")
     datasette.add_database(History(datasette, database), name=DATABASE)
     datasette.finder = SearchWorker(database)
+    datasette.admission = admission
     datasette.rules = settings.channels if settings is not None else ChannelSettings()
     return datasette
 

@@ -26,7 +26,7 @@ from storage.errors import StorageError
 PIPE_SPEED = 3.0
 AFTER_SIGNAL = 128  # plus its number: what a shell reports of a program that a signal has ended
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-AUDIT_READY = r"is at (http://[\w.:]+/)"
+AUDIT_READY = r"is at (http://[\w.:]+/\?\S+)"
 
 
 async def run(speed: float | None) -> int:
@@ -134,7 +134,8 @@ class Stage:
             self._out.line((str(exc), "dim"))
             return
         try:
-            turn = f"{page.said}turn/{found.prompt.turn.outcome.id}"
+            address, _, token = page.said.partition("?")
+            turn = f"{address}turn/{found.prompt.turn.outcome.id}?{token}"
             self._out.line(("The same on the audit page: ", "bold"), (turn, "underline"))
             keys.forget()
             end = f"Enter ends the demo and removes its files. Next: {program()} chat"

@@ -124,7 +124,8 @@ def _keys() -> Iterator[Callable[[float], list[str]]]:
         tty.setcbreak(terminal)
         yield lambda seconds: _pressed(terminal, seconds)
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # it was closed
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _sleep(seconds: float) -> list[str]:
@@ -135,5 +136,8 @@ def _sleep(seconds: float) -> list[str]:
 def _pressed(terminal: int, seconds: float) -> list[str]:
     if not select.select([terminal], [], [], max(0, seconds))[0]:
         return []
-    text = os.read(terminal, 256).decode(errors="replace")
+    try:
+        text = os.read(terminal, 256).decode(errors="replace")
+    except OSError:  # it was closed, and no SIGHUP ended us
+        return [""]
     return KEY.findall(text) or [""]
