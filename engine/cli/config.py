@@ -14,7 +14,7 @@ from engine.cli.new_file import check_free, force_option
 from engine.cli.say import say
 
 if TYPE_CHECKING:
-    from engine.config.setup.interview import ServerView
+    from engine.config.setup.interview import FoundNats, ServerView
 
 FILE = "rosey-llm.toml"
 EXIT_UNREADABLE = 3
@@ -105,11 +105,25 @@ def _interview(folder: Path) -> tuple[str, str]:
     from engine.interfaces.terminal import line_input
 
     line_input.tolerate_odd_bytes()
+    found = _found_nats() if line_input.is_interactive() else None
     try:
-        configured = Interview(_ask, folder, _look).hold()
+        configured = Interview(_ask, folder, _look, found).hold()
     except click.Abort:
         _refuse("\nNothing was written. `rosey-llm init --defaults` asks no questions.")
     return configured.text, configured.key_variable
+
+
+def _found_nats() -> FoundNats | None:
+    """Return the NATS server that answers where the embedded one would listen."""
+    from engine.config.settings import NatsSettings
+    from engine.config.setup.interview import FoundNats
+    from engine.interfaces.terminal import nats_question
+
+    nats = NatsSettings()
+    server = nats_question.server_in_the_way(nats)
+    if server is None:
+        return None
+    return FoundNats(f"nats://127.0.0.1:{nats.port}", needs_login=server.needs_login)
 
 
 def _look(name: str, table: Mapping[str, Any]) -> ServerView:

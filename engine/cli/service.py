@@ -6,6 +6,7 @@ import getpass
 import shlex
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,8 +113,11 @@ def _chat(options: ChatOptions, type_ahead: TypeAhead | None, config_option: str
     settings = load(options.config)
     log_to_stderr("warning", "%(message)s", quiet="rosey_llm.turn")  # the answer says it
 
-    from engine.interfaces.terminal import chat
+    from engine.interfaces.terminal import chat, nats_question
 
+    if options.is_conversation and (server := nats_question.server_in_the_way(settings.nats)):
+        with type_ahead.lent() if type_ahead is not None else nullcontext():
+            settings = nats_question.settings_to_use(settings, server, say)
     return run_async(chat.chat(settings, options, type_ahead, config_option))
 
 

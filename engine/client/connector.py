@@ -29,7 +29,8 @@ PAUSE_S = 0.1
 REMEDY = "Start the service or the server, or correct the address."
 _REMEDIES = {
     "setup": "Correct the address and its login, or the server.",
-    "login": "Put the login into the address: nats://user:password@host.",
+    "login": "Put the login into the address: nats://user:password@host. The service writes such an"
+    " address to data/nats/url.",
     "untrusted": "Name the authority that signed it: options={'tls':"
     " ssl.create_default_context(cafile='ca.pem')}.",
     "certificate": "Load it into the context of options={'tls': context}.",

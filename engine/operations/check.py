@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.client.address import without_login
+from engine.client.address import CannotConnect, without_login
+from engine.client.client import Client
+from engine.client.subjects import Subjects
 from engine.clock import now_ms
 from engine.config import old_defaults
 from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
 from engine.traffic import examination
-from engine.traffic.embedded import store_lock
+from engine.traffic.embedded import store_lock, url_file
+from engine.traffic.embedded.port import in_the_way, occupant_of
 from engine.traffic.embedded.server import BotRights, EmbeddedNats, EmbeddedNatsError
 from engine.traffic.examination import OwnService
 from engine.traffic.micro_service import database_mark
@@ -89,7 +92,7 @@ def could_answer(found: Sequence[Finding], fallback_on: FallbackOn) -> bool:
 async def _nats(settings: Settings) -> tuple[list[Finding], list[str]]:
     nats = settings.nats
     if nats.url == "embedded":
-        return [await _embedded_nats(settings)], []
+        return await _embedded_nats(settings)
     try:
         own = _own_service(Path(settings.storage.path))
         found = await examination.examine(nats, settings.conversation.max_reply_bytes, own)
@@ -111,14 +114,38 @@ def _own_service(database: Path) -> OwnService:
     return OwnService(runs, database_mark(database))
 
 
-async def _embedded_nats(settings: Settings) -> Finding:
-    store = Path(settings.nats.store_dir)
+async def _embedded_nats(settings: Settings) -> tuple[list[Finding], list[str]]:
+    store, port = Path(settings.nats.store_dir), settings.nats.port
     try:
         if store_lock.is_taken(store):
-            return Finding("NATS", True, f"embedded, {store}, in use by a running service")
+            return [await _running_nats(settings, store)], []
         require_writable(store)
     except OSError as exc:
-        return Finding("NATS", False, f"{exc}. Set [nats] store_dir to a folder of its own.")
+        return [Finding("NATS", False, f"{exc}. Set [nats] store_dir to a folder of its own.")], []
+    occupant = await occupant_of(port)
+    if occupant.kind == "nats":
+        return [Finding("NATS", False, in_the_way(port, occupant))], []
+    notes = {
+        "embedded": [f"Port {port} is taken by another rosey-llm; NATS would take the next one."],
+        "other": [f"Port {port} is taken by another program; NATS would take the next one."],
+    }
+    return [await _startable_nats(settings, store)], notes.get(occupant.kind, [])
+
+
+async def _running_nats(settings: Settings, store: Path) -> Finding:
+    """Find out whether bots can log in with what the service has written for them."""
+    file, names = url_file.path_in(store), settings.nats.subjects
+    subjects = Subjects(**{name: getattr(names, name) for name in Subjects._fields})
+    try:
+        async with Client(file, subjects=subjects):
+            pass
+    except CannotConnect as exc:
+        return Finding("NATS", False, f"embedded, {store}, in use by a service. {exc}")
+    where = f"embedded, {store}, in use by a running service"
+    return Finding("NATS", True, f"{where}; its login for bots is in {file}")
+
+
+async def _startable_nats(settings: Settings, store: Path) -> Finding:
     try:
         # In a folder of its own: only whether the server starts is to be found out.
         with tempfile.TemporaryDirectory(prefix="rosey-llm-check-") as folder:

@@ -29,6 +29,14 @@ class ServerView:
     models: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FoundNats:
+    """A NATS server that answers where the embedded one would listen."""
+
+    address: str
+    needs_login: bool
+
+
 Look = Callable[[str, Mapping[str, Any]], ServerView]
 
 
@@ -47,16 +55,22 @@ class Interview:
         raises no ValueError.
     folder: the new file's folder; relative paths start there.
     look: called with a provider's name and table; returns what its server shows.
+    found: a NATS server that answers on this machine.
 
     An answer that the server contradicts is refused once; the same answer again is taken.
     """
 
     def __init__(
-        self, ask: Ask, folder: Path, look: Look = lambda name, table: ServerView()
+        self,
+        ask: Ask,
+        folder: Path,
+        look: Look = lambda name, table: ServerView(),
+        found: FoundNats | None = None,
     ) -> None:
         self._ask = ask
         self._folder = folder
         self._look = look
+        self._found = found
         self._view = ServerView()
         self._contradicted = ""
         self._example = Example()
@@ -83,11 +97,7 @@ class Interview:
             str(service["max_context_messages"]),
             lambda answer: self._put(("service", "max_context_messages"), _whole_number(answer)),
         )
-        self._ask(
-            "Where is NATS? embedded (the service runs it), or an address such as nats://host:4222",
-            self._default["nats"]["url"],
-            self._take_nats,
-        )
+        self._about_nats()
         self._ask("Which folder holds the database and other data?", "data", self._take_folder)
         return Configured(self._example.text, self._key_variable)
 
@@ -96,6 +106,16 @@ class Interview:
         for name in path:
             default = default[name]
         self._ask(question, default, lambda answer: self._put(path, answer))
+
+    def _about_nats(self) -> None:
+        question = "Where is NATS? embedded (the service runs it), or an address such as"
+        question, default = f"{question} nats://host:4222", self._default["nats"]["url"]
+        if self._found is not None:
+            login = ", which asks for a login (set [nats] user and password afterwards)"
+            server = self._found.address + login * self._found.needs_login
+            question = f"A NATS server answers at {server}.\n{question}"
+            default = default if self._found.needs_login else self._found.address
+        self._ask(question, default, self._take_nats)
 
     def _about_the_provider(self, name: str) -> None:
         if name == "local":
@@ -180,6 +200,8 @@ class Interview:
                 "leave the login out of the address; set [nats] user and password instead"
             )
         self._put(("nats", "url"), answer)
+        if answer == "embedded" and self._found is not None:
+            self._put(("nats", "port"), 0)  # its own port is taken; bots read the file `url`
 
     def _take_folder(self, answer: str) -> None:
         folder = answer.rstrip("/") or "/"

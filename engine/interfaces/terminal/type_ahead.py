@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -47,6 +48,22 @@ class TypeAhead:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)
             sys.stdout.write(PASTES_MARKED)
             sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give the terminal back for a question. What was typed before it is no answer to it."""
+        if self._before is None:
+            yield
+            return
+        import termios
+
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSAFLUSH, self._before)
+        sys.stdout.write(PASTES_UNMARKED)
+        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            self.be_quiet()
 
     def leave(self) -> None:
         """Give the terminal back as it was, without what nobody has read."""

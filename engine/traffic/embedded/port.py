@@ -68,6 +68,16 @@ async def occupant_of(port: int) -> Occupant:
     return Occupant("nats", bool(told.get("auth_required") or told.get("tls_required")))
 
 
+def in_the_way(port: int, occupant: Occupant) -> str:
+    """Say that another NATS server has the port, and how to use it or to go beside it."""
+    login = ", with its user and password" * occupant.needs_login
+    return (
+        f"A NATS server answers on port {port}. To use it, write this into rosey-llm.toml{login}:"
+        f"\n\n{two_lines(port)}\n\nFor an embedded server beside it, set [nats] port to another"
+        " one, or to 0 for any."
+    )
+
+
 def two_lines(port: int) -> str:
     """Return the configuration that uses the NATS server on this port."""
     return f'[nats]\nurl = "nats://{HOST}:{port}"'

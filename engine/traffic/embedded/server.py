@@ -27,9 +27,9 @@ from engine.traffic.embedded.logins import BOT, ENGINE, BotLogin, BotRights, Log
 from engine.traffic.embedded.port import (
     HOST,
     free_ports,
+    in_the_way,
     is_free,
     occupant_of,
-    two_lines,
 )
 from engine.traffic.embedded.process import LaunchPlan, NatsProcess
 from engine.traffic.embedded.program import find_program
@@ -300,9 +300,4 @@ async def _require_no_nats(port: int) -> None:
     """Raise PortTaken if a NATS server answers there which is not the embedded one of an engine."""
     occupant = await occupant_of(port)
     if occupant.kind == "nats":
-        login = " and user and password, because it asks for a login" * occupant.needs_login
-        raise PortTaken(
-            f"A NATS server answers on port {port}. To use it, write this into rosey-llm.toml"
-            f"{login}:\n\n{two_lines(port)}\n\nFor an embedded server beside it, set [nats] port to"
-            " another one, or to 0 for any."
-        )
+        raise PortTaken(in_the_way(port, occupant))
