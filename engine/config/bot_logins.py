@@ -37,9 +37,6 @@ def _check_user(path: str, name: str, password: str, names: list[str]) -> None:
         raise ValidationError(f"{path}.name", f'"{name}" is the service\'s own; choose another')
     if names.count(name) > 1:
         raise ValidationError(f"{path}.name", f'"{name}" is used twice')
-    if not password:
-        raise ValidationError(
-            f"{path}.password", "expected a password; if it is a ${VARIABLE}, that is not set"
-        )
+    # An empty one is no error: the variable may be set for the service, but not for `check`.
     if not password.isprintable():
         raise ValidationError(f"{path}.password", "expected one line without control characters")

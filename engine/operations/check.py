@@ -125,11 +125,16 @@ async def _embedded_nats(settings: Settings) -> tuple[list[Finding], list[str]]:
     occupant = await occupant_of(port)
     if occupant.kind == "nats":
         return [Finding("NATS", False, in_the_way(port, occupant))], []
-    notes = {
-        "embedded": [f"Port {port} is taken by another rosey-llm; NATS would take the next one."],
-        "other": [f"Port {port} is taken by another program; NATS would take the next one."],
-    }
-    return [await _startable_nats(settings, store)], notes.get(occupant.kind, [])
+    notes = [
+        f"The password of {user.name} in [[nats.users]] is empty here; without it, that bot cannot"
+        " log in."
+        for user in settings.nats.users
+        if not user.password
+    ]
+    if occupant.kind != "nobody":
+        by = {"embedded": "another rosey-llm"}.get(occupant.kind, "another program")
+        notes.append(f"Port {port} is taken by {by}; NATS would take the next one.")
+    return [await _startable_nats(settings, store)], notes
 
 
 async def _running_nats(settings: Settings, store: Path) -> Finding:

@@ -24,10 +24,6 @@ from providers.validation import ValidationError
         ({"users": [{"name": "a"}]}, "nats.users[0].password: missing"),
         ({"users": [{"name": "a", "password": 7}]}, "nats.users[0].password: expected a string"),
         (
-            {"users": [{"name": "a", "password": "${NOT_SET}"}]},
-            "nats.users[0].password: expected a",
-        ),
-        (
             {"users": [{"name": "a b", "password": "s3cret"}]},
             "nats.users[0].name: expected letters",
         ),

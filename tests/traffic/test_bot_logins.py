@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from engine.operations import check
 from engine.traffic.embedded import refusal_reports
 from tests.support.bot_urls import port_of
 from tests.support.nats_servers import RawClient
@@ -104,6 +105,22 @@ async def test_a_login_of_the_settings_is_taken_with_its_password_or_its_hash(
     for wrong in ("open-barley", HASH):
         with pytest.raises(ConnectionError, match="Authorization Violation"):
             async with RawClient.connected(port_of(house.url), user=user, **{"pass": wrong}):
+                pass
+
+
+async def test_a_login_without_a_password_lets_nobody_in(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.config["nats"]["users"] = [{"name": "irc", "password": "${NOT_SET_ANYWHERE}"}]
+    note = (
+        "The password of irc in [[nats.users]] is empty here; without it, that bot cannot log in."
+    )
+    assert note in (await check.report(house.settings)).notes
+    await house.open()
+    assert "The bot irc cannot log in to the embedded NATS server" in caplog.text
+    for login in ({"user": "irc", "pass": ""}, {"user": "irc"}):
+        with pytest.raises(ConnectionError, match="Authorization Violation"):
+            async with RawClient.connected(port_of(house.url), **login):
                 pass
 
 

@@ -48,6 +48,7 @@ class Logins:
 
     - `is_open`: whether a client without a login is let in, with the rights of `bot`
     - `engine_password`: random, for this start
+    - `without_password`: the names that nobody can log in with
     - `bot_password`: that in the file `url`
     """
 
@@ -55,7 +56,8 @@ class Logins:
         self.engine_password = secrets.token_urlsafe(24)
         self.bot_password = secrets.token_urlsafe(24)
         self._rights = rights
-        self._more = list(more)
+        self._more = [each for each in more if each.password]
+        self.without_password = [each.name for each in more if not each.password]
         self._is_open = is_open
 
     def keep_or_renew(self, bot_password: str | None) -> None:

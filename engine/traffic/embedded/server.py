@@ -120,6 +120,12 @@ class EmbeddedNats:
         async with self._start_stop_lock:
             if self.pid is not None:
                 return
+            for name in self._logins.without_password:
+                log.warning(
+                    "The bot %(user)s cannot log in to the embedded NATS server: its password in"
+                    " [[nats.users]] is empty. If it is a variable, set that for the service.",
+                    {"event": "nats.login_without_password", "user": name},
+                )
             program = await asyncio.to_thread(find_program, self._program)
             if program.passed_over:
                 log.warning(
