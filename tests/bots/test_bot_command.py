@@ -71,14 +71,14 @@ async def test_it_finds_the_service_of_its_folder_and_leaves_with_quit(
             assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("way", ["option", "environment", "configuration"])
+@pytest.mark.parametrize("way", ["environment", "configuration"])
 async def test_it_finds_a_service_elsewhere(house: House, tmp_path: Path, way: str) -> None:
     await house.open()
     here = tmp_path / "here"
     here.mkdir()
     file = tmp_path / "other.toml"
     file.write_text('[nats]\nstore_dir = "data/nats"\n')
-    more = {"option": ("--nats", house.url), "configuration": ("--config", str(file))}.get(way, ())
+    more = ("--config", str(file)) if way == "configuration" else ()
     environment = {"ROSEY_LLM_NATS_URL": house.url} if way == "environment" else {}
     async with (
         IrcServer(here) as server,

@@ -13,6 +13,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from engine.errors import CannotStart
+from engine.interfaces.bots import irc_connection
 from engine.interfaces.bots.irc_options import IrcOptions
 from tests.fakes.irc_gateway import IrcGateway
 from tests.support.irc_bot import irc_bot
@@ -107,6 +108,22 @@ async def test_a_line_that_may_be_lost_with_the_connection_is_said_again(house: 
         await gateway.until(lambda _: len(gateway.said()) == 3)
         again = "PRIVMSG #lobby :alice: You said: hello"
         assert gateway.said() == [again, again, "PRIVMSG #lobby :alice: You said: bye"]
+
+
+async def test_a_connection_that_died_silently_is_made_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.open()
+    async with IrcGateway() as gateway, irc_bot(house.url, gateway.port, "#lobby") as bot:
+        monkeypatch.setattr(irc_connection, "WATCH_S", 0.05)
+        await gateway.send(":tmi.twitch.tv RECONNECT")  # the next connection keeps the new pace
+        await gateway.until(lambda received: received.count("JOIN #lobby") > 1)
+        gateway.is_mute = True
+        await bot.reported("(the server is silent)")
+        monkeypatch.undo()
+        gateway.is_mute = False
+        begun = gateway.received.count("JOIN #lobby")
+        await gateway.until(lambda received: received.count("JOIN #lobby") > begun)
 
 
 async def test_lines_that_are_no_irc_change_nothing(house: House) -> None:

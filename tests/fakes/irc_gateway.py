@@ -20,13 +20,14 @@ class IrcGateway:
 
     received: the lines of the bot, of all connections. capabilities: what it offers.
     refusals: what it answers to a command, such as {"PASS": "NOTICE * :Login failed"}, before it
-    closes the connection.
+    closes the connection. is_mute: it answers nothing, as behind a network that is gone.
     """
 
     def __init__(self, capabilities: str = "twitch.tv/commands twitch.tv/tags") -> None:
         self.capabilities = capabilities
         self.refusals: dict[str, str] = {}
         self.received: list[str] = []
+        self.is_mute = False
         self.port = 0
         self._nick = ""
         self._writers: set[asyncio.StreamWriter] = set()
@@ -71,6 +72,8 @@ class IrcGateway:
 
     def _answers(self, line: str) -> list[str]:
         command, _, rest = line.partition(" ")
+        if self.is_mute:
+            return []
         if command in self.refusals:
             return [f"{NAME} {self.refusals[command]}"]
         match command:
