@@ -88,7 +88,7 @@ class LLMService:
         self._providers = [provider] if isinstance(provider, LLMProvider) else list(provider)
         if not all(isinstance(each, LLMProvider) for each in self._providers):
             raise ValueError(f"provider: expected an LLMProvider, or several, got {provider!r}")
-        if is_given:
+        if is_given and self._providers:  # without one, the engine says so
             settings = rule_checks.with_given_providers(settings, [p.name for p in self._providers])
         self._database = Path(database) if database and str(database) != ":memory:" else None
         self._settings = settings

@@ -12,6 +12,7 @@ from providers.base import Usage
     [
         Answer("#c", "r", "chat", "Hi", "alice", "default", "p", "m", "stop", Usage(1, 2), 3),
         Answer("#c", "r", "help", "..."),
+        Answer("#c", "r", "chat", "One. Two.", parts=("One. ", "Two.")),
         Failure("#c", "r", "busy", "Full.", 2.0, 32),
         Failure("", "r", "invalid_request", "What?"),
     ],

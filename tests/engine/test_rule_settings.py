@@ -170,3 +170,5 @@ def test_a_program_that_gives_its_providers_is_held_to_them() -> None:
     LLMService(providers, settings=kept)
     with pytest.raises(ValueError, match='"scripted" is not in it, but default_provider sends'):
         LLMService(providers, settings=parsed(stays=["ollama", "local"]))
+    with pytest.raises(ValueError, match="a chain needs a provider"):
+        LLMService([])

@@ -212,7 +212,7 @@ async def test_a_rule_with_a_provider_has_no_fallback_of_its_own_accord(
         {"match": "#alone", "provider": "vllm"},
         {"match": "#safe", "provider": "vllm", "fallback_providers": ["openai"]},
     )
-    house.config["fallback_providers"] = ["vllm"]
+    house.config["fallback_providers"] = ["vllm", "openai"]
     await house.open()
     assert (await house.bot.ask("Hi", "#alone"))["provider"] == "vllm"
     assert (await house.bot.ask("Hi", "#a"))["provider"] == "openai"
@@ -255,7 +255,7 @@ async def test_what_stays_reaches_no_other_provider_not_by_one_byte(
     house: House, llm: LLMServer, other: LLMServer
 ) -> None:
     add_provider(house, "inside", other)
-    house.config["fallback_providers"] = ["inside"]
+    house.config["fallback_providers"] = ["inside", "openai"]
     secret = {"match": "#secret", "provider": "inside", "stays": ["inside"]}
     rules(house, secret)
     await house.open()
