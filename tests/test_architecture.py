@@ -204,6 +204,14 @@ def test_every_package_has_types(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
 
 
+def test_no_statement_has_numbered_placeholders() -> None:
+    """Python 3.12 warns of them, and 3.14 refuses them with a sequence of values."""
+    strings = (
+        node.value for file in FILES for node in nodes(file) if isinstance(node, ast.Constant)
+    )
+    assert [each for each in strings if re.search(r"(?<!\[)\?\d", str(each))] == []
+
+
 def test_no_file_names_a_path_or_a_tool_of_the_machine_it_was_made_on() -> None:
     for file in [*FILES, ROOT / "README.md", ROOT / "constraints.txt"]:
         assert not re.search(r"(^|[^\w.])/(work|root)/|https?://pypi", file.read_text()), file

@@ -68,6 +68,11 @@ class NatsClient(Client):
         with cancellable():
             return await super().request(*args, **options)
 
+    def close_socket(self) -> None:
+        """Close the socket, if `close` was cut off before that."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
     async def _connect_to_server(self, s: Any) -> None:
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]

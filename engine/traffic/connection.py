@@ -205,8 +205,11 @@ class NatsConnection:
         for client in filter(None, clients):
             # uvloop raises RuntimeError for a socket that is already closed.
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
-                async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    await client.close()
+                try:
+                    async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                        await client.close()
+                finally:
+                    client.close_socket()
 
     def _connected_client(self) -> IntakeClient:
         if self._client is None or not self._client.is_connected:

@@ -156,8 +156,8 @@ def _summarize(connection: sqlite3.Connection, channel_id: int, newest_id: int) 
 
 def persona_of(connection: sqlite3.Connection, channel_id: int) -> str | None:
     """Return the persona that the channel was switched to last, or else that answered last."""
-    query = f"SELECT {PERSONA.format(channel='?1')}"
-    (persona,) = connection.execute(query, (channel_id,)).fetchone()
+    query = f"SELECT {PERSONA.format(channel=':channel')}"
+    (persona,) = connection.execute(query, {"channel": channel_id}).fetchone()
     return str(persona) if persona is not None else None
 
 

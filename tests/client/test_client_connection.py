@@ -38,6 +38,16 @@ async def subscriptions(server: Server) -> set[str]:
     return {each for each in subjects if not each.startswith("_INBOX")}
 
 
+async def failure(rosey: Client, text: str, channel: str = "#lobby") -> LLMError:
+    """Ask, with more time if the client knew too little of its failure to say `text`."""
+    for timeout_s in (0.2, 2.0, 20.0):
+        with pytest.raises(LLMError) as caught:
+            await rosey.chat("Hi", channel, timeout_s=timeout_s)
+        if text in str(caught.value):
+            return caught.value
+    raise AssertionError(str(caught.value))
+
+
 @pytest.mark.parametrize("rights", RIGHTS)
 async def test_answers_are_heard_by_one_subscription_if_it_hears_no_requests(
     tmp_path: Path, rights: str
@@ -64,8 +74,7 @@ async def test_that_nobody_listens_is_heard_at_once(tmp_path: Path, rights: str)
     ):
         async with asyncio.timeout(WAIT_S):
             assert not await rosey.is_served(timeout_s=2 * WAIT_S)
-        with pytest.raises(LLMError, match=r"Nobody listens on llm\.request"):
-            await rosey.chat("Hi", "#lobby", timeout_s=0.3)
+        assert (await failure(rosey, "Nobody listens on llm.request")).code == "no_answer"
 
 
 async def test_a_question_waits_for_the_service_to_start(
@@ -76,9 +85,7 @@ async def test_a_question_waits_for_the_service_to_start(
         Client(f"{BOT}:{server.port}") as rosey,
     ):
         assert not await rosey.is_served()
-        with pytest.raises(LLMError, match=r"Nobody listens on llm\.request") as caught:
-            await rosey.chat("Hi", "#lobby", timeout_s=0.3)
-        assert caught.value.code == "no_answer"
+        assert (await failure(rosey, "Nobody listens on llm.request")).code == "no_answer"
         assert caplog.text.count("Nobody listens on llm.request: start the service") == 1
         asked = asyncio.create_task(rosey.chat("Hi", "#lobby"))
         async with service(house, server, **ENGINE):
@@ -101,8 +108,7 @@ async def test_a_question_survives_the_loss_of_the_server(
         await llm.wait_for_requests(1)
         await server.stop()
         held.set()
-        with pytest.raises(LLMError, match="connection to NATS is lost"):
-            await rosey.chat("Hi", "#other", timeout_s=0.1)
+        await failure(rosey, "connection to NATS is lost", "#other")
         await server.start()
         assert (await asked).content == "Still here."
         assert (await anext(outcomes)).request_id

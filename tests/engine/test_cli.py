@@ -279,11 +279,32 @@ def test_a_chat_says_that_the_service_died_before_it_answered(folder: Path) -> N
             assert chat.returncode == 1
 
 
+# Stands still in the middle of its answer, until there is a file "go".
+HELD = """
+import asyncio
+from pathlib import Path
+from providers.scripted import ScriptedProvider
+
+async def script(messages, options):
+    yield "word "
+    while not Path("go").exists():
+        await asyncio.sleep(0.01)
+    yield "word"
+
+class Held(ScriptedProvider):
+    def __init__(self, config, name=None):
+        super().__init__(config, name=name, script=script)
+"""
+
+
 @pytest.mark.parametrize(("presses", "code"), [(1, 0), (2, 130)])
 def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
     folder: Path, presses: int, code: int
 ) -> None:
-    slow(folder, 160)  # some seconds, in which all of this happens
+    (folder / "held.py").write_text(HELD)
+    (folder / "rosey-llm.toml").write_text(
+        SCRIPTED.replace('"scripted"', '"held"') + '[providers.held]\nkind = "held:Held"\n'
+    )
     with chat_terminal.chatting(folder) as chat, chatting(folder, "--channel", "b") as other:
         assert other.stdin is not None
         assert other.stdout is not None
@@ -298,6 +319,8 @@ def test_ctrl_c_while_leaving_warns_and_a_second_one_forces_the_end(
             chat.press(CTRL_C)
             if press == 0:
                 chat.wait_for("press Ctrl-C again")
+        if presses == 1:
+            (folder / "go").touch()
         assert chat.ended() == code
 
 

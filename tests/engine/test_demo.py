@@ -13,6 +13,7 @@ import termios
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from engine.errors import CannotStart
 from engine.interfaces.demo import proof, script
 from engine.interfaces.demo.command import RunningCommand
 from engine.interfaces.demo.proof import NotAsPromised
-from tests.support.command_line import COMMAND
+from tests.support.command_line import COMMAND, utf8
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
@@ -36,8 +37,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """The folder for temporary files; at the end nothing may be in it, or run in it."""
     yield tmp_path
     assert list(tmp_path.iterdir()) == []
-    commands = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
-    assert [each for each in commands if bytes(tmp_path) in each] == []
+    assert [each for each in commands() if bytes(tmp_path) in each] == []
+
+
+def commands() -> Iterator[bytes]:
+    """Yield the command line of each process of this machine."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            yield file.read_bytes()
 
 
 @pytest.fixture
@@ -56,6 +63,7 @@ class Terminal:
 
     def __init__(self, folder: Path, columns: int = 80, lines: int = 24) -> None:
         self.shown = ""
+        self._decoder = utf8()
         size = {"COLUMNS": str(columns), "LINES": str(lines)}
         self.pid, self.side = pty.fork()
         if self.pid == 0:
@@ -87,7 +95,7 @@ class Terminal:
         """Read what comes within a moment; return whether the demo may write more."""
         if select.select([self.side], [], [], 0.5)[0]:
             try:
-                self.shown += os.read(self.side, 65536).decode(errors="replace")
+                self.shown += self._decoder.decode(os.read(self.side, 65536))
             except OSError:  # the other side is closed
                 return False
         return True

@@ -7,7 +7,6 @@ import pty
 import signal
 import sqlite3
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from storage.lock import Lock
 from storage.queries.reader import open_reader
 from tests.support import secrets_database
 from tests.support.command_line import COMMAND, rosey
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, blocking_until
 from tests.support.secrets_database import ROWS, SECRET, USER, files_containing
 
 pytestmark = pytest.mark.process
@@ -263,9 +262,7 @@ def test_a_waiting_request_is_carried_out_before_any_model_is_asked(
             "INSERT INTO orders (kind, body, created_ms) VALUES ('erase', ?, 0)", (body,)
         )
     with running(folder):
-        deadline_s = time.monotonic() + WAIT_S
-        while _waiting(folder) and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        blocking_until(lambda: not _waiting(folder))
         check_erased(folder)
         with closing(open_reader(database(folder))) as connection:
             kinds = connection.execute(

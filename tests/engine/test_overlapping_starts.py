@@ -13,9 +13,10 @@ import pytest
 
 from engine.app import build_app
 from engine.errors import AlreadyRunning, StartLater
+from engine.traffic import connection, intake
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.nats_servers import Server
-from tests.support.patience import until
+from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import House
 
 
@@ -71,8 +72,10 @@ async def test_a_service_that_runs_is_not_waited_for(
 
 
 async def test_a_service_says_that_it_ends_before_it_waits_for_anything(
-    house: House, tmp_path: Path, llm: LLMServer, caplog: pytest.LogCaptureFixture
+    house: House, tmp_path: Path, llm: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "FLUSH_TIMEOUT_S", WAIT_S)
+    monkeypatch.setattr(intake, "UNSUBSCRIBE_LIMIT_S", WAIT_S)
     async with Server(tmp_path, "") as server:
         house.config["nats"] = {"url": server.url}
         await house.open()

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import termios
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import COMMAND, rosey
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, blocking_until
 
 pytestmark = pytest.mark.process
 
@@ -230,7 +229,7 @@ def test_reload_ends_when_the_service_does_and_leaves_nothing_behind(tmp_path: P
         with subprocess.Popen(
             [COMMAND, "reload"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
         ) as asking:
-            until_placed(tmp_path)
+            blocking_until(lambda: bool(orders(tmp_path)))
             service.signal(signal.SIGKILL)
             assert asking.stderr is not None
             assert "The service stopped, or did not answer" in asking.stderr.read()
@@ -267,10 +266,8 @@ def stop_between_two_commits(service: Service, folder: Path) -> None:
 
 def until_stopped(pid: int) -> None:
     """Wait until every thread has stopped; the signal takes time."""
-    deadline_s = time.monotonic() + 20
-    while {_state(task) for task in Path(f"/proc/{pid}/task").iterdir()} != {"T"}:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
+    threads = Path(f"/proc/{pid}/task")
+    blocking_until(lambda: {_state(task) for task in threads.iterdir()} == {"T"})
 
 
 def _state(task: Path) -> str:
@@ -278,13 +275,6 @@ def _state(task: Path) -> str:
         return (task / "stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         return "T"
-
-
-def until_placed(folder: Path) -> None:
-    deadline_s = time.monotonic() + 20
-    while not orders(folder):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def test_a_service_drains_when_its_terminal_is_closed(tmp_path: Path) -> None:

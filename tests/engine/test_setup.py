@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.config.setup import example
 from storage.new_file import new_file
-from tests.support.command_line import COMMAND, read_until, rosey
+from tests.support.command_line import COMMAND, read_until, rosey, utf8
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "rosey-llm.toml").read_text()
@@ -30,11 +30,11 @@ def files(folder: Path) -> list[str]:
 
 def press_until(terminal: int, key: bytes, text: str) -> None:
     """Press Ctrl-C again until it works: Python misses one just before it reads."""
-    shown = ""
-    for _ in range(10):
+    shown, decoder = "", utf8()
+    for _ in range(30):
         os.write(terminal, key)
         while text not in shown and select.select([terminal], [], [], 2)[0]:
-            shown += os.read(terminal, 4096).decode()
+            shown += decoder.decode(os.read(terminal, 4096))
         if text in shown:
             return
     raise AssertionError(shown)

@@ -24,7 +24,7 @@ import pytest
 from engine.interfaces.top import view
 from engine.monitoring.top_page import memory_bytes
 from tests.support.bot_urls import bot_url, port_of
-from tests.support.command_line import COMMAND, rosey
+from tests.support.command_line import COMMAND, rosey, utf8
 from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
@@ -173,6 +173,7 @@ class Terminal:
 
     def __init__(self, folder: Path, *arguments: str, columns: int = 80) -> None:
         self.before = _as_it_is_at_first()
+        self._decoder = utf8()
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
@@ -187,7 +188,7 @@ class Terminal:
         while text not in self.shown:
             assert time.monotonic() < deadline_s, self.shown[-3000:]
             if select.select([self._terminal], [], [], 0.5)[0]:
-                self.shown += os.read(self._terminal, 65536).decode(errors="replace")
+                self.shown += self._decoder.decode(os.read(self._terminal, 65536))
 
     def press(self, keys: bytes) -> None:
         os.write(self._terminal, keys)
@@ -198,7 +199,7 @@ class Terminal:
         while time.monotonic() < deadline_s:
             if select.select([self._terminal], [], [], 0.02)[0]:
                 try:
-                    self.shown += os.read(self._terminal, 65536).decode(errors="replace")
+                    self.shown += self._decoder.decode(os.read(self._terminal, 65536))
                 except OSError:  # the other side is closed
                     break
         self.after = termios.tcgetattr(self._terminal)

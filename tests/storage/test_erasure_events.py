@@ -154,4 +154,5 @@ def test_an_event_is_written_in_the_commit_of_its_erasure(archive: Archive) -> N
     erase(archive, Scope(user="bob"), Erasure("order"))
     archive.connection.execute("ROLLBACK")
     assert events(archive) == []
-    assert sqlite3.connect(archive.path).execute("SELECT count(*) FROM history").fetchone() == (6,)
+    with closing(sqlite3.connect(archive.path)) as other:
+        assert other.execute("SELECT count(*) FROM history").fetchone() == (6,)

@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,13 @@ async def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def connection(path: Path) -> sqlite3.Connection:
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
     """The database as the service uses it."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA busy_timeout=5000")
-    return connection
+    with closing(
+        sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    ) as connection:
+        connection.execute("PRAGMA busy_timeout=5000")
+        yield connection
 
 
 def test_the_owner_of_a_database_is_known_and_asking_takes_no_lock(tmp_path: Path) -> None:

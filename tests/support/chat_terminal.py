@@ -17,7 +17,7 @@ from pathlib import Path
 
 import wcwidth
 
-from tests.support.command_line import COMMAND
+from tests.support.command_line import COMMAND, utf8
 from tests.support.patience import WAIT_S
 
 CTRL_C, CTRL_D, ENTER, TAB, UP = "\x03", "\x04", "\r", "\t", "\x1b[A"
@@ -29,6 +29,7 @@ class ChatTerminal:
 
     def __init__(self, folder: Path, *arguments: str, columns: int = 80, **env: str) -> None:
         self.raw = ""
+        self._decoder = utf8()
         self._seen = 0
         self._keys, screen = pty.openpty()
         fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -89,7 +90,7 @@ class ChatTerminal:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=0.1)
             with contextlib.suppress(BlockingIOError):
-                self.raw += os.read(self._keys, 65536).decode(errors="replace")
+                self.raw += self._decoder.decode(os.read(self._keys, 65536))
                 continue
             if self.process.returncode is not None:
                 return self.process.returncode
@@ -99,7 +100,7 @@ class ChatTerminal:
         """Read what is written within a moment, if anything is."""
         assert time.monotonic() < deadline_s, self.shown[-3000:]
         if select.select([self._keys], [], [], 0.2)[0]:
-            self.raw += os.read(self._keys, 65536).decode(errors="replace")
+            self.raw += self._decoder.decode(os.read(self._keys, 65536))
 
     def close(self) -> None:
         self.process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import subprocess
@@ -51,9 +52,14 @@ def running(folder: Path) -> Iterator[str]:
             process.wait(timeout=WAIT_S)
 
 
+def utf8() -> codecs.IncrementalDecoder:
+    """Return a decoder for what a terminal gives: one read may end in the middle of a letter."""
+    return codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+
 def read_until(terminal: int, text: str) -> str:
     """Return what the terminal shows, up to `text`."""
-    shown = ""
+    shown, decoder = "", utf8()
     while text not in shown:
-        shown += os.read(terminal, 4096).decode()
+        shown += decoder.decode(os.read(terminal, 4096))
     return shown

@@ -6,15 +6,16 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import nats
 import orjson
 import pytest
 import tomlkit
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.app import App, build_app
@@ -23,7 +24,7 @@ from engine.traffic import other_engines
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import COMMAND
 from tests.support.documented_server import documented_server
-from tests.support.nats_logins import INPUTS, LOGIN, OUTPUTS, logins
+from tests.support.nats_logins import GUEST, INPUTS, LOGIN, OUTPUTS, logins
 from tests.support.nats_servers import Server, service
 from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import Bot, House
@@ -301,6 +302,50 @@ async def test_a_login_that_may_not_ask_starts_with_a_warning(
 # --- Outages of NATS
 
 
+class Spy:
+    """A client that answers the question of engines, and hears it before any of them asks again."""
+
+    def __init__(self, server: Server, on_question: Callable[[Msg], Awaitable[None]]) -> None:
+        self._server = server
+        self._on_question = on_question
+        self._returned = asyncio.Event()
+        self._client = Client()
+
+    @staticmethod
+    def users(*logins: dict[str, str]) -> str:
+        each = (f"{{ user: {login['user']}, password: {login['password']} }}" for login in logins)
+        return f"authorization {{ users: [{', '.join(each)}] }}"
+
+    async def __aenter__(self) -> Self:
+        async def returned() -> None:
+            self._returned.set()
+
+        options: dict[str, Any] = {
+            **GUEST,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.01,
+            "reconnected_cb": returned,
+        }
+        await self._client.connect(self._server.url, **options)
+        await self._client.subscribe("$SRV.INFO.rosey-llm", cb=self._on_question)
+        await self._client.flush()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def outage(self) -> None:
+        """Restart the server, and let engines in only once this client hears their questions."""
+        await self._server.stop()
+        self._server.config = self.users(GUEST)
+        await self._server.start()
+        async with asyncio.timeout(WAIT_S):
+            await self._returned.wait()
+        await self._client.flush()
+        self._server.config = self.users(LOGIN, GUEST)
+        self._server.reload()
+
+
 async def test_an_engine_that_came_first_after_an_outage_is_told_of(
     house: House, tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -325,25 +370,22 @@ async def test_an_engine_that_came_first_after_an_outage_is_told_of(
 async def test_after_an_outage_a_second_engine_that_is_meant_is_no_fault(
     house: House, second: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def on_question(msg: Msg) -> None:
+        meant = orjson.loads(info("rosey.command.chat"))
+        meant |= {"id": "meant", "metadata": {"name": "meant", "second": "true"}}
+        await msg.respond(orjson.dumps(meant))
+        await msg.respond(info("rosey.command.chat"))
+
+    login: dict[str, Any] = {**LOGIN}
     async with (
-        Server(tmp_path, "") as server,
-        service(house, server),
-        started(second, server, second=True),
-    ):
+        Server(tmp_path, Spy.users(LOGIN, GUEST)) as server,
+        service(house, server, **login),
+        started(second, server, second=True, **login),
         # A third one, which is not meant, so that the first one says what it sees.
-        third = await nats.connect(server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.01)
-
-        async def on_question(msg: Msg) -> None:
-            meant = orjson.loads(info("rosey.command.chat"))
-            meant |= {"id": "meant", "metadata": {"name": "meant", "second": "true"}}
-            await msg.respond(orjson.dumps(meant))
-            await msg.respond(info("rosey.command.chat"))
-
-        await third.subscribe("$SRV.INFO.rosey-llm", cb=on_question)
-        await server.stop()
-        await server.start()
+        Spy(server, on_question) as third,
+    ):
+        await third.outage()
         await until(lambda: "It started while NATS was away" in caplog.text)
-        await third.close()
     (told,) = [text for text in caplog.messages if "NATS was away" in text]
     assert "an engine that does not say its name" in told
     assert "meant" not in told.partition("If two are meant")[0]
@@ -352,26 +394,24 @@ async def test_after_an_outage_a_second_engine_that_is_meant_is_no_fault(
 async def test_a_server_that_is_lost_during_the_question_is_asked_again(
     house: House, second: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Server(tmp_path, "") as server:
-        spy = await nats.connect(server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.01)
-        questions = []
+    questions = []
 
-        async def on_question(msg: Msg) -> None:
-            questions.append(msg)
-            if len(questions) > 1:  # it has lost the first one, as an engine may
-                await msg.respond(info("rosey.command.chat"))
+    async def on_question(msg: Msg) -> None:
+        questions.append(msg)
+        if len(questions) > 1:  # it has lost the first one, as an engine may
+            await msg.respond(info("rosey.command.chat"))
 
-        await spy.subscribe("$SRV.INFO.rosey-llm", cb=on_question)
-        await spy.flush()
-        house.config["nats"] = {"url": server.url}
+    async with (
+        Server(tmp_path, Spy.users(LOGIN, GUEST)) as server,
+        Spy(server, on_question) as spy,
+    ):
+        house.config["nats"] = {"url": server.url} | LOGIN
         house.app = build_app(house.settings)
         starting = asyncio.create_task(house.app.start())
         await until(lambda: len(questions) == 1)
-        await server.stop()
-        await server.start()
+        await spy.outage()
         with pytest.raises(SecondEngine):
             await starting
-        await spy.close()
 
 
 async def test_an_empty_answer_is_not_the_word_that_there_is_no_engine(

@@ -33,7 +33,7 @@ class AnswerScreen:
         self._erases = self._is_terminal and os.environ.get("TERM", "dumb") != "dumb"
         self._wrap = WordWrap(columns)
         self._ticking: asyncio.Task[None] | None = None
-        self._in_line = False
+        self._in_line = self._is_begun = False
 
     def begin(self) -> None:
         """Show that an answer is awaited."""
@@ -48,6 +48,7 @@ class AnswerScreen:
         if text and not self.shown:
             self._write(self._label)
         self.shown += text
+        self._is_begun = bool(self.shown)
         self._write(self._wrap.feed(for_stream(text)) if self._is_terminal else text)
 
     def restart(self) -> None:
@@ -64,12 +65,12 @@ class AnswerScreen:
             self._write(self._label)
         self._write(self._wrap.feed(f" {last}" if last and self.shown else last))
         self._write(self._wrap.end() + "\n")
-        self._in_line = False
+        self._in_line = self._is_begun = False
 
     def break_off(self) -> None:
-        """End the answer where it is: no more of it comes."""
+        """End the answer where it is, unless it has ended: no more of it comes."""
         self._take_sign_away()
-        if self.shown:
+        if self._is_begun:
             self.end()
 
     def say(self, text: str) -> None:
