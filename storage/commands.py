@@ -96,7 +96,11 @@ class Settle(NamedTuple):
 
 
 class SettleAtOnce(NamedTuple):
-    """Settle a command that never waited; the result is the first outcome of its request."""
+    """Settle a command that never waited; the result is the first outcome of its request.
+
+    drops: the waiting commands that a stop ends; their rows stand before its own. If the request
+        has an outcome already, none of them is ended.
+    """
 
     channel: str
     request_id: str
@@ -106,6 +110,7 @@ class SettleAtOnce(NamedTuple):
     replies: Sequence[str]
     now_ms: int
     salts: Sequence[bytes] = ()
+    drops: Sequence[Settle] = ()
 
     @staticmethod
     def apply_all(

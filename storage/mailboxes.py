@@ -9,7 +9,9 @@ settled    history rows and outbox row; the     the outbox row is published, the
 published  outbox row with published_ms         nothing; sent again, the command gets this outcome
 done       the outbox row is deleted (pruned)   nothing; sent again, it is a new command
 
-A command that never waits (a stop) is settled without being accepted.
+A command that never waits (a stop) is settled without being accepted, in one commit with the turn
+that it ends and with the waiting commands that it drops. Before that commit, all of them are as if
+it had never come; after it, all of them are settled.
 """
 
 from __future__ import annotations

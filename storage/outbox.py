@@ -31,6 +31,8 @@ class Settled(NamedTuple):
     id: of its outbox row.
     upto: the id of its newest history row; 0 if it was read from the outbox.
     stops: the outcomes of the stops that ended the turn, from the same commit.
+    drops: the outcomes of the waiting commands that a stop dropped, from the same commit; None for
+        one that had another outcome already.
     correlation_id: that of the first sender, for the shared subjects.
     """
 
@@ -42,6 +44,7 @@ class Settled(NamedTuple):
     replies: tuple[str, ...]
     upto: int = 0
     stops: tuple[Settled, ...] = ()
+    drops: tuple[Settled | None, ...] = ()
     correlation_id: str | None = None
 
 

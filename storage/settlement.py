@@ -69,6 +69,7 @@ def settle_at_once(connection: sqlite3.Connection, outcome: SettleAtOnce) -> Set
     channel, request_id, subjects = outcome.channel, outcome.request_id, outcome.replies
     if settled := find_settled(connection, channel, request_id, subjects):
         return settled
+    drops = tuple(settle_all(connection, outcome.drops)) if outcome.drops else ()
     channel_id = channels.find_or_make(connection, channel, outcome.now_ms)
     connection.execute(
         "DELETE FROM mailbox WHERE channel_id = ? AND request_id = ?", (channel_id, request_id)
@@ -77,7 +78,7 @@ def settle_at_once(connection: sqlite3.Connection, outcome: SettleAtOnce) -> Set
         replies.add(connection, replies.rows_of(channel_id, request_id, subjects))
     merged = replies.of_request(connection, channel_id, request_id)
     command = _WaitingCommand(channel_id, request_id, merged, outcome.now_ms)
-    return _store(connection, [(outcome, command)])[0]
+    return _store(connection, [(outcome, command)])[0]._replace(drops=drops)
 
 
 def _load_waiting(

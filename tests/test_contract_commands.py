@@ -111,7 +111,7 @@ async def test_a_question_that_begins_like_a_command_is_a_question(house: House,
 async def test_stop_cuts_off_the_answer_and_waiting_messages_continue(house: House) -> None:
     house.llm.plan(Behaviour(hang_after=1))
     await house.bot.chat("tell me everything", request_id="long")
-    await house.bot.chat("next", request_id="next")
+    await house.bot.chat("next", request_id="next", username="bob")
     await house.bot.deltas(1)
     stopped = await house.bot.ask("stop")
     assert (stopped["action"], stopped["content"]) == ("stop", "Stopped.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from math import ceil
 
 from engine.actors import acceptance
@@ -16,12 +17,16 @@ from engine.actors.channel_status import ChannelStatus
 from engine.actors.context import ActorContext
 from engine.actors.conversation_cache import ConversationCache
 from engine.actors.mailbox import Envelope, Mailbox
+from engine.actors.mailbox_limits import MailboxLimits
 from engine.actors.restarts import RestartPolicy
 from engine.actors.running_turn import RunningTurn
+from engine.actors.stop_order import StopOrder
 from engine.actors.turn_settlement import STORAGE_PAUSE_S, TurnSettlement
 from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
+from engine.commands.records import Stop
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.errors import Internal, Suspended
 from engine.texts import sentences
 from storage.errors import StorageUnavailable
@@ -87,12 +92,12 @@ class ChannelActor:
     @property
     def idle(self) -> bool:
         """Whether no turn runs and no command waits."""
-        return self._task is None
+        return self._task is None and not self._mailbox
 
     @property
     def at_rest(self) -> bool:
         """Whether the actor is idle and not suspended, or a turn has succeeded since it was."""
-        return self._task is None and not self._restarts.suspended
+        return self.idle and not self._restarts.suspended
 
     @property
     def changed(self) -> bool:
@@ -128,21 +133,21 @@ class ChannelActor:
             suspended_s=self._restarts.suspended_for_s(),
         )
 
-    def set_limits(self, limit: int, limit_bytes: int) -> None:
+    def set_limits(self, limits: MailboxLimits) -> None:
         """Set the limits of the mailbox."""
-        self._mailbox.set_limits(limit, limit_bytes)
+        self._mailbox.set_limits(limits)
 
     def suspend_until(self, until_ms: int) -> None:
         """Restore a suspension from before a restart of the service; 0 means none."""
         self._restarts.suspend_until(until_ms)
 
-    def check_room(self, size_bytes: int) -> None:
-        """Raise Busy or Suspended if a command of this size cannot be taken now."""
+    def check_room(self, size_bytes: int, sender: str | None, *, is_control: bool) -> None:
+        """Raise Busy or Suspended if a command of this size and sender cannot be taken now."""
         if wait_s := self._restarts.suspended_for_s():
             wait_s = self._context.waits.spread(wait_s)
             said = sentences.CHANNEL_SUSPENDED(seconds=ceil(wait_s))
             raise Suspended(said, retry_after_s=wait_s)
-        self._mailbox.check_room(size_bytes, self.wait_s)
+        self._mailbox.check_room(size_bytes, self.wait_s, sender, is_control=is_control)
 
     def wait_s(self, commands: int) -> float:
         """Return how long a sender should wait if so many of the channel's commands are ahead."""
@@ -158,7 +163,11 @@ class ChannelActor:
     def tell(self, envelope: Envelope) -> None:
         """Put a command into the mailbox, and start to work if the actor is idle."""
         self._mailbox.put(envelope)
-        if self._task is None and not self._draining:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Start to work if there is a command to take, and nothing is done yet."""
+        if self._task is None and self._mailbox.is_ready and not self._draining:
             self._take()
             self._task = asyncio.create_task(self._run(), name=f"channel {self.channel_id[:40]}")
 
@@ -168,12 +177,35 @@ class ChannelActor:
             acceptance.refuse_unwritten(self._context, envelope.request, error)
             self._on_done(self, envelope)
 
-    def stop(self, request: Request) -> bool:
+    def waiting_of(self, stop: Request) -> list[str]:
+        """Return the ids of the waiting requests that a stop drops."""
+        everything = isinstance(stop.command, Stop) and stop.command.everything
+        return self._mailbox.waiting_of(sender_of(stop), everything=everything)
+
+    def stop(self, request: Request, dropping: Collection[str]) -> bool:
         """Stop the answer that is being written; return False if there is none.
 
-        The outcome of the stop comes with that of the turn. Raises Busy.
+        The outcome of the stop, and of the waiting requests that it drops, come with that of the
+        turn. Raises Busy.
         """
-        return self._turn is not None and self._turn.stop(request)
+        return self._turn is not None and self._turn.stop(
+            partial(self._new_order, request, dropping)
+        )
+
+    async def drop(self, request: Request, dropping: Collection[str]) -> bool:
+        """Carry out a stop that only drops waiting requests; return False if none of them waits.
+
+        Raises StorageUnavailable.
+        """
+        order = self._new_order(request, dropping)
+        if order.is_empty:
+            return False
+        await order.carry_out(self._context)
+        return True
+
+    def _new_order(self, request: Request, dropping: Collection[str]) -> StopOrder:
+        on_done = partial(self._on_done, self)
+        return StopOrder(request, self._mailbox, dropping, on_done, self._go_on)
 
     def cancel(self, request_id: str) -> bool:
         """Make `cancelled` the outcome of a chat, running or waiting; return whether it runs."""
@@ -209,7 +241,7 @@ class ChannelActor:
 
         The others are on disk and continue after a restart.
         """
-        while len(self._mailbox):
+        while self._mailbox:
             await acceptance.stored_row(self._context, self._mailbox.take())
         if self._turn is not None:
             self._turn.refuse_stops(sentences.NOT_STOPPED())
@@ -226,7 +258,7 @@ class ChannelActor:
             self._turn_s = self._context.waits.turn_took(seconds, self._turn_s)
             self._on_done(self, self._turn.envelope)
             self._turn = None
-            if len(self._mailbox) and not self._draining:
+            if self._mailbox.is_ready and not self._draining:
                 self._take()
         self._task = None
 

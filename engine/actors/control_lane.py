@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from math import ceil
+from typing import NamedTuple
 
 from engine.actors.channel import ChannelActor
 from engine.actors.context import ActorContext
+from engine.actors.mailbox import Envelope
 from engine.admission.gate import Gate
 from engine.answering import turn_result
+from engine.commands.records import Stop
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
 from engine.errors import Busy, Internal, RoomError
@@ -20,7 +24,22 @@ from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
 VAIN_KEPT = 1000
+STOP_OTHERS = ("stop_others", sentences.STOP_NOT_ALLOWED)
 LaneAction = Callable[[Request], Coroutine[None, None, None]]
+
+
+class StopTarget(NamedTuple):
+    """What a stop means: the turn that ran when it came, and the ids of what waited by then."""
+
+    running: Envelope | None = None
+    waiting: Sequence[str] = ()
+
+    def now(self, actor: ChannelActor | None) -> Envelope | None:
+        """Return the turn that it means now: that one, or one that waited; None if they ended."""
+        current = actor.current if actor is not None else None
+        if current is None or current is self.running:
+            return current
+        return current if current.request.request_id in self.waiting else None
 
 
 class ControlLane:
@@ -52,8 +71,13 @@ class ControlLane:
         self._spawn(request, self._join)
 
     def stop(self, request: Request) -> None:
-        """Stop the answer that the channel's actor is writing now; the turn ends the stop, too."""
-        self._spawn(request, self._stop)
+        """Stop the answer that the channel's actor is writing now, and drop what waits behind it.
+
+        The turn ends the stop, too.
+        """
+        actor = self._find_actor(request.channel_id)
+        seen = StopTarget(actor.current, actor.waiting_of(request)) if actor else StopTarget()
+        self._spawn(request, partial(self._stop, seen))
 
     def _spawn(self, request: Request, action: LaneAction) -> None:
         task = asyncio.create_task(self._carry_out(request, action))
@@ -106,24 +130,34 @@ class ControlLane:
         self._context.sink.refuse_privately(failure, request.replies)
         self._context.observer.refused(request.channel_id, request.request_id, failure.code)
 
-    async def _stop(self, request: Request) -> None:
-        actor = self._find_actor(request.channel_id)
-        target = actor.current if actor else None
+    async def _stop(self, seen: StopTarget, request: Request) -> None:
         settled = await self._context.ledger.find(request)
-        if settled is None and target and sender_of(target.request) != sender_of(request):
-            self._gate.permissions.require(request, "stop_others", sentences.STOP_NOT_ALLOWED)
         if settled is not None:
             self._context.sink.publish(settled)
             self._context.observer.settled_at_once(request)
-        # Stop only the turn that ran when the stop came: another may have begun since.
-        elif request[:2] in self._vain or not (
-            actor and actor.current is target and actor.stop(request)
-        ):
-            self._note_vain(request)
-            self._context.sink.inform(
-                turn_result.nothing_to_stop(request, self._context.texts), request.replies
-            )
-            self._context.observer.settled_at_once(request)
+            return
+        # From here on no await, until the actor knows: the turn may end, and another begin.
+        actor = self._find_actor(request.channel_id)
+        running = seen.now(actor)
+        if isinstance(request.command, Stop) and request.command.everything:
+            self._gate.permissions.require(request, "stop_all", sentences.STOP_ALL_NOT_ALLOWED)
+        elif running and sender_of(running.request) != sender_of(request):
+            if not seen.waiting:
+                self._gate.permissions.require(request, *STOP_OTHERS)
+            elif not self._gate.permissions.permits(request, STOP_OTHERS[0]):
+                running = None  # its sender may drop what is its own
+        if actor is not None and request[:2] not in self._vain:
+            if running and actor.stop(request, seen.waiting):
+                return
+            if await actor.drop(request, seen.waiting):
+                return
+        self._stop_nothing(request)
+
+    def _stop_nothing(self, request: Request) -> None:
+        self._note_vain(request)
+        answer = turn_result.nothing_to_stop(request, self._context.texts)
+        self._context.sink.inform(answer, request.replies)
+        self._context.observer.settled_at_once(request)
 
     def _note_vain(self, request: Request) -> None:
         """Remember a stop that stopped nothing: sent again, it must not stop the next answer."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from engine.commands.ledger import StopOutcome, Undecided, Void
+from engine.commands.ledger import DropOutcome, StopOutcome, Undecided, Void
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
 from storage import mailboxes, outbox
@@ -55,6 +56,7 @@ class LocalLedger:
         stops: Sequence[StopOutcome] = (),
         charge: Charge | None = None,
     ) -> Settled | Void:
+        salts_left = iter(salts)
         record = Settle(
             row_id,
             request.channel_id,
@@ -63,17 +65,19 @@ class LocalLedger:
             outcome.kind,
             outcome.encode(),
             now_ms,
-            salts[: len(rows)],
-            [
-                _stop(stop, now_ms, salt)
-                for stop, salt in zip(stops, salts[len(rows) :], strict=True)
-            ],
+            list(islice(salts_left, len(rows))),
+            [_stop(stop, now_ms, salts_left) for stop in stops],
             charge,
         )
         try:
             return await self._database.write(record) or Void()
         except StorageUnavailable as exc:
             raise Undecided(str(exc)) from exc
+
+    async def settle_stop(
+        self, stop: StopOutcome, *, now_ms: int, salts: Sequence[bytes]
+    ) -> Settled:
+        return await self._database.write(_stop(stop, now_ms, iter(salts)))
 
     async def find(self, request: Request) -> Settled | None:
         channel, request_id, replies = request.channel_id, request.request_id, request.replies
@@ -96,8 +100,9 @@ class LocalLedger:
         return await self._database.write(outbox.unpublished)
 
 
-def _stop(stop: StopOutcome, now_ms: int, salt: bytes) -> SettleAtOnce:
+def _stop(stop: StopOutcome, now_ms: int, salts: Iterator[bytes]) -> SettleAtOnce:
     request, outcome = stop.request, stop.outcome
+    drops = [_drop(drop, now_ms, salts) for drop in stop.drops]
     return SettleAtOnce(
         request.channel_id,
         request.request_id,
@@ -106,5 +111,20 @@ def _stop(stop: StopOutcome, now_ms: int, salt: bytes) -> SettleAtOnce:
         outcome.encode(),
         request.replies,
         now_ms,
-        (salt,),
+        list(islice(salts, 1)),
+        drops,
+    )
+
+
+def _drop(drop: DropOutcome, now_ms: int, salts: Iterator[bytes]) -> Settle:
+    request, outcome = drop.request, drop.outcome
+    return Settle(
+        drop.row_id,
+        request.channel_id,
+        request.request_id,
+        drop.rows,
+        outcome.kind,
+        outcome.encode(),
+        now_ms,
+        list(islice(salts, len(drop.rows))),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from engine.commands.records import Erased
+from engine.actors.mailbox_limits import KEPT, KEPT_FOR_ONE, MailboxLimits
+from engine.commands.records import CONTROL, Erased
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.errors import Busy
 from engine.texts import sentences
 from storage.mailboxes import Accepted, AlreadyWaiting
@@ -27,6 +29,7 @@ class Envelope(NamedTuple):
     attempted: its first attempt was counted in the same commit, because it need not wait.
     cancelled: its sender wants no answer any more.
     ahead: the number of commands before it when it came.
+    sender: whose commands are counted together with it; None if nobody's are.
     """
 
     request: Request
@@ -36,13 +39,24 @@ class Envelope(NamedTuple):
     attempted: bool = False
     cancelled: bool = False
     ahead: int = 0
+    sender: str | None = None
 
     @property
     def is_accepted(self) -> bool:
         """Whether the command is known to have been stored in the durable mailbox."""
+        return self.row_id is not None
+
+    @property
+    def row_id(self) -> int | None:
+        """Its row in the durable mailbox; None if it is not known to have one."""
         done = self.accepted
         known = done.done() and not done.cancelled() and done.exception() is None
-        return known and isinstance(done.result(), Accepted)
+        acceptance = done.result() if known else None
+        return acceptance.id if isinstance(acceptance, Accepted) else None
+
+    @property
+    def is_control(self) -> bool:
+        return isinstance(self.request.command, CONTROL)
 
 
 class Mailbox:
@@ -51,13 +65,13 @@ class Mailbox:
     Most mailboxes are empty, and an empty one holds no containers, to save memory.
     """
 
-    __slots__ = ("_bytes", "_envelopes", "_limit", "_limit_bytes", "_request_ids")
+    __slots__ = ("_aside", "_bytes", "_envelopes", "_limits", "_request_ids")
 
-    def __init__(self, limit: int, limit_bytes: int) -> None:
+    def __init__(self, limits: MailboxLimits) -> None:
         self._envelopes: deque[Envelope] | None = None
-        self._limit = limit
-        self._limit_bytes = limit_bytes
+        self._limits = limits
         self._request_ids: set[str] | None = None
+        self._aside: frozenset[str] = frozenset()
         self._bytes = 0
 
     def __contains__(self, request_id: str) -> bool:
@@ -66,20 +80,61 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._envelopes) if self._envelopes is not None else 0
 
-    def set_limits(self, limit: int, limit_bytes: int) -> None:
-        """Set the limits for new envelopes; those that wait already stay."""
-        self._limit, self._limit_bytes = limit, limit_bytes
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is an envelope to take, and it is not set aside."""
+        if self._envelopes is None:
+            return False
+        return not self._aside or self._envelopes[0].request.request_id not in self._aside
 
-    def check_room(self, size_bytes: int, retry_after_s: Callable[[int], float]) -> None:
-        """Raise Busy if a command of this size does not fit.
+    def set_limits(self, limits: MailboxLimits) -> None:
+        """Set the limits for new envelopes; those that wait already stay."""
+        self._limits = limits
+
+    def check_room(
+        self,
+        size_bytes: int,
+        retry_after_s: Callable[[int], float],
+        sender: str | None = None,
+        *,
+        is_control: bool = False,
+    ) -> None:
+        """Raise Busy if a command of this size and sender does not fit.
+
+        A control command fits into a place that is kept for such, too.
 
         retry_after_s: called with the number of commands ahead, if it does not.
         """
+        limits, ahead = self._limits, len(self)
+        is_full = ahead >= limits.commands or (
+            ahead > 0 and self._bytes + size_bytes > limits.size_bytes
+        )
+        own = self._places(sender) if ahead >= min(limits.per_sender, KEPT_FOR_ONE) else []
+        if is_full or len(own) >= limits.per_sender:
+            if is_control and ahead < limits.commands + KEPT and self._has_kept_place(own):
+                return
+            self._refuse(own if not is_full else [], retry_after_s)
+
+    def _places(self, sender: str | None) -> list[int]:
+        """Return the places of what this sender has waiting, the next first."""
+        if sender is None or self._envelopes is None:
+            return []
+        return [place for place, each in enumerate(self._envelopes) if each.sender == sender]
+
+    def _has_kept_place(self, own: Sequence[int]) -> bool:
+        """Return whether a sender with these places may have one more that is kept."""
+        envelopes = self._envelopes or ()
+        return sum(envelopes[place].is_control for place in own) < KEPT_FOR_ONE
+
+    def _refuse(self, own: Sequence[int], retry_after_s: Callable[[int], float]) -> NoReturn:
         ahead = len(self)
-        if ahead >= self._limit or (ahead and self._bytes + size_bytes > self._limit_bytes):
+        if own:
+            wait_s, limit = retry_after_s(own[0] + 1), self._limits.per_sender
+            said = sentences.SHARE_USED(number=len(own), limit=limit, seconds=ceil(wait_s))
+        else:
             wait_s = retry_after_s(ahead)
             said = sentences.CHANNEL_BUSY(number=ahead, seconds=ceil(wait_s))
-            raise Busy(said, retry_after_s=wait_s, ahead=ahead)
+        raise Busy(said, retry_after_s=wait_s, ahead=ahead)
 
     def put(self, envelope: Envelope) -> None:
         """Append an envelope, without checking the limits: it may come from before a restart."""
@@ -90,7 +145,10 @@ class Mailbox:
         self._bytes += envelope.size_bytes
 
     def take(self) -> Envelope:
-        """Remove and return the oldest envelope. Raises IndexError if the mailbox is empty."""
+        """Remove and return the oldest envelope. Raises IndexError if the mailbox is empty.
+
+        One that is set aside is not to be taken (`is_ready`).
+        """
         if self._envelopes is None or self._request_ids is None:
             raise IndexError("The mailbox is empty.")
         envelope = self._envelopes.popleft()
@@ -101,18 +159,57 @@ class Mailbox:
         return envelope
 
     def remove(self, envelope: Envelope) -> bool:
-        """Remove a command that could not be stored; return False if it does not wait here."""
-        if self._envelopes is None or self._request_ids is None:
-            return False
-        kept = [each for each in self._envelopes if each.accepted is not envelope.accepted]
-        if len(kept) == len(self._envelopes):
+        """Remove a command; return False if it does not wait here."""
+        kept = [each for each in self._envelopes or () if each.accepted is not envelope.accepted]
+        return self._keep(kept)
+
+    # What a stop drops.
+
+    def waiting_of(self, sender: str | None, *, everything: bool) -> list[str]:
+        """Return the ids of what this sender, or everybody, has waiting, the next first."""
+        return [
+            each.request.request_id
+            for each in self._envelopes or ()
+            if everything or (sender is not None and sender_of(each.request) == sender)
+        ]
+
+    def set_aside(self, request_ids: Collection[str]) -> frozenset[str]:
+        """Let none of these be taken until `put_back` or `remove_all`; return which wait here.
+
+        What is not known to be stored, or was set aside before, is left alone.
+        """
+        found = frozenset(
+            each.request.request_id for each in self.envelopes(request_ids) if each.is_accepted
+        )
+        found -= self._aside
+        self._aside |= found
+        return found
+
+    def envelopes(self, request_ids: Collection[str]) -> list[Envelope]:
+        """Return the envelopes of these requests that wait here, the oldest first."""
+        return [each for each in self._envelopes or () if each.request.request_id in request_ids]
+
+    def put_back(self, request_ids: Collection[str]) -> None:
+        """Let these be taken again, at their old places."""
+        self._aside = self._aside.difference(request_ids)
+
+    def remove_all(self, request_ids: Collection[str]) -> None:
+        """Remove these requests, which were set aside."""
+        self._keep(
+            [each for each in self._envelopes or () if each.request.request_id not in request_ids]
+        )
+        self.put_back(request_ids)
+
+    def _keep(self, kept: Collection[Envelope]) -> bool:
+        """Keep only these envelopes; return False if these are all."""
+        if len(kept) == len(self):
             return False
         self._envelopes = deque(kept) if kept else None
-        self._bytes -= envelope.size_bytes
-        self._request_ids.discard(envelope.request.request_id)
-        if not kept:
-            self._request_ids = None
+        self._request_ids = {each.request.request_id for each in kept} or None
+        self._bytes = sum(each.size_bytes for each in kept)
         return True
+
+    # What becomes of a request while it waits.
 
     def erase(self, request_ids: Collection[str]) -> None:
         """Remove the content of these requests; they keep their places."""
@@ -124,7 +221,7 @@ class Mailbox:
                 emptied = Request(
                     request.channel_id, request.request_id, "", Erased(), request.replies
                 )
-                self._envelopes[index] = envelope._replace(request=emptied)
+                self._envelopes[index] = envelope._replace(request=emptied, sender=None)
 
     def cancel(self, request_id: str) -> None:
         """Mark this request as cancelled; it keeps its place."""

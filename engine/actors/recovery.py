@@ -12,6 +12,7 @@ from engine.commands import records
 from engine.commands.observer import SettledTurn
 from engine.commands.outcomes import Failure
 from engine.commands.request import Request
+from engine.commands.sender import counted_sender
 from engine.errors import Internal
 from engine.texts import sentences
 from storage.hash_chain import new_salts
@@ -50,11 +51,19 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
         return None
     user_id = Request.user_id_of(row.personal)
     request = Request(
-        row.channel, row.request_id, row.username, command, row.replies, trace, user_id=user_id
+        row.channel,
+        row.request_id,
+        row.username,
+        command,
+        row.replies,
+        trace,
+        user_id=user_id,
+        by_program=records.decode_by_program(row.body),
     )
     accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
     accepted.set_result(Accepted(row.id))
-    return Envelope(request, accepted, len(row.body), row.accepted_ms)
+    sender = counted_sender(request)
+    return Envelope(request, accepted, len(row.body), row.accepted_ms, sender=sender)
 
 
 async def _fail(context: ActorContext, row: Waiting) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from engine.actors.channel import ChannelActor
 from engine.actors.channel_status import ChannelStatus
+from engine.actors.mailbox_limits import MailboxLimits
 from engine.commands.observer import TurnObserver
 from engine.config.settings import ChannelSettings
 from storage.errors import StorageUnavailable
@@ -72,7 +73,7 @@ class ResidentActors:
         """Use these limits from now on, for every mailbox and for the actors in memory."""
         self._limits = limits
         for actor in self._actors.values():
-            actor.set_limits(limits.mailbox_limit, limits.mailbox_limit_bytes)
+            actor.set_limits(MailboxLimits.of(limits, actor.channel_id))
         self._limits_changed.set()
 
     async def run(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 from engine.accounting import scopes
-from engine.actors import acceptance
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
 from engine.actors.mailbox import Envelope
+from engine.actors.stop_order import StopOrder
 from engine.answering import turn_result as turn_result
 from engine.answering.generation import Generation
 from engine.answering.turn_result import TurnResult
@@ -26,7 +27,6 @@ from engine.commands.records import (
     ShowUsage,
     Stop,
 )
-from engine.commands.request import Request
 from engine.errors import Busy, UnknownPersona
 from engine.texts import sentences
 from engine.texts.sentence import Said
@@ -60,7 +60,7 @@ class RunningTurn:
         self.settling = False
         self._context = context
         self._cache = cache
-        self.stops: list[Request] = []
+        self.stops: list[StopOrder] = []
         self._generation: Generation | None = None
 
     def begin(self) -> None:
@@ -73,7 +73,7 @@ class RunningTurn:
         provider = context.turn_settings.of(request.channel_id).chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
-    def stop(self, request: Request) -> bool:
+    def stop(self, new_order: Callable[[], StopOrder]) -> bool:
         """Stop the answer that is being written; return False if there is none. Raises Busy."""
         if self.settling or not isinstance(self.envelope.request.command, Chat):
             return False
@@ -83,13 +83,13 @@ class RunningTurn:
             wait_s = self._context.waits.told(STOPPED_WITHIN_S)
             said = sentences.STOPPING_ALREADY(seconds=ceil(wait_s))
             raise Busy(said, retry_after_s=wait_s)
-        self.stops.append(request)
+        self.stops.append(new_order())
         return True
 
     def refuse_stops(self, said: Said) -> None:
         """Tell the senders of the stops that their outcome cannot be stored."""
         for stop in self.stops:
-            acceptance.refuse(self._context, stop, said)
+            stop.refuse(self._context, said)
         self.stops.clear()
 
     def cancel(self) -> None:

@@ -16,12 +16,14 @@ from engine.actors.context import ActorContext
 from engine.actors.control_lane import ControlLane
 from engine.actors.held_turns import HeldTurns
 from engine.actors.mailbox import Acceptance, Envelope, Mailbox
+from engine.actors.mailbox_limits import KEPT_IN_ALL, MailboxLimits
 from engine.actors.resident_actors import ResidentActors
 from engine.admission.gate import Gate
 from engine.clock import now_ms
 from engine.commands import records
-from engine.commands.records import Complete, Stop
+from engine.commands.records import CONTROL, Complete, Stop
 from engine.commands.request import Request
+from engine.commands.sender import counted_sender
 from engine.config.settings import ChannelSettings
 from engine.errors import Busy, RoomError, TooManyCopies
 from engine.texts import sentences
@@ -122,21 +124,23 @@ class Supervisor:
             raise Busy(said, retry_after_s=wait_s)
         self._gate.check(request)
         self._context.held.check()
-        body = records.encode(request.command, request.trace)
+        body = records.encode(request.command, request.trace, by_program=request.by_program)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
-        self._check_room(size_bytes)
+        is_control = isinstance(request.command, CONTROL)
+        self._check_room(size_bytes, is_control=is_control)
         if isinstance(request.command, Stop):
             self._control_lane.stop(request)
             return
         actor = self._actor(request)
-        actor.check_room(size_bytes)
+        sender = counted_sender(request)
+        actor.check_room(size_bytes, sender, is_control=is_control)
         self._gate.take(request)
         accepted_ms, at_once = now_ms(), actor.idle
         accepted = self._context.ledger.accept(
             request, body, accepted_ms=accepted_ms, attempts=int(at_once)
         )
         envelope = Envelope(
-            request, accepted, size_bytes, accepted_ms, at_once, ahead=actor.commands
+            request, accepted, size_bytes, accepted_ms, at_once, False, actor.commands, sender
         )
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
@@ -168,10 +172,14 @@ class Supervisor:
             self._gate.give_back(request)
             observer.repeated(request)
 
-    def _check_room(self, size_bytes: int) -> None:
-        limits = self._limits
-        full = self._commands + len(self._control_lane) >= limits.commands_limit
-        if full or self._commands_bytes + size_bytes > limits.commands_limit_bytes:
+    def _check_room(self, size_bytes: int, *, is_control: bool) -> None:
+        limits, commands = self._limits, self._commands + len(self._control_lane)
+        is_full = commands >= limits.commands_limit
+        if self._commands_bytes + size_bytes > limits.commands_limit_bytes:
+            is_full = True
+        if is_control and commands < limits.commands_limit + KEPT_IN_ALL:
+            is_full = False
+        if is_full:
             wait_s = self._context.waits.for_engine(self._commands)
             said = sentences.SERVICE_BUSY(number=self._commands, seconds=ceil(wait_s))
             raise Busy(said, retry_after_s=wait_s)
@@ -198,7 +206,7 @@ class Supervisor:
         return found
 
     def _spawn(self, channel_id: str, *, suspendable: bool = True) -> ChannelActor:
-        mailbox = Mailbox(self._limits.mailbox_limit, self._limits.mailbox_limit_bytes)
+        mailbox = Mailbox(MailboxLimits.of(self._limits, channel_id))
         return ChannelActor(
             channel_id, self._context, mailbox, self._on_done, suspendable=suspendable
         )

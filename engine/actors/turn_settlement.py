@@ -55,21 +55,21 @@ class TurnSettlement:
             self._context.sink.publish(settled)
             self._note_settled(turn, result.outcome, result.rows)
             for stop, outcome in zip(turn.stops, settled.stops, strict=True):
-                self._context.sink.publish(outcome)
-                self._context.observer.settled_at_once(stop)
+                stop.publish(self._context, outcome)
         else:
             self._note_settled(turn, result.outcome, ())
             for stop in turn.stops:
-                self._context.sink.inform(
-                    turn_result.nothing_to_stop(stop, self._context.texts), stop.replies
-                )
+                stop.give_up()
+                answer = turn_result.nothing_to_stop(stop.request, self._context.texts)
+                self._context.sink.inform(answer, stop.request.replies)
 
     async def _commit(self, row_id: int, turn: RunningTurn, result: TurnResult) -> Settled | Void:
         """Settle until it is decided: an answer has cost time and money, so it is kept."""
         request, held = turn.envelope.request, self._context.held
         while True:
             result = turn.unless_erased(result)
-            stops = [turn_result.stopped(stop, self._context.texts) for stop in turn.stops]
+            stops = [stop.outcome(self._context.texts, cut=True) for stop in turn.stops]
+            row_count = len(result.rows) + sum(stop.row_count for stop in stops)
             try:
                 settled = await self._context.ledger.settle(
                     row_id,
@@ -77,7 +77,7 @@ class TurnSettlement:
                     result.rows,
                     result.outcome,
                     now_ms=now_ms(),
-                    salts=new_salts(len(result.rows) + len(stops)),
+                    salts=new_salts(row_count),
                     stops=stops,
                     charge=result.charge,
                 )

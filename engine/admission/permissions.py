@@ -34,11 +34,19 @@ class RolePermissions:
 
     def require(self, request: Request, key: str, refusal: Sentence) -> None:
         """Raise NotAllowed, with the role, if the sender may not do this."""
-        rule = self._channels.rule_of(request.channel_id)
-        role = rule.permissions.get(key) or getattr(self._settings, key)
-        if not self._has(request, role):
+        if not self.permits(request, key):
+            role = self._role(request, key)
             whom = sentences.ADMINS() if role == ADMIN else sentences.ROLE(role=role)
             raise NotAllowed(refusal(whom=whom))
+
+    def permits(self, request: Request, key: str) -> bool:
+        """Return whether the sender has the role for this."""
+        return self._has(request, self._role(request, key))
+
+    def _role(self, request: Request, key: str) -> str:
+        rule = self._channels.rule_of(request.channel_id)
+        role: str = rule.permissions.get(key) or getattr(self._settings, key)
+        return role
 
     def _has(self, request: Request, role: str) -> bool:
         if role == EVERYBODY:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.accounting.accounts import without_user
-from engine.commands.ledger import StopOutcome
+from engine.answering.prompt_forms import shown_name
+from engine.commands.ledger import DropOutcome, StopOutcome
 from engine.commands.outcomes import Answer, Failure
-from engine.commands.records import Chat, Complete
+from engine.commands.records import Chat, Complete, Erased
 from engine.commands.request import Request
 from engine.errors import Cancelled, RoomError
 from engine.texts import sentences
@@ -45,7 +47,7 @@ def done(
     return TurnResult(outcome, (row,))
 
 
-def failed(request: Request, exc: RoomError, texts: Texts) -> TurnResult:
+def failed(request: Request, exc: RoomError, texts: Texts, kind: Kind = "error") -> TurnResult:
     """Return the result of a command that failed before a model was asked.
 
     Its rows have what the user wrote, too, and the error in English.
@@ -53,7 +55,7 @@ def failed(request: Request, exc: RoomError, texts: Texts) -> TurnResult:
     error = texts.say(request.channel_id, exc.said)
     outcome = request.failure(exc.code, error, exc.retry_after_s)
     row = Row(
-        "error",
+        kind,
         request.request_id,
         request.username,
         str(exc),
@@ -81,12 +83,26 @@ def erased_outcome(channel_id: str, request_id: str, texts: Texts) -> Failure:
     return Failure(channel_id, request_id, Cancelled.code, error)
 
 
-def stopped(stop: Request, texts: Texts) -> StopOutcome:
-    """Return the outcome of a stop that ended a turn."""
-    text = texts.say(stop.channel_id, sentences.STOPPED())
+def stopped(
+    stop: Request, texts: Texts, drops: Sequence[DropOutcome] = (), *, cut: bool
+) -> StopOutcome:
+    """Return the outcome of a stop. cut: whether it ended an answer."""
+    said = sentences.STOPPED()
+    if drops:
+        with_drops = sentences.STOPPED_AND_DROPPED if cut else sentences.DROPPED
+        said = with_drops(number=len(drops))
+    text = texts.say(stop.channel_id, said)
     answer = Answer(stop.channel_id, stop.request_id, "stop", text, stop.username)
     row = Row("stop", stop.request_id, stop.username, personal=stop.personal)
-    return StopOutcome(stop, answer, row)
+    return StopOutcome(stop, answer, row, drops)
+
+
+def dropped(request: Request, texts: Texts) -> TurnResult:
+    """Return the result of a waiting command that a stop drops."""
+    if isinstance(request.command, Erased):
+        return erased(request, texts)
+    said = sentences.MESSAGE_DROPPED(name=shown_name(request.username))
+    return failed(request, Cancelled(said), texts, "cancelled")
 
 
 def nothing_to_stop(stop: Request, texts: Texts) -> Answer:

@@ -184,10 +184,18 @@ class LLMService:
         return await self._call(ShowPersonas(), channel_id, username, user_id)
 
     async def stop(
-        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+        self,
+        channel_id: str = "main",
+        *,
+        everything: bool = False,
+        username: str = "User",
+        user_id: str | None = None,
     ) -> Answer:
-        """Cut off a channel's running answer."""
-        return await self._call(Stop(), channel_id, username, user_id)
+        """Cut off a channel's running answer, and drop what this user has waiting there.
+
+        everything: drop what waits there of all users.
+        """
+        return await self._call(Stop(everything=everything), channel_id, username, user_id)
 
     def statistics(self) -> SupervisorStatistics:
         """Return the number of actors in memory, and of commands that wait or run."""
@@ -368,7 +376,8 @@ def _request(
     if username is None or isinstance(username, str):
         username = (username or "").strip() or ANONYMOUS
     request_id = request_id or new_request_id()
-    return Request(channel_id, request_id, username, command, user_id=user_id or None)
+    user_id = user_id or None
+    return Request(channel_id, request_id, username, command, user_id=user_id, by_program=True)
 
 
 def _retrieve(start: asyncio.Task[None]) -> None:

@@ -162,9 +162,14 @@ class Client:
             raise LLMError("unknown_persona", f"A persona's name is one word, not {name!r}.")
         return await self.command(f"persona {name}", channel_id, **more)
 
-    async def stop(self, channel_id: str, **more: Unpack[Asking]) -> Answer:
-        """Stop the answer that is being written in a channel."""
-        return await self.command("stop", channel_id, **more)
+    async def stop(
+        self, channel_id: str, *, everything: bool = False, **more: Unpack[Asking]
+    ) -> Answer:
+        """Stop the answer that is being written in a channel, and drop what its sender has waiting.
+
+        everything: drop what all senders have waiting there.
+        """
+        return await self.command("stop all" if everything else "stop", channel_id, **more)
 
     def outcomes(self) -> OutcomeStream:
         """Return all outcomes from now on, those of other bots too, each of them once."""

@@ -191,10 +191,13 @@ class SyncClient:
         loop, client = self._opened()
         return loop.call(client.set_persona(name, channel_id, **more))
 
-    def stop(self, channel_id: str, **more: Unpack[Asking]) -> Answer:
-        """Stop the answer that is being written in a channel."""
+    def stop(self, channel_id: str, *, everything: bool = False, **more: Unpack[Asking]) -> Answer:
+        """Stop the answer that is being written in a channel, and drop what its sender has waiting.
+
+        everything: drop what all senders have waiting there.
+        """
         loop, client = self._opened()
-        return loop.call(client.stop(channel_id, **more))
+        return loop.call(client.stop(channel_id, everything=everything, **more))
 
     def outcomes(self) -> Iterator[Answer | Failure]:
         """Return all outcomes from now on, those of other bots too, each of them once.

@@ -23,12 +23,27 @@ class Void:
     """The result of settling a command that no longer waits: another outcome has ended it."""
 
 
+class DropOutcome(NamedTuple):
+    """A waiting command that a stop drops: its mailbox row, its outcome and its history rows."""
+
+    row_id: int
+    request: Request
+    outcome: Answer | Failure
+    rows: Sequence[Row]
+
+
 class StopOutcome(NamedTuple):
-    """A stop that ended a turn: its outcome and its history row."""
+    """A stop that ended something: its outcome, its history row, and what it drops."""
 
     request: Request
     outcome: Answer
     row: Row
+    drops: Sequence[DropOutcome] = ()
+
+    @property
+    def row_count(self) -> int:
+        """The number of history rows, also of what it drops."""
+        return 1 + sum(len(drop.rows) for drop in self.drops)
 
 
 class Undecided(StorageUnavailable):
@@ -73,8 +88,19 @@ class Ledger(Protocol):
         Raises Undecided.
 
         salts: one for each row, also of the stops.
-        stops: the stops that ended its turn; their rows follow.
+        stops: the stops that ended its turn, with what they drop; the rows of each follow, its own
+            behind those of what it drops.
         charge: what the turn adds to the sums of `storage/usage.py`.
+        """
+
+    async def settle_stop(
+        self, stop: StopOutcome, *, now_ms: int, salts: Sequence[bytes]
+    ) -> Settled:
+        """End a stop and the waiting commands that it drops, in one commit.
+
+        Sent again, it gets its first outcome and drops nothing.
+
+        salts: one for each row.
         """
 
     async def find(self, request: Request) -> Settled | None:

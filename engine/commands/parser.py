@@ -36,6 +36,8 @@ def parse(line: str) -> Command:
             return Help()
         case [word] if word in WORDS:
             return WORDS[word]
+        case ["stop", "all"]:
+            return Stop(everything=True)
         case ["persona", name]:
             return SetPersona(name)
         case _:

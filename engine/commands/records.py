@@ -51,7 +51,12 @@ class ShowPersonas:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop the answer that is being written, ahead of all waiting commands."""
+    """Stop the answer that is being written, ahead of all waiting commands.
+
+    The waiting commands of its sender are dropped; if `everything` is set, those of all senders.
+    """
+
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +78,21 @@ Command: TypeAlias = (
     Chat | Complete | Reset | SetPersona | ShowPersonas | ShowUsage | Stop | Help | Erased
 )
 
+CONTROL = (Reset, SetPersona, ShowPersonas, ShowUsage, Stop, Help)
+"""The commands that ask no model; some places are kept for them (`engine/actors/mailbox.py`)."""
+
+BY_PROGRAM = "program"
+
 _KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 
 
-def encode(command: Command, trace: TraceContext | None = None) -> bytes:
-    """Return the command and its trace as stored in the durable mailbox."""
-    more = [trace.headers] if trace is not None else []
-    return bytes(memoryview(orjson.dumps([type(command).__name__, command, *more])))
+def encode(
+    command: Command, trace: TraceContext | None = None, *, by_program: bool = False
+) -> bytes:
+    """Return the command, its trace, and by whom it came, as stored in the durable mailbox."""
+    more = [trace.headers if trace is not None else None, BY_PROGRAM][: 1 + by_program]
+    stored = [type(command).__name__, command, *(more if by_program or trace else ())]
+    return bytes(memoryview(orjson.dumps(stored)))
 
 
 def decode(body: bytes) -> Command:
@@ -91,4 +104,10 @@ def decode(body: bytes) -> Command:
 def decode_trace(body: bytes) -> TraceContext | None:
     """Return the trace that `encode` was given."""
     _, _, *more = orjson.loads(body)
-    return TraceContext(**more[0]) if more else None
+    return TraceContext(**more[0]) if more and more[0] is not None else None
+
+
+def decode_by_program(body: bytes) -> bool:
+    """Return whether `encode` was told that a program sent the command."""
+    _, _, *more = orjson.loads(body)
+    return BY_PROGRAM in more[1:]

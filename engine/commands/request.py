@@ -48,6 +48,7 @@ class Request(NamedTuple):
     user_id: the platform's id of the sender; None if it gave none.
     roles: what the sender is on the platform, such as "mod"; not kept across a restart.
     is_bot: whether the sender is a bot; not kept across a restart.
+    by_program: whether another program sent it, which may speak for many people.
     """
 
     channel_id: str
@@ -60,6 +61,7 @@ class Request(NamedTuple):
     user_id: str | None = None
     roles: tuple[str, ...] = ()
     is_bot: bool = False
+    by_program: bool = False
 
     @property
     def personal(self) -> str | None:

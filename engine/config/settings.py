@@ -52,6 +52,7 @@ class ChannelSettings:
     """
 
     mailbox_limit: Count = 32
+    mailbox_limit_per_user: Count = 8
     mailbox_limit_bytes: Count = 1024 * 1024
     commands_limit: Count = 10_000
     commands_limit_bytes: Count = 64 * 1024 * 1024

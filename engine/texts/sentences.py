@@ -15,7 +15,8 @@ HELP = Sentence(
     "help",
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; "
     "!chat persona lists the personas; !chat persona NAME switches to one; "
-    "!chat stop stops the answer that is being written; "
+    "!chat stop stops the answer that is being written and drops your waiting messages; "
+    "!chat stop all drops everybody's; "
     "!chat usage tells what was used today; !chat help shows this.",
     "the answer to `!chat help`, and to `!chat` alone",
 )
@@ -44,6 +45,28 @@ USAGE_OF_CHANNEL = Sentence(
     "the answer to `!chat usage` of a sender without a name",
 )
 STOPPED = Sentence("stopped", "Stopped.", "the answer to a `!chat stop` that stopped an answer")
+STOPPED_AND_DROPPED = Sentence(
+    "stopped_and_dropped",
+    "Stopped, and {number} waiting messages dropped.",
+    "the same, if messages were dropped, too",
+    one=Sentence(
+        "stopped_and_dropped_one",
+        "Stopped, and 1 waiting message dropped.",
+        "the same, if it was one",
+        may=("number",),
+    ),
+)
+DROPPED = Sentence(
+    "dropped",
+    "Stop: {number} waiting messages dropped.",
+    "the answer to a `!chat stop` that ended no answer",
+    one=Sentence(
+        "dropped_one",
+        "Stop: 1 waiting message dropped.",
+        "the same, if it was one",
+        may=("number",),
+    ),
+)
 NOTHING_TO_STOP = Sentence(
     "nothing_to_stop", "Stop: no answer is being written.", "the answer to any other `!chat stop`"
 )
@@ -52,6 +75,11 @@ NOTHING_TO_STOP = Sentence(
 
 ANSWER_STOPPED = Sentence(
     "answer_stopped", "The answer to {name} was stopped.", "`!chat stop` has stopped the answer"
+)
+MESSAGE_DROPPED = Sentence(
+    "message_dropped",
+    "The waiting message of {name} was dropped.",
+    "`!chat stop` has dropped it before its turn",
 )
 MESSAGE_ERASED = Sentence(
     "message_erased", "This message was erased.", "its message was erased by an operator"
@@ -85,6 +113,11 @@ STOP_NOT_ALLOWED = Sentence(
     "stop_not_allowed",
     "Only {whom} may stop the answer to others.",
     "a `!chat stop` of the answer to somebody else, without the role",
+)
+STOP_ALL_NOT_ALLOWED = Sentence(
+    "stop_all_not_allowed",
+    "Only {whom} may drop what others have waiting.",
+    "a `!chat stop all` without the role",
 )
 DENIED = Sentence(
     "denied", "You are not allowed to talk to this bot.", "`[access]` denies it, and says so"
@@ -125,6 +158,20 @@ CHANNEL_BUSY = Sentence(
         "This channel is busy: 1 message is waiting. Try again shortly.",
         "the same, if one message waits",
         may=("number", "seconds"),
+    ),
+)
+SHARE_USED = Sentence(
+    "share_used",
+    "You have {number} messages waiting in this channel, and one person may have {limit}."
+    " Wait for an answer, or drop them with !chat stop.",
+    "the sender has as many waiting as `mailbox_limit_per_user` lets it",
+    may=("limit", "seconds"),
+    one=Sentence(
+        "share_used_one",
+        "You have 1 message waiting in this channel, and one person may have {limit}."
+        " Wait for an answer, or drop it with !chat stop.",
+        "the same, if one message waits",
+        may=("number", "limit", "seconds"),
     ),
 )
 SERVICE_BUSY = Sentence(

@@ -171,6 +171,7 @@ def _decode(
             message.user_id or None,
             message.roles or (),
             bool(message.is_bot),
+            by_program=cls is RequestBody,
         )
     except (InvalidRequest, ValidationError) as exc:
         return Refused(

@@ -172,10 +172,14 @@ class _Judge:
                     self._fault("out of order", f"accepted: {later} before {earlier}")
 
     def _places(self) -> dict[str, dict[Key, int]]:
-        """Return the place of each key in its channel's order. A raw completion has none."""
+        """Return the place of each key in its channel's order.
+
+        A raw completion has none, and neither has a command that a stop dropped.
+        """
         places: dict[str, dict[Key, int]] = defaultdict(dict)
         for n, row in enumerate(self._accepted):
-            if row["command"] != "Complete":
+            outcome = self._outcomes.get(_key(row), {"body": b""})
+            if row["command"] != "Complete" and b" was dropped." not in outcome["body"]:
                 places[row["channel"]].setdefault(_key(row), n)
         return places
 

@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.actors.mailbox import Acceptance, Envelope, Mailbox
-from engine.commands.records import Chat, Erased
+from engine.actors.mailbox_limits import KEPT, KEPT_FOR_ONE, MailboxLimits
+from engine.commands.records import CONTROL, Chat, Command, Erased, Reset
 from engine.commands.request import Request
 from engine.errors import Busy
+from storage.mailboxes import Accepted
 
 LOOP = asyncio.new_event_loop()
 LOOP.close()  # a mailbox does not use the futures
 ACCEPTED: asyncio.Future[Acceptance] = asyncio.Future(loop=LOOP)
+
+
+def limits(commands: int, size_bytes: int, per_sender: int = 100) -> MailboxLimits:
+    return MailboxLimits(commands, size_bytes, per_sender)
 
 
 def envelope(request_id: str, size_bytes: int = 10, accepted_ms: int = 0) -> Envelope:
@@ -27,7 +33,7 @@ def envelope(request_id: str, size_bytes: int = 10, accepted_ms: int = 0) -> Env
 @given(st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=40))
 def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
     """`sizes`: a number puts an envelope of that size, None takes one."""
-    mailbox, model = Mailbox(100, 10_000), deque[Envelope]()
+    mailbox, model = Mailbox(limits(100, 10_000)), deque[Envelope]()
     for number, size_bytes in enumerate(sizes):
         if size_bytes is not None:
             model.append(envelope(f"r{number}", size_bytes, accepted_ms=number))
@@ -35,7 +41,7 @@ def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
         elif model:
             assert mailbox.take() is model.popleft()
         assert len(mailbox) == len(model)
-        mailbox.set_limits(100, sum(each.size_bytes for each in model) + 1)
+        mailbox.set_limits(limits(100, sum(each.size_bytes for each in model) + 1))
         mailbox.check_room(1, float)
         if model:
             with pytest.raises(Busy):
@@ -46,7 +52,7 @@ def test_a_mailbox_is_a_queue(sizes: list[int | None]) -> None:
 
 
 def test_nothing_can_be_taken_from_an_empty_mailbox() -> None:
-    mailbox = Mailbox(1, 100)
+    mailbox = Mailbox(limits(1, 100))
     mailbox.put(envelope("r"))
     mailbox.take()
     with pytest.raises(IndexError):
@@ -54,13 +60,13 @@ def test_nothing_can_be_taken_from_an_empty_mailbox() -> None:
 
 
 def test_two_mailboxes_share_no_envelopes() -> None:
-    one, other = Mailbox(2, 100), Mailbox(2, 100)
+    one, other = Mailbox(limits(2, 100)), Mailbox(limits(2, 100))
     one.put(envelope("r"))
     assert [len(other), "r" in other, other.oldest_ms] == [0, False, None]
 
 
 def test_a_full_mailbox_says_how_many_are_ahead() -> None:
-    mailbox = Mailbox(2, 100)
+    mailbox = Mailbox(limits(2, 100))
     for request_id in ("r1", "r2"):
         mailbox.check_room(10, float)
         mailbox.put(envelope(request_id))
@@ -70,7 +76,7 @@ def test_a_full_mailbox_says_how_many_are_ahead() -> None:
 
 
 def test_a_large_command_fits_only_into_an_empty_mailbox() -> None:
-    mailbox = Mailbox(10, 100)
+    mailbox = Mailbox(limits(10, 100))
     mailbox.check_room(1000, float)
     mailbox.put(envelope("r1", size_bytes=60))
     mailbox.check_room(40, float)
@@ -79,7 +85,7 @@ def test_a_large_command_fits_only_into_an_empty_mailbox() -> None:
 
 
 def test_an_erased_request_keeps_its_place_and_nothing_else() -> None:
-    mailbox = Mailbox(10, 100)
+    mailbox = Mailbox(limits(10, 100))
     for request_id in ("r1", "r2", "r3"):
         mailbox.put(envelope(request_id))
     mailbox.erase({"r2"})
@@ -87,3 +93,61 @@ def test_an_erased_request_keeps_its_place_and_nothing_else() -> None:
     assert [each.request_id for each in taken] == ["r1", "r2", "r3"]
     assert [each.command for each in taken] == [Chat("Hello"), Erased(), Chat("Hello")]
     assert taken[1].username == ""
+
+
+def of(sender: str | None, request_id: str, command: Command) -> Envelope:
+    request = Request("#lobby", request_id, sender or "User", command)
+    return Envelope(request, ACCEPTED, 10, 0, sender=sender)
+
+
+def admitted(mailbox: Mailbox, sender: str | None, request_id: str, command: Command) -> bool:
+    """Put the command if there is a place for it."""
+    try:
+        mailbox.check_room(10, float, sender, is_control=isinstance(command, CONTROL))
+    except Busy:
+        return False
+    mailbox.put(of(sender, request_id, command))
+    return True
+
+
+SENDERS = st.sampled_from(["ann", "bob", "dora", None])
+
+
+@given(st.lists(st.tuples(SENDERS, st.sampled_from([Chat("Hi"), Chat("Hi"), Reset()]))))
+def test_nobody_has_more_than_a_share_and_controls_have_places(
+    told: list[tuple[str | None, Command]],
+) -> None:
+    mailbox, there = Mailbox(limits(6, 1000, 2)), list[tuple[str | None, Command]]()
+    for number, (sender, command) in enumerate(told):
+        own = [each for who, each in there if who == sender is not None]
+        controls = sum(isinstance(each, Reset) for each in own)
+        fits = len(there) < 6 and len(own) < 2
+        if isinstance(command, Reset):
+            fits = fits or (len(there) < 6 + KEPT and controls < KEPT_FOR_ONE)
+        assert admitted(mailbox, sender, f"r{number}", command) == fits
+        there += [(sender, command)] * fits
+
+
+def test_who_has_used_the_share_waits_for_the_first_of_its_own() -> None:
+    mailbox = Mailbox(limits(10, 1000, 2))
+    for request_id, sender in (("r1", "bob"), ("r2", "ann"), ("r3", "ann")):
+        mailbox.put(of(sender, request_id, Chat("Hi")))
+    with pytest.raises(Busy, match="You have 2 messages") as refused:
+        mailbox.check_room(10, float, "ann")
+    assert (refused.value.retry_after_s, refused.value.ahead) == (2.0, 3)
+
+
+async def test_what_is_set_aside_keeps_its_place_and_is_not_taken() -> None:
+    mailbox = Mailbox(limits(10, 1000))
+    stored: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+    stored.set_result(Accepted(1))
+    for request_id in ("r1", "r2", "r3"):
+        mailbox.put(envelope(request_id)._replace(accepted=stored))
+    mailbox.put(envelope("r4"))  # not known to be stored
+    assert mailbox.set_aside(["r1", "r3", "r4", "r5"]) == {"r1", "r3"}
+    assert not mailbox.set_aside(["r1"])
+    ready = [mailbox.is_ready]
+    mailbox.put_back(["r1"])
+    assert [*ready, mailbox.is_ready] == [False, True]
+    mailbox.remove_all(["r3"])
+    assert [mailbox.take().request.request_id for _ in range(3)] == ["r1", "r2", "r4"]

@@ -36,6 +36,8 @@ README = Path(__file__).parents[2] / "README.md"
         ("reset", Reset()),
         ("RESET", Reset()),
         ("stop", Stop()),
+        ("Stop  ALL", Stop(everything=True)),
+        ("stop all of it", Chat("stop all of it")),
         ("persona", ShowPersonas()),
         ("persona Concise", SetPersona("concise")),
         ("  persona   concise ", SetPersona("concise")),

@@ -43,7 +43,7 @@ class ScriptedModel:
             if call.fails:
                 raise BadAnswer("scripted failed as told")
             yield "re: "
-            yield text
+            yield getattr(self._model.told[call.key].command, "text", "")
         finally:
             self.waiting.remove(call)
             self._model.note_call_end(call.key)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest import mock
 
+from engine.actors import local_ledger, recovery
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
+from engine.actors.local_ledger import LocalLedger
 from engine.actors.mailbox import Envelope, Mailbox
 from engine.actors.resident_actors import ResidentActors
 from engine.actors.running_turn import RunningTurn
@@ -23,7 +26,7 @@ from engine.answering.abandonable import AbandonableTask
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
-from engine.commands.ledger import Void
+from engine.commands.ledger import StopOutcome, Void
 from engine.commands.request import Request
 from engine.errors import Busy
 from providers.chain.chain import Answered, ProviderChain
@@ -265,6 +268,57 @@ def _settle_and_keep_row(
     return settled
 
 
+def drops_without_their_stop() -> AbstractContextManager[object]:
+    """Settle what a stop drops in a commit of its own, before the stop."""
+    settle_stop = LocalLedger.settle_stop
+
+    async def settle_in_two_commits(
+        self: LocalLedger, stop: StopOutcome, *, now_ms: int, salts: Sequence[bytes]
+    ) -> Settled:
+        left = iter(salts)
+        drops = [local_ledger._drop(drop, now_ms, left) for drop in stop.drops]
+        settled = [await self._database.write(drop) for drop in drops]
+        alone = stop._replace(drops=())
+        ended = await settle_stop(self, alone, now_ms=now_ms, salts=list(left))
+        return ended._replace(drops=tuple(settled))
+
+    return patch(LocalLedger, "settle_stop", settle_in_two_commits)
+
+
+def stop_drops_what_others_say() -> AbstractContextManager[object]:
+    waiting_of = Mailbox.waiting_of
+
+    def of_everybody(self: Mailbox, sender: str | None, *, everything: bool) -> list[str]:
+        return waiting_of(self, sender, everything=True)
+
+    return patch(Mailbox, "waiting_of", of_everybody)
+
+
+def shares_forgotten_at_restart() -> AbstractContextManager[object]:
+    return patch(recovery, "counted_sender", lambda _: None)
+
+
+def overtaken_while_dropping() -> AbstractContextManager[object]:
+    """Take what stands behind a command that is about to be dropped, but may not be."""
+    take = Mailbox.take
+
+    def take_the_first_that_is_not_set_aside(self: Mailbox) -> Envelope:
+        aside = [each for each in self._envelopes or () if each.request.request_id in self._aside]
+        if not aside or self._envelopes is None or len(aside) == len(self._envelopes):
+            return take(self)
+        for each in aside:
+            self._envelopes.remove(each)
+        taken = take(self)
+        self._envelopes = deque([*aside, *(self._envelopes or ())])
+        self._request_ids = {each.request.request_id for each in self._envelopes}
+        return taken
+
+    stack = ExitStack()
+    stack.enter_context(patch(Mailbox, "take", take_the_first_that_is_not_set_aside))
+    stack.enter_context(patch(Mailbox, "is_ready", property(len)))
+    return stack
+
+
 BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
     publish_before_commit,
     no_fence_in_the_store,
@@ -284,4 +338,8 @@ BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
     persona_shared_by_all_channels,
     providers_closed_under_their_turns,
     row_kept_after_its_outcome,
+    drops_without_their_stop,
+    stop_drops_what_others_say,
+    shares_forgotten_at_restart,
+    overtaken_while_dropping,
 ]

@@ -27,7 +27,7 @@ from tests.properties.asked import ScriptedModel
 from tests.properties.bus import CheckingSink
 from tests.properties.clock import Clock, VirtualLoop
 from tests.properties.disk import Disk
-from tests.properties.model import MAILBOX_LIMIT, WINDOW, ReferenceModel
+from tests.properties.model import MAILBOX_LIMIT, SHARE, WINDOW, ReferenceModel
 from tests.properties.witness import DatabaseReader
 
 PROVIDER = {"timeout": 30.0, "max_retries": 0}
@@ -36,10 +36,12 @@ SETTINGS = {
     "conversation": {"turn_timeout_s": 45.0},
     "channels": {
         "mailbox_limit": MAILBOX_LIMIT,
+        "mailbox_limit_per_user": SHARE,
         "resident_limit": 1,
         "passivate_after_s": 40.0,
         "snapshot_interval_s": 15.0,
     },
+    "permissions": {"stop_all": "*"},
     "storage": {"durability": "normal", "search_index": False},
 }
 KILL_ROUNDS = 200

@@ -15,7 +15,7 @@ from engine.commands.records import (
     ShowPersonas,
     Stop,
 )
-from tests.properties.world import CHANNELS, World
+from tests.properties.world import CHANNELS, USERS, World
 
 channels = st.sampled_from(CHANNELS)
 commands: st.SearchStrategy[Command] = st.sampled_from(
@@ -32,6 +32,8 @@ commands: st.SearchStrategy[Command] = st.sampled_from(
         Help(),
     ]
 )
+users = st.sampled_from(USERS)
+stops = st.sampled_from([Stop(), Stop(), Stop(everything=True)])
 rounds = st.integers(1, 8)
 
 
@@ -48,9 +50,11 @@ class Machine(RuleBasedStateMachine):
 
     # Commands.
 
-    @rule(batch=st.lists(st.tuples(channels, commands), min_size=1, max_size=3))
-    def tell(self, batch: list[tuple[str, Command]]) -> None:
-        self.world.tell(*[self.world.new(channel, command) for channel, command in batch])
+    @rule(batch=st.lists(st.tuples(channels, commands, users), min_size=1, max_size=3))
+    def tell(self, batch: list[tuple[str, Command, str]]) -> None:
+        self.world.tell(
+            *[self.world.new(channel, command, user=user) for channel, command, user in batch]
+        )
 
     @rule(batch=st.lists(st.tuples(channels, commands), min_size=1, max_size=4))
     def carry_out(self, batch: list[tuple[str, Command]]) -> None:
@@ -64,18 +68,65 @@ class Machine(RuleBasedStateMachine):
                 call.released.set()
             self.world.engine_run.run_until_idle()
 
-    @rule(channel=channels, count=st.integers(4, 8))
-    def tell_too_many(self, channel: str, count: int) -> None:
-        self.world.tell(*[self.world.new(channel, Chat("hello")) for _ in range(count)])
+    @rule(channel=channels, count=st.integers(4, 10), user=users)
+    def tell_too_many(self, channel: str, count: int, user: str) -> None:
+        self.world.tell(*[self.world.new(channel, Chat("hello"), user=user) for _ in range(count)])
+
+    @rule(channel=channels, count=st.integers(4, 20), user=users)
+    def tell_too_many_controls(self, channel: str, count: int, user: str) -> None:
+        self.world.tell(*[self.world.new(channel, Reset(), user=user) for _ in range(count)])
 
     @precondition(lambda self: self.world.requests)
     @rule(index=st.integers(0, 40))
     def tell_again(self, index: int) -> None:
         self.world.tell(self.world.requests[-1 - index % len(self.world.requests)])
 
-    @rule(channel=channels)
-    def stop(self, channel: str) -> None:
-        self.world.tell(self.world.new(channel, Stop()))
+    @rule(channel=channels, stop=stops, user=users)
+    def stop(self, channel: str, stop: Stop, user: str) -> None:
+        self.world.tell(self.world.new(channel, stop, user=user))
+
+    @rule(
+        channel=channels,
+        batch=st.lists(st.tuples(commands, users), min_size=2, max_size=6),
+        ahead=rounds,
+        stop=stops,
+        user=users,
+        behind=st.lists(st.tuples(commands, users), max_size=2),
+    )
+    def stop_what_waits(
+        self,
+        channel: str,
+        batch: list[tuple[Command, str]],
+        ahead: int,
+        stop: Stop,
+        user: str,
+        behind: list[tuple[Command, str]],
+    ) -> None:
+        self.world.tell(*[self.world.new(channel, each, user=who) for each, who in batch])
+        self.world.run_rounds(ahead, committing=1)
+        told = [(stop, user), *behind]
+        self.world.tell(*[self.world.new(channel, each, user=who) for each, who in told])
+
+    @rule(
+        channel=channels,
+        batch=st.lists(st.tuples(commands, users), min_size=2, max_size=6),
+        stop=stops,
+        user=users,
+        rounds=st.integers(1, 12),
+    )
+    def kill_while_dropping(
+        self,
+        channel: str,
+        batch: list[tuple[Command, str]],
+        stop: Stop,
+        user: str,
+        rounds: int,
+    ) -> None:
+        self.world.tell(*[self.world.new(channel, each, user=who) for each, who in batch])
+        self.world.engine_run.run_until_idle()
+        self.world.tell(self.world.new(channel, stop, user=user))
+        self.world.run_rounds(rounds, committing=1)
+        self.world.kill()
 
     @rule(
         channel=channels,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.actors.conversation import Exchange
+from engine.actors.mailbox_limits import KEPT, KEPT_FOR_ONE
 from engine.commands.outcomes import Answer, Delta, Failure, decode
-from engine.commands.records import Chat, Complete, Help, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.records import (
+    CONTROL,
+    Chat,
+    Complete,
+    Help,
+    Reset,
+    SetPersona,
+    ShowPersonas,
+    Stop,
+)
 from engine.commands.request import Request
 from engine.config.personas import BUILT_IN
 from engine.errors import Busy, EngineError, Suspended, Unwritable
@@ -17,7 +28,9 @@ from providers.base import Message
 from tests.properties.witness import DiskContents, Key
 
 WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
-MAILBOX_LIMIT = 4
+MAILBOX_LIMIT = 6
+SHARE = 3  # of one speaker
+PROGRAM = "app"  # a speaker for many, whose waiting commands are not counted
 FAILURES = {
     "cancelled",
     "internal",
@@ -42,12 +55,15 @@ class State:
     def persona_name(self) -> str:
         return self.persona or "default"
 
-    def prompt(self, text: str) -> list[Message]:
+    def prompt(self, username: str, text: str) -> list[Message]:
+        shown = self.exchanges[-((WINDOW - 1) // 2) :]
+        several = any(exchange.username != username for exchange in shown)
         messages = [Message("system", BUILT_IN[self.persona_name].prompt)]
-        for exchange in self.exchanges[-((WINDOW - 1) // 2) :]:
-            messages.append(Message("user", exchange.message))
+        for exchange in shown:
+            name = f"{exchange.username}: " if several else ""
+            messages.append(Message("user", name + exchange.message))
             messages.append(Message("assistant", exchange.answer))
-        return [*messages, Message("user", text)]
+        return [*messages, Message("user", f"{username}: {text}" if several else text)]
 
 
 class ReferenceModel:
@@ -59,7 +75,7 @@ class ReferenceModel:
 
     def __init__(self) -> None:
         self.told: dict[Key, Request] = {}
-        self.stops: set[Key] = set()
+        self.stops: dict[Key, list[tuple[Request, int]]] = defaultdict(list)
         self.accepted: dict[Key, Request] = {}
         self.settled: dict[Key, bytes] = {}
         self.published: dict[Key, bytes] = {}
@@ -86,7 +102,7 @@ class ReferenceModel:
         key = _key(request)
         self.told.setdefault(key, request)
         if isinstance(request.command, Stop):
-            self.stops.add(key)
+            self.stops[key].append((request, len(self.told)))
         self.owed.add(key)
 
     def note_refusal(self, request: Request, why: EngineError, *, full_disk: bool = False) -> None:
@@ -94,10 +110,42 @@ class ReferenceModel:
         if isinstance(why, Unwritable):
             if not full_disk:
                 self.violate("a disk with room is full", key)
-        elif isinstance(why, Busy) and why.ahead != MAILBOX_LIMIT:
+        elif isinstance(why, Busy) and not self._is_full(request, why.ahead or 0):
             self.violate("a mailbox with room is busy", key, why.ahead)
         if isinstance(why, Suspended) and key[0] not in self._ever_broken:
             self.violate("a sound channel is suspended", key)
+
+    def _is_full(self, request: Request, ahead: int) -> bool:
+        """Return whether there may be no place for this request, with so many waiting."""
+        own = [
+            each.command
+            for key in self.owed
+            if _speaker(each := self.told[key]) == _speaker(request)
+            and not isinstance(each.command, Complete | Stop)
+        ]
+        beyond = ahead >= MAILBOX_LIMIT
+        if request.username == PROGRAM:
+            own = []
+        beyond = beyond or len(own) >= SHARE
+        if isinstance(request.command, CONTROL):
+            kept = sum(isinstance(each, CONTROL) for each in own)
+            return beyond and (ahead >= MAILBOX_LIMIT + KEPT or kept >= KEPT_FOR_ONE)
+        return beyond
+
+    def _check_places(self, waiting: Collection[Key]) -> None:
+        """Check the limits; of each channel one command more is there: the one that runs."""
+        by_channel: dict[str, list[Request]] = defaultdict(list)
+        for key in waiting:
+            if not isinstance((request := self.told[key]).command, Complete):
+                by_channel[key[0]].append(request)
+        for channel, requests in by_channel.items():
+            if len(requests) > MAILBOX_LIMIT + KEPT + 1:
+                self.violate("a mailbox has too many", channel, len(requests))
+            for user in {each.username for each in requests} - {PROGRAM}:
+                own = [each for each in requests if each.username == user]
+                chats = [each for each in own if isinstance(each.command, Chat)]
+                if len(chats) > SHARE + 1 or len(own) > SHARE + KEPT_FOR_ONE + 1:
+                    self.violate("one speaker has too many", channel, user, len(own))
 
     def fault(self, *channels: str) -> None:
         """Allow that a turn of these channels that ran before may run once more."""
@@ -130,6 +178,8 @@ class ReferenceModel:
             self._attempts[key] = attempts
             if key in self.settled or key in seen.outcomes:
                 self.violate("a command with an outcome waits", key)
+        self._check_places(seen.waiting)
+        self._check_drops(seen.outcomes.keys() - self.settled.keys(), seen.outcomes)
         for key, body in seen.outcomes.items():
             if key not in self.settled:
                 self._check_outcome(key, body)
@@ -140,6 +190,19 @@ class ReferenceModel:
             self.violate("an outcome disappeared", key)
         for key in self.accepted.keys() - self.settled.keys() - seen.waiting.keys():
             self.violate("an accepted command disappeared", key)
+
+    def _check_drops(self, new: Collection[Key], outcomes: Mapping[Key, bytes]) -> None:
+        """Check that a stop and all that it drops are in one commit."""
+        dropped, said = Counter[str](), Counter[str]()
+        for key in new:
+            outcome = decode(outcomes[key])
+            if _is_dropped(outcome):
+                dropped[key[0]] += 1
+            elif isinstance(outcome, Answer) and outcome.action == "stop":
+                count = re.search(r"(\d+) waiting", outcome.content)
+                said[key[0]] += int(count[1]) if count else 0
+        if dropped != said:
+            self.violate("a stop and what it drops are not in one commit", dropped, said)
 
     # Calls of the provider.
 
@@ -152,7 +215,8 @@ class ReferenceModel:
             self.violate("a model was called for an answered request", key)
         channel = key[0]
         self._count_call(key)
-        text = messages[-1].content
+        request = self.accepted[key]
+        text = getattr(request.command, "text", "")
         if not in_order:
             if list(messages) != [Message("user", text)]:
                 self.violate("a completion had a conversation", key, messages)
@@ -161,7 +225,7 @@ class ReferenceModel:
             self.violate("two turns ran at once", key, self._running[channel])
         self._running[channel] = key
         self._check_turn(key)
-        expected = self.state(channel, before=key).prompt(text)
+        expected = self.state(channel, before=key).prompt(request.username, text)
         if list(messages) != expected:
             self.violate("a prompt is wrong", key, messages, expected)
 
@@ -254,6 +318,10 @@ class ReferenceModel:
         if key not in self.accepted:
             self.violate("an outcome of a command that was never accepted", key, body)
             return
+        if _is_dropped(outcome):
+            if not self._may_be_dropped(key):
+                self.violate("a command was dropped for nothing", key)
+            return
         self._check_turn(key)
         if isinstance(outcome, Failure):
             self._check_failure(key, outcome)
@@ -272,6 +340,18 @@ class ReferenceModel:
                 known = known and any(stop[0] == key[0] for stop in self.stops)
         if not known:
             self.violate("a wrong failure", key, failure)
+
+    def _may_be_dropped(self, key: Key) -> bool:
+        """Return whether a stop that came later concerns this command."""
+        asked, place = self.told[key], list(self.told).index(key)
+        return any(
+            told_before > place
+            and isinstance(stop.command, Stop)
+            and (_speaker(stop) == _speaker(asked) or stop.command.everything)
+            for (channel, _), stops in self.stops.items()
+            for stop, told_before in stops
+            if channel == key[0]
+        )
 
     def _expected(self, key: Key, answer: Answer) -> str:
         state = self.state(key[0], before=key)
@@ -300,6 +380,7 @@ class ReferenceModel:
     def _in_order(self, key: Key, body: bytes) -> bool:
         outcome = decode(body)
         overtakes = isinstance(outcome, Answer) and outcome.action in ("stop", "complete")
+        overtakes = overtakes or _is_dropped(outcome)
         return key in self._queue(key[0]) and not overtakes
 
     def _queue(self, channel: str) -> list[Key]:
@@ -313,6 +394,14 @@ class ReferenceModel:
     def _before(self, key: Key) -> list[Key]:
         queue = self._queue(key[0])
         return queue[: queue.index(key)] if key in queue else []
+
+
+def _is_dropped(outcome: Answer | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.error.endswith("was dropped.")
+
+
+def _speaker(request: Request) -> tuple[str, str]:
+    return request.channel_id, request.username
 
 
 def _key(request: Request) -> Key:

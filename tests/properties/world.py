@@ -13,10 +13,11 @@ from engine.commands.request import Request
 from engine.errors import Busy, Suspended
 from tests.properties.clock import Clock
 from tests.properties.life import EngineRun
-from tests.properties.model import WINDOW, ReferenceModel
+from tests.properties.model import PROGRAM, WINDOW, ReferenceModel
 from tests.properties.witness import DatabaseReader, State
 
 CHANNELS = ("a", "b")
+USERS = ("ann", "bob", PROGRAM)
 PATIENCE_S = 900.0
 IN_MEMORY = (
     "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -48,14 +49,16 @@ class World:
 
     # Steps.
 
-    def new(self, channel: str, command: Command, request_id: str = "") -> Request:
+    def new(
+        self, channel: str, command: Command, request_id: str = "", user: str = USERS[0]
+    ) -> Request:
         """Return a new request; its text ends with channel and id, to identify its call."""
         request_id = request_id or f"r{len(self.requests)}"
         if text := getattr(command, "text", ""):
             command = type(command)(  # type: ignore[call-arg]
                 text=f"{text} {channel} {request_id}", stream=getattr(command, "stream", False)
             )
-        request = Request(channel, request_id, "ann", command)
+        request = Request(channel, request_id, user, command, by_program=user == PROGRAM)
         self.requests.append(request)
         return request
 

@@ -78,7 +78,8 @@ def messages_so_far(settings: Settings, channel: str) -> int:
 
 def words(settings: Settings) -> list[str]:
     """Return the lines that are commands, for completion."""
-    commands = [*parser.WORDS, *(f"persona {name}" for name in settings.personas)]
+    personas = (f"persona {name}" for name in settings.personas)
+    commands = [*parser.WORDS, "stop all", *personas]
     return [*commands, *(f"!chat {command}" for command in commands), *LEAVING]
 
 
