@@ -11,6 +11,7 @@ from providers.validation import Count, Temperature
 from storage import persona_versions
 
 MOST_KNOWN = 16_384
+LONGEST_KNOWN = 256  # characters; ids of strangers may be long, and there may be many of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,11 @@ class ChannelRules:
         if (known := self._known.get(channel_id)) is not None:
             return known
         found = (rule for pattern, rule in self._rules if pattern.fullmatch(channel_id))
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        rule = self._known[channel_id] = next(found, NO_RULE)
+        rule = next(found, NO_RULE)
+        if len(channel_id) <= LONGEST_KNOWN:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[channel_id] = rule
         return rule
 
 

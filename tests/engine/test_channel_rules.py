@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import cache
 
 import pytest
@@ -90,3 +91,16 @@ def test_channels_beyond_those_that_are_remembered_have_their_rule_too() -> None
     for number in range(MOST_KNOWN + 2):
         assert rules.of(f"irc/{number}").match == "irc/*"
     assert rules.of("discord/1") is NO_RULE
+
+
+def test_many_long_ids_take_no_memory() -> None:
+    rules = ChannelRules([ChannelRule(match="irc/*")])
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1000):
+            assert rules.of(f"irc/{number}{'x' * 10_000}").match == "irc/*"
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now - before < 1_000_000
