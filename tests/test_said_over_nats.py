@@ -13,6 +13,7 @@ from engine.texts.texts import Texts
 from engine.traffic import written_numbers
 from storage import replies
 from tests.engine import test_said_after_faults as faults
+from tests.engine import test_said_in_full_rooms as full_rooms
 from tests.engine import test_said_in_process as in_process
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.said import MARKED, key_of
@@ -42,7 +43,8 @@ async def house(house: House) -> House:
 
 
 def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
-    assert {*in_process.CASES, *faults.CASES, *MESSAGES, *COMMANDS, *OTHERS} == set(MARKED)
+    said = {*in_process.CASES, *faults.CASES, *full_rooms.CASES, *MESSAGES, *COMMANDS, *OTHERS}
+    assert said == set(MARKED)
 
 
 async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configuration(

@@ -12,7 +12,8 @@ PERSONAS = "default, concise, technical, creative"
 SAID: dict[str, Said] = {
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; !chat persona lists the "
     "personas; !chat persona NAME switches to one; !chat stop stops the answer that is being "
-    "written; !chat usage tells what was used today; !chat help shows this.": sentences.HELP(),
+    "written and drops your waiting messages; !chat stop all drops everybody's; !chat usage tells "
+    "what was used today; !chat help shows this.": sentences.HELP(),
     "Usage today: you 2 questions, 36 tokens; this channel 4 questions, 72 tokens.": (
         sentences.USAGE(number=2, tokens=36, channel_number=4, channel_tokens=72)
     ),
@@ -20,6 +21,22 @@ SAID: dict[str, Said] = {
         sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72)
     ),
     "Stopped.": sentences.STOPPED(),
+    "Stopped, and 1 waiting message dropped.": sentences.STOPPED_AND_DROPPED(number=1),
+    "Stopped, and 3 waiting messages dropped.": sentences.STOPPED_AND_DROPPED(number=3),
+    "Stop: 1 waiting message dropped.": sentences.DROPPED(number=1),
+    "Stop: 3 waiting messages dropped.": sentences.DROPPED(number=3),
+    "The waiting message of bob was dropped.": sentences.MESSAGE_DROPPED(name="bob"),
+    "Only an admin may drop what others have waiting.": (
+        sentences.STOP_ALL_NOT_ALLOWED(whom=sentences.ADMINS())
+    ),
+    "You have 1 message waiting in this channel, and one person may have 1."
+    " Wait for an answer, or drop it with !chat stop.": (
+        sentences.SHARE_USED(number=1, limit=1, seconds=1)
+    ),
+    "You have 8 messages waiting in this channel, and one person may have 8."
+    " Wait for an answer, or drop them with !chat stop.": (
+        sentences.SHARE_USED(number=8, limit=8, seconds=1)
+    ),
     "Stop: no answer is being written.": sentences.NOTHING_TO_STOP(),
     "Stop: this answer is being stopped already.": sentences.STOPPING_ALREADY(seconds=1),
     "Stop failed: the service ended first, and the answer starts again.": sentences.NOT_STOPPED(),

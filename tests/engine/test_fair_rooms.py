@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.llm_server import Behaviour
+from tests.support import patience
 from tests.support.service_harness import House
 
 
@@ -92,6 +93,7 @@ async def test_the_share_holds_after_a_restart(house: House, hold: asyncio.Event
         await house.bot.request(
             message="Hi", channel_id="#lobby", username="app", request_id=f"program {text}"
         )
+    await patience.until(lambda: len(house.rows("SELECT id FROM mailbox")) == 5)
     house.config["service"] = {"drain_timeout_s": 0.1}
     hold_again = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold_again))
@@ -105,6 +107,24 @@ async def test_the_share_holds_after_a_restart(house: House, hold: asyncio.Event
     hold.set()
     ids = [each["request_id"] for each in await house.bot.outcomes(7)]
     assert ids[1:] == ["first", "m1", "program m1", "m2", "program m2", "program m3"]
+
+
+async def test_a_rule_says_the_share_of_its_channels(house: House) -> None:
+    house.config["channels"] = {
+        "mailbox_limit_per_user": 5,
+        "rules": [{"match": "#lob*", "mailbox_limit_per_user": 1}],
+    }
+    await house.open()
+    held = asyncio.Event()
+    house.llm.plan(Behaviour(hold=held))
+    for number in range(2):
+        await say(house, "mallory", f"m{number}")
+    assert "one person may have 1" in (await asked(house, "mallory", "m3"))["error"]
+    house.config["channels"]["rules"] = []
+    await house.reload()
+    await say(house, "mallory", "m4")
+    held.set()
+    assert (await house.bot.outcomes(4))[-1]["content"] == "You said: m4"
 
 
 async def test_half_of_a_mailbox_is_the_most(house: House) -> None:
