@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -78,3 +80,12 @@ async def test_operators_find_and_erase_a_user_by_id(tmp_path: Path) -> None:
     assert "Erased: 4 rows" in said
     assert "2 rows without an id under the user's name alice." in said
     assert "as alice" not in history("show", "main")
+
+
+async def test_an_id_in_a_csv_file_is_json(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with LLMService(ScriptedProvider(), database=path) as service:
+        await service.chat("Hi", username="alice", user_id='=1"\n')
+    done = rosey(tmp_path, "history", "export", "--format", "csv", "--database", str(path))
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [orjson.loads(row["personal"]) for row in rows] == [{"user_id": '=1"\n'}] * 2

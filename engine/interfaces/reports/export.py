@@ -61,8 +61,9 @@ def _csv(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
     yield _csv_line(["time", *names])
     for entry in found:
         values = entry.record
-        if entry.details is not None:
-            values["details"] = orjson.dumps(entry.details).decode()
+        for name in ("details", "personal"):
+            if values[name] is not None:
+                values[name] = orjson.dumps(values[name]).decode()
         yield _csv_line([iso(entry.time_ms), *values.values()])
 
 
