@@ -296,7 +296,7 @@ def test_every_setting_is_in_the_table_of_settings() -> None:
     assert not missing
     (row,) = re.findall(r"(?m)^\| `\[\[channels\.rules\]\]` \|(.*)$", configuration)
     keys = {field.name for field in dataclasses.fields(ChannelRule)}
-    assert keys - set(re.findall(r"`(\w+)`", row)) <= {"mailbox_limit_per_user"}  # no effect yet
+    assert keys - set(re.findall(r"`(\w+)`", row)) == set()
 
 
 def test_every_subject_and_code_is_documented(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_each_setting_is_shown_with_its_source(folder: Path) -> None:
         "status": (False, "default"),
         "max_reply_chars": (400, "rule"),
         "parts": (False, "default"),
+        "mailbox_limit_per_user": (8, "default"),
     }
 
 

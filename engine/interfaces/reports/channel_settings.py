@@ -124,6 +124,7 @@ def _settings(
     yield ruled("status", False)
     yield ruled("max_reply_chars", None)
     yield "parts", Setting(rule.parts, "rule" if rule.parts else "default")
+    yield ruled("mailbox_limit_per_user", settings.channels.mailbox_limit_per_user)
     for key in PERMISSIONS:
         role = rule.permissions.get(key)
         usual = getattr(settings.permissions, key)
