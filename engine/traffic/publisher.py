@@ -25,6 +25,7 @@ from storage.replies import ReplySubject, correlation_of, first_correlation
 
 log = logging.getLogger("rosey_llm.publisher")
 BATCH = 256
+MOST_UNPROVEN = 256 * 1024  # bytes of deltas that nats-py may hold for a server that stands still
 MOST_ADDED_BYTES = 1024  # by a correlation id; only a body near the limit is measured with it
 
 
@@ -122,6 +123,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Send parcels until cancelled."""
+        unproven_bytes = 0
         while True:
             await self._waiting.wait()
             await self._connection.connected.wait()
@@ -129,10 +131,12 @@ class Publisher:
             try:
                 for parcel in batch:
                     await self._send(parcel)
+                unproven_bytes += sum(len(parcel.body) for parcel in batch)
                 # What may be lost needs no proof that NATS took it, and its round trip costs more
-                # than a delta (bench: streams).
-                if not all(parcel.passing for parcel in batch):
+                # than a delta (bench: streams). But a server that stands still gets only so much.
+                if unproven_bytes > MOST_UNPROVEN or not all(each.passing for each in batch):
                     await self._connection.flush()
+                    unproven_bytes = 0
             except NotConnected:
                 await asyncio.sleep(0.05)
                 self._drop_passing(len(batch))

@@ -19,7 +19,7 @@ from engine.commands.outcomes import Answer, Delta, Failure
 from engine.config.settings import NatsSettings
 from engine.traffic import connection, login
 from engine.traffic.connection import NatsConnection
-from engine.traffic.publisher import Publisher
+from engine.traffic.publisher import BATCH, MOST_UNPROVEN, Publisher
 from storage import outbox
 from storage.mailboxes import Accepted
 from storage.outbox import Settled
@@ -276,6 +276,30 @@ async def test_deltas_alone_do_not_wait_until_nats_has_taken_them(
         await listener.until(lambda: len(listener.heard) == index + 1)  # noqa: B023 - at once
     assert connection.calls == ["publish"] * 3
     assert publisher.statistics().deltas == 3
+    running.cancel()
+    await asyncio.wait({running})
+    await connection.close()
+    await listener.close()
+
+
+async def test_a_server_that_stands_still_gets_only_so_many_deltas(
+    server: Server, database: Database
+) -> None:
+    listener = await Listener.connect(server.url)
+    connection = BreakingConnection(server.url, None, True, listener.flush)
+    connection.start()
+    await connection.connected.wait()
+    publisher = Publisher(connection, NatsSettings().subjects, LocalLedger(database))
+    size = len(delta("a", 0, "x" * 100).encode())
+    count = 4 * MOST_UNPROVEN // size
+    for index in range(count):
+        assert publisher.delta(delta("a", index, "x" * 100))
+    running = asyncio.create_task(publisher.run())
+    await listener.until(lambda: len(listener.heard) == count)
+    unproven = " ".join(connection.calls).split("flush")
+    assert 3 <= len(unproven) - 1 < count / BATCH
+    most = MOST_UNPROVEN // size + BATCH
+    assert max(part.count("publish") for part in unproven) <= most
     running.cancel()
     await asyncio.wait({running})
     await connection.close()
