@@ -218,7 +218,7 @@ async def test_a_full_mailbox_answers_busy_and_says_how_many_are_ahead(house: Ho
     hold = asyncio.Event()
     house.llm.plan(Behaviour(hold=hold))
     for number in range(3):
-        await house.bot.chat(f"m{number}", request_id=f"r{number}")
+        await house.bot.chat(f"m{number}", request_id=f"r{number}", username=f"user {number}")
     await house.llm.wait_for_requests(1)
     busy = await house.bot.ask("one too many", request_id="late")
     assert (busy["code"], busy["ahead"], busy["request_id"]) == ("busy", 2, "late")
@@ -230,7 +230,7 @@ async def test_a_full_mailbox_answers_busy_and_says_how_many_are_ahead(house: Ho
 
 
 async def test_both_inputs_share_the_order_of_a_channel(house: House) -> None:
-    house.config["channels"] = {"mailbox_limit": 300}
+    house.config["channels"] = {"mailbox_limit": 300, "mailbox_limit_per_user": 150}
     await house.restart()
     for number in range(100):
         if number % 2:

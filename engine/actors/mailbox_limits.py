@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from functools import lru_cache
+from typing import NamedTuple
 
 from engine.config.settings import ChannelSettings
 
@@ -21,9 +22,15 @@ class MailboxLimits(NamedTuple):
     per_sender: int
 
     @classmethod
-    def of(cls, settings: ChannelSettings, channel_id: str) -> Self:
+    def of(cls, settings: ChannelSettings, channel_id: str) -> MailboxLimits:
         """Return the limits of a channel. One sender has at most half of the places."""
         half = max(1, settings.mailbox_limit // 2)
         rule = settings.rule_of(channel_id)
         per_sender = min(rule.mailbox_limit_per_user or settings.mailbox_limit_per_user, half)
-        return cls(settings.mailbox_limit, settings.mailbox_limit_bytes, per_sender)
+        return _shared(cls(settings.mailbox_limit, settings.mailbox_limit_bytes, per_sender))
+
+
+@lru_cache(maxsize=64)
+def _shared(limits: MailboxLimits) -> MailboxLimits:
+    """Return one record for all that are equal: thousands of mailboxes have the same limits."""
+    return limits

@@ -150,3 +150,21 @@ async def test_a_reset_gets_through_when_the_engine_is_full(house: House) -> Non
     assert reset["content"] == "Conversation reset: 0 messages cleared."
     held.set()
     await house.bot.outcomes(3)
+
+
+async def test_nobody_waits_for_more_than_a_share_of_a_flooders_turns(house: House) -> None:
+    house.config["channels"] = {"mailbox_limit_per_user": 3}
+    await house.open()
+    held = asyncio.Event()
+    house.llm.plan(Behaviour(hold=held))
+    for number in range(40):
+        await say(house, "mallory", f"m{number}")
+    assert (await asked(house, "mallory", "more"))["code"] == "busy"
+    await say(house, "bob", "b")
+    for number in range(40, 80):
+        await say(house, "mallory", f"m{number}")
+    assert (await asked(house, "mallory", "more"))["code"] == "busy"
+    held.set()
+    outcomes = await house.bot.outcomes(40 + 40 + 3)
+    answered = [each["request_id"] for each in outcomes if each["type"] == "llm_response"]
+    assert answered == ["m0", "m1", "m2", "m3", "b"]  # one was running, and three may wait

@@ -43,7 +43,7 @@ async def test_rules_change_under_traffic_and_every_prompt_is_proved(
     house: House, llm: LLMServer, other: LLMServer
 ) -> None:
     add_provider(house, "inside", other)
-    rules(house, *rules_of_round(0))
+    rules(house, *rules_of_round(0), mailbox_limit_per_user=16)
     await house.open()
     for number in range(ROUNDS):
         for room in ROOMS:
@@ -51,7 +51,7 @@ async def test_rules_change_under_traffic_and_every_prompt_is_proved(
                 line = f"{room} asks {number}-{part}. It goes on. And on."
                 await house.bot.chat(line, room, request_id=f"{room} {number} {part}")
         await house.bot.flush()
-        rules(house, *rules_of_round(number + 1))
+        rules(house, *rules_of_round(number + 1), mailbox_limit_per_user=16)
         changed = await house.reload()
         assert changed.rules.keys() == {"irc/*", "in/*", "de/*"}
         await house.bot.outcomes(max(0, 12 * (number - 1)))

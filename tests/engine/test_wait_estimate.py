@@ -139,7 +139,7 @@ class Stage:
     def tell(self, channel: str, request_id: str = "") -> None:
         self._number += 1
         request_id = request_id or f"r{self._number}"
-        self.supervisor.tell(Request(channel, request_id, "alice", Chat("Hello")))
+        self.supervisor.tell(Request(channel, request_id, f"user {self._number}", Chat("Hello")))
 
     async def turns(self, channel: str, count: int) -> None:
         for _ in range(count):
