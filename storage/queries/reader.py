@@ -14,6 +14,12 @@ from storage.errors import CannotOpen
 Reader = sqlite3.Connection
 BUSY_TIMEOUT_S = 5.0
 VALUE_LIMIT_BYTES = 64 * 2**20
+# What a version before 0.2's last steps of the schema has not.
+VIEWS = {
+    "history": "SELECT *, NULL AS personal FROM main.history",
+    "usage": "SELECT '*' AS scope, 0 AS day, 0 AS requests, 0 AS prompt_tokens, 0 AS cached_tokens,"
+    " 0 AS completion_tokens, 0 AS micro_usd, 0 AS estimated, 0 AS unpriced WHERE 0",
+}
 FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 
 
@@ -46,8 +52,9 @@ def open_reader(path: Path) -> Reader:
             timeout=BUSY_TIMEOUT_S,
         )
         try:
+            columns = _check(connection, path)
+            _stand_in(connection, columns)
             connection.execute("PRAGMA query_only=ON")
-            _check(connection, path)
         except sqlite3.OperationalError as exc:
             connection.close()
             problem = exc
@@ -92,7 +99,20 @@ def _forbidden(path: Path) -> str:
     return f"Cannot read {path}: {reason}. Run this command as the service's user."
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _stand_in(connection: sqlite3.Connection, columns: set[str]) -> None:
+    """Let queries of this version read an older file, such as a copy from before an upgrade.
+
+    A temporary view hides the table of its name from them. Statements that name a schema see the
+    file as it is.
+    """
+    for name, version in VIEWS.items():
+        missing = not connection.execute(f"PRAGMA table_info({name})").fetchone()
+        if missing or (name == "history" and "personal" not in columns):
+            connection.execute(f"CREATE TEMP VIEW {name} AS {version}")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> set[str]:
+    """Return the columns of the history. Raises CannotOpen if it cannot be read."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(history)")}
     if not columns:
         raise CannotOpen(
@@ -103,6 +123,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise CannotOpen(
             f"{path} was written by an older rosey-llm. Start the service once to migrate it."
         )
+    return columns
 
 
 def _reason(path: Path, problem: Exception | None) -> str:

@@ -37,6 +37,11 @@ def search(
     order = "words.rank, words.rowid DESC" if best else "words.rowid DESC"
     columns = entries.columns("live.")
     with index.reading():
+        of_file = index.connection.execute("PRAGMA live.table_info(history)").fetchall()
+        if "personal" not in {name for _, name, *_ in of_file}:  # from before it was kept
+            if selection.user_id is not None:
+                return []
+            columns = columns.replace("h.personal", "NULL")
         rows = index.connection.execute(
             f"SELECT {columns} FROM main.words CROSS JOIN live.history h ON h.id = words.rowid"  # noqa: S608
             " CROSS JOIN live.channel c ON c.id = h.channel_id"
