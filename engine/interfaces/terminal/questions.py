@@ -51,6 +51,9 @@ class Questions:
                 text, self._channel, username=self._user, timeout_s=ANSWER_TIMEOUT_S
             ) as pieces:
                 await self._read(client, pieces, is_shown=is_shown)
+            # Last: what interrupts the lines above finds an answer whose line has not ended.
+            if is_shown:
+                self._screen.end()
         except LLMError as exc:
             if exc.code == "cancelled" and self._is_conversation:
                 self._screen.end("[stopped]")
@@ -92,8 +95,6 @@ class Questions:
                     restarts = pieces.restarts
                     self._screen.restart()
                 self._screen.append(piece)
-        if is_shown:
-            self._screen.end()
 
     def fail(self, error: str) -> None:
         """Count a question without an answer, and say why there is none."""
