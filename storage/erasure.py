@@ -162,7 +162,7 @@ def forget_usage(connection: sqlite3.Connection, scope: Scope, row_ids: Iterable
     """
     if scope.user is None or not _usage_scopes(scope):
         return
-    ids = set()
+    ids: set[str | None] = set()
     for row_id in row_ids:
         query = f"SELECT {USER_ID.format(table='history')} FROM history WHERE id = ?"  # noqa: S608
         ids.update(connection.execute(query, (row_id,)).fetchone() or ())
