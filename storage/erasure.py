@@ -155,6 +155,20 @@ def blank(
     return len(erased)
 
 
+def forget_usage(connection: sqlite3.Connection, scope: Scope, row_ids: Iterable[int]) -> None:
+    """Delete the sums of the ids in these rows, if a user is erased everywhere by a name.
+
+    Call it before `blank`, in the same commit.
+    """
+    if scope.user is None or not _usage_scopes(scope):
+        return
+    ids: set[str | None] = set()
+    for row_id in row_ids:
+        query = f"SELECT {USER_ID.format(table='history')} FROM history WHERE id = ?"  # noqa: S608
+        ids.update(connection.execute(query, (row_id,)).fetchone() or ())
+    usage.forget(connection, [f"u:id {each}" for each in ids if each is not None])
+
+
 def erase_waiting(
     connection: sqlite3.Connection, scope: Scope, body: bytes
 ) -> list[tuple[str, str]]:

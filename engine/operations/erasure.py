@@ -239,16 +239,19 @@ class Eraser:
             erased = 0
             if found.rows:
                 await self._index.forget(found.rows)
-                erased = await self._blank(found, progress)
+                erased = await self._blank(scope, found, progress)
             reached = found.reached
             yield erased
             await asyncio.sleep(PAUSE_S)
 
-    async def _blank(self, found: ErasableRows, progress: _ErasureProgress | None) -> int:
+    async def _blank(
+        self, scope: Scope, found: ErasableRows, progress: _ErasureProgress | None
+    ) -> int:
         row_ids = [row_id for row_id, _ in found.rows]
         why = progress.why if progress is not None else Erasure("retention")
 
         def blank(connection: Any) -> int:
+            erasure.forget_usage(connection, scope, row_ids)
             erased = erasure.blank(connection, row_ids, now_ms(), self._outcome, why)
             if progress is not None:
                 body = {**progress.body, "rows": progress.body["rows"] + erased}
