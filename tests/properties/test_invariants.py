@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.properties.broken import BROKEN
@@ -42,5 +43,9 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_happens() -> None:
 def test_an_engine_that_breaks_a_promise_is_caught(
     broken: Callable[[], AbstractContextManager[object]],
 ) -> None:
-    with broken(), pytest.raises(RuleViolation):
+    with broken(), pytest.raises((RuleViolation, FlakyFailure)) as caught:
         run_state_machine_as_test(Machine, settings=BREAKING)
+    # What a broken engine does may depend on what it did before: the same steps need not break the
+    # same promise again, and hypothesis then says so, with what it saw.
+    if isinstance(caught.value, FlakyFailure):
+        assert all(isinstance(each, RuleViolation) for each in caught.value.exceptions)

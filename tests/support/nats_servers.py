@@ -126,6 +126,10 @@ class Server:
         await self.stop()
 
 
+# A server that refuses a login closes the connection at once, and its reason may be lost with it.
+REFUSED = "closed the connection|reset by peer|Broken pipe"
+
+
 class RawClient:
     """A NATS client without a library, so it can send what a library refuses to send."""
 

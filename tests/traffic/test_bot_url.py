@@ -10,7 +10,7 @@ import pytest
 
 from engine.traffic.embedded.server import BotRights, EmbeddedNats, NatsServerFailed
 from tests.support.bot_urls import login_of, port_of
-from tests.support.nats_servers import RawClient, lasting_port
+from tests.support.nats_servers import REFUSED, RawClient, lasting_port
 
 pytestmark = pytest.mark.process
 
@@ -78,7 +78,7 @@ async def test_a_login_that_others_may_know_is_not_used_again(tmp_path: Path, da
     assert not file.is_symlink()
     if damage != "another port":
         async with EmbeddedNats(file.parent, port, rights=BotRights()):
-            with pytest.raises(ConnectionError, match="Authorization Violation"):
+            with pytest.raises(ConnectionError, match=REFUSED):
                 async with RawClient.connected(port, **login_of(old)):
                     pass
 

@@ -22,6 +22,8 @@ def _normalized(text: str, answers: Sequence[str]) -> str:
     for number, answer in enumerate(answers):
         if len(answer) > 3:
             text = text.replace(answer, f"<answer {chr(ord('a') + number)}>")
+    # Another service of this machine may have the usual port.
+    text = re.sub(r"^Note: Port \d+ is taken by .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"\b[0-9a-f]{8,}\b", "<hex>", text)
     text = re.sub(r"\d+(?:[.,:]\d+)*", "0", text)
     text = re.sub(r"\b(?:0[dhm])+0s", "0s", text)  # a busy machine needs more than a minute
