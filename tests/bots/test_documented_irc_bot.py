@@ -53,6 +53,7 @@ async def test_the_bot_to_copy_answers_in_its_channels(house: House, tmp_path: P
                 house.llm.plan(Behaviour(hold=never))
                 bob.say("!chat slow")
                 await house.llm.wait_for_requests(2)
+                bob.say("!chat never asked")
                 bob.say("!chat stop")
                 await bob.until_told("bob: Stopped.")
                 bob.say("!chat hello")

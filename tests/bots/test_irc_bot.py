@@ -81,11 +81,48 @@ async def test_a_stop_ends_the_answer_that_is_written_and_those_that_wait_come_n
     ):
         alice.say("!chat slow")
         await house.llm.wait_for_requests(1)
-        bob.say("!chat next")
+        alice.say("!chat next")
+        await bob.until_raw("!chat next")
         bob.say("!chat stop")
         await bob.until_told("bob: Stopped.")
-        await bob.until_told("bob: Next.")
-        assert sorted(bob.told()) == ["bob: Next.", "bob: Stopped."]  # and no error for alice
+        await bob.until_told("alice: Next.")
+        assert sorted(bob.told()) == ["alice: Next.", "bob: Stopped."]  # and no error for alice
+    never.set()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_stop_drops_what_waits_in_the_bot(
+    house: House, server: IrcServer, everything: bool
+) -> None:
+    house.config["permissions"] = {"stop_all": "admin", "admins": ["alice"]}
+    await house.open()
+    never = asyncio.Event()
+    house.llm.plan(Behaviour(hold=never))
+    async with (
+        irc_bot(house.url, server.port, "#lobby"),
+        Person.talking(server, "alice", "#lobby") as alice,
+        Person.talking(server, "bob", "#lobby") as bob,
+    ):
+        alice.say("!chat slow")
+        await house.llm.wait_for_requests(1)
+        for person, other, text in (
+            (alice, bob, "one"),
+            (bob, alice, "two"),
+            (alice, bob, "three"),
+        ):
+            person.say(f"!chat {text}")
+            await other.until_raw(f"!chat {text}")
+        bob.say("!chat stop all")
+        await bob.until_told("bob: Only an admin may drop what others have waiting.")
+        alice.say("!chat stop all" if everything else "!chat stop")
+        number = 3 if everything else 2
+        await alice.until_told(f"alice: Stopped. {number} more questions dropped.")
+        if not everything:
+            await bob.until_told("bob: You said: two")
+        bob.say("!chat last")
+        await bob.until_told("bob: You said: last")
+        asked = [prompt[-1]["content"].rpartition(": ")[2] for prompt in house.llm.prompts]
+        assert asked == ["slow", *([] if everything else ["two"]), "last"]
     never.set()
 
 

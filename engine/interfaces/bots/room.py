@@ -34,7 +34,8 @@ class BotRoom:
     """A room: it asks one question after the other, and says their answers in the same order.
 
     The next question is sent when the answer before it is in the room, so neither a lost connection
-    nor a killed service can change the order. A stop does not wait.
+    nor a killed service can change the order. A stop does not wait, and drops what its sender has
+    waiting here; that of an admin, `stop all`, what everybody has.
 
     - `say`: puts a line into the room, and returns when it is there
     - `lines`: a text in lines that the room takes
@@ -56,6 +57,9 @@ class BotRoom:
         self._changed = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
+        self._asked: RoomQuestion | None = None  # the first one, once it is with the service
         self._is_hushed = self._is_closed = False
         self._stop: asyncio.Task[None] | None = None
         self._notes: set[asyncio.Task[None]] = set()
@@ -71,8 +75,11 @@ class BotRoom:
         self._seen[question.request_id] = None
         if len(self._seen) > SEEN_LIMIT:
             self._seen.popitem(last=False)
-        if isinstance(parse(question.text), Stop):
-            self._hear_stop(question)
+        if isinstance(command := parse(question.text), Stop):
+            if command.everything:
+                self._spawn(self._stop_everything(question))
+            else:
+                self._hear_stop(question, self._drop(question.username))
         elif refusal := self._refusal(question.username):
             if question.username not in self._refused:  # say it once, not for every line
                 self._refused.add(question.username)
@@ -91,10 +98,14 @@ class BotRoom:
                     self._changed.clear()
                     await self._changed.wait()
                     continue
-                question = self._waiting[0]
+                await self._may_go_on.wait()
+                if not self._waiting:  # all was dropped meanwhile
+                    continue
+                question = self._asked = self._waiting[0]
                 text = await self._answer(question)
                 await self._speak(question.username, text)
                 self._waiting.popleft()
+                self._asked = None
         finally:
             for task in self._notes:
                 task.cancel()
@@ -111,26 +122,54 @@ class BotRoom:
             return f"{WAITING_LIMIT} questions wait here already. Ask again later."
         return ""
 
-    def _hear_stop(self, question: RoomQuestion) -> None:
-        if self._stop is not None and not self._stop.done():
+    def _hear_stop(self, question: RoomQuestion, dropped: int) -> None:
+        if self._stop is not None and not self._stop.done() and not dropped:
             return  # one is on its way
         if self._quiet.is_set():
-            self._stop = self._spawn(self._ask_to_stop(question))
+            self._stop = self._spawn(self._ask_to_stop(question, dropped))
         else:  # the answer is written, and only its lines are left
             self._is_hushed = True
-            self._stop = self._spawn(self._answer_now(question.username, "Stopped."))
+            text = f"Stopped.{_more_dropped(dropped)}"
+            self._stop = self._spawn(self._answer_now(question.username, text))
 
-    async def _ask_to_stop(self, question: RoomQuestion) -> None:
-        await self._answer_now(question.username, await self._answer(question))
+    async def _ask_to_stop(self, question: RoomQuestion, dropped: int) -> None:
+        text = await self._answer(question)
+        await self._answer_now(question.username, f"{text}{_more_dropped(dropped)}")
+
+    async def _stop_everything(self, question: RoomQuestion) -> None:
+        """Drop what everybody has waiting, if the service lets this sender do that."""
+        self._may_go_on.clear()  # the answer that it ends must not be followed by the next one
+        try:
+            answer = await self._client.command(
+                question.text, self._channel_id, **self._asking(question)
+            )
+        except LLMError as exc:
+            text = str(exc)
+        else:
+            dropped = self._drop(None)
+            self._is_hushed = not self._quiet.is_set()
+            text = f"{plain(answer.content)}{_more_dropped(dropped)}"
+        finally:
+            self._may_go_on.set()
+        await self._answer_now(question.username, text)
+
+    def _drop(self, username: str | None) -> int:
+        """Drop what this person, or everybody, has waiting here; the service knows nothing of it.
+
+        What is with the service is stopped by that. Return the number.
+        """
+        kept = [
+            each
+            for each in self._waiting
+            if each is self._asked or username not in (None, each.username)
+        ]
+        dropped = len(self._waiting) - len(kept)
+        self._waiting = deque(kept)
+        return dropped
 
     async def _answer(self, question: RoomQuestion) -> str:
         """Return the answer, or the sentence of an error; "" if there is nothing to say."""
-        asking: Asking = {"username": question.username, "request_id": question.request_id}
-        if question.user_id is not None:
-            asking["user_id"] = question.user_id
-        if question.roles:
-            asking["roles"] = question.roles
-        tries = 0
+        asking, tries = self._asking(question), 0
         while True:
             tries += 1
             try:
@@ -143,6 +182,15 @@ class BotRoom:
                 await asyncio.sleep(exc.retry_after_s or BUSY_PAUSE_S)
             else:
                 return plain(answer.content)
+
+    @staticmethod
+    def _asking(question: RoomQuestion) -> Asking:
+        asking: Asking = {"username": question.username, "request_id": question.request_id}
+        if question.user_id is not None:
+            asking["user_id"] = question.user_id
+        if question.roles:
+            asking["roles"] = question.roles
+        return asking
 
     async def _speak(self, username: str, text: str) -> None:
         self._is_hushed = False
@@ -167,3 +215,10 @@ class BotRoom:
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
         return task
+
+
+def _more_dropped(number: int) -> str:
+    """Say what was dropped beside what the service tells of."""
+    if not number:
+        return ""
+    return " 1 more question dropped." if number == 1 else f" {number} more questions dropped."
