@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.app import App, build_app
 from engine.client.address import without_login
-from engine.config import old_defaults
+from engine.config import config_notes
 from engine.config.settings import Settings
 from engine.daemon.systemd import Systemd
 from engine.errors import EXIT_INTERRUPTED
@@ -37,7 +37,7 @@ async def run(
 
     say: prints one line for people. second: start also beside another engine.
     """
-    for note in old_defaults.notes(settings):
+    for note in config_notes.notes(settings):
         log.info(
             "%(path)s: %(note)s.",
             {"event": "config.noted", "path": config or "The configuration", "note": note},

@@ -16,7 +16,7 @@ from engine.client.address import CannotConnect, without_login
 from engine.client.client import Client
 from engine.client.subjects import Subjects
 from engine.clock import now_ms
-from engine.config import old_defaults
+from engine.config import config_notes
 from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
 from engine.traffic import examination
@@ -76,7 +76,7 @@ async def report(settings: Settings) -> CheckReport:
     )
     retention_note = await asyncio.to_thread(_retention_note, settings)
     backups = backup_notes(settings.storage, now_ms())
-    notes = [*notes, *retention_note, *backups, *old_defaults.notes(settings)]
+    notes = [*notes, *retention_note, *backups, *config_notes.notes(settings)]
     return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.config import loading, old_defaults
+from engine.config import config_notes, loading
 from engine.config.changes import Changes
 from engine.config.settings import Settings
 from engine.errors import CannotReload, CannotStart
@@ -124,7 +124,7 @@ class Reloader:
                 "The configuration could not be applied.", {"event": "config.apply_crashed"}
             )
             raise CannotReload(f"{self._source()}: {type(exc).__name__}: {exc}") from exc
-        for note in old_defaults.notes(read):
+        for note in config_notes.notes(read):
             log.info(
                 "%(path)s: %(note)s.",
                 {"event": "config.noted", "path": self._source(), "note": note},
