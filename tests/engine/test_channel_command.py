@@ -105,16 +105,16 @@ def test_it_is_shown_for_people_and_without_tricks(folder: Path) -> None:
     text = shown(folder, ODD)
     assert "\x1b" not in text + shown(folder, "irc/#a")
     for line in (
-        f"channel:              {visible(ODD)}",
-        "rule:                 in/*, channels.rules[1]",
-        f"persona:              default, version {describe_default()} (of all channels)",
-        "provider:             second (of the rule)",
-        "fallback_providers:   none (of the rule)",
-        "stays:                second (of the rule)",
-        "stream:               on (of all channels)",
+        f"channel:                {visible(ODD)}",
+        "rule:                   in/*, channels.rules[1]",
+        f"persona:                default, version {describe_default()} (of all channels)",
+        "provider:               second (of the rule)",
+        "fallback_providers:     none (of the rule)",
+        "stays:                  second (of the rule)",
+        "stream:                 on (of all channels)",
     ):
         assert f"{line}\n" in text
-    assert "rule:                 none matches\n" in shown(folder, "#a")
+    assert "rule:                   none matches\n" in shown(folder, "#a")
 
 
 def describe_default() -> str:
@@ -140,7 +140,7 @@ async def test_what_was_chosen_and_who_was_asked_is_read_from_the_history(folder
     record = json.loads(shown(folder, "irc/#a", "--json"))
     assert record["settings"]["persona"] == {"value": "concise", "source": "channel"}
     assert record["asked"] == {"first": 1, "second": 1}
-    assert "asked so far:         second in 1 turns\n" in shown(folder, "in/#a")
+    assert "asked so far:           second in 1 turns\n" in shown(folder, "in/#a")
     with audit_database.audit(folder) as page:
         page.enter()
         pages = [page.get(f"/channel/{number}").text for number in (1, 2)]

@@ -150,7 +150,7 @@ def print_settings(out: Output, found: DescribedChannel) -> None:
 
 
 def _line(out: Output, name: str, text: str) -> None:
-    out.line((f"{name + ':' if name else '':<22}", "bold"), text)
+    out.line((f"{name + ':' if name else '':<24}", "bold"), text)
 
 
 def _shown(value: Any) -> str:
