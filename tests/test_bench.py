@@ -295,6 +295,7 @@ def test_results_from_a_busy_machine_are_published_only_if_told(kept: Record) ->
     kept.check_load(NAMES, busy=True)
 
 
+@pytest.mark.process
 def test_the_facts_of_a_run_name_the_load_and_how_the_interpreter_was_built(tmp_path: Path) -> None:
     facts = machine.facts(tmp_path)
     assert float(facts["load before"].split()[0]) >= 0

@@ -44,6 +44,7 @@ def test_nothing_is_said_of_what_can_be_had(tables: dict[str, Any]) -> None:
     assert config_notes.notes(parse(tables, Path.cwd())) == []
 
 
+@pytest.mark.process
 async def test_check_says_it(tmp_path: Path) -> None:
     tables = {"permissions": {"reset": "mod"}, "nats": {"port": 0}, "default_provider": "scripted"}
     settings = parse({**tables, "fallback_providers": []}, tmp_path)

@@ -58,6 +58,7 @@ async def test_a_command_that_waited_through_a_crash_keeps_the_id(tmp_path: Path
     assert stored(path)[2:] == [(kind, "alice", USER_1) for kind in ("message", "answer")]
 
 
+@pytest.mark.process
 async def test_operators_find_and_erase_a_user_by_id(tmp_path: Path) -> None:
     path = tmp_path / "data" / "rosey-llm.db"
     path.parent.mkdir()
@@ -82,6 +83,7 @@ async def test_operators_find_and_erase_a_user_by_id(tmp_path: Path) -> None:
     assert "as alice" not in history("show", "main")
 
 
+@pytest.mark.process
 async def test_an_id_in_a_csv_file_is_json(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider(), database=path) as service:

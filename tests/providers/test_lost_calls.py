@@ -178,6 +178,7 @@ async def test_only_an_empty_answer_that_just_stopped_is_asked_for_again(
 
 @pytest.mark.parametrize("stream", [True, False])
 @lost_in_each_way
+@pytest.mark.process
 async def test_a_channel_hears_the_answer_of_the_second_call(
     tmp_path: Path, server: LLMServer, lost: Behaviour, stream: bool
 ) -> None:
@@ -196,6 +197,7 @@ async def test_a_channel_hears_the_answer_of_the_second_call(
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.process
 async def test_a_channel_hears_the_error_of_a_lost_call_if_the_settings_say_so(
     tmp_path: Path, server: LLMServer, stream: bool
 ) -> None:

@@ -232,6 +232,7 @@ async def test_a_conflict_that_stays_is_named(provider: HttpProvider, server: LL
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind_name", ["ollama", "openai"])
+@pytest.mark.process
 async def test_a_channel_hears_the_text_the_redirect_and_the_answer_after_a_conflict(
     tmp_path: Path, kind_name: str, stream: bool, server: LLMServer
 ) -> None:

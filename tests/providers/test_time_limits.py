@@ -52,6 +52,7 @@ def test_a_wrong_timeout_is_named_as_the_timeout(kind: str) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
+@pytest.mark.process
 async def test_a_channel_hears_of_the_limit_that_was_set(
     tmp_path: Path, kind: str, stream: bool
 ) -> None:

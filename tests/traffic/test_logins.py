@@ -210,6 +210,7 @@ def test_the_settings_do_not_show_their_secrets() -> None:
     assert "open-" not in repr(settings)
 
 
+@pytest.mark.process
 async def test_readyz_says_that_the_login_is_refused_also_if_the_server_is_gone_afterwards(
     tmp_path: Path,
 ) -> None:
