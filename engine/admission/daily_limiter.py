@@ -8,7 +8,7 @@ from engine.accounting.days import Days
 
 
 class DailyLimiter:
-    """Lets each key pass `limit` times a day; with the day, all counts begin anew.
+    """Lets each key pass `limit` times a day; each day, all counts start again.
 
     days: by whose zone a day ends. wall_ms: the wall clock. Beyond `most` keys, the one that passed
     least recently is forgotten.

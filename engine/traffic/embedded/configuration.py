@@ -39,7 +39,7 @@ jetstream {{
 def write(
     store_dir: Path, port: int, log_file: Path, jetstream_max_bytes: int, logins: str
 ) -> Path:
-    """Write the file anew and return its path. Raises OSError.
+    """Write the file again and return its path. Raises OSError.
 
     port: 0 for any. jetstream_max_bytes: 0 without JetStream. logins: their block.
     """
