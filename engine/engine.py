@@ -10,6 +10,7 @@ from functools import partial
 
 from engine.accounting import scopes
 from engine.accounting.accounts import Accounts
+from engine.accounting.budgets import Budgets
 from engine.actors.context import ActorContext
 from engine.actors.supervisor import Supervisor
 from engine.actors.wait_estimate import WaitEstimate
@@ -78,12 +79,14 @@ class Engine:
         turn_settings = _by_channel(chain, rule_providers, settings, RatesByModel())
         self.texts = texts or Texts()
         self.texts.apply(settings.texts, settings.language_of)
+        self.budgets = Budgets(database, settings)
         self._context = ActorContext(
             database,
             ledger,
             sink,
             observer,
             turn_settings,
+            self.budgets,
             self.texts,
             waits=waits or WaitEstimate(),
         )
@@ -151,6 +154,7 @@ class Engine:
         for old in before.chains:
             old.retire()
         self._gate.apply(settings)
+        self.budgets.apply(settings)
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
             self._following_up.cancel()  # it may still be loading a model that is no longer needed
@@ -170,7 +174,9 @@ class Engine:
                 chain.release()
 
     async def _load_usage(self) -> None:
-        """Let the limits by day go on with what users asked before this process."""
+        """Let limits by day and budgets go on with what was used before this process."""
+        with contextlib.suppress(StorageUnavailable):  # each turn reads what it needs
+            await self.budgets.load_named()
         today = self._gate.today
         if today is not None:
             read = partial(
@@ -249,6 +255,7 @@ def _by_channel(
     chain: ProviderChain, providers: RuleProviders, settings: Settings, rates: RatesByModel
 ) -> SettingsByChannel:
     personas = Personas(settings.personas, settings.service.default_persona)
-    accounts = Accounts(settings)
+    every = [*chain.providers, *(each for group in providers.values() for each in group)]
+    accounts = Accounts(settings, {provider.name: provider.billing for provider in every})
     usual = TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)
     return SettingsByChannel(usual, settings, new_rule_chains(chain, providers))

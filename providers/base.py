@@ -15,6 +15,7 @@ from providers import validation
 from providers.validation import Count, Limit, Seconds, Temperature
 
 Role = Literal["system", "user", "assistant"]
+Billing = Literal["unknown", "reported", "free"]
 
 
 @dataclass(frozen=True)  # without slots: orjson then writes it six times as fast
@@ -120,6 +121,8 @@ class LLMProvider(ABC):
     """A provider of language models.
 
     config: the provider's table in the configuration; ValidationError if it is wrong.
+    billing: whether calls cost nothing ("free"), each answer says what it costs ("reported"), or
+        only a table of prices knows.
     name: the table's name ("vllm"). label: the name in error texts ("OpenAI").
 
     If the provider fails, a call raises `ProviderError` and nothing else. Calls share no state, can
@@ -128,6 +131,7 @@ class LLMProvider(ABC):
     """
 
     kind: ClassVar[str] = "provider"
+    billing: ClassVar[Billing] = "unknown"
     Config: ClassVar[type[ProviderConfig]] = ProviderConfig
 
     def __init__(self, config: Mapping[str, Any] | None = None, *, name: str | None = None) -> None:

@@ -13,6 +13,8 @@ ProviderError                 code                  retry  next  person
 │  └─ WrongAddress            provider_error        no     no    yes     404, redirect, bad proxy
 ├─ ContentWithheld            refused               no     no    no      a filter of the provider
 ├─ ContextTooLong             context_too_long      no     no    no      shorten the prompt
+├─ OverBudget                 budget_spent          no     no    no      not asked: see `[budgets]`
+│  └─ ProviderOverBudget      budget_spent          no     yes   no      perhaps another may
 └─ BadAnswer                  provider_error        no     yes   no      empty, garbled
    ├─ EmptyAnswer             provider_error        lost   yes   no      ended before its first text
    └─ IncompleteAnswer        provider_error        no     no    no      cut off; `partial` is there
@@ -91,6 +93,7 @@ class ProviderTimeout(ProviderError):
     """The provider sent no answer, or no next piece of it, in time."""
 
     code = "provider_timeout"
+    may_be_charged = True
 
 
 class HostExhausted(ProviderError):
@@ -173,6 +176,43 @@ class ContentWithheld(ProviderError):
 class ContextTooLong(ProviderError):
     code = "context_too_long"
     falls_over = False
+
+
+class OverBudget(ProviderError):
+    """The provider is not asked, since a budget of `[budgets]` is spent or a price is not known.
+
+    scope: whose budget: "user", "channel", "persona", "provider" or "total".
+    budget: its key. name: of the persona or provider; of the model, if its price is not known.
+    resets_ms: when the budget begins anew, in wall-clock milliseconds; None, as `retry_after_s`, if
+        the price is the reason.
+    """
+
+    code = "budget_spent"
+    falls_over = False
+
+    def __init__(
+        self,
+        *,
+        scope: str,
+        budget: str,
+        name: str = "",
+        resets_ms: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        message = f"[budgets] {budget} is spent"
+        if resets_ms is None:
+            message = f"[budgets] {budget} is set, but the price of {name} is not known"
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.scope = scope
+        self.budget = budget
+        self.name = name
+        self.resets_ms = resets_ms
+
+
+class ProviderOverBudget(OverBudget):
+    """The reason is this provider's budget, or that the price of its model is not known."""
+
+    falls_over = True
 
 
 class BadAnswer(ProviderError):

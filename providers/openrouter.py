@@ -27,6 +27,7 @@ class OpenRouterProvider(OpenAIProvider):
     """A provider for OpenRouter. `OpenAIProvider` does most of the work."""
 
     kind = "openrouter"
+    billing = "reported"
     Config = OpenRouterConfig
     config: OpenRouterConfig
     key_host = "openrouter.ai"

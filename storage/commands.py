@@ -74,7 +74,7 @@ class Settle(NamedTuple):
 
     salts: one for each of the rows (`storage/hash_chain.py`).
     stops: the stops that ended its turn; their rows follow those of the turn.
-    charge: what the turn adds to the sums of `storage/usage.py`.
+    charges: what the turn adds to the sums of `storage/usage.py`.
     """
 
     row_id: int
@@ -86,7 +86,7 @@ class Settle(NamedTuple):
     now_ms: int
     salts: Sequence[bytes] = ()
     stops: Sequence[SettleAtOnce] = ()
-    charge: Charge | None = None
+    charges: Sequence[Charge] = ()
 
     @staticmethod
     def apply_all(

@@ -69,6 +69,7 @@ class Waiting:
     body: bytes
     replies: tuple[str, ...]
     accepted_ms: int
+    attempts: int = 0
 
 
 Acceptance = Accepted | AlreadyWaiting | Settled
@@ -201,10 +202,10 @@ def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     """Return all accepted commands, oldest first, to continue after a restart."""
     rows = connection.execute(
         "SELECT m.id, c.name, m.request_id, m.username, m.personal, m.body,"  # noqa: S608
-        f" {SUBJECTS}, m.accepted_ms"
+        f" {SUBJECTS}, m.accepted_ms, m.attempts"
         " FROM mailbox m JOIN channel c ON c.id = m.channel_id ORDER BY m.id"
     )
     return [
-        Waiting(id_, channel, request_id, name, personal, body, replies.decoded(subjects), accepted)
-        for id_, channel, request_id, name, personal, body, subjects, accepted in rows
+        Waiting(id_, channel, request_id, name, personal, body, replies.decoded(subjects), *rest)
+        for id_, channel, request_id, name, personal, body, subjects, *rest in rows
     ]

@@ -52,7 +52,7 @@ def settle_all(connection: sqlite3.Connection, outcomes: Sequence[Settle]) -> li
         return [None] * len(outcomes)
     DELETE.execute(connection, [outcome.row_id for outcome, _ in valid.values()])
     kept = dict(zip(valid, _store(connection, list(valid.values())), strict=True))
-    usage.add(connection, [each.charge for each, _ in valid.values() if each.charge is not None])
+    usage.add(connection, [charge for each, _ in valid.values() for charge in each.charges])
     for number, (outcome, _) in valid.items():
         if outcome.stops:
             stops = tuple(settle_at_once(connection, stop) for stop in outcome.stops)

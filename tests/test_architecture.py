@@ -233,6 +233,7 @@ REACHES = {
     ("tests/properties/life.py", "_thread"),
     # It compares them with the model; no part of the engine may read them.
     ("tests/properties/world.py", "_commands_bytes"),
+    ("tests/properties/world.py", "_accounts"),
     ("tests/properties/world.py", "_cache"),
     ("tests/properties/world.py", "_conversation"),
     # A chain that was replaced 50 times must keep nothing; only its memory can show that.

@@ -128,6 +128,7 @@ def test_the_examples_have_no_field_that_is_not_there() -> None:
         "partial",
         "limit",
         "scope",
+        "resets_at",
         "correlation_id",
     }
     assert answered.keys() == answer().keys() - {"correlation_id", "parts"}

@@ -15,6 +15,7 @@ from storage import replies
 from tests.engine import test_said_after_faults as faults
 from tests.engine import test_said_in_full_rooms as full_rooms
 from tests.engine import test_said_in_process as in_process
+from tests.engine import test_said_of_budgets as budgets
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.said import MARKED, key_of
 from tests.support.service_harness import House
@@ -33,6 +34,10 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "usage": {"args": "usage", "username": "alice"},
     "usage_of_channel": {"args": "usage"},
 }
+BUDGETS = {
+    "your_budget_used": {"user_tokens_per_day": 100},
+    "channel_budget_used": {"channel_usd_per_day": 1.0},
+}
 OTHERS = ("answer_too_large", "copies_full", "nested_too_deeply", "not_stored", "probe")
 
 
@@ -43,8 +48,8 @@ async def house(house: House) -> House:
 
 
 def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
-    said = {*in_process.CASES, *faults.CASES, *full_rooms.CASES, *MESSAGES, *COMMANDS, *OTHERS}
-    assert said == set(MARKED)
+    said = {*in_process.CASES, *faults.CASES, *full_rooms.CASES, *budgets.CASES}
+    assert said | {*MESSAGES, *COMMANDS, *BUDGETS, *OTHERS} == set(MARKED)
 
 
 async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configuration(
@@ -66,6 +71,14 @@ async def test_a_command_that_only_bots_send_is_answered_in_the_words_of_the_con
     for key, command in COMMANDS.items():
         answer = await house.bot.call("rosey.command.chat", {"channel_id": "#lobby", **command})
         assert key_of(answer["content"]) == key
+
+
+@pytest.mark.parametrize("key", BUDGETS)
+async def test_a_budget_is_told_in_the_words_of_the_configuration(house: House, key: str) -> None:
+    house.config["budgets"] = BUDGETS[key]
+    await house.open()
+    message = {"args": "usage", "channel_id": "#lobby", "username": "alice"}
+    assert key_of((await house.bot.call("rosey.command.chat", message))["content"]) == key
 
 
 async def test_an_answer_too_large_for_nats_is_an_error_in_the_words_of_the_configuration(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.accounting import scopes
 from engine.accounting.days import Days
 from engine.accounting.prices import Prices
 from engine.clock import now_ms
 from engine.commands.request import Request
 from engine.config.settings import Settings
-from providers.base import Usage
+from providers.base import Billing, Usage
 from storage.usage import Charge
 
 NOTHING = Usage(0, 0)
 
 
 class Accounts:
-    """Makes the charges of turns; the settings are those of one configuration."""
+    """Makes the charges of turns; the settings are those of one configuration.
 
-    def __init__(self, settings: Settings) -> None:
-        self.prices = Prices(settings.prices)
+    billing: how providers charge, by their names.
+    """
+
+    def __init__(self, settings: Settings, billing: Mapping[str, Billing] | None = None) -> None:
+        self.prices = Prices(settings.prices, billing)
         self.days = Days(settings.limits.timezone)
 
     def charge(
@@ -29,18 +34,19 @@ class Accounts:
         model: str,
         usage: Usage,
         *,
+        requests: int = 1,
         estimated: bool = False,
     ) -> Charge:
         """Return the charge of a turn.
 
-        provider, model: who answered; "" if nobody did. estimated: whether the tokens were not
-        counted by the provider.
+        provider, model: who answered; "" if nobody did. requests: 0 for a call that was lost beside
+        the turn's own. estimated: whether the tokens were not counted by the provider.
         """
         micro_usd = self.prices.micro_usd(provider, model, usage) if usage != NOTHING else 0
         return Charge(
             scopes.of_turn(request, persona, provider, model),
             self.days.of(now_ms()),
-            1,
+            requests,
             usage.prompt_tokens,
             usage.cached_tokens,
             usage.completion_tokens,
@@ -50,9 +56,7 @@ class Accounts:
         )
 
 
-def without_user(charge: Charge | None) -> Charge | None:
+def without_user(charge: Charge) -> Charge:
     """Return the charge of a turn whose message was erased: the totals stay."""
-    if charge is None:
-        return None
     kept = tuple(scope for scope in charge.scopes if not scope.startswith(scopes.USER))
     return charge._replace(scopes=kept)

@@ -28,6 +28,13 @@ class Days:
             self._from_ms, self._until_ms = self.begins_ms(self._day), self.begins_ms(self._day + 1)
         return self._day
 
+    @staticmethod
+    def month_of(day: int) -> range:
+        """Return the days of a day's month."""
+        first = (EPOCH + timedelta(days=day)).replace(day=1)
+        following = (first + timedelta(days=31)).replace(day=1)
+        return range((first - EPOCH).days, (following - EPOCH).days)
+
     def begins_ms(self, day: int) -> int:
         """Return when a day begins, in wall-clock milliseconds."""
         at = EPOCH + timedelta(days=day)

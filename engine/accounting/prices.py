@@ -3,44 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
+from engine.config.price_table import price_of
 from engine.config.settings import Price
-from providers.base import Usage
+from providers.base import Billing, Usage
 
 MICRO = 1_000_000
+MOST_MODELS = 1000  # their names come from servers
+FREE = Price(input=0.0, output=0.0)
 
 
 class Prices:
     """`[prices]` of the configuration: USD for a million tokens, by patterns of models' names.
 
     A pattern may begin with a provider's name: "openai/gpt-4o*". The first one that matches holds.
+
+    billing: how providers charge, by their names.
     """
 
-    def __init__(self, table: Mapping[str, Price]) -> None:
+    def __init__(
+        self, table: Mapping[str, Price], billing: Mapping[str, Billing] | None = None
+    ) -> None:
         self._table = table
+        self._billing = billing or {}
+        self._reported: dict[tuple[str, str], float] = {}  # USD for a token, the latest
         self._found: dict[tuple[str, str], Price | None] = {}
 
     def of(self, provider: str, model: str) -> Price | None:
         """Return the price of a model; None if there is none."""
         if not self._table:
-            return None
+            return self._usual(provider)
         if (provider, model) not in self._found:
-            if len(self._found) > 1000:  # names come from servers
+            if len(self._found) > MOST_MODELS:
                 self._found.clear()
-            self._found[provider, model] = next(
-                (
-                    price
-                    for pattern, price in self._table.items()
-                    if fnmatchcase(model, pattern) or fnmatchcase(f"{provider}/{model}", pattern)
-                ),
-                None,
-            )
+            known = price_of(self._table, provider, model)
+            self._found[provider, model] = known or self._usual(provider)
         return self._found[provider, model]
+
+    def _usual(self, provider: str) -> Price | None:
+        """Return the price of what the table does not have."""
+        return FREE if self._billing.get(provider) == "free" else None
+
+    def expected_micro_usd(self, provider: str, model: str, usage: Usage) -> int | None:
+        """Return what a call will cost, as far as that can be known before it is made."""
+        micro_usd = self.micro_usd(provider, model, usage)
+        if micro_usd is None and self._billing.get(provider) == "reported":
+            return _up(self._reported.get((provider, model), 0.0) * usage.total_tokens * MICRO)
+        return micro_usd
 
     def micro_usd(self, provider: str, model: str, usage: Usage) -> int | None:
         """Return what a call costs, in millionths of a dollar, rounded up; None if unknown."""
         if usage.cost_usd is not None:
+            if usage.total_tokens:
+                if len(self._reported) > MOST_MODELS:
+                    self._reported.clear()
+                self._reported[provider, model] = usage.cost_usd / usage.total_tokens
             return _up(usage.cost_usd * MICRO)
         price = self.of(provider, model)
         if price is None:

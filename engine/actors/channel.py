@@ -22,7 +22,6 @@ from engine.actors.restarts import RestartPolicy
 from engine.actors.running_turn import RunningTurn
 from engine.actors.stop_order import StopOrder
 from engine.actors.turn_settlement import STORAGE_PAUSE_S, TurnSettlement
-from engine.answering import turn_result
 from engine.answering.turn_result import TurnResult
 from engine.commands.records import Stop
 from engine.commands.request import Request
@@ -302,6 +301,7 @@ class ChannelActor:
             else:
                 await self._restarts.succeeded()
                 return
+            turn.close_account()
             self._cache.drop()  # it may be ahead of the committed history
             await self._pause(pause_s)
 
@@ -312,9 +312,7 @@ class ChannelActor:
 
     def _unasked(self, turn: RunningTurn, attempts: int) -> TurnResult | None:
         """Begin the turn; return its result if the command is not to be carried out."""
-        turn.begin()
-        request = turn.envelope.request
-        if attempts > MAX_ATTEMPTS:
-            failure = Internal(sentences.NOT_HANDLED())
-            return turn_result.failed(request, failure, self._context.texts)
-        return turn_result.erased(request, self._context.texts) if turn.erased else None
+        turn.begin(attempts)
+        if attempts > MAX_ATTEMPTS or turn.erased:
+            return turn.failed(Internal(sentences.NOT_HANDLED()))
+        return None

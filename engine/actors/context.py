@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.accounting.budgets import Account, Budgets
 from engine.actors.held_turns import HeldTurns
 from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.shortened_windows import ShortenedWindows
+from engine.answering.turn_account import TurnAccount
 from engine.answering.turn_settings import SettingsByChannel
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
+from engine.commands.request import Request
 from engine.texts.texts import Texts
+from providers.base import Options
 from storage.writer.database import Database
 
 
@@ -31,6 +36,7 @@ class ActorContext:
     sink: OutcomeSink
     observer: TurnObserver
     turn_settings: SettingsByChannel
+    budgets: Budgets
     texts: Texts = field(default_factory=Texts)
     shortened_windows: ShortenedWindows = field(default_factory=ShortenedWindows)
     waits: WaitEstimate = field(default_factory=WaitEstimate)
@@ -38,3 +44,18 @@ class ActorContext:
 
     def __post_init__(self) -> None:
         self.held = HeldTurns(self.database.path, self.waits)
+
+    def account(
+        self,
+        request: Request,
+        persona: str | None = None,
+        lost: int = 0,
+        held: Mapping[str, Account] | None = None,
+    ) -> TurnAccount:
+        """Return the account of a turn; the parameters are those of `TurnAccount`."""
+        settings = self.turn_settings.of(request.channel_id)
+        primary = settings.chain.primary
+        asked = primary.name, primary.settled(Options()).model
+        return TurnAccount(
+            settings.accounts, self.budgets, settings.rates, request, asked, persona, lost, held
+        )

@@ -54,7 +54,7 @@ class LocalLedger:
         now_ms: int,
         salts: Sequence[bytes],
         stops: Sequence[StopOutcome] = (),
-        charge: Charge | None = None,
+        charges: Sequence[Charge] = (),
     ) -> Settled | Void:
         salts_left = iter(salts)
         record = Settle(
@@ -67,7 +67,7 @@ class LocalLedger:
             now_ms,
             list(islice(salts_left, len(rows))),
             [_stop(stop, now_ms, salts_left) for stop in stops],
-            charge,
+            charges,
         )
         try:
             return await self._database.write(record) or Void()
@@ -127,4 +127,5 @@ def _drop(drop: DropOutcome, now_ms: int, salts: Iterator[bytes]) -> Settle:
         outcome.encode(),
         now_ms,
         list(islice(salts, len(drop.rows))),
+        charges=drop.charges,
     )

@@ -30,6 +30,7 @@ class Envelope(NamedTuple):
     cancelled: its sender wants no answer any more.
     ahead: the number of commands before it when it came.
     sender: whose commands are counted together with it; None if nobody's are.
+    lost: attempts of an earlier process, which it cut.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Envelope(NamedTuple):
     cancelled: bool = False
     ahead: int = 0
     sender: str | None = None
+    lost: int = 0
 
     @property
     def is_accepted(self) -> bool:

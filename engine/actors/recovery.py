@@ -63,7 +63,9 @@ async def envelope_of(context: ActorContext, row: Waiting) -> Envelope | None:
     accepted: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
     accepted.set_result(Accepted(row.id))
     sender = counted_sender(request)
-    return Envelope(request, accepted, len(row.body), row.accepted_ms, sender=sender)
+    return Envelope(
+        request, accepted, len(row.body), row.accepted_ms, sender=sender, lost=row.attempts
+    )
 
 
 async def _fail(context: ActorContext, row: Waiting) -> None:

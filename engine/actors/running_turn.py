@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil
 
 from engine.accounting import scopes
@@ -13,6 +13,7 @@ from engine.actors.mailbox import Envelope
 from engine.actors.stop_order import StopOrder
 from engine.answering import turn_result as turn_result
 from engine.answering.generation import Generation
+from engine.answering.turn_account import TurnAccount
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -27,7 +28,7 @@ from engine.commands.records import (
     ShowUsage,
     Stop,
 )
-from engine.errors import Busy, UnknownPersona
+from engine.errors import Busy, RoomError, UnknownPersona
 from engine.texts import sentences
 from engine.texts.sentence import Said
 from providers import origin, trace
@@ -62,9 +63,18 @@ class RunningTurn:
         self._cache = cache
         self.stops: list[StopOrder] = []
         self._generation: Generation | None = None
+        self._account: TurnAccount | None = None
+        self._lost = 0
 
-    def begin(self) -> None:
-        """Start an attempt that is counted on disk: note the time and tell the observer."""
+    def begin(self, attempts: int) -> None:
+        """Start an attempt that is counted on disk: note the time and tell the observer.
+
+        attempts: how many were counted, with this one.
+        """
+        if self.started_ms is None:
+            self._lost = attempts - 1
+        elif self._account is not None and self._account.asked is not None:
+            self._lost += 1
         self.started_ms = now_ms()
         request, context = self.envelope.request, self._context
         # The provider gets the sender's trace, unless an observer replaces it by its own span.
@@ -110,7 +120,27 @@ class RunningTurn:
         A command may be erased before its turn, while the model answers, and while its outcome
         waits for the disk. So this is called before each commit, and once more after it.
         """
-        return self._erased(result.charge) if self.erased else result
+        return self._erased(result.charges) if self.erased else result
+
+    def failed(self, exc: RoomError) -> TurnResult:
+        """Return the result of a command that is not carried out."""
+        if self.erased:
+            return self._erased(self._cost_of_lost())
+        charges = self._cost_of_lost()
+        request = self.envelope.request
+        return turn_result.failed(request, exc, self._context.texts, charges=charges)
+
+    def close_account(self, committed: tuple[Charge, ...] | None = None) -> None:
+        """Give back what is reserved, after these charges were committed; safe to call again.
+
+        committed: None if that is not known.
+        """
+        if self._account is None:
+            self._context.budgets.note(committed or (), {})
+        elif committed is None:
+            self._account.leave_open()
+        else:
+            self._account.settle(committed)
 
     async def run(self) -> TurnResult:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""
@@ -123,7 +153,7 @@ class RunningTurn:
                     try:
                         generation = self._generation = await self._prepare(command, settings)
                     except UnknownPersona as exc:
-                        return turn_result.failed(request, exc, self._context.texts)
+                        return self.failed(exc)
                     return await generation.run()
                 case Reset():
                     messages = (await self._conversation(settings)).messages
@@ -140,7 +170,7 @@ class RunningTurn:
                 case Help():
                     return self._done("help", sentences.HELP())
                 case Erased():
-                    return self._erased()
+                    return self._erased(self._cost_of_lost())
                 case Stop():
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
@@ -155,6 +185,7 @@ class RunningTurn:
             name = name or _persona_name(conversation, settings)
             exchanges = conversation.encoded
         persona = settings.personas.get(name) if name else None
+        account = self._account = await self._open_account(persona and persona[0], settings)
         generation = Generation(
             self._context.sink,
             self._context.observer,
@@ -165,10 +196,24 @@ class RunningTurn:
             persona,
             exchanges,
             self._context.shortened_windows,
+            account,
         )
         if self.stops or self.erased or self.cancelled:
             generation.cut()
         return generation
+
+    async def _open_account(self, persona: str | None, settings: TurnSettings) -> TurnAccount:
+        """Return the account of this attempt; it holds what has a budget."""
+        request, budgets = self.envelope.request, self._context.budgets
+        providers = [each.name for each in settings.chain.providers]
+        concerned = budgets.concerning(request, persona, providers)
+        held = await budgets.hold(concerned) if concerned else None
+        return self._context.account(request, persona, self._lost, held)
+
+    def _cost_of_lost(self) -> tuple[Charge, ...]:
+        if not self._lost:
+            return ()
+        return self._context.account(self.envelope.request, lost=self._lost).of_lost()
 
     def _set_persona(self, name: str, settings: TurnSettings) -> TurnResult:
         request = self.envelope.request
@@ -196,12 +241,28 @@ class RunningTurn:
             "channel_tokens": channels.prompt_tokens + channels.completion_tokens,
         }
         if scopes.of_user(request) == scopes.NOBODY:
-            return sentences.USAGE_OF_CHANNEL(**channel)
-        tokens = mine.prompt_tokens + mine.completion_tokens
-        return sentences.USAGE(number=mine.requests, tokens=tokens, **channel)
+            said = sentences.USAGE_OF_CHANNEL(**channel)
+        else:
+            tokens = mine.prompt_tokens + mine.completion_tokens
+            said = sentences.USAGE(number=mine.requests, tokens=tokens, **channel)
+        return await self._with_budgets(said)
 
-    def _erased(self, charge: Charge | None = None) -> TurnResult:
-        return turn_result.erased(self.envelope.request, self._context.texts, charge)
+    async def _with_budgets(self, said: Said) -> Said:
+        """Say as well how much of the sender's and of the channel's budget is used."""
+        request, budgets = self.envelope.request, self._context.budgets
+        sentence_of = {
+            scopes.of_user(request): sentences.YOUR_BUDGET_USED,
+            scopes.of_channel(request): sentences.CHANNEL_BUDGET_USED,
+        }
+        held = await budgets.hold([scope for scope in sentence_of if budgets.of(scope)])
+        budgets.let_go(held.values())
+        for scope, account in held.items():
+            percent = round(100 * budgets.ratio(account))
+            said = sentence_of[scope](usage=said, percent=percent)
+        return said
+
+    def _erased(self, charges: Iterable[Charge] = ()) -> TurnResult:
+        return turn_result.erased(self.envelope.request, self._context.texts, charges)
 
     async def _conversation(self, settings: TurnSettings) -> Conversation:
         return await self._cache.conversation(settings.service.max_context_messages)

@@ -18,12 +18,12 @@ from engine.actors import acceptance
 from engine.actors.context import ActorContext
 from engine.actors.mailbox import Envelope, Mailbox
 from engine.answering import turn_result
+from engine.answering.turn_result import TurnResult
 from engine.clock import now_ms
 from engine.commands.ledger import DropOutcome, StopOutcome
 from engine.commands.observer import SettledTurn
 from engine.commands.request import Request
 from engine.texts.sentence import Said
-from engine.texts.texts import Texts
 from storage.hash_chain import new_salts
 from storage.outbox import Settled
 
@@ -54,18 +54,18 @@ class StopOrder:
         """Whether it drops nothing."""
         return not self._request_ids
 
-    def outcome(self, texts: Texts, *, cut: bool) -> StopOutcome:
+    def outcome(self, context: ActorContext, *, cut: bool) -> StopOutcome:
         """Return what is to be committed. cut: whether the stop ends an answer, too."""
         drops = [
-            DropOutcome(row_id, envelope.request, *turn_result.dropped(envelope.request, texts)[:2])
+            DropOutcome(row_id, envelope.request, *_dropped(envelope, context))
             for envelope in self._mailbox.envelopes(self._request_ids)
             if (row_id := envelope.row_id) is not None
         ]
-        return turn_result.stopped(self.request, texts, drops, cut=cut)
+        return turn_result.stopped(self.request, context.texts, drops, cut=cut)
 
     async def carry_out(self, context: ActorContext) -> None:
         """Drop the commands, in a commit without a turn. Raises StorageUnavailable."""
-        stop = self.outcome(context.texts, cut=False)
+        stop = self.outcome(context, cut=False)
         try:
             settled = await context.ledger.settle_stop(
                 stop, now_ms=now_ms(), salts=new_salts(stop.row_count)
@@ -102,9 +102,17 @@ class StopOrder:
         self._go_on()
 
 
+def _dropped(envelope: Envelope, context: ActorContext) -> TurnResult:
+    """Return the result of a dropped command, with the charges for attempts that a crash cut."""
+    charges = context.account(envelope.request, lost=envelope.lost).of_lost()
+    return turn_result.dropped(envelope.request, context.texts, charges)
+
+
 def _note(context: ActorContext, envelope: Envelope, outcome: Settled | None) -> None:
     """Tell the observer of a dropped command; it may have been erased since the commit began."""
-    result, now = turn_result.dropped(envelope.request, context.texts), now_ms()
+    result, now = _dropped(envelope, context), now_ms()
+    if outcome is not None:
+        context.budgets.note(result.charges, {})
     rows = result.rows if outcome is not None else ()
     context.observer.settled(
         SettledTurn(envelope.request, result.outcome, rows, envelope.accepted_ms, now, now)

@@ -50,6 +50,7 @@ class TurnSettlement:
         finally:
             turn.settling = False
         result = turn.unless_erased(result)
+        turn.close_account(result.charges if isinstance(settled, Settled) else None)
         if isinstance(settled, Settled):
             self._cache.apply(result.rows, settled.upto)
             self._context.sink.publish(settled)
@@ -68,7 +69,7 @@ class TurnSettlement:
         request, held = turn.envelope.request, self._context.held
         while True:
             result = turn.unless_erased(result)
-            stops = [stop.outcome(self._context.texts, cut=True) for stop in turn.stops]
+            stops = [stop.outcome(self._context, cut=True) for stop in turn.stops]
             row_count = len(result.rows) + sum(stop.row_count for stop in stops)
             try:
                 settled = await self._context.ledger.settle(
@@ -79,7 +80,7 @@ class TurnSettlement:
                     now_ms=now_ms(),
                     salts=new_salts(row_count),
                     stops=stops,
-                    charge=result.charge,
+                    charges=result.charges,
                 )
             except Undecided as exc:
                 held.hold(turn, exc)

@@ -19,7 +19,7 @@ from engine.commands.request import Request
 from engine.commands.sender import sender_of
 from engine.config.settings import LimitSettings
 from engine.errors import LimitReached
-from engine.texts import sentences
+from engine.texts import durations, sentences
 from engine.texts.sentence import Sentence
 from storage.usage import Sums
 
@@ -91,7 +91,7 @@ class RequestLimits:
             return
         scope, sentence, _ = WINDOWS[name]
         raise LimitReached(
-            sentence(number=limiter.limit, wait=_shown(wait_s)),
+            sentence(number=limiter.limit, wait=durations.shown(wait_s)),
             retry_after_s=round(wait_s, 1),
             limit=name,
             scope=scope,
@@ -127,12 +127,3 @@ def _limits(settings: LimitSettings) -> Iterator[tuple[str, int]]:
     for name in WINDOWS:
         if limit := getattr(settings, name):
             yield name, limit
-
-
-def _shown(seconds: float) -> str:
-    """Return a time by the signs of its unit, which all languages have: "42 s", "5 min", "3 h"."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 6000:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"

@@ -17,9 +17,11 @@ from engine.answering.provenance import Provenance
 from engine.answering.provider_failure import told
 from engine.answering.sentences import in_parts
 from engine.answering.shortened_windows import ShortenedWindows
+from engine.answering.turn_account import ANSWER_RESERVE_TOKENS, TurnAccount
 from engine.answering.turn_result import TurnResult, user_row
 from engine.answering.turn_settings import TurnSettings
 from engine.answering.window import Window
+from engine.clock import shown_time
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
@@ -33,12 +35,11 @@ from providers.base import Completion, Message, Usage
 from providers.chain.chain import Answered
 from providers.chain.link import Ask
 from providers.encoded_prompt import EncodedPrompt
-from providers.errors import BadAnswer, ProviderError, ProviderTimeout
+from providers.errors import BadAnswer, OverBudget, ProviderError, ProviderTimeout
 from providers.invisible import is_blank
 from storage.history import Row
 from storage.usage import Charge
 
-ANSWER_RESERVE_TOKENS = 1024
 NO_PERSONA = Persona(prompt="")
 
 
@@ -61,6 +62,7 @@ class Generation:
         persona: tuple[str, Persona] | None,
         exchanges: Sequence[EncodedExchange] | None,
         shortened_windows: ShortenedWindows,
+        account: TurnAccount,
     ) -> None:
         self._observer = observer
         self._texts = texts
@@ -77,6 +79,7 @@ class Generation:
         self._primary, self._asked = primary.name, primary.settled(self._options)
         self._exchanges = exchanges
         self._shortened_windows = shortened_windows
+        self._account = account
         self._provenance = (
             Provenance(None)
             if exchanges is None
@@ -107,15 +110,18 @@ class Generation:
         started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
         self._observer.model_asked(self._request, *self._asked)
         if self._cut:
-            return self._failed(self._stopped())
+            return self._failed(self._stopped(), charges=self._account.of_lost())
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)
         try:
             answered = await task.result()
         except WorkCancelled:
-            return self._failed(self._stopped())
+            return self._failed(self._stopped(), charges=self._cost_of_cut())
         except DeadlineExceeded:
             said = sentences.TURN_TIMEOUT(seconds=limit_s)
-            return self._failed(ProviderTimeout(str(said)), said=said)
+            charges = self._cost_of_cut()
+            return self._failed(ProviderTimeout(str(said)), said=said, charges=charges)
+        except OverBudget as exc:
+            return self._failed(exc, charges=self._account.of_lost())
         except ProviderError as exc:
             return self._failed(exc)
         finally:
@@ -135,6 +141,7 @@ class Generation:
                 window.halve(built.exchanges)
                 continue
             can_shorten = window.can_shorten(built.messages, built.exchanges)
+            self._account.expect(built.messages, self._primary, self._asked)
             try:
                 if not self._command.stream:
                     # Two async generators less: they cost 10 us a turn (bench: throughput).
@@ -145,7 +152,9 @@ class Generation:
                         channel=channel_id,
                         said=self._command.text,
                         can_shorten=can_shorten,
-                        asked=self._provenance.note_asked,
+                        asked=self._note_asked,
+                        admit=self._account.admit,
+                        lost=self._account.note_lost,
                     )
                     window.note_answered()
                     self._answer.feed(answered.completion.content)
@@ -157,7 +166,9 @@ class Generation:
                     said=self._command.text,
                     began=began,
                     can_shorten=can_shorten,
-                    asked=self._provenance.note_asked,
+                    asked=self._note_asked,
+                    admit=self._account.admit,
+                    lost=self._account.note_lost,
                 )
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
@@ -204,6 +215,10 @@ class Generation:
             self._deltas.finish()
         return answered
 
+    def _note_asked(self, provider: str) -> None:
+        self._provenance.note_asked(provider)
+        self._account.note_asked()
+
     def _note_writer(self, started_s: float, provider: str, model: str) -> None:
         self._answer.writer = (provider, model)
         self._observer.first_token(provider, time.monotonic() - started_s)
@@ -235,9 +250,12 @@ class Generation:
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
+        charges = self._account.charges(
+            answered.provider, completion.model, completion.usage, content
+        )
         if is_blank(content):
             said = sentences.BLANK_ANSWER(provider=answered.provider)
-            return self._failed(BadAnswer(str(said)), answered.provider, said)
+            return self._failed(BadAnswer(str(said)), answered.provider, said, charges)
         usage = completion.usage or Usage(0, 0)
         finish_reason = self._answer.finish_reason or completion.finish_reason
         outcome = Answer(
@@ -270,22 +288,7 @@ class Generation:
             personal=self._request.personal,
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
-        charge = self._charge(answered.provider, completion.model, completion.usage)
-        return TurnResult(outcome, rows, charge)
-
-    def _charge(self, provider: str, model: str, usage: Usage | None) -> Charge:
-        """Return what the turn cost; estimated if the provider did not say what it counted."""
-        is_estimated = usage is None and self._provenance.prompt is not None and bool(provider)
-        if usage is None:
-            usage = Usage(0, 0)
-        if is_estimated and self._provenance.prompt is not None:
-            rates = self._settings.rates.of(provider, model)
-            usage = Usage(
-                rates.of_prompt(self._provenance.prompt), rates.of_text(self._answer.content)
-            )
-        return self._settings.accounts.charge(
-            self._request, self._persona_name, provider, model, usage, estimated=is_estimated
-        )
+        return TurnResult(outcome, rows, charges)
 
     def _parts(self, content: str) -> tuple[str, ...] | None:
         length = self._rule.max_reply_chars
@@ -298,23 +301,32 @@ class Generation:
         return Cancelled(sentences.ANSWER_STOPPED(name=name))
 
     def _failed(
-        self, exc: ProviderError | Cancelled, provider: str = "", said: Said | None = None
+        self,
+        exc: ProviderError | Cancelled,
+        provider: str = "",
+        said: Said | None = None,
+        charges: tuple[Charge, ...] | None = None,
     ) -> TurnResult:
         """Return the result of a turn without an answer; its row has the error in English.
 
         said: what the room is told, if it is not that of the error's class.
+        charges: what the turn cost, if it is not what was written and what calls were lost.
         """
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
         if self._deltas is not None:
             self._deltas.end()
         partial = self._answer.content if is_cancelled else None
         provider = provider or self._answer.writer[0]
-        if not provider and not is_cancelled:
+        if not provider and not is_cancelled and not isinstance(exc, OverBudget):
             provider = self._primary
         if said is None:
             said = exc.said if isinstance(exc, Cancelled) else told(exc, provider)
         error = self._texts.say(request.channel_id, said)
         outcome = request.failure(exc.code, error, exc.retry_after_s, partial=partial)
+        if isinstance(exc, OverBudget):
+            self._observer.limited(exc.budget, exc.scope)
+            resets_at = shown_time(exc.resets_ms) if exc.resets_ms is not None else None
+            outcome = outcome._replace(limit=exc.budget, scope=exc.scope, resets_at=resets_at)
         row = Row(
             "cancelled" if is_cancelled else "error",
             request.request_id,
@@ -327,6 +339,18 @@ class Generation:
             personal=self._request.personal,
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
-        # What was written is paid for, also if it was then stopped or broke off.
-        writer = self._answer.writer if self._answer.content else ("", "")
-        return TurnResult(outcome, rows, self._charge(*writer, None))
+        if charges is None:
+            # What was written is paid for, also if it then broke off.
+            content = self._answer.content
+            writer = self._answer.writer if content else ("", "")
+            charges = self._account.charges(*writer, None, content)
+        return TurnResult(outcome, rows, charges)
+
+    def _cost_of_cut(self) -> tuple[Charge, ...]:
+        """Return what a call cost that we cut off; of a whole answer, nobody knows its length."""
+        content = self._answer.content
+        writer = self._answer.writer if content else self._account.asked
+        if writer is None:
+            return self._account.of_lost()
+        text = content if content or self._command.stream else None
+        return self._account.charges(*writer, None, text)

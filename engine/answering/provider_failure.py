@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.texts import sentences
+from engine.texts import durations, sentences
 from engine.texts.sentence import Said, Sentence
 from providers.errors import (
     AuthenticationFailed,
@@ -14,6 +14,7 @@ from providers.errors import (
     HostExhausted,
     IncompleteAnswer,
     ModelNotFound,
+    OverBudget,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
@@ -39,5 +40,24 @@ _SENTENCES: Mapping[type[BaseException], Sentence] = {
 
 def told(error: ProviderError, provider: str) -> Said:
     """Return what a room is told; of the error's classes, the nearest one in the table counts."""
+    if isinstance(error, OverBudget):
+        return _told_of_budget(error)
     sentence = next(_SENTENCES[each] for each in type(error).__mro__ if each in _SENTENCES)
     return sentence(error=str(error), provider=provider)
+
+
+def _told_of_budget(error: OverBudget) -> Said:
+    if error.retry_after_s is None:
+        return sentences.PRICE_UNKNOWN(name=error.name)
+    wait = durations.shown(error.retry_after_s)
+    match error.scope:
+        case "user":
+            return sentences.BUDGET_OF_USER(wait=wait)
+        case "channel":
+            return sentences.BUDGET_OF_CHANNEL(wait=wait)
+        case "persona":
+            return sentences.BUDGET_OF_PERSONA(name=error.name, wait=wait)
+        case "provider":
+            return sentences.BUDGET_OF_PROVIDER(name=error.name, wait=wait)
+        case _:
+            return sentences.BUDGET_OF_ALL(wait=wait)

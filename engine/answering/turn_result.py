@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from engine.accounting.accounts import without_user
@@ -21,11 +21,11 @@ from storage.usage import Charge
 
 
 class TurnResult(NamedTuple):
-    """A turn's outcome, its history rows, and what it cost if it asked a model."""
+    """A turn's outcome, its history rows, and what it cost if a model was asked."""
 
     outcome: Answer | Failure
     rows: tuple[Row, ...]
-    charge: Charge | None = None
+    charges: tuple[Charge, ...] = ()
 
 
 def done(
@@ -47,10 +47,18 @@ def done(
     return TurnResult(outcome, (row,))
 
 
-def failed(request: Request, exc: RoomError, texts: Texts, kind: Kind = "error") -> TurnResult:
+def failed(
+    request: Request,
+    exc: RoomError,
+    texts: Texts,
+    kind: Kind = "error",
+    charges: tuple[Charge, ...] = (),
+) -> TurnResult:
     """Return the result of a command that failed before a model was asked.
 
     Its rows have what the user wrote, too, and the error in English.
+
+    charges: what earlier attempts cost.
     """
     error = texts.say(request.channel_id, exc.said)
     outcome = request.failure(exc.code, error, exc.retry_after_s)
@@ -63,18 +71,18 @@ def failed(request: Request, exc: RoomError, texts: Texts, kind: Kind = "error")
         personal=request.personal,
     )
     if isinstance(request.command, Chat | Complete):
-        return TurnResult(outcome, (user_row(request, request.command), row))
-    return TurnResult(outcome, (row,))
+        return TurnResult(outcome, (user_row(request, request.command), row), charges)
+    return TurnResult(outcome, (row,), charges)
 
 
-def erased(request: Request, texts: Texts, charge: Charge | None = None) -> TurnResult:
+def erased(request: Request, texts: Texts, charges: Iterable[Charge] = ()) -> TurnResult:
     """Return the result of a command that was erased before its turn ended.
 
-    charge: what it cost by then.
+    charges: what it cost by then.
     """
     outcome = erased_outcome(request.channel_id, request.request_id, texts)
     row = Row("cancelled", request.request_id, code=Cancelled.code)
-    return TurnResult(outcome, (row,), without_user(charge))
+    return TurnResult(outcome, (row,), tuple(map(without_user, charges)))
 
 
 def erased_outcome(channel_id: str, request_id: str, texts: Texts) -> Failure:
@@ -97,12 +105,15 @@ def stopped(
     return StopOutcome(stop, answer, row, drops)
 
 
-def dropped(request: Request, texts: Texts) -> TurnResult:
-    """Return the result of a waiting command that a stop drops."""
+def dropped(request: Request, texts: Texts, charges: tuple[Charge, ...] = ()) -> TurnResult:
+    """Return the result of a waiting command that a stop drops.
+
+    charges: what earlier attempts cost.
+    """
     if isinstance(request.command, Erased):
-        return erased(request, texts)
+        return erased(request, texts, charges)
     said = sentences.MESSAGE_DROPPED(name=shown_name(request.username))
-    return failed(request, Cancelled(said), texts, "cancelled")
+    return failed(request, Cancelled(said), texts, "cancelled", charges)
 
 
 def nothing_to_stop(stop: Request, texts: Texts) -> Answer:

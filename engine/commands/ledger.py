@@ -30,6 +30,7 @@ class DropOutcome(NamedTuple):
     request: Request
     outcome: Answer | Failure
     rows: Sequence[Row]
+    charges: Sequence[Charge] = ()
 
 
 class StopOutcome(NamedTuple):
@@ -81,7 +82,7 @@ class Ledger(Protocol):
         now_ms: int,
         salts: Sequence[bytes],
         stops: Sequence[StopOutcome] = (),
-        charge: Charge | None = None,
+        charges: Sequence[Charge] = (),
     ) -> Settled | Void:
         """End a command that waits: its rows, its outcome and its place, in one commit.
 
@@ -90,7 +91,7 @@ class Ledger(Protocol):
         salts: one for each row, also of the stops.
         stops: the stops that ended its turn, with what they drop; the rows of each follow, its own
             behind those of what it drops.
-        charge: what the turn adds to the sums of `storage/usage.py`.
+        charges: what the turn adds to the sums of `storage/usage.py`.
         """
 
     async def settle_stop(

@@ -73,8 +73,8 @@ class Failure(NamedTuple):
 
     username, action: the request's; None where they are not known, or were erased.
     partial: what had been written of an answer that was stopped.
-    limit, scope: which limit of `[limits]` was reached, and whether it is the user's or the
-        channel's.
+    limit, scope: which limit of `[limits]` or budget of `[budgets]` is used up, and whose it is.
+    resets_at: when a budget begins anew, "2027-01-01T00:00:00Z".
     """
 
     channel_id: str
@@ -88,6 +88,7 @@ class Failure(NamedTuple):
     partial: str | None = None
     limit: str | None = None
     scope: str | None = None
+    resets_at: str | None = None
 
     @property
     def kind(self) -> OutcomeKind:
@@ -121,6 +122,7 @@ class Failure(NamedTuple):
                 "partial": self.partial,
                 "limit": self.limit,
                 "scope": self.scope,
+                "resets_at": self.resets_at,
             }
         )
 

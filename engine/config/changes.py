@@ -28,6 +28,7 @@ RELOADABLE = frozenset(
         "access",
         "limits",
         "prices",
+        "budgets",
         "storage.dedupe_days",
         "storage.retention_days",
         "storage.retention_days_by_channel",

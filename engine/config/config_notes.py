@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from engine.config import old_defaults
+from engine.config import budget_checks, old_defaults
 from engine.config.rule_checks import PERMISSIONS
 from engine.config.settings import Settings
 
@@ -13,7 +13,11 @@ FOR_ALL, ADMIN = "*", "admin"
 
 def notes(settings: Settings) -> list[str]:
     """Return a line for people about each of these."""
-    return [*old_defaults.notes(settings), *_unreachable_roles(settings)]
+    return [
+        *old_defaults.notes(settings),
+        *_unreachable_roles(settings),
+        *budget_checks.notes(settings),
+    ]
 
 
 def _unreachable_roles(settings: Settings) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.clock import zone_of
-from engine.config import bot_logins, persona_tables, rule_checks
+from engine.config import bot_logins, budget_checks, persona_tables, rule_checks
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
@@ -58,7 +58,9 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     _check_tracing(settings.tracing)
     _check_timezone(settings.limits.timezone)
     channels = replace(settings.channels, rules=persona_tables.rules_of(settings))
-    return replace(settings, personas=persona_tables.all_of(settings), channels=channels)
+    settings = replace(settings, personas=persona_tables.all_of(settings), channels=channels)
+    budget_checks.check(settings)
+    return settings
 
 
 def _check_timezone(name: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
+from engine.config.budget_settings import BudgetSettings, Dollars
 from engine.config.channel_rules import NO_RULE, ChannelRule, ChannelRules
 from engine.config.personas import Persona
 from providers import registry
@@ -17,7 +18,6 @@ from providers.validation import Count, Limit, Range, Seconds, Secret
 
 NO_SECRET = Secret("")
 KEYED = ("openai", "openrouter")  # kinds whose key may come from an environment variable
-Dollars = Annotated[float, Range(least=0)]
 Port = Annotated[int, Range(least=0, most=65535)]
 
 
@@ -265,6 +265,7 @@ class Settings:
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     nats: NatsSettings = field(default_factory=NatsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

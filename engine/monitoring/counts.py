@@ -107,7 +107,7 @@ class Counts(TurnObserver):
         self.commands["invalid" if code == InvalidRequest.code else code] += 1
 
     def limited(self, limit: str, scope: str) -> None:
-        self.limits[limit, scope] += 1
+        self.limits[limit, scope] = self.limits.get((limit, scope), 0) + 1
 
     def unstored(self, channel_id: str, request_id: str) -> None:
         self.commands["unstored"] += 1

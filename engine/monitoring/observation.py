@@ -49,6 +49,7 @@ class Observation:
     figures: the store's numbers; None if the database did not answer in time.
     failing: why the database cannot be written; None if it can.
     retention_held: why nothing is erased by age; "" if nothing is wrong.
+    budgets: the used part of each budget of all, of a persona or of a provider, by its key.
     backups: the service's own copies of the database; None if it is in memory.
     traffic: None without NATS.
     """
@@ -63,6 +64,7 @@ class Observation:
     failing: str | None
     retention_held: str
     backups: Backups | None
+    budgets: Mapping[str, float]
     traffic: TrafficStatistics | None
 
 
@@ -91,6 +93,7 @@ async def observe(
         failing=engine.database.failing,
         retention_held=engine.retention.held,
         backups=engine.backups,
+        budgets=engine.budgets.ratios(),
         traffic=traffic() if traffic is not None else None,
     )
 

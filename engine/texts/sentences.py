@@ -44,6 +44,16 @@ USAGE_OF_CHANNEL = Sentence(
     "Usage today: this channel {channel_number} questions, {channel_tokens} tokens.",
     "the answer to `!chat usage` of a sender without a name",
 )
+YOUR_BUDGET_USED = Sentence(
+    "your_budget_used",
+    "{usage} Your budget is used to {percent} %.",
+    "the same, where the sender has a budget",
+)
+CHANNEL_BUDGET_USED = Sentence(
+    "channel_budget_used",
+    "{usage} This channel's budget is used to {percent} %.",
+    "the same, where the channel has one",
+)
 STOPPED = Sentence("stopped", "Stopped.", "the answer to a `!chat stop` that stopped an answer")
 STOPPED_AND_DROPPED = Sentence(
     "stopped_and_dropped",
@@ -144,6 +154,35 @@ USER_PER_HOUR = _limit("user_per_hour", "You", "an hour", "the limit `user_per_h
 USER_PER_DAY = _limit("user_per_day", "You", "a day", "the limit `user_per_day`")
 CHANNEL_PER_MINUTE = _limit(
     "channel_per_minute", "This channel", "a minute", "the limit `channel_per_minute`"
+)
+
+# What has no budget left: `budget_spent`. {wait}: until it begins anew, such as "3 h" or "12 d".
+
+
+def _budget(key: str, english: str, when: str) -> Sentence:
+    return Sentence(key, f"{english} It begins anew in {{wait}}.", when)
+
+
+BUDGET_OF_USER = _budget(
+    "budget_of_user", "Your budget is used up.", "a budget of the sender is spent"
+)
+BUDGET_OF_CHANNEL = _budget(
+    "budget_of_channel", "The budget of this channel is used up.", "the same, of the channel"
+)
+BUDGET_OF_PERSONA = _budget(
+    "budget_of_persona", "The budget of the persona {name} is used up.", "the same, of a persona"
+)
+BUDGET_OF_PROVIDER = _budget(
+    "budget_of_provider", "The budget of {name} is used up.", "the same, of the only provider"
+)
+BUDGET_OF_ALL = _budget(
+    "budget_of_all", "The bot's budget is used up.", "the same, of all together"
+)
+PRICE_UNKNOWN = Sentence(
+    "price_unknown",
+    "The price of the model {name} is not known, so it is not asked while a budget of money is set."
+    " The operator can add it to [prices].",
+    '`budget_spent`: `[budgets] unpriced` is "refuse"',
 )
 
 # What has to wait: `busy` and `suspended`. {seconds}: about how long.

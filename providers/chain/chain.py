@@ -22,6 +22,8 @@ from providers.errors import ContextTooLong, ProviderError
 
 Began = Callable[[str, str], None]
 Asked = Callable[[str], None]
+Admit = Callable[[str, str], None]
+Lost = Callable[[str, str], None]
 Failures = list[tuple[Link, ProviderError]]
 
 log = logging.getLogger("rosey_llm.providers")
@@ -139,18 +141,25 @@ class ProviderChain:
         said: str = "",
         can_shorten: bool = False,
         asked: Asked | None = None,
+        admit: Admit | None = None,
+        lost: Lost | None = None,
     ) -> Answered:
         """Return a whole answer, got by `ask` from the first provider that can answer.
 
         can_shorten: whether the caller can try a shorter prompt. An error of the first provider
             that may be one of length is then raised at once, and no other provider is asked.
         asked: called with the name of each provider that is given the prompt.
+        admit: called with a provider's name and the model before it is asked; what it raises counts
+            as the provider's error.
+        lost: called with the same after a call that failed, but may be charged for.
         """
-        cost = CallCost(channel, said, asked=asked)
+        cost = CallCost(channel, said, asked=asked, lost=lost)
         failures: Failures = []
         for position, link in enumerate(self._links):
             alternative = self._has_alternative(position)
             try:
+                if admit is not None:
+                    admit(link.name, link.provider.settled(options).model)
                 completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
@@ -173,20 +182,23 @@ class ProviderChain:
         began: Began | None = None,
         can_shorten: bool = False,
         asked: Asked | None = None,
+        admit: Admit | None = None,
+        lost: Lost | None = None,
     ) -> AsyncGenerator[str | Answered, None]:
         """Yield non-empty pieces, then one Answered with all the text. To stop early, close it.
 
         `began` is called before the first piece with the provider's name and the model. So the
-        origin of the text is known even if the answer is stopped. `can_shorten` and `asked` are as
-        for `answer`.
+        origin of the text is known even if the answer is stopped. The rest is as for `answer`.
         """
-        cost = CallCost(channel, said, asked=asked)
+        cost = CallCost(channel, said, asked=asked, lost=lost)
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
             alternative = self._has_alternative(position)
             pieces = link.stream(messages, options, cost, alternative=alternative)
             try:
+                if admit is not None:
+                    admit(link.name, link.provider.settled(options).model)
                 async with aclosing(pieces):
                     async for item in pieces:
                         if not begun:

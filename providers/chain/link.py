@@ -37,6 +37,8 @@ class CallCost:
 
     said: the message that is answered; the log leaves it out where an error quotes it.
     asked: called with each provider's name, before that one is given the prompt.
+    lost: called with a provider's name and the model after a call that gave no answer, but that the
+        provider may charge for.
     """
 
     channel: str
@@ -44,6 +46,7 @@ class CallCost:
     attempts: int = 0
     waited_s: float = 0.0
     asked: Callable[[str], None] | None = None
+    lost: Callable[[str, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Link:
         try:
             with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.answer, ask, options, limits.deadline_s)
-                return await self._with_retries(attempt, limits, cost)
+                return await self._with_retries(attempt, options, limits, cost)
         finally:
             self._semaphore.free()
 
@@ -119,7 +122,8 @@ class Link:
         try:
             with self._counters.counting(), self._breaker.guard(cost.channel):
                 attempt = partial(self._guard.open_stream, messages, options, limits.deadline_s)
-                async with aclosing(await self._with_retries(attempt, limits, cost)) as stream:
+                opened = await self._with_retries(attempt, options, limits, cost)
+                async with aclosing(opened) as stream:
                     item: str | Completion = stream.text
                     while isinstance(item, str):
                         yield item
@@ -193,9 +197,17 @@ class Link:
             raise
 
     def _with_retries(
-        self, attempt: Callable[[], Awaitable[T]], limits: RetryLimits, cost: CallCost
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        options: Options,
+        limits: RetryLimits,
+        cost: CallCost,
     ) -> Awaitable[T]:
         """Return what `attempt` returns; repeat it if that may help."""
+
+        def note_lost(error: ProviderError) -> None:
+            if error.may_be_charged and cost.lost is not None:
+                cost.lost(self.name, self.provider.settled(options).model)
 
         def on_retry(error: ProviderError) -> None:
             cost.attempts += 1
@@ -206,7 +218,7 @@ class Link:
 
         if not self._started:
             attempt = partial(self._after_start, attempt)
-        return self._retry.run(attempt, limits, on_retry, on_wait)
+        return self._retry.run(attempt, limits, on_retry, on_wait, note_lost)
 
     async def _after_start(self, attempt: Callable[[], Awaitable[T]]) -> T:
         await self.start()

@@ -73,11 +73,13 @@ class Retry:
         limits: RetryLimits,
         on_retry: Callable[[ProviderError], None] = lambda error: None,
         on_wait: Callable[[ProviderError, int, float], None] = lambda error, attempt, wait_s: None,
+        on_failure: Callable[[ProviderError], None] = lambda error: None,
     ) -> T:
         """Return what `attempt` returns; it must not fail after any text was shown to the user.
 
         `on_retry` is called with each error after which the call is repeated; `on_wait` before the
-        wait, with the error, the number of the attempt that follows, and the seconds.
+        wait, with the error, the number of the attempt that follows, and the seconds; `on_failure`
+        with each error.
         """
         made = 0
         while True:
@@ -86,6 +88,7 @@ class Retry:
                 return await attempt()
             except ProviderError as exc:
                 error = exc
+                on_failure(error)
                 wait_s = delay_s(
                     error, attempt=made, now_s=self.clock(), limits=limits, chance=self.chance()
                 )

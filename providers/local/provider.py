@@ -90,6 +90,7 @@ class LocalProvider(LLMProvider):
     """A provider that runs a model in a child process. If it dies, the next call starts another."""
 
     kind = "local"
+    billing = "free"
     Config = LocalConfig
     config: LocalConfig
 

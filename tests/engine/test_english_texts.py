@@ -20,6 +20,29 @@ SAID: dict[str, Said] = {
     "Usage today: this channel 4 questions, 72 tokens.": (
         sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72)
     ),
+    "Usage today: this channel 4 questions, 72 tokens. Your budget is used to 40 %.": (
+        sentences.YOUR_BUDGET_USED(
+            usage=sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72), percent=40
+        )
+    ),
+    "Usage today: this channel 4 questions, 72 tokens. This channel's budget is used to 9 %.": (
+        sentences.CHANNEL_BUDGET_USED(
+            usage=sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72), percent=9
+        )
+    ),
+    "Your budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_USER(wait="3 h"),
+    "The budget of this channel is used up. It begins anew in 12 d.": (
+        sentences.BUDGET_OF_CHANNEL(wait="12 d")
+    ),
+    "The budget of the persona poet is used up. It begins anew in 3 h.": (
+        sentences.BUDGET_OF_PERSONA(name="poet", wait="3 h")
+    ),
+    "The budget of openai is used up. It begins anew in 3 h.": (
+        sentences.BUDGET_OF_PROVIDER(name="openai", wait="3 h")
+    ),
+    "The bot's budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_ALL(wait="3 h"),
+    "The price of the model gpt-9 is not known, so it is not asked while a budget of money is set."
+    " The operator can add it to [prices].": sentences.PRICE_UNKNOWN(name="gpt-9"),
     "Stopped.": sentences.STOPPED(),
     "Stopped, and 1 waiting message dropped.": sentences.STOPPED_AND_DROPPED(number=1),
     "Stopped, and 3 waiting messages dropped.": sentences.STOPPED_AND_DROPPED(number=3),

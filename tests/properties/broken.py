@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+from engine.accounting.budgets import Account, Budgets
 from engine.actors import local_ledger, recovery
 from engine.actors.channel import ChannelActor
 from engine.actors.conversation import Conversation
@@ -23,6 +24,7 @@ from engine.actors.running_turn import RunningTurn
 from engine.actors.supervisor import Supervisor
 from engine.actors.turn_settlement import TurnSettlement
 from engine.answering.abandonable import AbandonableTask
+from engine.answering.turn_account import TurnAccount
 from engine.answering.turn_result import TurnResult
 from engine.answering.turn_settings import TurnSettings
 from engine.clock import now_ms
@@ -30,12 +32,13 @@ from engine.commands.ledger import StopOutcome, Void
 from engine.commands.request import Request
 from engine.errors import Busy
 from providers.chain.chain import Answered, ProviderChain
-from storage import mailboxes, outbox, snapshots
+from storage import mailboxes, outbox, snapshots, usage
 from storage.commands import Accept, Attempt, Settle, SettleAtOnce
 from storage.mailboxes import Acceptance
 from storage.outbox import Settled
 from storage.row_kinds import Kind
 from storage.snapshots import LoadedSnapshot
+from storage.usage import Charge
 from tests.support import command_writes
 
 patch = mock.patch.object
@@ -268,6 +271,36 @@ def _settle_and_keep_row(
     return settled
 
 
+def attempts_of_a_crash_are_free() -> AbstractContextManager[object]:
+    return patch(TurnAccount, "of_lost", lambda _: ())
+
+
+def charged_before_the_outcome() -> AbstractContextManager[object]:
+    """Charge a turn in one commit, and store its outcome in the next."""
+    settle = LocalLedger.settle
+
+    async def settle_in_two_commits(
+        self: LocalLedger, *place: Any, charges: Sequence[Charge], **more: Any
+    ) -> Settled | Void:
+        await self._database.write(lambda connection: usage.add(connection, charges))
+        return await settle(self, *place, charges=(), **more)
+
+    return patch(LocalLedger, "settle", settle_in_two_commits)
+
+
+def reservations_are_kept() -> AbstractContextManager[object]:
+    reserve = Account.reserve
+
+    def reserve_only(self: Account, tokens: int, micro_usd: int) -> None:
+        reserve(self, max(tokens, 0), micro_usd)
+
+    return patch(Account, "reserve", reserve_only)
+
+
+def charges_not_noted() -> AbstractContextManager[object]:
+    return patch(Budgets, "note", lambda self, charges, held: None)
+
+
 def drops_without_their_stop() -> AbstractContextManager[object]:
     """Settle what a stop drops in a commit of its own, before the stop."""
     settle_stop = LocalLedger.settle_stop
@@ -338,6 +371,10 @@ BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
     persona_shared_by_all_channels,
     providers_closed_under_their_turns,
     row_kept_after_its_outcome,
+    attempts_of_a_crash_are_free,
+    charged_before_the_outcome,
+    reservations_are_kept,
+    charges_not_noted,
     drops_without_their_stop,
     stop_drops_what_others_say,
     shares_forgotten_at_restart,

@@ -42,6 +42,12 @@ SETTINGS = {
         "snapshot_interval_s": 15.0,
     },
     "permissions": {"stop_all": "*"},
+    # Never spent: what is charged and reserved is looked at.
+    "budgets": {
+        "user_tokens_per_day": 10**9,
+        "channel_tokens_per_month": 10**9,
+        "total_tokens_per_day": 10**9,
+    },
     "storage": {"durability": "normal", "search_index": False},
 }
 KILL_ROUNDS = 200

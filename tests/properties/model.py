@@ -190,6 +190,30 @@ class ReferenceModel:
             self.violate("an outcome disappeared", key)
         for key in self.accepted.keys() - self.settled.keys() - seen.waiting.keys():
             self.violate("an accepted command disappeared", key)
+        self._check_charges(seen.usage)
+
+    def _check_charges(self, usage: Mapping[str, tuple[int, int]]) -> None:
+        """Check that each turn is charged in the commit of its outcome, and no call is free."""
+        least, most, lost = Counter[str](), Counter[str](), Counter[str]()
+        for key, body in self.settled.items():
+            request = self.accepted.get(key)
+            if request is None or not isinstance(request.command, Chat | Complete):
+                continue
+            most[key[0]] += 1
+            if key in self.stops:  # a stop with this id may have ended it instead
+                continue
+            outcome = decode(body)
+            least[key[0]] += isinstance(outcome, Answer)
+            unanswered = _is_dropped(outcome) or (
+                outcome.kind == "error" and _code(outcome) == "internal"
+            )
+            lost[key[0]] += max(0, len(self._calls[key]) - (not unanswered))
+        for channel in most:
+            requests, estimated = usage.get(channel, (0, 0))
+            if not least[channel] <= requests <= most[channel]:
+                self.violate("a turn is not charged once", channel, least, requests, most)
+            if estimated < lost[channel]:
+                self.violate("a call is free", channel, lost[channel], estimated)
 
     def _check_drops(self, new: Collection[Key], outcomes: Mapping[Key, bytes]) -> None:
         """Check that a stop and all that it drops are in one commit."""
@@ -398,6 +422,10 @@ class ReferenceModel:
 
 def _is_dropped(outcome: Answer | Failure) -> bool:
     return isinstance(outcome, Failure) and outcome.error.endswith("was dropped.")
+
+
+def _code(outcome: Answer | Failure) -> str:
+    return outcome.code if isinstance(outcome, Failure) else ""
 
 
 def _speaker(request: Request) -> tuple[str, str]:

@@ -20,10 +20,14 @@ State = tuple[str | None, list[Exchange]]
 
 @dataclass(frozen=True, slots=True)
 class DiskContents:
-    """Waiting commands with their attempts, oldest first, and outcomes by request."""
+    """Waiting commands with their attempts, oldest first, and outcomes by request.
+
+    usage: requests that asked a model, and calls whose cost was estimated, by channel.
+    """
 
     waiting: dict[Key, int]
     outcomes: dict[Key, bytes]
+    usage: dict[str, tuple[int, int]]
 
 
 @functools.cache
@@ -57,8 +61,24 @@ class DatabaseReader:
             "SELECT name, request_id, body FROM outbox o JOIN channel c ON c.id = o.channel_id"
         )
         return DiskContents(
-            {(c, r): n for c, r, n in waiting}, {(c, r): body for c, r, body in outcomes}
+            {(c, r): n for c, r, n in waiting},
+            {(c, r): body for c, r, body in outcomes},
+            {
+                scope.removeprefix("c:"): (requests, estimated)
+                for scope, requests, estimated in self._connection.execute(
+                    "SELECT scope, sum(requests), sum(estimated) FROM usage"
+                    " WHERE scope GLOB 'c:*' GROUP BY scope"
+                )
+            },
         )
+
+    def tokens_used(self, scope: str) -> int:
+        """Return the sum of a scope over all days."""
+        found = self._connection.execute(
+            "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage WHERE scope = ?",
+            (scope,),
+        ).fetchone()
+        return int(found[0])
 
     def outcome(self, key: Key) -> bytes | None:
         found = self._connection.execute(

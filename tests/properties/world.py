@@ -151,10 +151,25 @@ class World:
             "commands counted": self.engine_run.engine.supervisor.statistics().commands,
             "bytes counted": self.engine_run.engine.supervisor._commands_bytes,
             "wrong snapshots": self.database_reader.wrong_snapshots(WINDOW),
+            "accounts that differ": self._wrong_accounts(),
         }
         for what, there in left.items():
             if there:
                 self.model.violate("something is left", what, there)
+
+    def _wrong_accounts(self) -> list[str]:
+        """Return the accounts that hold something, or are not what the disk has."""
+        days = range(1_000_000)
+        return [
+            f"{account.scope}: {account.holders} {account.reserved} {account.used('tokens', days)}"
+            for account in self.engine_run.engine.budgets._accounts.values()
+            if account.holders
+            or any(account.reserved.values())
+            or (
+                not account.is_stale
+                and account.used("tokens", days) != self.database_reader.tokens_used(account.scope)
+            )
+        ]
 
     def _check_conversation(self, channel: str) -> None:
         state = self.model.state(channel)

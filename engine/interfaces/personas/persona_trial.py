@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from engine.answering import prompt, prompt_forms
-from engine.answering.generation import ANSWER_RESERVE_TOKENS
+from engine.answering.turn_account import ANSWER_RESERVE_TOKENS
 from engine.commands.validation import Choices, check_choices, check_text
 from engine.config.personas import Persona
 from engine.config.settings import Settings

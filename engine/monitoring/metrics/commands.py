@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from prometheus_client import Metric
 
-from engine.monitoring.metrics.families import counter, counters, gauge, histogram, histograms
+from engine.monitoring.metrics.families import (
+    counter,
+    counters,
+    gauge,
+    gauges,
+    histogram,
+    histograms,
+)
 from engine.monitoring.observation import Observation
 
 EQUATION = (
@@ -27,10 +34,17 @@ def families(observation: Observation) -> Iterator[Metric]:
     )
     yield counters(
         "limited",
-        "Commands that a limit of [limits] refused, by its name and whether it is a user's or a"
-        " channel's.",
+        "Commands that a limit of [limits] or a budget of [budgets] refused, by its name and whose"
+        " it is.",
         ["limit", "scope"],
         (([*which], number) for which, number in counts.limits.items()),
+    )
+    yield gauges(
+        "budget_ratio",
+        "The used part of each budget of [budgets] of all together, of a persona or of a provider,"
+        " with what running turns have reserved.",
+        ["budget"],
+        (([key], ratio) for key, ratio in observation.budgets.items()),
     )
     yield counter(
         "commands_recovered",
