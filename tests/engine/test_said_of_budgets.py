@@ -15,7 +15,11 @@ DAY = {"tokens_per_day": 1}
 
 async def refused(folder: Path, **budgets: Any) -> str:
     """Return what the second question is told, after the first has used the budget up."""
-    more = {"default_provider": "scripted", "fallback_providers": [], "budgets": budgets}
+    more: dict[str, Any] = {
+        "default_provider": "scripted",
+        "fallback_providers": [],
+        "budgets": budgets,
+    }
     async with service(folder, **more) as bot:
         await bot.chat("Hi", username="alice")
         return await error_of(bot.chat("Hi", username="alice"))
