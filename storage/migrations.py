@@ -264,6 +264,13 @@ def m005_usage(db: sqlite_utils.Database) -> None:
     )
 
 
+@migrations()
+def m006_usage_from(db: sqlite_utils.Database) -> None:
+    """Note the last row that may not be in the sums of `usage`, so that later rows are checked."""
+    db.execute("CREATE TABLE usage_from (history_id INTEGER NOT NULL) STRICT")
+    db.execute("INSERT INTO usage_from SELECT coalesce(max(id), 0) FROM history")
+
+
 def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
     """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
 

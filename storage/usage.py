@@ -112,6 +112,38 @@ def total(connection: sqlite3.Connection, scope: str, first_day: int, last_day: 
     return Sums(*row)
 
 
+class Missing(NamedTuple):
+    """Tokens that rows of the history have, and the sums of `scope` do not."""
+
+    scope: str
+    in_history: int
+    in_sums: int
+
+
+def missing(connection: sqlite3.Connection) -> Missing | None:
+    """Return what the sums lack of the history's rows that are not erased; None for nothing.
+
+    They may have more: estimates of calls without an answer, and rows that were erased.
+    """
+    in_history: dict[str, int] = {}
+    for channel, provider, tokens in connection.execute(
+        "SELECT c.name, h.provider, sum(h.prompt_tokens + h.completion_tokens) FROM history h"
+        " JOIN channel c ON c.id = h.channel_id WHERE h.prompt_tokens IS NOT NULL"
+        " AND h.erased_ms IS NULL AND h.id > (SELECT history_id FROM usage_from)"
+        " GROUP BY h.channel_id, h.provider"
+    ):
+        for scope in ("*", f"c:{channel}", f"e:{provider}"):
+            in_history[scope] = in_history.get(scope, 0) + tokens
+    for scope, tokens in in_history.items():
+        (summed,) = connection.execute(
+            "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage WHERE scope = ?",
+            (scope,),
+        ).fetchone()
+        if summed < tokens:
+            return Missing(scope, tokens, summed)
+    return None
+
+
 def forget(connection: sqlite3.Connection, scopes: Iterable[str]) -> bool:
     """Delete the sums of these scopes; return whether there were any."""
     wanted = [(scope,) for scope in scopes]

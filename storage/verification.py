@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from storage import channels, erasure_events, hash_chain, persona_versions
+from storage import channels, erasure_events, hash_chain, persona_versions, schema, usage
 
 CHUNK = 128  # many more do not fit the processor's cache: half as fast
 SEAL = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
@@ -172,6 +172,7 @@ class _Verification:
         if seal is not None and seal.last_id == 0:
             self._check_empty_seal(seal)
         self._check_personas()
+        self._check_usage()
         return Verified(
             self._last_id,
             self._count_channels(),
@@ -316,6 +317,17 @@ class _Verification:
         ):
             if persona_versions.version(prompt) != version:
                 raise TamperedRow(f'The text of persona "{name}", version {version}, was changed.')
+
+    def _check_usage(self) -> None:
+        """Check the sums of `storage/usage.py`, if the file has them: an older one has not."""
+        if not schema.is_current(self._connection):
+            return
+        if missing := usage.missing(self._connection):
+            raise TamperedRow(
+                f"The rows of the history have {missing.in_history:,} tokens that count for"
+                f' "{missing.scope}" in the table usage, but it has {missing.in_sums:,}: it was'
+                " changed."
+            )
 
 
 def _split(rows: list[Values], seal: Seal | None) -> list[list[Values]]:

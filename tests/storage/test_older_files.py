@@ -21,6 +21,7 @@ BACK_TO_M003 = """
     ALTER TABLE history DROP COLUMN personal;
     ALTER TABLE mailbox DROP COLUMN personal;
     DROP TABLE usage;
+    DROP TABLE usage_from;
     DELETE FROM _sqlite_migrations WHERE name > 'm004';
 """
 

@@ -52,6 +52,14 @@ def test_all_columns_are_tried(archive: Archive) -> None:
     assert set(hash_chain.FACTS) | {"id", "channel_id", "username", "content", "personal"} <= there
 
 
+@pytest.mark.parametrize("scope", ["*", "c:#a", "e:ollama"])
+def test_a_sum_that_has_less_than_the_history_is_found(archive: Archive, scope: str) -> None:
+    change(archive, "UPDATE usage SET prompt_tokens = 0 WHERE scope = ?", scope)
+    found = broken(archive)
+    assert found.row_id is None
+    assert f'for "{scope}" in the table usage' in found.problem
+
+
 @pytest.mark.parametrize("column", COLUMNS)
 def test_any_changed_column_is_found_with_its_row(archive: Archive, column: str) -> None:
     change(archive, f"UPDATE history SET {column} = ? WHERE id = 9", COLUMNS[column])  # noqa: S608

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import erasure, verification
+from storage import erasure, usage, verification
 from storage.erasure import Scope
 from storage.erasure_events import Erasure
 from storage.history import Row
 from storage.queries.reader import open_reader
+from storage.usage import Charge
 from storage.verification import Seal, TamperedRow
 from tests.support.archive import Archive
 
@@ -37,6 +38,13 @@ def nine_rows(path: Path) -> Iterator[Archive]:
             for channel in ("#a", "#b"):
                 archive.say(text, channel=channel, user=f"user of {channel}", ts_ms=1000)
         archive.add([FULL], "#a", 2000)
+        used = Charge(
+            ("*", "c:#a", f"e:{FULL.provider}"),
+            0,
+            prompt_tokens=FULL.prompt_tokens or 0,
+            completion_tokens=FULL.completion_tokens or 0,
+        )
+        usage.add(archive.connection, [used])
         yield archive
 
 
