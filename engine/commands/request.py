@@ -49,6 +49,8 @@ class Request(NamedTuple):
     roles: what the sender is on the platform, such as "mod"; not kept across a restart.
     is_bot: whether the sender is a bot; not kept across a restart.
     by_program: whether another program sent it, which may speak for many people.
+    has_given_id: whether its sender gave the request id, so that it may be one that is sent again;
+        not kept across a restart.
     """
 
     channel_id: str
@@ -62,6 +64,7 @@ class Request(NamedTuple):
     roles: tuple[str, ...] = ()
     is_bot: bool = False
     by_program: bool = False
+    has_given_id: bool = False
 
     @property
     def personal(self) -> str | None:
