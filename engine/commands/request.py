@@ -69,9 +69,14 @@ class Request(NamedTuple):
     @property
     def personal(self) -> str | None:
         """What is kept of the sender beside the name (`storage/history.py`), as JSON."""
-        if self.user_id is None:
-            return None
-        return orjson.dumps({"user_id": self.user_id}).decode()
+        return self.personal_with(None)
+
+    def personal_with(self, prompt_salt: bytes | None) -> str | None:
+        """Return `personal` of the row that has the digest of a prompt, and this salt of it."""
+        facts = {} if self.user_id is None else {"user_id": self.user_id}
+        if prompt_salt is not None:
+            facts["prompt_salt"] = prompt_salt.hex()
+        return orjson.dumps(facts).decode() if facts else None
 
     @staticmethod
     def user_id_of(personal: str | None) -> str | None:
