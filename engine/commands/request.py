@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -36,6 +36,8 @@ _ACTIONS: Mapping[type[Command], Action] = {
 
 
 ANONYMOUS = "User"  # the name of a sender who gave none
+# The tables below `[limits]`, one for each door that has its own; "" is `[limits]` itself.
+Door = Literal["", "service"]
 
 
 class Request(NamedTuple):
@@ -51,6 +53,7 @@ class Request(NamedTuple):
     by_program: whether another program sent it, which may speak for many people.
     has_given_id: whether its sender gave the request id, so that it may be one that is sent again;
         not kept across a restart.
+    door: whose limits hold for it beside those of all; not kept across a restart.
     """
 
     channel_id: str
@@ -65,6 +68,7 @@ class Request(NamedTuple):
     is_bot: bool = False
     by_program: bool = False
     has_given_id: bool = False
+    door: Door = ""
 
     @property
     def personal(self) -> str | None:
