@@ -228,10 +228,11 @@ def knows_user_id(connection: sqlite3.Connection, user_id: str) -> bool:
 def without_id(connection: sqlite3.Connection, user_id: str, limit: int = 5) -> dict[str, int]:
     """Return the names that the user with this id had, and the rows under them without any id."""
     _register_fold(connection)
+    own_id = USER_ID.format(table="history")
     rows = connection.execute(
-        "SELECT min(username), count(*) FROM history WHERE personal IS NULL AND fold(username) IN"  # noqa: S608
-        " (SELECT fold(username) FROM history WHERE personal IS NOT NULL"
-        f" AND {USER_ID.format(table='history')} = ?) GROUP BY fold(username) LIMIT ?",
+        f"SELECT min(username), count(*) FROM history WHERE {own_id} IS NULL"  # noqa: S608
+        " AND fold(username) IN (SELECT fold(username) FROM history WHERE personal IS NOT NULL"
+        f" AND {own_id} = ?) GROUP BY fold(username) LIMIT ?",
         (user_id, limit),
     )
     return dict(rows.fetchall())

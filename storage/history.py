@@ -33,13 +33,18 @@ asked            the providers that were given the prompt, in order; missing if 
                  one that the row names
 temperature, max_tokens   as sent to the provider
 prompt_form      which rules made the prompt (`engine/answering/prompt_forms.py`); none is form 1
-prompt_digest    SHA-256 of the prompt, in hexadecimal digits, before the provider adapted it
+prompt_digest    HMAC-SHA256 of the prompt, in hexadecimal digits, before the provider adapted it;
+                 the key is `prompt_salt` of `personal`. In rows without that salt, of older
+                 versions, it is the SHA-256 of the prompt
 sent_as          what the provider changed in the prompt or the settings, a list of names
 prompt_cut       true if the server seems to have cut the prompt
 
-`personal` is JSON of what identifies a person, beside the name, and is erased with it:
+`personal` is JSON of what identifies a person, beside the name, or protects his text; it is erased
+with the row, and each field may be missing:
 
 user_id          the platform's id of the user
+prompt_salt      the key of `prompt_digest`, 16 random bytes in hexadecimal digits: once it is
+                 erased, nobody can confirm a guess of the text
 
 `digest` chains each row to the one before it in its channel (`storage/hash_chain.py`).
 """
@@ -69,7 +74,7 @@ INSERT = Insert(
 class Row(NamedTuple):
     """A row to append. Tokens are as the provider counted them; `latency_ms` is the answer's.
 
-    personal: the facts that identify a person, as JSON.
+    personal: the facts that are erased with the row, as JSON.
     """
 
     kind: Kind

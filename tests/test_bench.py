@@ -87,6 +87,7 @@ RESULTS: dict[str, Result] = {
     },
     "fairness": {"with": {"p99_ms": 30.0}, "p99_ratio": ONE},
     "overload": {"longest": {"busy_p99_ms": 20}, "rss_growth_mib": 1.0, "over_capacity": 1.0},
+    "limits": {"ratio": ONE, "p99_ratio": ONE, "flooded": {"p99_ms": 24.0}},
     "growth": {"rows": {str(n): {"rss_mib": 70.0, "engine": ROW} for n in closed_loops.GROWTH}},
     "slow_disk": {"rows": {"engine": ROW}, **dict.fromkeys(("added_ms", "added_syncs"), ONE)},
     "rows": a_rows(10_000, 1_000_000),

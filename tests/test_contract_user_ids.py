@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.support.service_harness import House
@@ -32,7 +33,11 @@ async def test_an_id_is_kept_from_every_input(
     body = {**inner, "channel_id": "#lobby", "user_id": given}
     answer = await house.bot.call(subject, {"data": body} if "data" in message else body)
     assert answer["content"] == "You said: Hi"
-    assert house.rows("SELECT personal FROM history") == [{"personal": kept}] * 2
+    asked, answered = (row["personal"] for row in house.rows("SELECT personal FROM history"))
+    assert asked == kept
+    assert orjson.loads(answered).get("user_id") == (
+        orjson.loads(kept)["user_id"] if kept else None
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The control lane: commands that never wait in a mailbox (a stop, and a request sent again)."""
+"""The control lane: what never waits in a mailbox (a stop, a request sent again, a look-up)."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -14,16 +15,20 @@ from engine.actors.context import ActorContext
 from engine.actors.mailbox import Envelope
 from engine.admission.gate import Gate
 from engine.answering import turn_result
+from engine.commands import refusals
 from engine.commands.records import Stop
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
-from engine.errors import Busy, Internal, RoomError
+from engine.errors import Busy, Internal, RoomError, TooManyCopies
 from engine.texts import sentences
 from storage.errors import StorageUnavailable
+from storage.mailboxes import AlreadyWaiting
 from storage.outbox import Settled
 
 log = logging.getLogger("rosey_llm.supervisor")
 VAIN_KEPT = 1000
+LOOK_UPS_AT_ONCE = 64
+JOIN_ATTEMPTS = 3
 STOP_OTHERS = ("stop_others", sentences.STOP_NOT_ALLOWED)
 LaneAction = Callable[[Request], Coroutine[None, None, None]]
 
@@ -47,6 +52,7 @@ class ControlLane:
 
     If one fails, its sender gets a refusal.
 
+    find_waiting: returns the actor in which a request waits or runs.
     tasks: the tasks that are running.
     """
 
@@ -54,11 +60,13 @@ class ControlLane:
         self,
         context: ActorContext,
         find_actor: Callable[[str], ChannelActor | None],
+        find_waiting: Callable[[Request], ChannelActor | None],
         gate: Gate,
     ) -> None:
         self._context = context
         self._gate = gate
         self._find_actor = find_actor
+        self._find_waiting = find_waiting
         self.tasks: set[asyncio.Task[None]] = set()
         # Newest stops that stopped nothing, by channel and request id. They leave no row.
         self._vain: dict[tuple[str, str], None] = {}
@@ -69,6 +77,16 @@ class ControlLane:
     def join(self, request: Request) -> None:
         """Add this sender to a request that still waits; both get its outcome."""
         self._spawn(request, self._join)
+
+    def refuse(self, request: Request, refusal: RoomError) -> None:
+        """Raise the refusal of the gate, unless the request may have been accepted before.
+
+        Then it gets its first outcome, or is refused through the sink.
+        """
+        if len(self) >= LOOK_UPS_AT_ONCE or not self._gate.may_look_up(request):
+            self._gate.note(request, refusal)
+            raise refusal
+        self._spawn(request, partial(self._look_up, refusal))
 
     def stop(self, request: Request) -> None:
         """Stop the answer that the channel's actor is writing now, and drop what waits behind it.
@@ -85,15 +103,14 @@ class ControlLane:
         task.add_done_callback(self.tasks.discard)
 
     async def _carry_out(self, request: Request, action: LaneAction) -> None:
-        texts = self._context.texts
+        refusal: RoomError
         try:
             await action(request)
         except StorageUnavailable as exc:
             said = sentences.NOT_WRITTEN(error=str(exc))
-            wait_s = self._context.waits.told()
-            failure = request.refusal(Busy(said, retry_after_s=wait_s), texts)
+            refusal = Busy(said, retry_after_s=self._context.waits.told())
         except RoomError as exc:
-            failure = request.refusal(exc, texts)
+            refusal = exc
         except Exception:  # the edge of a task that no code awaits
             log.exception(
                 "Cannot handle a message of channel %(channel).80r.",
@@ -103,16 +120,45 @@ class ControlLane:
                     "request_id": request.request_id,
                 },
             )
-            failure = request.refusal(Internal(sentences.NOT_HANDLED()), texts)
+            refusal = Internal(sentences.NOT_HANDLED())
         else:
             return
-        self._context.observer.unstored(request.channel_id, request.request_id)
-        self._context.sink.refuse(failure, request.replies)
+        observer = self._context.observer
+        if isinstance(refusal, Busy | Internal):
+            observer.unstored(request.channel_id, request.request_id)
+        else:
+            observer.refused(request.channel_id, request.request_id, refusal.code)
+        refusals.send(self._context.sink, request, refusal, self._context.texts)
 
     async def _join(self, request: Request) -> None:
-        known = await self._context.ledger.join(request)
+        known = await self._known(request)
         if known is None:
             raise Busy(sentences.NOT_STORED(), retry_after_s=self._context.waits.told())
+        self._repeat(request, known)
+
+    async def _look_up(self, refusal: RoomError, request: Request) -> None:
+        known = None
+        with contextlib.suppress(StorageUnavailable):
+            known = await self._known(request)
+        if known is None:
+            self._gate.note(request, refusal)
+            raise refusal
+        self._repeat(request, known)
+
+    async def _known(self, request: Request) -> AlreadyWaiting | Settled | None:
+        """Join a request that is stored; return None if there is none.
+
+        One that is being accepted may be stored by the same commit, but behind this: so it is
+        joined once more.
+        """
+        for _ in range(JOIN_ATTEMPTS):
+            known = await self._context.ledger.join(request)
+            if known is not None or self._find_waiting(request) is None:
+                return known
+        return None
+
+    def _repeat(self, request: Request, known: AlreadyWaiting | Settled) -> None:
+        """Give this sender the outcome of the first one, now or once it is there."""
         if isinstance(known, Settled):
             self._context.sink.publish(known)
         elif known.is_full:
@@ -122,13 +168,12 @@ class ControlLane:
 
     def _refuse_copy(self, request: Request) -> None:
         """Tell this copy's sender alone: the request itself still waits for its outcome."""
-        actor, waits = self._find_actor(request.channel_id), self._context.waits
+        actor, waits = self._find_waiting(request), self._context.waits
         wait_s = actor.outcome_wait_s if actor else waits.told()
         said = sentences.COPIES_FULL(seconds=ceil(wait_s))
-        error = self._context.texts.say(request.channel_id, said)
-        failure = request.failure(Busy.code, error, wait_s)
-        self._context.sink.refuse_privately(failure, request.replies)
-        self._context.observer.refused(request.channel_id, request.request_id, failure.code)
+        refusal = TooManyCopies(said, retry_after_s=wait_s)
+        self._context.observer.refused(request.channel_id, request.request_id, refusal.code)
+        refusals.send(self._context.sink, request, refusal, self._context.texts)
 
     async def _stop(self, seen: StopTarget, request: Request) -> None:
         settled = await self._context.ledger.find(request)

@@ -65,9 +65,9 @@ class Supervisor:
         self._gate = gate
         self._limits = limits
         self.residents = ResidentActors(limits, context.observer)
-        self._completions: set[ChannelActor] = set()
+        self._completions: dict[tuple[str, str], ChannelActor] = {}
         self._on_done = self._done  # one bound method, shared by thousands of actors
-        self._control_lane = ControlLane(context, self.residents.get, gate)
+        self._control_lane = ControlLane(context, self.residents.get, self._find_waiting, gate)
         self._commands = 0
         self._commands_bytes = 0
         self._waiting = 0
@@ -105,6 +105,8 @@ class Supervisor:
         """Give a request to its channel's actor and return at once.
 
         Raises NotAllowed, LimitReached, Busy or Suspended if it is not accepted.
+        While the gate looks up whether it was accepted before, a refusal of the gate comes later,
+        through the sink.
         """
         try:
             self._tell(request)
@@ -113,8 +115,8 @@ class Supervisor:
             raise
 
     def _tell(self, request: Request) -> None:
-        waiting = self.residents.get(request.channel_id)
-        if waiting is not None and waiting.has(request.request_id):
+        waiting = self._find_waiting(request)
+        if waiting is not None:
             # Sent again while it waits: it has its place already, even in a full mailbox.
             self._join(request, waiting)
             return
@@ -122,7 +124,11 @@ class Supervisor:
             wait_s = self._context.waits.told()
             said = sentences.SERVICE_STOPPING(seconds=ceil(wait_s))
             raise Busy(said, retry_after_s=wait_s)
-        self._gate.check(request)
+        try:
+            self._gate.check(request)
+        except RoomError as refusal:
+            self._control_lane.refuse(request, refusal)
+            return
         self._context.held.check()
         body = records.encode(request.command, request.trace, by_program=request.by_program)
         size_bytes = len(body) + len(request.channel_id) + len(request.username)
@@ -145,6 +151,13 @@ class Supervisor:
         # A callback, because the command's turn, which awaits this too, may come much later.
         accepted.add_done_callback(partial(self._note_acceptance, actor, envelope))
         self._hand_over(actor, envelope)
+
+    def _find_waiting(self, request: Request) -> ChannelActor | None:
+        """Return the actor in which this request waits or runs; None if it does in none."""
+        actor = self.residents.get(request.channel_id)
+        if actor is not None and actor.has(request.request_id):
+            return actor
+        return self._completions.get(request[:2])
 
     def _join(self, request: Request, waiting: ChannelActor) -> None:
         """Add the sender to the request; TooManyCopies before that costs anybody else anything."""
@@ -196,7 +209,7 @@ class Supervisor:
         channel_id = request.channel_id
         if isinstance(request.command, Complete):
             actor = self._spawn(channel_id, suspendable=False)
-            self._completions.add(actor)
+            self._completions[request[:2]] = actor
             return actor
         found = self.residents.use(channel_id)
         if found is None:
@@ -218,7 +231,7 @@ class Supervisor:
         self._commands -= 1
         self._commands_bytes -= envelope.size_bytes
         self._waiting -= envelope.is_accepted
-        self._completions.discard(actor)
+        self._completions.pop(envelope.request[:2], None)
         if self._copies:
             self._copies.pop(envelope.request[:2], None)
 
@@ -256,7 +269,7 @@ class Supervisor:
         by_channel: dict[str, set[str]] = {}
         for channel_id, request_id in requests:
             by_channel.setdefault(channel_id, set()).add(request_id)
-        for actor in [*self.residents, *self._completions]:
+        for actor in [*self.residents, *self._completions.values()]:
             if request_ids := by_channel.get(actor.channel_id):
                 actor.erase(request_ids)
 
@@ -274,7 +287,7 @@ class Supervisor:
     async def drain(self, timeout_s: float) -> None:
         """Finish running turns within `timeout_s`; waiting commands stay in the durable mailbox."""
         self._draining = True
-        actors = [*self.residents, *self._completions]
+        actors = [*self.residents, *self._completions.values()]
         running = {task for actor in actors if (task := actor.drain())} | self._control_lane.tasks
         if running:
             _, late = await asyncio.wait(running, timeout=timeout_s)

@@ -23,6 +23,8 @@ from storage.usage import Sums
 
 log = logging.getLogger("rosey_llm.admission")
 SAID_EVERY_S = 60.0
+# Look-ups of requests that are refused: a flood of them must not keep the database busy.
+LOOK_UPS_A_MINUTE, LOOK_UPS_A_SECOND = 10, 50  # of one sender in a channel, and of all
 
 
 class Gate:
@@ -42,6 +44,8 @@ class Gate:
         self._access = Access(settings.access, clock)
         self._limits = RequestLimits(settings.limits, clock)
         self._said = RateLimiter(1, SAID_EVERY_S, clock)
+        self._look_ups = RateLimiter(LOOK_UPS_A_MINUTE, 60.0, clock)
+        self._all_look_ups = RateLimiter(LOOK_UPS_A_SECOND, 1.0, clock)
 
     def apply(self, settings: Settings) -> None:
         """Use these settings from the next request on."""
@@ -59,14 +63,22 @@ class Gate:
         self._limits.load(users)
 
     def check(self, request: Request) -> None:
-        """Raise NotAllowed or LimitReached if the request is refused."""
-        try:
-            self._access.check(request)
-            self.permissions.check(request)
-            self._limits.check(request)
-        except RoomError as exc:
-            self._note(request, exc)
-            raise
+        """Raise NotAllowed or LimitReached if a new request is refused."""
+        self._access.check(request)
+        self.permissions.check(request)
+        self._limits.check(request)
+
+    def may_look_up(self, request: Request) -> bool:
+        """Return whether to look in the store if a refused request was accepted before.
+
+        Each time counts. An id that the engine made is never one that is sent again.
+        """
+        key = _key(request)
+        if not request.has_given_id or self._all_look_ups.wait_s("") or self._look_ups.wait_s(key):
+            return False
+        self._all_look_ups.take("")
+        self._look_ups.take(key)
+        return True
 
     def take(self, request: Request) -> None:
         """Count a request that is being accepted."""
@@ -76,10 +88,11 @@ class Gate:
         """Do not count it: it was accepted before, or could not be stored."""
         self._limits.give_back(request)
 
-    def _note(self, request: Request, exc: RoomError) -> None:
+    def note(self, request: Request, exc: RoomError) -> None:
+        """Count and log a request that is refused by `check`."""
         if isinstance(exc, LimitReached):
             self._observer.limited(exc.limit, exc.scope)
-        key = f"{request.channel_id}\0{sender_of(request)}"
+        key = _key(request)
         if self._said.wait_s(key):
             return
         self._said.take(key)
@@ -93,3 +106,7 @@ class Gate:
                 "error": str(exc) or "it is not to be heard",
             },
         )
+
+
+def _key(request: Request) -> str:
+    return f"{request.channel_id}\0{sender_of(request)}"

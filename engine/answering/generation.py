@@ -285,7 +285,7 @@ class Generation:
             usage.completion_tokens if completion.usage else None,
             latency_ms,
             details=self._provenance.details(answered.provider),
-            personal=self._request.personal,
+            personal=self._request.personal_with(self._provenance.prompt_salt),
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
         return TurnResult(outcome, rows, charges)
@@ -336,7 +336,7 @@ class Generation:
             provider or None,
             code=exc.code,
             details=self._provenance.details(provider or None),
-            personal=self._request.personal,
+            personal=self._request.personal_with(self._provenance.prompt_salt),
         )
         rows = (user_row(self._request, self._command, self._persona_name), row)
         if charges is None:

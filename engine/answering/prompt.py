@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,9 +55,14 @@ def build(
     return BuiltPrompt(messages, len(kept), _speakers(kept, username))
 
 
-def digest(prompt: EncodedPrompt) -> str:
-    """Return the digest of a prompt for the history: SHA-256 of its JSON, in hexadecimal digits."""
-    data, hasher = prompt.encoded, hashlib.sha256()
+def digest(prompt: EncodedPrompt, salt: bytes | None) -> str:
+    """Return the digest of a prompt for the history, in hexadecimal digits.
+
+    It is the HMAC-SHA256 of its JSON with the salt as the key: without the salt, a text in it
+    cannot be guessed by trying. Older versions had no salt, and took the SHA-256.
+    """
+    data = prompt.encoded
+    hasher = hashlib.sha256() if salt is None else hmac.new(salt, digestmod="sha256")
     for start in range(0, len(data), HASH_CHUNK_BYTES):
         hasher.update(data[start : start + HASH_CHUNK_BYTES])
     return hasher.hexdigest()

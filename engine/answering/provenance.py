@@ -10,6 +10,7 @@ from engine.clock import now_ms
 from engine.config.personas import Persona
 from providers.chain.chain import Answered
 from providers.encoded_prompt import EncodedPrompt
+from storage.hash_chain import new_salt
 
 
 class Provenance:
@@ -18,10 +19,12 @@ class Provenance:
     persona: the persona whose prompt the model is shown; None if it is shown none.
     hint_version: that of the channel rule's hint; None if the model is shown none.
     prompt: what the model was shown last; None before that.
+    prompt_salt: the key of its digest; None before that.
     """
 
     def __init__(self, persona: Persona | None, hint_version: str | None = None) -> None:
         self.prompt: EncodedPrompt | None = None
+        self.prompt_salt: bytes | None = None
         self._details: dict[str, Any] = {"started_ms": now_ms()}
         self._asked: list[str] = []
         if persona is not None:
@@ -42,7 +45,8 @@ class Provenance:
         self.prompt = messages
         self._details["prompt_form"] = prompt_forms.CURRENT
         self._details["exchanges"] = exchanges
-        self._details["prompt_digest"] = prompt.digest(messages)
+        self.prompt_salt = new_salt()
+        self._details["prompt_digest"] = prompt.digest(messages, self.prompt_salt)
 
     def note_answer(self, answered: Answered) -> None:
         details = self._details

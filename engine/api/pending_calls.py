@@ -94,6 +94,9 @@ class PendingCalls:
         self._resolve(answer)
 
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        self._resolve(failure)
+
+    def refuse_copy(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do nothing: calls in this process have no reply subjects."""
 
     def delta(self, delta: Delta) -> bool:

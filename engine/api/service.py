@@ -375,9 +375,15 @@ def _request(
 ) -> Request:
     if username is None or isinstance(username, str):
         username = (username or "").strip() or ANONYMOUS
-    request_id = request_id or new_request_id()
-    user_id = user_id or None
-    return Request(channel_id, request_id, username, command, user_id=user_id, by_program=True)
+    return Request(
+        channel_id,
+        request_id or new_request_id(),
+        username,
+        command,
+        user_id=user_id or None,
+        by_program=True,
+        has_given_id=bool(request_id),
+    )
 
 
 def _retrieve(start: asyncio.Task[None]) -> None:

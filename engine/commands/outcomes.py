@@ -211,6 +211,9 @@ class OutcomeSink(Protocol):
     def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do `refuse` on the reply subjects only."""
 
+    def refuse_copy(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Report to the reply subjects of a copy that it came in vain; the request still waits."""
+
     def delta(self, delta: Delta) -> bool:
         """Send a piece of an unfinished answer; return False if it cannot be sent now."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -36,6 +36,8 @@ _ACTIONS: Mapping[type[Command], Action] = {
 
 
 ANONYMOUS = "User"  # the name of a sender who gave none
+# The tables below `[limits]`, one for each door that has its own; "" is `[limits]` itself.
+Door = Literal["", "service"]
 
 
 class Request(NamedTuple):
@@ -49,6 +51,9 @@ class Request(NamedTuple):
     roles: what the sender is on the platform, such as "mod"; not kept across a restart.
     is_bot: whether the sender is a bot; not kept across a restart.
     by_program: whether another program sent it, which may speak for many people.
+    has_given_id: whether its sender gave the request id, so that it may be one that is sent again;
+        not kept across a restart.
+    door: whose limits hold for it beside those of all; not kept across a restart.
     """
 
     channel_id: str
@@ -62,13 +67,20 @@ class Request(NamedTuple):
     roles: tuple[str, ...] = ()
     is_bot: bool = False
     by_program: bool = False
+    has_given_id: bool = False
+    door: Door = ""
 
     @property
     def personal(self) -> str | None:
         """What is kept of the sender beside the name (`storage/history.py`), as JSON."""
-        if self.user_id is None:
-            return None
-        return orjson.dumps({"user_id": self.user_id}).decode()
+        return self.personal_with(None)
+
+    def personal_with(self, prompt_salt: bytes | None) -> str | None:
+        """Return `personal` of the row that has the digest of a prompt, and this salt of it."""
+        facts = {} if self.user_id is None else {"user_id": self.user_id}
+        if prompt_salt is not None:
+            facts["prompt_salt"] = prompt_salt.hex()
+        return orjson.dumps(facts).decode() if facts else None
 
     @staticmethod
     def user_id_of(personal: str | None) -> str | None:

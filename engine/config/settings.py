@@ -114,10 +114,21 @@ class AccessSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServiceLimitSettings:
+    """How many requests to the service API may come in a time; 0 sets no limit."""
+
+    user_per_minute: Limit = 10
+    user_per_hour: Limit = 100
+    user_per_day: Limit = 500
+    channel_per_minute: Limit = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitSettings:
     """How many requests a user or a channel may send in a time; 0 sets no limit.
 
     timezone: whose days count, such as "Europe/Berlin".
+    service: the limits of the service API, which hold beside these.
     """
 
     user_per_minute: Limit = 0
@@ -125,6 +136,7 @@ class LimitSettings:
     user_per_day: Limit = 0
     channel_per_minute: Limit = 0
     timezone: str = "UTC"
+    service: ServiceLimitSettings = field(default_factory=ServiceLimitSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ thread. The counts are plain numbers; they are rendered when a page is requested
 
 from __future__ import annotations
 
-from engine.admission.request_limits import WINDOWS
+from engine.admission.request_limits import SCOPES
 from engine.commands.observer import PassivationCause, SettledTurn, TurnObserver
 from engine.commands.outcomes import Answer
 from engine.commands.request import Request
@@ -77,7 +77,7 @@ class Counts(TurnObserver):
             ),
             0,
         )
-        self.limits = {(name, window.scope): 0 for name, window in WINDOWS.items()}
+        self.limits = dict.fromkeys(SCOPES.items(), 0)
         self.recovered_commands = 0
         self.turns: BoundedDict[tuple[str, str], TurnCount] = BoundedDict(
             TurnCount, CODES_LIMIT, ("failed", OTHER)

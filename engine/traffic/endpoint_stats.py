@@ -50,7 +50,7 @@ class EndpointStats:
         self._by_subject = {each.subject: each for each in self.all}
         self._pending: dict[tuple[str, str], tuple[Endpoint, int]] = {}
         self.delta = sink.delta
-        self.refuse_privately = sink.refuse_privately  # answers to probes, which are not counted
+        self.refuse_copy = sink.refuse_privately  # not counted: the request itself still waits
 
     def received(self, subject: str, channel_id: str, request_id: str) -> None:
         """Count a message on `subject`. Its outcome is recognized by the two ids."""
@@ -66,6 +66,11 @@ class EndpointStats:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         self._count_outcome(failure.channel_id, failure.request_id, failure)
         self._sink.refuse(failure, replies)
+
+    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+        """Forget the message: who is not heard does not count, and neither does a probe."""
+        self._pending.pop((failure.channel_id, failure.request_id), None)
+        self._sink.refuse_privately(failure, replies)
 
     def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
         self._count_outcome(answer.channel_id, answer.request_id, None)

@@ -9,6 +9,7 @@ from typing import Protocol
 from nats.aio.msg import Msg
 
 from engine.client.subjects import PROBE_HEADER
+from engine.commands import refusals
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import Failure
 from engine.commands.records import Chat
@@ -96,13 +97,7 @@ class Listener:
         try:
             self._supervisor.tell(request)
         except RoomError as exc:
-            failure = request.refusal(exc, self._texts)
-            if request.is_bot:
-                # Nobody may answer it: two bots that answer each other would never end.
-                failure = failure._replace(error="")
-            is_private = exc.is_private or request.is_bot
-            refuse = self._sink.refuse_privately if is_private else self._sink.refuse
-            refuse(failure, request.replies)
+            refusals.send(self._sink, request, exc, self._texts)
 
     def _refuse_unread(self, subject: str, refused: Refused) -> None:
         channel_id, request_id, code = refused.channel_id, refused.request_id, InvalidRequest.code

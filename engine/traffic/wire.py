@@ -172,6 +172,7 @@ def _decode(
             message.roles or (),
             bool(message.is_bot),
             by_program=cls is RequestBody,
+            has_given_id=bool(message.request_id),
         )
     except (InvalidRequest, ValidationError) as exc:
         return Refused(

@@ -77,6 +77,14 @@ class HistoryEntry:
         return (self.personal or {}).get("user_id")
 
     @property
+    def prompt_salt(self) -> bytes | None:
+        """The key of the digest of the turn's prompt; None if it has none, or was erased."""
+        try:
+            return bytes.fromhex((self.personal or {})["prompt_salt"])
+        except (KeyError, TypeError, ValueError):  # `history verify` finds what was changed
+            return None
+
+    @property
     def record(self) -> dict[str, Any]:
         """The row for JSON, with bytes as hexadecimal digits."""
         return {

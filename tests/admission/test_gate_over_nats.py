@@ -119,3 +119,12 @@ async def test_only_a_role_may_stop_the_answer_to_somebody_else(
     assert error["error"] == 'Only somebody with the role "mod" may stop the answer to others.'
     assert (await chat(house, "stop", username="bob", **MOD))["content"] == "Stopped."
     assert [kind for kind, _ in house.history()] == ["message", "cancelled", "stop"]
+
+
+async def test_a_bot_whose_stop_is_refused_gets_no_text_either(house: House) -> None:
+    house.config["access"] = {"answer_bots": True}
+    await house.open()
+    error = await chat(house, "stop all", is_bot=True)
+    assert (error["code"], error["error"]) == ("not_allowed", "")
+    assert "content" in await chat(house, "Hi")
+    assert [each["type"] for each in await house.bot.outcomes(1)] == ["llm_response"]

@@ -94,6 +94,10 @@ overload
 longest.busy_p99_ms | ms | <= 50 | busy at 3x, p99
 rss_growth_mib | MiB | <= 16 | memory growth at 3x
 over_capacity | | >= 0.9 | answers/s at 3x over the capacity
+limits
+ratio | | >= 0.95 | turns/s with all limits on over all off
+p99_ratio | | <= 1.2 | others' p99, with 5,000 messages/s of a limited user over without
+flooded.p99_ms | ms | | others' p99, with 5,000 messages/s of a limited user
 growth
 rows.{10 or 100 or 1000 or 10000}.engine.answers_a_second | | | turns/s, {n} channels
 rows.{10 or 100 or 1000 or 10000}.engine.cpu_us | us | | processor time of a turn, {n} channels

@@ -1,8 +1,8 @@
 """The load: a process that asks in many channels over NATS.
 
 `python -m tests.bench.load URL SUBJECT...` subscribes to the subjects and writes `{}`. Then each
-line of JSON is a loop of `tests.bench.pacing`, or a `flood`, and it answers with the figures. It
-speaks NATS itself, on a raw protocol, so that the load never limits what is measured.
+line of JSON is a loop of `tests.bench.pacing`, a `flood` or a `tell`, and it answers with the
+figures. It speaks NATS itself, on a raw protocol, so that the load never limits what is measured.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
+from time import perf_counter
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from tests.bench import children, pacing
 CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":false,"lang":"bench"}\r\n'
 CONNECT_LIMIT_S = 10.0
 DELTAS = ".stream"
+TELL_EACH_S = 0.005
 
 
 class LoadFailed(Exception):
@@ -62,10 +64,14 @@ class Asker(asyncio.Protocol):
         """
         if self._trouble:
             raise LoadFailed(self._trouble)
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._open[self.tell(subject, body, channel)] = done
+        return await done
+
+    def tell(self, subject: str, body: bytes, channel: str) -> str:
+        """Ask without waiting for an answer, and return the question's id. body: as for `ask`."""
         self._count += 1
         request_id = f"{self._run}-{self._count}"
-        done: asyncio.Future[bool] = self._loop.create_future()
-        self._open[request_id] = done
         asked = b'%b,"channel_id":"%b","request_id":"%b"}' % (
             body,
             channel.encode(),
@@ -74,7 +80,7 @@ class Asker(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._send)
         self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(asked), asked))
-        return await done
+        return request_id
 
     def _send(self) -> None:
         self._transport.write(b"".join(self._outgoing))
@@ -132,6 +138,7 @@ class Load(pacing.Sender):
         self._asker = asker
         self._wanted = 0  # commands that wait in the flooded channel
         self._flood = set[asyncio.Task[None]]()
+        self._telling: asyncio.Task[None] | None = None
 
     def ask(self, how: Mapping[str, Any]) -> pacing.Ask:
         return partial(self._asker.ask, how["subject"], orjson.dumps(how["body"])[:-1])
@@ -149,6 +156,24 @@ class Load(pacing.Sender):
             self._flood.add(task)
             task.add_done_callback(self._flood.discard)
         return {}
+
+    async def tell(self, *, how: Mapping[str, Any], rate: int) -> dict[str, Any]:
+        """Tell so many messages a second in one channel, until a `tell` with 0."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if rate:
+            self._telling = asyncio.create_task(self._tell(how, rate))
+        return {}
+
+    async def _tell(self, how: Mapping[str, Any], rate: int) -> None:
+        body, told, began = orjson.dumps(how["body"])[:-1], 0, perf_counter()
+        while True:
+            due = round((perf_counter() - began) * rate)
+            for _ in range(due - told):
+                self._asker.tell(how["subject"], body, "flooded")
+            told = due
+            await asyncio.sleep(TELL_EACH_S)
 
 
 async def main(url: str, *subjects: str) -> None:

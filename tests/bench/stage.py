@@ -21,6 +21,7 @@ CHANNELS = 200  # that speak at the same time
 # Not the default: that limit protects a provider, and would be measured instead of the engine.
 MAX_CONCURRENCY = 4096
 SUBJECTS, OUTGOING = "bench.>", "bench.out.>"  # of all that takes part; of all answers
+SILENCE = "bench.nobody"
 DEFAULT_FILE = Path("rosey-llm.toml")
 
 
@@ -72,6 +73,7 @@ class Variant:
 
     name: also of its folder and in its subjects.
     channels: its section [channels].
+    limits: its section [limits].
     storage: keys of [storage] that add to or replace a new database and durability full.
     default_file: take everything else from the file that the project comes with.
     launcher: the module of the benchmark that runs it. profile: where to write a profile.
@@ -80,6 +82,7 @@ class Variant:
 
     name: str
     channels: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
     storage: Mapping[str, object] = field(default_factory=dict)
     max_concurrency: int = MAX_CONCURRENCY
     default_file: bool = False
@@ -172,6 +175,12 @@ class Stage:
         """Ask the provider without NATS, see `tests.bench.yardsticks.Direct`."""
         return Contestant(self.yardsticks, self.yardsticks, {"model": model, "way": way}, self)
 
+    @asynccontextmanager
+    async def deaf_load(self) -> AsyncIterator[Child]:
+        """Run one more load, which hears no answers, until the block ends."""
+        async with running("deaf load", module("load", self._nats.url, SILENCE)) as load:
+            yield load
+
     def over_nats(self, process: Child, subject: str, body: Mapping[str, Any]) -> Contestant:
         return Contestant(process, self._load, {"subject": subject, "body": body}, self)
 
@@ -214,6 +223,7 @@ class Stage:
             "storage": {"path": "engine.db", "durability": "full", **variant.storage},
             "nats": {"url": self._nats.url, **login, "subjects": variant.subjects},
             "channels": {**settings.get("channels", {}), **variant.channels},
+            "limits": {**settings.get("limits", {}), **variant.limits},
             "providers": {"bench": provider},
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import hmac
 from typing import Any
 
 import orjson
@@ -44,8 +44,10 @@ async def asked(house: House, stream: bool, text: str = "Hello") -> dict[str, An
 
 
 def details(house: House, kind: str = "answer") -> dict[str, Any]:
-    rows = house.rows("SELECT details FROM history WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
-    found: dict[str, Any] = orjson.loads(rows[0]["details"])
+    (row,) = house.rows(
+        "SELECT details, personal FROM history WHERE kind = ? ORDER BY id DESC LIMIT 1", kind
+    )
+    found: dict[str, Any] = orjson.loads(row["details"]) | orjson.loads(row["personal"])
     return found
 
 
@@ -79,7 +81,8 @@ async def test_a_moved_system_text_is_named_in_history_and_the_digest_is_of_the_
     kept = details(house)
     refused, sent = llm.prompts
     assert kept["sent_as"] == ["system_in_user"]
-    assert kept["prompt_digest"] == hashlib.sha256(orjson.dumps(refused)).hexdigest()
+    salt = bytes.fromhex(kept["prompt_salt"])
+    assert kept["prompt_digest"] == hmac.new(salt, orjson.dumps(refused), "sha256").hexdigest()
     assert [m["role"] for m in refused] == ["system", "user"]
     assert [m["role"] for m in sent] == ["user"]
     await asked(house, stream)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import orjson
 import pytest
@@ -130,5 +131,8 @@ def test_a_prompt_is_the_json_of_its_messages(
 @pytest.mark.parametrize("length", [0, 1, 2000, 2047, 2048, 4094, 100_000])
 def test_the_digest_is_that_of_the_whole_json(length: int) -> None:
     messages = [Message("user", "ä" * length)]
-    whole = hashlib.sha256(orjson.dumps(messages)).hexdigest()
-    assert prompt.digest(EncodedPrompt.of(messages)) == whole
+    encoded = orjson.dumps(messages)
+    whole = hmac.new(b"salt", encoded, "sha256").hexdigest()
+    assert prompt.digest(EncodedPrompt.of(messages), b"salt") == whole
+    older = hashlib.sha256(encoded).hexdigest()
+    assert prompt.digest(EncodedPrompt.of(messages), None) == older

@@ -44,7 +44,9 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, case: dict[str, Any], details: dict[str, Any]) -> None:
+def write(
+    path: Path, case: dict[str, Any], details: dict[str, Any], personal: str | None = None
+) -> None:
     """Write the conversation of a case, and the answer "asked" with these details."""
     said = [
         (Row("message", f"before-{number}", user, message), Row("answer", "", user, answer))
@@ -53,7 +55,7 @@ def write(path: Path, case: dict[str, Any], details: dict[str, Any]) -> None:
     asked = Row("message", "asked", case["username"], case["text"])
     version = persona_versions.version(case["system"])
     details = {"exchanges": len(said), "persona_version": version, **details}
-    answer = Row("answer", "asked", case["username"], "42", details=details)
+    answer = Row("answer", "asked", case["username"], "42", details=details, personal=personal)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO channel VALUES (1, '#lobby', 0)")
         persona_versions.keep(connection, [("default", case["system"])], 0)
@@ -107,6 +109,29 @@ def test_the_prompts_of_the_first_version_are_proved(tmp_path: Path) -> None:
     # Before these turns mallory was erased, or is just being erased: her texts are gone.
     assert {request_id for request_id, _ in rows} - proved == {"m0", "b0", "m1", "b1"}
     assert proved == {"l1", "l3", "a1", "o1", "o3", "o4", "o6", "o7"}
+
+
+# The HMAC-SHA256 of the first case in form 3, with this salt. Frozen, like the bytes of a form.
+SALT = bytes(range(16)).hex()
+SALTED = "58ffcdf8a0cd1d965646cdf63bbf687a4370e60ca0488143b1762f3bd2d9fdb6"
+
+
+@pytest.mark.parametrize(
+    ("personal", "proved"),
+    [
+        (f'{{"prompt_salt":"{SALT}"}}', True),
+        (f'{{"user_id":"U1","prompt_salt":"{SALT}"}}', True),
+        (f'{{"prompt_salt":"{SALT[:-1]}0"}}', False),
+        ('{"prompt_salt":"no digits"}', False),
+        ('{"prompt_salt":7}', False),
+        (None, False),
+    ],
+)
+def test_a_digest_with_a_salt_is_proved_by_its_salt_alone(
+    personal: str | None, proved: bool, database: Path
+) -> None:
+    write(database, FROZEN[0], {"prompt_digest": SALTED, "prompt_form": 3}, personal)
+    assert rebuilt(database).matches is proved
 
 
 def test_a_form_of_a_newer_version_is_said_and_not_guessed(database: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from typing import Any
 
 import orjson
@@ -11,15 +11,17 @@ from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.service_harness import House
 
 
-def digest_of(messages: list[dict[str, Any]]) -> str:
+def digest_of(messages: list[dict[str, Any]], salt: str) -> str:
     plain = [{"role": each["role"], "content": each["content"]} for each in messages]
-    return hashlib.sha256(orjson.dumps(plain)).hexdigest()
+    return hmac.new(bytes.fromhex(salt), orjson.dumps(plain), "sha256").hexdigest()
 
 
 def details(house: House, kind: str) -> dict[str, Any]:
-    """Return the details of the newest row of a kind."""
-    rows = house.rows("SELECT details FROM history WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
-    found: dict[str, Any] = orjson.loads(rows[0]["details"])
+    """Return the details of the newest row of a kind, and the salt of its prompt."""
+    (row,) = house.rows(
+        "SELECT details, personal FROM history WHERE kind = ? ORDER BY id DESC LIMIT 1", kind
+    )
+    found: dict[str, Any] = orjson.loads(row["details"]) | orjson.loads(row["personal"])
     return found
 
 
@@ -31,7 +33,9 @@ async def test_the_prompt_that_history_names_is_the_one_that_was_sent(
         await house.bot.ask(line)
         noted = details(house, "answer")
         assert noted["exchanges"] == number
-        assert noted["prompt_digest"] == digest_of(llm.requests[-1].body["messages"])
+        assert noted["prompt_digest"] == digest_of(
+            llm.requests[-1].body["messages"], noted["prompt_salt"]
+        )
 
 
 async def test_the_text_of_the_persona_is_kept_by_its_version(house: House, llm: LLMServer) -> None:
@@ -65,7 +69,9 @@ async def test_a_failed_turn_records_its_provider_and_its_prompt(
     llm.plan(Behaviour(status=401))
     await house.bot.ask("Hello")
     noted = details(house, "error")
-    assert noted["prompt_digest"] == digest_of(llm.requests[-1].body["messages"])
+    assert noted["prompt_digest"] == digest_of(
+        llm.requests[-1].body["messages"], noted["prompt_salt"]
+    )
     assert (
         house.rows("SELECT provider FROM history WHERE kind = 'error'")[0]["provider"] == "openai"
     )
@@ -79,4 +85,4 @@ async def test_a_raw_completion_is_a_prompt_of_one_message(house: House, llm: LL
     assert noted["exchanges"] == 0
     assert "persona_version" not in noted
     text = {"role": "user", "content": "Once upon a time"}
-    assert noted["prompt_digest"] == digest_of([text])
+    assert noted["prompt_digest"] == digest_of([text], noted["prompt_salt"])

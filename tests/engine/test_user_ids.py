@@ -16,12 +16,15 @@ from engine.errors import LLMError
 from providers.scripted import ScriptedProvider
 from tests.support.command_line import rosey
 
-USER_1 = '{"user_id":"U1"}'
+USER_1 = "U1"
 
 
 def stored(path: Path) -> list[tuple[str, str, str | None]]:
+    """Return kind, name and id of each row."""
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT kind, username, personal FROM history").fetchall()
+        return connection.execute(
+            "SELECT kind, username, json_extract(personal, '$.user_id') FROM history"
+        ).fetchall()
 
 
 async def test_each_row_of_a_turn_has_the_id_of_its_user(tmp_path: Path) -> None:
@@ -51,7 +54,7 @@ async def test_a_command_that_waited_through_a_crash_keeps_the_id(tmp_path: Path
         connection.execute(
             "INSERT INTO mailbox (channel_id, request_id, username, personal, body, replies,"
             " attempts, accepted_ms) VALUES (1, 'w', 'alice', ?, ?, '[]', 0, 0)",
-            (USER_1, b'["Chat", {"text": "again"}]'),
+            ('{"user_id":"U1"}', b'["Chat", {"text": "again"}]'),
         )
     async with LLMService(ScriptedProvider(), database=path) as service:
         assert (await service.chat("again", request_id="w")).content == "You said: again"
@@ -90,4 +93,4 @@ async def test_an_id_in_a_csv_file_is_json(tmp_path: Path) -> None:
         await service.chat("Hi", username="alice", user_id='=1"\n')
     done = rosey(tmp_path, "history", "export", "--format", "csv", "--database", str(path))
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [orjson.loads(row["personal"]) for row in rows] == [{"user_id": '=1"\n'}] * 2
+    assert [orjson.loads(row["personal"])["user_id"] for row in rows] == ['=1"\n'] * 2

@@ -59,7 +59,7 @@ class Awaited:
     def refuse(self, failure: Failure, replies: tuple[str, ...]) -> None:
         raise AssertionError(failure)
 
-    refuse_privately = refuse
+    refuse_privately = refuse_copy = refuse
 
     def inform(self, answer: Answer, replies: tuple[str, ...]) -> None:
         raise AssertionError(answer)

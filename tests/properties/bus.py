@@ -46,7 +46,9 @@ class CheckingSink:
         if self.database is not None:
             self._model.inform((answer.channel_id, answer.request_id), answer)
 
-    def refuse_privately(self, failure: Failure, replies: tuple[str, ...]) -> None:
+    refuse_privately = refuse
+
+    def refuse_copy(self, failure: Failure, replies: tuple[str, ...]) -> None:
         """Do nothing: only the sender of a copy hears it."""
 
     def delta(self, delta: Delta) -> bool:

@@ -78,7 +78,14 @@ def rebuild(connection: Reader, turn: RecordedTurn) -> RebuiltPrompt:
         reason = "the turn ended before a model was asked" if started else "the turn is too old"
         rebuilt.doubts.append(f"No digest was stored: {reason}.")
         return rebuilt
-    rebuilt.matches = prompt.digest(EncodedPrompt.of(rebuilt.messages)) == stored
+    if turn.outcome.erased:
+        rebuilt.doubts.append(
+            f"Row {turn.outcome.id} was erased on {shown(turn.outcome.erased_ms)}, and with it"
+            " the salt of the digest, if it had one: the prompt can no longer be proven."
+        )
+        return rebuilt
+    salt = turn.outcome.prompt_salt
+    rebuilt.matches = prompt.digest(EncodedPrompt.of(rebuilt.messages), salt) == stored
     if not rebuilt.matches and not rebuilt.doubts:
         rebuilt.doubts.append(
             "Rows of this channel may have been changed. Run `rosey-llm history verify`."
