@@ -13,6 +13,7 @@ STEPS = (
     "m003_replies_and_erasures",
     "m004_personal_facts",
     "m005_usage",
+    "m006_model_switches",
 )
 
 
