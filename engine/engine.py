@@ -158,7 +158,7 @@ class Engine:
         self.supervisor.set_limits(settings.channels)
         if self._following_up is not None:
             self._following_up.cancel()  # it may still be loading a model that is no longer needed
-        follow_up = partial(self._follow_up, self._context.turn_settings.chains)
+        follow_up = partial(self._follow_up, self._context.turn_settings.configured_chains)
         self._following_up = self._background.keep("after a reload", follow_up)
 
     async def _follow_up(self, chains: Sequence[ProviderChain]) -> None:
@@ -195,7 +195,7 @@ class Engine:
             await self.database.write(statistics.touch)
         await self._store_personas()
         await self._load_usage()
-        await _start(self._context.turn_settings.chains)
+        await _start(self._context.turn_settings.configured_chains)
 
     async def resume(self) -> None:
         """Recover the commands of the previous run, and start the background tasks."""

@@ -10,6 +10,9 @@ cancelled   a stopped turn's outcome   what the model had written until then
 reset       a reset                    nothing; the conversation is empty after this row
 persona     a persona switch           nothing; `persona` is the new one
 personas    a list of the personas     nothing
+model       a model switch             nothing; `provider` and `model` are the new ones, or
+                                       empty: back to the configured one
+models      a look at the model        nothing
 usage       a look at what was used    nothing
 help        a list of the commands     nothing
 stop        a stop                     nothing
@@ -29,6 +32,7 @@ attempts         how many calls were made to providers
 exchanges        how many pairs of message and answer the model was shown, the channel's newest
 persona_version  which text the persona had (`storage/persona_versions.py`)
 hint_version     which text the hint of the channel's rule had; missing if there was none
+model_from       "channel" if `!chat model` had chosen what was asked first
 asked            the providers that were given the prompt, in order; missing if it was only the
                  one that the row names
 temperature, max_tokens   as sent to the provider
@@ -63,6 +67,7 @@ from storage.writer.bulk_statements import Insert, Values
 from storage.writer.connection import Head, known
 
 ASKED = ("message", "prompt")
+SWITCHES: Sequence[Kind] = ("persona", "model")
 INSERT = Insert(
     "INSERT INTO history"
     " (channel_id, username, content, personal, salt, digest,"
@@ -115,6 +120,8 @@ class PastRow(NamedTuple):
     username: str | None
     content: str
     persona: str | None
+    provider: str | None = None
+    model: str | None = None
 
 
 def append(connection: sqlite3.Connection, turns: Sequence[TurnRows]) -> list[int]:
@@ -202,7 +209,9 @@ def tail(
 ) -> list[PastRow]:
     """Return the rows after `after_id` that a window of `max_messages` needs, oldest first.
 
-    These are answered messages with their answers, the newest reset and the newest persona switch.
+    These are answered messages with their answers, the newest reset, and the newest switches of
+    persona and model.
+
     Reads backwards and stops at that reset or when the window is full. Rows that it skips (failed
     turns, raw completions, erased rows) are not held in memory.
     """
@@ -210,7 +219,7 @@ def tail(
     messages = 0
     newer: PastRow | None = None
     cursor = connection.execute(
-        "SELECT id, kind, username, content, persona, erased_ms FROM history"
+        "SELECT id, kind, username, content, persona, provider, model, erased_ms FROM history"
         " WHERE channel_id = ? AND id > ? ORDER BY id DESC",
         (channel_id, after_id),
     )
@@ -227,18 +236,28 @@ def tail(
         newer = row
     cursor.close()
     rows.reverse()
-    if rows and not any(row.kind == "persona" for row in rows):
-        rows[:0] = _persona_before(connection, channel_id, after_id, rows[0].id)
+    if rows:
+        rows[:0] = _switches_before(connection, channel_id, after_id, rows)
     return rows
 
 
-def _persona_before(
-    connection: sqlite3.Connection, channel_id: int, after_id: int, before_id: int
+def _switches_before(
+    connection: sqlite3.Connection, channel_id: int, after_id: int, rows: Sequence[PastRow]
 ) -> list[PastRow]:
-    """Return the newest persona switch between the ids; far back only without a snapshot."""
-    row = connection.execute(
-        "SELECT id, kind, username, content, persona FROM history WHERE channel_id = ?"
-        " AND id > ? AND id < ? AND kind = 'persona' ORDER BY id DESC LIMIT 1",
-        (channel_id, after_id, before_id),
-    ).fetchone()
-    return [PastRow(*row)] if row else []
+    """Return the newest switch of each kind that is not in `rows`, of those after `after_id`.
+
+    It may be far back only without a snapshot.
+    """
+    there = {row.kind for row in rows}
+    found: list[PastRow] = []
+    for kind in SWITCHES:
+        if kind not in there:
+            # The kind is in the text, so that the index of its rows is used.
+            row = connection.execute(
+                "SELECT id, kind, username, content, persona, provider, model FROM history"  # noqa: S608
+                f" WHERE channel_id = ? AND id > ? AND id < ? AND kind = '{kind}'"
+                " ORDER BY id DESC LIMIT 1",
+                (channel_id, after_id, rows[0].id),
+            ).fetchone()
+            found += [PastRow(*row)] if row else []
+    return sorted(found, key=lambda row: row.id)

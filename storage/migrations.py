@@ -271,6 +271,12 @@ def m006_usage_from(db: sqlite_utils.Database) -> None:
     db.execute("INSERT INTO usage_from SELECT coalesce(max(id), 0) FROM history")
 
 
+@migrations()
+def m007_model_switches(db: sqlite_utils.Database) -> None:
+    """Index the switches of models, to wake a channel without a snapshot."""
+    db.execute("CREATE INDEX history_model ON history(channel_id) WHERE kind = 'model'")
+
+
 def migrate(connection: sqlite3.Connection, path: str, *, backup: bool = False) -> None:
     """Bring the schema up to date. Raises CannotOpen if a newer rosey-llm wrote it.
 

@@ -6,7 +6,7 @@ page and the turn log follow this one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, cast
 
 Kind = Literal[
@@ -19,6 +19,8 @@ Kind = Literal[
     "reset",
     "persona",
     "personas",
+    "model",
+    "models",
     "usage",
     "help",
     "stop",
@@ -31,7 +33,8 @@ class RowKind(NamedTuple):
     """How one kind of row is shown and used.
 
     style: who speaks in it: a user, the model, the engine; a notice says what a user did.
-    label: of a notice, what the user did; {persona} stands for the row's persona.
+    label: of a notice, what the user did; {persona} or {model} stands for that of the row.
+    unnamed: the same of a row without that name.
     in_window: whether the conversation that the model is shown depends on it.
     event: the name of its turn's event in the log, if it is not the usual one.
     is_quiet: whether its turn is logged at debug level, since it changes and costs nothing.
@@ -39,6 +42,7 @@ class RowKind(NamedTuple):
 
     style: Style
     label: str = ""
+    unnamed: str = ""
     in_window: bool = False
     event: str = ""
     is_quiet: bool = False
@@ -56,6 +60,14 @@ KINDS: Mapping[Kind, RowKind] = {
         "notice", "switched the persona to {persona}", in_window=True, event="channel.persona"
     ),
     "personas": RowKind("notice", "listed the personas", is_quiet=True),
+    "model": RowKind(
+        "notice",
+        "switched the model to {model}",
+        "switched back to the configured model",
+        in_window=True,
+        event="channel.model",
+    ),
+    "models": RowKind("notice", "looked at the model", is_quiet=True),
     "usage": RowKind("notice", "asked what was used", is_quiet=True),
     "help": RowKind("notice", "asked for help", is_quiet=True),
     "stop": RowKind("notice", "stopped the answer"),
@@ -68,6 +80,22 @@ def row_kind(kind: str) -> RowKind:
     return KINDS.get(cast(Kind, kind)) or RowKind("notice", f"({kind})")
 
 
-def label(kind: str, persona: str) -> str:
-    """Return what a user did in a row of a notice; "" for all other kinds."""
-    return row_kind(kind).label.replace("{persona}", persona)
+def label_parts(kind: str, persona: str | None, model: str | None) -> tuple[str, str | None, str]:
+    """Return what a user did in a row of a notice: a text, the name in it, and the text behind it.
+
+    model: with its provider. The name is None if there is none in the text.
+    """
+    found = row_kind(kind)
+    for placeholder, name in (("{persona}", persona), ("{model}", model)):
+        before, there, after = found.label.partition(placeholder)
+        if there and not name and found.unnamed:
+            return found.unnamed, None, ""
+        if there:
+            return before, name or "", after
+    return found.label, None, ""
+
+
+def label(kind: str, persona: str | None, model: str | None, show: Callable[[str], str]) -> str:
+    """Return what a user did in a row of a notice, with its name as `show` shows it."""
+    before, name, after = label_parts(kind, persona, model)
+    return before + (show(name) if name is not None else "") + after

@@ -14,6 +14,7 @@ STEPS = (
     "m004_personal_facts",
     "m005_usage",
     "m006_usage_from",
+    "m007_model_switches",
 )
 
 

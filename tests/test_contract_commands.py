@@ -71,6 +71,7 @@ async def test_help_and_an_empty_line_list_the_commands(house: House) -> None:
             "persona pirate",
             'Persona "pirate" is unknown. There are: default, concise, technical, creative.',
         ),
+        ("model", "Model: openai/test-model. No other one can be chosen here."),
         ("stop", "Stop: no answer is being written."),
         (
             "usage",
@@ -91,7 +92,17 @@ async def test_the_answer_of_a_command_begins_with_its_word_in_one_line_without_
 
 
 async def test_each_command_has_a_part_of_the_help() -> None:
-    for command in ("TEXT", "reset", "persona", "persona NAME", "stop", "usage", "help"):
+    for command in (
+        "TEXT",
+        "reset",
+        "persona",
+        "persona NAME",
+        "model",
+        "model NAME",
+        "stop",
+        "usage",
+        "help",
+    ):
         assert f"!chat {command} " in sentences.HELP.english
 
 
@@ -102,6 +113,7 @@ async def test_each_command_has_a_part_of_the_help() -> None:
         "help me with Python",
         "stop words in NLP?",
         "persona non grata means what?",
+        "model trains are fun",
     ],
 )
 async def test_a_question_that_begins_like_a_command_is_a_question(house: House, line: str) -> None:

@@ -16,6 +16,7 @@ from tests.engine import test_said_after_faults as faults
 from tests.engine import test_said_in_full_rooms as full_rooms
 from tests.engine import test_said_in_process as in_process
 from tests.engine import test_said_of_budgets as budgets
+from tests.engine import test_said_of_models as models
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.said import MARKED, key_of
 from tests.support.service_harness import House
@@ -49,6 +50,7 @@ async def house(house: House) -> House:
 
 def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
     said = {*in_process.CASES, *faults.CASES, *full_rooms.CASES, *budgets.CASES}
+    said |= {*models.CASES, *models.OTHERS}
     assert said | {*MESSAGES, *COMMANDS, *BUDGETS, *OTHERS} == set(MARKED)
 
 

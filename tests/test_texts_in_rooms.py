@@ -53,6 +53,11 @@ SAID = [
         'Die Rolle "pirate" gibt es nicht. Es gibt: default, concise, technical, creative.',
     ),
     (
+        "model",
+        "Model: openai/test-model. No other one can be chosen here.",
+        "Modell: openai/test-model. Ein anderes steht hier nicht zur Wahl.",
+    ),
+    (
         "stop",
         "Stop: no answer is being written.",
         "Es gibt nichts anzuhalten: Gerade entsteht keine Antwort.",

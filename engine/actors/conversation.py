@@ -1,4 +1,4 @@
-"""A channel's conversation: its persona and the messages in its window. Pure state, no I/O."""
+"""A channel's conversation: its persona, its model, and its window. Pure state, no I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import orjson
 
 from engine.answering.prompt_forms import EncodedExchange
-from storage.row_kinds import Kind
+from engine.config.allowed_models import ChosenModel
+from storage.history import PastRow, Row
 
 
 class SmallerWindow(ValueError):
@@ -34,6 +35,7 @@ class Conversation:
 
     window: the most messages it holds; only whole pairs of message and answer are kept.
     persona: None until the channel switches its persona for the first time.
+    model: None unless the channel has chosen one; it may not be allowed any more.
     messages: the number of messages in the window.
 
     The exchanges are packed into bytes, three lines each (username, message, answer), every line a
@@ -45,6 +47,7 @@ class Conversation:
     persona: str | None = None
     upto: int = 0
     messages: int = 0
+    model: ChosenModel | None = None
     _packed: bytes = b""
 
     @property
@@ -69,23 +72,25 @@ class Conversation:
     def reset(self) -> None:
         self._packed, self.messages = b"", 0
 
-    def replay(self, rows: Iterable[tuple[Kind, str | None, str, str | None]]) -> None:
-        """Apply history rows (kind, username, content, persona), oldest first.
+    def replay(self, rows: Iterable[PastRow | Row]) -> None:
+        """Apply history rows, oldest first.
 
         A message counts only if the next row is its answer.
         """
         asked: tuple[str, str] | None = None
-        for kind, username, content, persona in rows:
-            match kind:
+        for row in rows:
+            match row.kind:
                 case "message":
-                    asked = (username or "User", content)
+                    asked = (row.username or "User", row.content)
                     continue
                 case "answer" if asked:
-                    self.answered(*asked, content)
+                    self.answered(*asked, row.content)
                 case "reset":
                     self.reset()
                 case "persona":
-                    self.persona = persona
+                    self.persona = row.persona
+                case "model":
+                    self.model = _chosen(row.provider, row.model)
                 case _:
                     pass
             asked = None
@@ -94,7 +99,9 @@ class Conversation:
         """Return the body of a snapshot."""
         exchanges = b",".join([b"[%b]" % b",".join(exchange) for exchange in self.encoded])
         persona = orjson.dumps(self.persona)
-        return b'{"window":%d,"persona":%b,"exchanges":[%b]}' % (self.window, persona, exchanges)
+        model = b"" if self.model is None else b'"model":%b,' % orjson.dumps([*self.model])
+        values = self.window, persona, model, exchanges
+        return b'{"window":%d,"persona":%b,%b"exchanges":[%b]}' % values
 
     @classmethod
     def decode(cls, body: bytes, window: int) -> Conversation:
@@ -105,6 +112,8 @@ class Conversation:
         try:
             values = orjson.loads(body)
             conversation = cls(window, values["persona"])
+            provider, model = values.get("model") or (None, None)
+            conversation.model = _chosen(provider, model)
             for username, message, answer in values["exchanges"]:
                 conversation.answered(_text(username), _text(message), _text(answer))
         except (TypeError, KeyError, ValueError) as exc:
@@ -116,6 +125,11 @@ class Conversation:
 
 def _encoded(username: str, message: str, answer: str) -> EncodedExchange:
     return orjson.dumps(username), orjson.dumps(message), orjson.dumps(answer)
+
+
+def _chosen(provider: object, model: object) -> ChosenModel | None:
+    """Return the model that a row or a snapshot names; None for the configured one."""
+    return ChosenModel(_text(provider), _text(model)) if provider and model else None
 
 
 def _text(value: object) -> str:

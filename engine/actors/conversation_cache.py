@@ -53,7 +53,7 @@ class ConversationCache:
     def apply(self, rows: Iterable[Row], upto: int) -> None:
         """Apply committed rows, exactly as a load after a restart would."""
         if self._conversation is not None:
-            self._conversation.replay((r.kind, r.username, r.content, r.persona) for r in rows)
+            self._conversation.replay(rows)
             self._conversation.upto = upto
 
     def drop(self) -> None:
@@ -100,6 +100,6 @@ class ConversationCache:
                     {"event": "channel.replayed", "channel": self._channel_id, "error": exc},
                 )
                 loaded = await self._database.write(partial(load, trust_snapshot=False))
-        conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)
+        conversation.replay(loaded.rows)
         conversation.upto = loaded.upto
         return conversation, loaded.snapshot_upto

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from math import ceil
 
 from engine.accounting import scopes
+from engine.actors import model_commands
 from engine.actors.context import ActorContext
 from engine.actors.conversation import Conversation
 from engine.actors.conversation_cache import ConversationCache
@@ -23,11 +24,14 @@ from engine.commands.records import (
     Erased,
     Help,
     Reset,
+    SetModel,
     SetPersona,
+    ShowModel,
     ShowPersonas,
     ShowUsage,
     Stop,
 )
+from engine.config.allowed_models import ChosenModel
 from engine.errors import Busy, RoomError, UnknownPersona
 from engine.texts import sentences
 from engine.texts.sentence import Said
@@ -146,7 +150,7 @@ class RunningTurn:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""
         request = self.envelope.request
         settings = self._context.turn_settings.of(request.channel_id)
-        settings.chain.hold()
+        settings.hold()
         try:
             match request.command:
                 case Chat() | Complete() as command:
@@ -161,10 +165,18 @@ class RunningTurn:
                 case SetPersona(name):
                     return self._set_persona(name, settings)
                 case ShowPersonas():
-                    current = _persona_name(await self._conversation(settings), settings)
+                    current = settings.persona_name((await self._conversation(settings)).persona)
                     others = [name for name in settings.personas.names if name != current]
                     said = sentences.PERSONAS_LISTED(name=current, others=", ".join(others))
                     return self._done("personas", said)
+                case SetModel() as command:
+                    conversation = await self._conversation(settings)
+                    return model_commands.switch(
+                        request, command, conversation, settings, self._context.texts
+                    )
+                case ShowModel():
+                    conversation = await self._conversation(settings)
+                    return model_commands.show(request, conversation, settings, self._context.texts)
                 case ShowUsage():
                     return self._done("usage", await self._usage(settings))
                 case Help():
@@ -175,14 +187,16 @@ class RunningTurn:
                     raise AssertionError("a stop never waits in a mailbox")
         finally:
             self._generation = None
-            settings.chain.release()
+            settings.release()
 
     async def _prepare(self, command: Chat | Complete, settings: TurnSettings) -> Generation:
         """Return the generation that answers the command. Raises UnknownPersona."""
         exchanges, name = None, command.persona
         if isinstance(command, Chat):
             conversation = await self._conversation(settings)
-            name = name or _persona_name(conversation, settings)
+            name = name or settings.persona_name(conversation.persona)
+            if command.model is None:
+                settings = self._with_model(conversation.model, settings)
             exchanges = conversation.encoded
         persona = settings.personas.get(name) if name else None
         account = self._account = await self._open_account(persona and persona[0], settings)
@@ -201,6 +215,12 @@ class RunningTurn:
         if self.stops or self.erased or self.cancelled:
             generation.cut()
         return generation
+
+    def _with_model(self, chosen: ChosenModel | None, settings: TurnSettings) -> TurnSettings:
+        """Return the settings with the model that the channel has chosen, if it still may."""
+        if chosen is not None and chosen not in settings.models.allowed:
+            settings.models.note_not_used(self.envelope.request.channel_id, chosen)
+        return settings.with_model(chosen)
 
     async def _open_account(self, persona: str | None, settings: TurnSettings) -> TurnAccount:
         """Return the account of this attempt; it holds what has a budget."""
@@ -266,9 +286,3 @@ class RunningTurn:
 
     async def _conversation(self, settings: TurnSettings) -> Conversation:
         return await self._cache.conversation(settings.service.max_context_messages)
-
-
-def _persona_name(conversation: Conversation, settings: TurnSettings) -> str:
-    """Return the channel's persona; the default if it chose none, or one that no longer exists."""
-    chosen = conversation.persona
-    return chosen if chosen and chosen in settings.personas else settings.personas.default

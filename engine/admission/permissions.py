@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.commands.records import Command, Reset, SetPersona
+from engine.commands.records import Command, Reset, SetModel, SetPersona
 from engine.commands.request import Request
 from engine.config.settings import ChannelSettings, PermissionSettings
 from engine.errors import NotAllowed
-from engine.texts import sentences
+from engine.texts import model_sentences, sentences
 from engine.texts.sentence import Sentence
 
 EVERYBODY, ADMIN = "*", "admin"
@@ -16,6 +16,7 @@ EVERYBODY, ADMIN = "*", "admin"
 KEYS: Mapping[type[Command], tuple[str, Sentence]] = {
     Reset: ("reset", sentences.RESET_NOT_ALLOWED),
     SetPersona: ("persona", sentences.PERSONA_NOT_ALLOWED),
+    SetModel: ("model", model_sentences.MODEL_NOT_ALLOWED),
 }
 
 

@@ -14,7 +14,7 @@ from engine.accounting.days import Days
 from engine.admission.daily_limiter import DailyLimiter
 from engine.admission.rate_limiter import RateLimiter
 from engine.clock import now_ms
-from engine.commands.records import Help, ShowPersonas, ShowUsage, Stop
+from engine.commands.records import Help, ShowModel, ShowPersonas, ShowUsage, Stop
 from engine.commands.request import Door, Request
 from engine.commands.sender import sender_of
 from engine.config.settings import LimitSettings
@@ -23,7 +23,7 @@ from engine.texts import durations, sentences
 from engine.texts.sentence import Sentence
 from storage.usage import Sums
 
-FREE = (Help, Stop, ShowPersonas, ShowUsage)
+FREE = (Help, Stop, ShowPersonas, ShowModel, ShowUsage)
 
 
 class LimitWindow(NamedTuple):

@@ -83,7 +83,9 @@ class Generation:
         self._provenance = (
             Provenance(None)
             if exchanges is None
-            else Provenance(self._persona, self._rule.hint_version)
+            else Provenance(
+                self._persona, self._rule.hint_version, is_chosen=settings.chosen is not None
+            )
         )
         conversation = settings.conversation
         interval_s = conversation.stream_interval_ms / 1000
@@ -108,7 +110,7 @@ class Generation:
     async def run(self) -> TurnResult:
         """Return the turn's result; a provider's failure or a cut is a result, not an exception."""
         started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
-        self._observer.model_asked(self._request, *self._asked)
+        self._observer.model_asked(self._request, self._primary, *self._asked)
         if self._cut:
             return self._failed(self._stopped(), charges=self._account.of_lost())
         task = self._task = AbandonableTask(self._generate(started_s), limit_s)

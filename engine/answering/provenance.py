@@ -18,11 +18,14 @@ class Provenance:
 
     persona: the persona whose prompt the model is shown; None if it is shown none.
     hint_version: that of the channel rule's hint; None if the model is shown none.
+    is_chosen: whether the channel had chosen the model that is asked first.
     prompt: what the model was shown last; None before that.
     prompt_salt: the key of its digest; None before that.
     """
 
-    def __init__(self, persona: Persona | None, hint_version: str | None = None) -> None:
+    def __init__(
+        self, persona: Persona | None, hint_version: str | None = None, *, is_chosen: bool = False
+    ) -> None:
         self.prompt: EncodedPrompt | None = None
         self.prompt_salt: bytes | None = None
         self._details: dict[str, Any] = {"started_ms": now_ms()}
@@ -31,6 +34,8 @@ class Provenance:
             self._details["persona_version"] = persona.version
         if hint_version is not None:
             self._details["hint_version"] = hint_version
+        if is_chosen:
+            self._details["model_from"] = "channel"
 
     def note_asked(self, provider: str) -> None:
         """Note that this provider is given the prompt, whether it answers or not."""

@@ -11,6 +11,7 @@ from engine.commands.ledger import DropOutcome, StopOutcome
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.records import Chat, Complete, Erased
 from engine.commands.request import Request
+from engine.config.allowed_models import ChosenModel
 from engine.errors import Cancelled, RoomError
 from engine.texts import sentences
 from engine.texts.sentence import Said
@@ -29,9 +30,17 @@ class TurnResult(NamedTuple):
 
 
 def done(
-    request: Request, kind: Kind, said: Said, texts: Texts, persona: str | None = None
+    request: Request,
+    kind: Kind,
+    said: Said,
+    texts: Texts,
+    persona: str | None = None,
+    used: ChosenModel | None = None,
 ) -> TurnResult:
-    """Return the result of a command that was carried out without a model."""
+    """Return the result of a command that was carried out without a model.
+
+    used: the model that answers in the channel from now on, if the command is about it.
+    """
     assert request.action is not None  # noqa: S101 -- only an erased command has none
     outcome = Answer(
         channel_id=request.channel_id,
@@ -40,6 +49,8 @@ def done(
         content=texts.say(request.channel_id, said),
         username=request.username,
         persona=persona,
+        provider=None if used is None else used.provider,
+        model=None if used is None else used.model,
     )
     row = Row(
         kind, request.request_id, request.username, persona=persona, personal=request.personal

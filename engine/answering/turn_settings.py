@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.accounting.accounts import Accounts
+from engine.answering.channel_models import NO_MODELS, ChannelModels
 from engine.answering.token_rates import RatesByModel
 from engine.commands.records import Chat, Complete
+from engine.config import allowed_models
+from engine.config.allowed_models import ChosenModel
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.personas import Persona, Personas
 from engine.config.settings import ConversationSettings, ServiceSettings, Settings
@@ -22,10 +25,11 @@ RuleChains = Mapping[tuple[str, ...], ProviderChain]
 class TurnSettings:
     """The settings of one turn.
 
-    A turn reads them once, at its start, and `hold`s the chain until it ends. A reload replaces
-    them as a whole, for later turns.
+    A turn reads them once, at its start, and `hold`s them until it ends. A reload replaces them as
+    a whole, for later turns.
 
     rule: the channel's; what it says is in `chain`, `personas.default` and `service` already.
+    models: what the channel may choose; chosen: what it has chosen, with its provider in `chain`.
     """
 
     chain: ProviderChain
@@ -35,15 +39,37 @@ class TurnSettings:
     accounts: Accounts
     rates: RatesByModel = field(default_factory=RatesByModel)
     rule: ChannelRule = NO_RULE
+    models: ChannelModels = NO_MODELS
+    chosen: ChosenModel | None = None
+
+    def hold(self) -> None:
+        """Keep all providers that the turn may ask open until `release`."""
+        self.chain.hold()
+        self.models.hold()
+
+    def release(self) -> None:
+        self.chain.release()
+        self.models.release()
+
+    def with_model(self, choice: ChosenModel | None) -> TurnSettings:
+        """Return the settings of a channel that has chosen a model; the same if it may not."""
+        chain = None if choice is None else self.models.chain_of(choice)
+        return self if chain is None else replace(self, chain=chain, chosen=choice)
+
+    def persona_name(self, chosen: str | None) -> str:
+        """Return the persona of a channel; the default if it chose none, or one that is gone."""
+        return chosen if chosen and chosen in self.personas else self.personas.default
 
     def options(self, command: Chat | Complete, persona: Persona) -> Options:
         """Return what a call asks for: the request's settings, else the persona's or the rule's.
 
-        What none of them says is the provider's.
+        A model that the channel chose goes before these two. What none of them says is the
+        provider's.
         """
+        chosen = self.chosen.model if self.chosen is not None else None
         temperatures = (command.temperature, persona.temperature, self.rule.temperature)
         return Options(
-            model=command.model or persona.model or self.rule.model,
+            model=command.model or chosen or persona.model or self.rule.model,
             temperature=next((each for each in temperatures if each is not None), None),
             max_tokens=command.max_tokens or persona.max_tokens or self.rule.max_tokens,
         )
@@ -56,9 +82,9 @@ class SettingsByChannel:
     """
 
     def __init__(self, usual: TurnSettings, settings: Settings, chains: RuleChains) -> None:
-        self.usual = usual
+        self._chains = {tuple(settings.provider_names): usual.chain, **chains}
         self._channels = settings.channels
-        self._chains = chains
+        self.usual = replace(usual, models=self._models(settings, NO_RULE))
         self._by_match = {
             rule.match: self._special(settings, rule) for rule in settings.channels.rules
         }
@@ -66,7 +92,12 @@ class SettingsByChannel:
     @property
     def chains(self) -> list[ProviderChain]:
         """All chains; that of channels without a rule comes first."""
-        return [self.usual.chain, *self._chains.values()]
+        return list(self._chains.values())
+
+    @property
+    def configured_chains(self) -> list[ProviderChain]:
+        """The chains that answer where no model was chosen."""
+        return [self.usual.chain, *(each.chain for each in self._by_match.values())]
 
     def of(self, channel_id: str) -> TurnSettings:
         """Return what the next turn of this channel uses."""
@@ -78,17 +109,35 @@ class SettingsByChannel:
             personas = Personas(settings.personas, rule.persona)
         if rule.max_context_messages is not None:
             service = replace(service, max_context_messages=rule.max_context_messages)
-        chain = self._chains.get(tuple(settings.provider_names_of(rule)), self.usual.chain)
-        return replace(self.usual, chain=chain, personas=personas, service=service, rule=rule)
+        return replace(
+            self.usual,
+            chain=self._chains[tuple(settings.provider_names_of(rule))],
+            personas=personas,
+            service=service,
+            rule=rule,
+            models=self._models(settings, rule),
+        )
+
+    def _models(self, settings: Settings, rule: ChannelRule) -> ChannelModels:
+        allowed = allowed_models.of_rule(settings, rule)
+        chains = {
+            provider: self._chains[allowed_models.asked(rule, provider)]
+            for provider in allowed.providers
+        }
+        return ChannelModels(allowed, chains)
 
 
 def new_rule_providers(settings: Settings, given: Iterable[LLMProvider]) -> RuleProviders:
-    """Return the providers of each rule that has others than the usual ones; none has started.
+    """Return the providers of each rule, and of each model that may be chosen; none has started.
 
-    given: used where a rule names one of them.
+    Only where they are others than the usual ones. given: used where a rule or a model names one.
     """
     by_name = {provider.name: provider for provider in given}
-    names = {tuple(settings.provider_names_of(rule)) for rule in settings.channels.rules}
+    rules = settings.channels.rules
+    names = {tuple(settings.provider_names_of(rule)) for rule in rules}
+    for rule in (NO_RULE, *rules):
+        allowed = allowed_models.of_rule(settings, rule)
+        names |= {allowed_models.asked(rule, provider) for provider in allowed.providers}
     return {
         each: [by_name.get(name) or settings.new_provider(name) for name in each]
         for each in sorted(names - {tuple(settings.provider_names)})

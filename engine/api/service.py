@@ -17,7 +17,17 @@ from engine.api.inspection import Inspection
 from engine.api.pending_calls import PendingCalls
 from engine.commands.observer import Observers
 from engine.commands.outcomes import Answer
-from engine.commands.records import Chat, Command, Complete, Reset, SetPersona, ShowPersonas, Stop
+from engine.commands.records import (
+    Chat,
+    Command,
+    Complete,
+    Reset,
+    SetModel,
+    SetPersona,
+    ShowModel,
+    ShowPersonas,
+    Stop,
+)
 from engine.commands.request import ANONYMOUS, Request
 from engine.commands.validation import (
     Choices,
@@ -183,6 +193,23 @@ class LLMService:
         """Return the personas, and which one the channel uses, as text."""
         return await self._call(ShowPersonas(), channel_id, username, user_id)
 
+    async def set_model(
+        self,
+        name: str,
+        channel_id: str = "main",
+        *,
+        username: str = "User",
+        user_id: str | None = None,
+    ) -> Answer:
+        """Switch a channel's model to one of `[models] allow`, or back: "default"."""
+        return await self._call(SetModel(name), channel_id, username, user_id)
+
+    async def show_model(
+        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+    ) -> Answer:
+        """Return the model that a channel uses, and as text which it may choose."""
+        return await self._call(ShowModel(), channel_id, username, user_id)
+
     async def stop(
         self,
         channel_id: str = "main",
@@ -315,6 +342,8 @@ class LLMService:
             check_choices(choices, limit)
         elif isinstance(command, SetPersona):
             check_choices(Choices(persona=command.name), limit)
+        elif isinstance(command, SetModel):
+            check_choices(Choices(model=command.name), limit)
 
     async def _call(
         self,

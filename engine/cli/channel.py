@@ -25,6 +25,7 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
     The channel need not exist yet. The configuration file is read as it is now: a running service
     has it since its start or its last reload. --json prints one object.
     """
+    from engine.config.allowed_models import ChosenModel
     from engine.interfaces.reports import channel_settings
     from engine.interfaces.reports.output import Output
     from providers.validation import ValidationError
@@ -35,14 +36,16 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 
     settings = load(config)
     database = Path(settings.storage.path)
-    chosen = asked = None
+    chosen = asked = model = None
     try:
         if database.exists():  # else nothing was said yet
             with reading(database) as connection:
                 if (channel_id := channels.find(connection, name)) is not None:
                     chosen = recent_channels.switched_to(connection, channel_id)
+                    switched = recent_channels.switched_model(connection, channel_id)
+                    model = None if switched is None else ChosenModel(*switched)
                     asked = asked_providers(connection, channel_id)
-        found = channel_settings.describe(settings, name, chosen, asked)
+        found = channel_settings.describe(settings, name, chosen, asked, model)
     except (CannotOpen, ValidationError) as exc:
         cannot_start(exc)
     out = Output()

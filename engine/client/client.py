@@ -129,7 +129,7 @@ class Client:
         return self._pieces(self._subjects.request, channel_id, fields, more)
 
     async def command(self, line: str, channel_id: str, **more: Unpack[Asking]) -> Answer:
-        """Send what a user typed after `!chat`: a question, or "help", "persona", "stop", ..."""
+        """Send what a user typed after `!chat`: a question, or "help", "model", "stop", ..."""
         return await self._ask(self._subjects.chat, channel_id, {"args": line}, more)
 
     def stream_command(self, line: str, channel_id: str, **more: Unpack[Asking]) -> Pieces:
@@ -161,6 +161,12 @@ class Client:
         if len(name.split()) != 1:
             raise LLMError("unknown_persona", f"A persona's name is one word, not {name!r}.")
         return await self.command(f"persona {name}", channel_id, **more)
+
+    async def set_model(self, name: str, channel_id: str, **more: Unpack[Asking]) -> Answer:
+        """Switch a channel's model, if the service lets this sender; "default" switches back."""
+        if len(name.split()) != 1:
+            raise LLMError("not_allowed", f"A model's name is one word, not {name!r}.")
+        return await self.command(f"model {name}", channel_id, **more)
 
     async def stop(
         self, channel_id: str, *, everything: bool = False, **more: Unpack[Asking]

@@ -157,7 +157,7 @@ class SyncClient:
         return SyncPieces(loop, client.stream(message, channel_id, **more))
 
     def command(self, line: str, channel_id: str, **more: Unpack[Asking]) -> Answer:
-        """Send what a user typed after `!chat`: a question, or "help", "persona", "stop", ..."""
+        """Send what a user typed after `!chat`: a question, or "help", "model", "stop", ..."""
         loop, client = self._opened()
         return loop.call(client.command(line, channel_id, **more))
 
@@ -190,6 +190,11 @@ class SyncClient:
         """Switch a channel's persona."""
         loop, client = self._opened()
         return loop.call(client.set_persona(name, channel_id, **more))
+
+    def set_model(self, name: str, channel_id: str, **more: Unpack[Asking]) -> Answer:
+        """Switch a channel's model, if the service lets this sender; "default" switches back."""
+        loop, client = self._opened()
+        return loop.call(client.set_model(name, channel_id, **more))
 
     def stop(self, channel_id: str, *, everything: bool = False, **more: Unpack[Asking]) -> Answer:
         """Stop the answer that is being written in a channel, and drop what its sender has waiting.

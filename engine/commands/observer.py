@@ -57,12 +57,20 @@ class TurnObserver:
         """This process took over so many commands that an earlier one had accepted."""
 
     def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
-        """A turn begins, possibly again after a crash; `provider` is the first to be called."""
+        """A turn begins, possibly again after a crash.
+
+        provider: the first to be called, unless the channel has chosen a model of another one.
+        """
 
     def model_asked(
-        self, request: Request, model: str, temperature: float, max_tokens: int | None
+        self,
+        request: Request,
+        provider: str,
+        model: str,
+        temperature: float,
+        max_tokens: int | None,
     ) -> None:
-        """The model is about to be called with these settings."""
+        """The provider is about to be called with these settings."""
 
     def first_token(self, provider: str, after_s: float) -> None:
         """The first token of a streamed answer came, `after_s` seconds after the call."""
@@ -132,10 +140,15 @@ class Observers(TurnObserver):
             observer.turn_started(request, accepted_ms, provider)
 
     def model_asked(
-        self, request: Request, model: str, temperature: float, max_tokens: int | None
+        self,
+        request: Request,
+        provider: str,
+        model: str,
+        temperature: float,
+        max_tokens: int | None,
     ) -> None:
         for observer in self._observers:
-            observer.model_asked(request, model, temperature, max_tokens)
+            observer.model_asked(request, provider, model, temperature, max_tokens)
 
     def first_token(self, provider: str, after_s: float) -> None:
         for observer in self._observers:

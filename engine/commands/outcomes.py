@@ -11,7 +11,7 @@ from engine.errors import LLMError
 from providers.base import Usage
 from storage.outbox import OutcomeKind, Settled
 
-Action = Literal["chat", "complete", "reset", "persona", "usage", "stop", "help"]
+Action = Literal["chat", "complete", "reset", "persona", "model", "usage", "stop", "help"]
 StatusState = Literal["queued", "started", "ended"]
 
 

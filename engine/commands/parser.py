@@ -9,7 +9,9 @@ from engine.commands.records import (
     Command,
     Help,
     Reset,
+    SetModel,
     SetPersona,
+    ShowModel,
     ShowPersonas,
     ShowUsage,
     Stop,
@@ -19,6 +21,7 @@ from providers.invisible import is_blank
 # The commands of one word. The terminal's Tab key completes them.
 WORDS: Mapping[str, Command] = {
     "help": Help(),
+    "model": ShowModel(),
     "persona": ShowPersonas(),
     "reset": Reset(),
     "stop": Stop(),
@@ -31,7 +34,7 @@ def parse(line: str) -> Command:
 
     Invisible words do not count: some chat programs append them, so that a line can be repeated.
     """
-    match _words(line):
+    match _words(line.lower()):
         case []:
             return Help()
         case [word] if word in WORDS:
@@ -40,12 +43,14 @@ def parse(line: str) -> Command:
             return Stop(everything=True)
         case ["persona", name]:
             return SetPersona(name)
+        case ["model", _]:
+            return SetModel(_words(line)[1])  # a model's name may have capital letters
         case _:
             return Chat(line.strip())
 
 
 def _words(line: str) -> list[str]:
-    words = line.lower().split()
+    words = line.split()
     if line.isascii() and line.isprintable():  # the usual line, which may have many words
         return words
     return [word for word in words if not is_blank(word)]

@@ -50,6 +50,18 @@ class ShowPersonas:
 
 
 @dataclass(frozen=True, slots=True)
+class SetModel:
+    """Switch the channel's model: "provider/model", a model alone, or "default"."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowModel:
+    """Say which model the channel uses, and which it may choose."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Stop the answer that is being written, ahead of all waiting commands.
 
@@ -75,10 +87,20 @@ class Erased:
 
 
 Command: TypeAlias = (
-    Chat | Complete | Reset | SetPersona | ShowPersonas | ShowUsage | Stop | Help | Erased
+    Chat
+    | Complete
+    | Reset
+    | SetPersona
+    | ShowPersonas
+    | SetModel
+    | ShowModel
+    | ShowUsage
+    | Stop
+    | Help
+    | Erased
 )
 
-CONTROL = (Reset, SetPersona, ShowPersonas, ShowUsage, Stop, Help)
+CONTROL = (Reset, SetPersona, ShowPersonas, SetModel, ShowModel, ShowUsage, Stop, Help)
 """The commands that ask no model; some places are kept for them (`engine/actors/mailbox.py`)."""
 
 BY_PROGRAM = "program"

@@ -24,6 +24,7 @@ RELOADABLE = frozenset(
         "service",
         "conversation",
         "channels",
+        "models",
         "permissions",
         "access",
         "limits",

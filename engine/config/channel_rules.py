@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from engine.config import globs
 from providers.validation import Count, Temperature
 from storage import persona_versions
 
@@ -62,7 +63,7 @@ class ChannelRules:
     """The rules in their order. What matched a channel is remembered: each message asks for it."""
 
     def __init__(self, rules: Iterable[ChannelRule]) -> None:
-        self._rules = [(re.compile(_regex(rule.match), re.DOTALL), rule) for rule in rules]
+        self._rules = [(re.compile(globs.regex(rule.match), re.DOTALL), rule) for rule in rules]
         self._known: dict[str, ChannelRule] = {}
 
     def of(self, channel_id: str) -> ChannelRule:
@@ -83,19 +84,4 @@ class ChannelRules:
 def is_never_used(match: str, earlier: str) -> bool:
     """Return whether every channel that matches `match` also matches an `earlier` pattern."""
     # The signs of the later pattern are taken as text: "*" of the earlier one covers all of them.
-    return re.fullmatch(_regex(earlier, one="[^*]"), match, re.DOTALL) is not None
-
-
-def _regex(match: str, one: str = ".") -> str:
-    """Return a pattern as a regular expression.
-
-    Each part is searched for once, from the left: an atomic group never goes back, so that no
-    channel id takes long.
-    """
-    first, *rest = (
-        one.join(map(re.escape, part.split("?"))) for part in re.sub(r"\*+", "*", match).split("*")
-    )
-    if not rest:
-        return first
-    *middle, last = rest
-    return first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last
+    return re.fullmatch(globs.regex(earlier, one="[^*]"), match, re.DOTALL) is not None

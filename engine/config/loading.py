@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.clock import zone_of
-from engine.config import bot_logins, budget_checks, persona_tables, rule_checks
+from engine.config import allowed_models, bot_logins, budget_checks, persona_tables, rule_checks
 from engine.config.expansion import absolute, expand
 from engine.config.personas import BUILT_IN
 from engine.config.settings import KEYED, NatsSettings, Settings, TracingSettings
@@ -50,6 +50,7 @@ def parse(values: Mapping[str, Any], folder: Path) -> Settings:
     settings = _read_settings(_with_joined_servers(expand(values, "", folder)))
     persona_tables.check(settings)
     texts.check(settings.texts)
+    allowed_models.check(settings)
     settings = _with_absolute_paths(settings, folder)
     _check_providers(settings, folder)
     rule_checks.check(settings)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
+from engine.config import allowed_models
 from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
 from engine.config.personas import BUILT_IN
 from engine.config.settings import PermissionSettings, Settings
@@ -55,6 +56,7 @@ def provider_places(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "default_provider", settings.default_provider
     yield from _listed("fallback_providers", settings.fallback_providers)
     yield from _listed("channels.stays", settings.channels.stays)
+    yield from _listed("models.allow", map(allowed_models.provider_of, settings.models.allow))
     for index, rule in enumerate(settings.channels.rules):
         path = f"channels.rules[{index}]"
         if rule.provider is not None:
@@ -63,7 +65,7 @@ def provider_places(settings: Settings) -> Iterator[tuple[str, str]]:
         yield from _listed(f"{path}.stays", rule.stays or ())
 
 
-def _listed(path: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _listed(path: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     return ((f"{path}[{index}]", name) for index, name in enumerate(names))
 
 

@@ -97,6 +97,13 @@ class PermissionSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """`allow`: the models that rooms may choose, as "provider/model"; with * and ? in the model."""
+
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccessSettings:
     """Who is heard at all. All lists hold patterns with `*` and `?`.
 
@@ -273,6 +280,7 @@ class Settings:
     service: ServiceSettings = field(default_factory=ServiceSettings)
     conversation: ConversationSettings = field(default_factory=ConversationSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
     permissions: PermissionSettings = field(default_factory=PermissionSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -130,7 +130,7 @@ class Counts(TurnObserver):
         outcome = turn.outcome
         if isinstance(outcome, Answer):
             ending = ANSWERED
-            if outcome.provider is not None:
+            if outcome.provider is not None and outcome.latency_ms is not None:
                 self._model_answered(outcome.provider, outcome)
         elif outcome.code == Cancelled.code:
             ending = CANCELLED

@@ -101,13 +101,19 @@ class Spans(TurnObserver):
             trace.current.set(context)
 
     def model_asked(
-        self, request: Request, model: str, temperature: float, max_tokens: int | None
+        self,
+        request: Request,
+        provider: str,
+        model: str,
+        temperature: float,
+        max_tokens: int | None,
     ) -> None:
         span = self._open.get((request.channel_id, request.request_id))
         if span is None:
             return
         span.update_name(f"{OPERATIONS[type(request.command)]} {model}")
         attributes = {
+            "gen_ai.provider.name": provider,
             "gen_ai.request.model": model,
             "gen_ai.request.temperature": temperature,
             "gen_ai.request.max_tokens": max_tokens,

@@ -7,8 +7,9 @@ from typing import Any
 
 from engine.commands.observer import SettledTurn, TurnObserver
 from engine.commands.outcomes import Answer, Failure
-from engine.commands.records import Chat, Complete, SetPersona
+from engine.commands.records import Chat, Complete, SetModel, SetPersona
 from engine.commands.request import Request
+from engine.config.allowed_models import SHOWN
 from engine.errors import Cancelled
 from engine.monitoring.event import LogEvent
 from providers.quotes import without_quote
@@ -115,12 +116,14 @@ def _content(turn: SettledTurn) -> dict[str, Any]:
 
 
 def _without_content(error: str, request: Request) -> str:
-    """Return an error without its quotes: of the message, or of the name of an unknown persona."""
+    """Return an error without its quotes: of the message, or of a persona's or a model's name."""
     match request.command:
         case Chat(text=said) | Complete(text=said):
             pass
         case SetPersona(name=said):
             said = said[:40]  # as `Personas` quotes it
+        case SetModel(name=said):
+            said = said[:SHOWN]
         case _:
             return error
     return without_quote(error, said)

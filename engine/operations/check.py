@@ -17,6 +17,7 @@ from engine.client.client import Client
 from engine.client.subjects import Subjects
 from engine.clock import now_ms
 from engine.config import config_notes
+from engine.config.allowed_models import provider_of
 from engine.config.settings import Settings, StorageSettings
 from engine.operations import retention
 from engine.traffic import examination
@@ -203,14 +204,14 @@ def _retention_note(settings: Settings) -> list[str]:
 
 async def _providers(settings: Settings) -> list[Finding]:
     needed = settings.provider_names
-    of_rules = _providers_of_rules(settings)
-    names = list(dict.fromkeys([*needed, *of_rules, *settings.providers]))
+    others = _providers_of_some(settings)
+    names = list(dict.fromkeys([*needed, *others, *settings.providers]))
     statuses = await asyncio.gather(*(_status(settings, name) for name in names))
     return [
         Finding(
             f"provider {name}",
             status.available,
-            "; ".join(filter(None, [status.detail, of_rules.get(name, "")])),
+            "; ".join(filter(None, [status.detail, others.get(name, "")])),
             name in needed,
             status.misconfigured,
         )
@@ -218,13 +219,20 @@ async def _providers(settings: Settings) -> list[Finding]:
     ]
 
 
-def _providers_of_rules(settings: Settings) -> dict[str, str]:
-    """Return the first provider of each rule that names one, with the rules as a phrase."""
+def _providers_of_some(settings: Settings) -> dict[str, str]:
+    """Return the providers of some channels only, each with these as a phrase.
+
+    These are the first provider of each rule that names one, and those of `[models] allow`.
+    """
     rules: dict[str, list[str]] = {}
     for rule in settings.channels.rules:
         if rule.provider is not None:
             rules.setdefault(rule.provider, []).append(rule.match)
-    return {name: f"it answers in {', '.join(matches)}" for name, matches in rules.items()}
+    found = {name: f"it answers in {', '.join(matches)}" for name, matches in rules.items()}
+    for name in dict.fromkeys(map(provider_of, settings.models.allow)):
+        choice = "rooms may choose its models"
+        found[name] = f"{found[name]}; {choice}" if name in found else choice
+    return found
 
 
 async def _status(settings: Settings, name: str) -> Status:

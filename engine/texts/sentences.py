@@ -15,6 +15,7 @@ HELP = Sentence(
     "help",
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; "
     "!chat persona lists the personas; !chat persona NAME switches to one; "
+    "!chat model tells the model; !chat model NAME switches it; "
     "!chat stop stops the answer that is being written and drops your waiting messages; "
     "!chat stop all drops everybody's; "
     "!chat usage tells what was used today; !chat help shows this.",

@@ -85,6 +85,11 @@ class HistoryEntry:
             return None
 
     @property
+    def full_model(self) -> str | None:
+        """The model behind its provider: "ollama/llama3.2"; None if the row names neither."""
+        return "/".join(filter(None, (self.provider, self.model))) or None
+
+    @property
     def record(self) -> dict[str, Any]:
         """The row for JSON, with bytes as hexadecimal digits."""
         return {

@@ -169,3 +169,13 @@ def switched_to(connection: sqlite3.Connection, channel_id: int) -> str | None:
         (channel_id,),
     ).fetchone()
     return None if row is None else row[0]
+
+
+def switched_model(connection: sqlite3.Connection, channel_id: int) -> tuple[str, str] | None:
+    """Return provider and model that the channel was switched to last; None for the configured."""
+    row = connection.execute(
+        "SELECT provider, model FROM history WHERE channel_id = ? AND kind = 'model'"
+        " ORDER BY id DESC LIMIT 1",
+        (channel_id,),
+    ).fetchone()
+    return None if row is None or None in row else (row[0], row[1])

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from engine.admission.permissions import KEYS, RolePermissions
-from engine.commands.records import Chat, Command, Help, Reset, SetPersona, ShowPersonas
+from engine.commands.records import (
+    Chat,
+    Command,
+    Help,
+    Reset,
+    SetModel,
+    SetPersona,
+    ShowModel,
+    ShowPersonas,
+)
 from engine.commands.request import Request
 from engine.config.channel_rules import ChannelRule
 from engine.config.loading import parse
@@ -43,8 +52,17 @@ def refusal(
 
 
 def test_by_default_everybody_may_do_what_everybody_could() -> None:
-    for command in (Chat("Hi"), Reset(), SetPersona("x"), ShowPersonas(), Help()):
+    for command in (Chat("Hi"), Reset(), SetPersona("x"), ShowPersonas(), ShowModel(), Help()):
         assert refusal(PermissionSettings(), request(command)) == ""
+
+
+def test_by_default_only_an_admin_switches_the_model() -> None:
+    settings = PermissionSettings(admins=("boss",), trust_roles=True)
+    said = "Only an admin may switch the model here."
+    for name in ("openai/x", "default"):
+        assert refusal(settings, request(SetModel(name), roles=("mod",))) == said
+        assert refusal(settings, request(SetModel(name), "Boss")) == ""
+        assert refusal(settings, request(SetModel(name), roles=("admin",))) == ""
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,22 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from engine.config.personas import BUILT_IN
-from tests.chaos.llm import question
+from tests.chaos.llm import MODELS, question
 from tests.chaos.witness import Key, Ledger, client_options, now_ms
 
 RETRY_AFTER_S = 0.8
 LONGEST_BURST = 4
 SEND_LIMIT = 2000
-KINDS = {"chat": 62, "complete": 9, "reset": 8, "persona": 9, "personas": 3, "help": 3, "stop": 6}
+KINDS = {
+    "chat": 58,
+    "complete": 9,
+    "reset": 8,
+    "persona": 8,
+    "personas": 2,
+    "model": 5,
+    "help": 3,
+    "stop": 6,
+}
 
 
 @dataclass(slots=True)
@@ -166,5 +175,6 @@ class Bot:
             "chat": text,
             "persona": f"persona {self._rng.choice(list(BUILT_IN))}",
             "personas": "persona",
+            "model": f"model {self._rng.choice(MODELS)}",
         }
         return "rosey.command.chat", {"command": "chat", "args": words.get(kind, kind).split()}

@@ -71,7 +71,7 @@ def reset_lost_on_waking() -> None:
         connection: sqlite3.Connection, name: str, *args: Any, **more: Any
     ) -> LoadedSnapshot:
         rows = connection.execute(
-            "SELECT h.id, kind, username, content, persona FROM history h"
+            "SELECT h.id, kind, username, content, persona, provider, model FROM history h"
             " JOIN channel c ON c.id = h.channel_id"
             " WHERE c.name = ? AND kind != 'reset' ORDER BY h.id",
             (name,),

@@ -12,6 +12,8 @@ from typing import Any
 from engine.config.personas import BUILT_IN
 from tests.fakes.llm_server import CHAT_PATHS, Behaviour, LLMServer, RecordedRequest
 
+MODEL = "test-model"
+MODELS = ("openai/small", "openai/large", "default")  # what bots switch to
 Prompt = tuple[str, ...]
 _PERSONAS = {persona.prompt: name for name, persona in BUILT_IN.items()}
 _QUESTION = re.compile(r"say (\S+)$")
@@ -25,7 +27,7 @@ def question(request_id: str) -> str:
 class FlakyLLMServer(LLMServer):
     """A language model server that fails some calls while `failing` is set.
 
-    seen: the prompts of each request id, each as the persona's name and then the messages in order.
+    seen: the prompts of each request id, each as model, persona, and then the messages in order.
     The same question gets a different answer each time, so that a second generation shows.
     """
 
@@ -41,7 +43,7 @@ class FlakyLLMServer(LLMServer):
         if request.path in CHAT_PATHS:
             messages: list[dict[str, Any]] = request.body["messages"]
             found = _QUESTION.search(messages[-1]["content"])
-            self.seen[found[1] if found else "?"].append(_short(messages))
+            self.seen[found[1] if found else "?"].append(_short(request.body["model"], messages))
             self.plan(self._behaviour())
         # These lists would keep every prompt of a long run.
         self.requests.clear()
@@ -70,8 +72,8 @@ class FlakyLLMServer(LLMServer):
         )
 
 
-def _short(messages: list[dict[str, Any]]) -> Prompt:
-    shown = []
+def _short(model: str, messages: list[dict[str, Any]]) -> Prompt:
+    shown = [f"model {model}"]
     for message in messages:
         content = message["content"]
         if message["role"] == "system":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.llm import Prompt, question
+from tests.chaos.llm import MODEL, Prompt, question
 
 MAX_CONTEXT_MESSAGES = 8
 PAIRS_KEPT = MAX_CONTEXT_MESSAGES // 2
@@ -24,6 +24,7 @@ class ReplayedHistory:
 
     persona: str = "default"
     chosen: str | None = None
+    model: str | None = None
     pairs: list[Pair] = field(default_factory=list)
     prompts: dict[str, Prompt] = field(default_factory=dict)
     personas: dict[str, str] = field(default_factory=dict)
@@ -45,7 +46,7 @@ class ReplayedHistory:
     def _row(self, row: Mapping[str, Any], message: Mapping[str, Any] | None) -> None:
         request_id = row["request_id"]
         if row["kind"] == "prompt":
-            self.prompts[request_id] = (f"user {question(request_id)}",)
+            self.prompts[request_id] = (f"model {MODEL}", f"user {question(request_id)}")
         elif request_id not in self.prompts:
             self.prompts[request_id] = self._prompt(row["username"], question(request_id))
             self.personas[request_id] = self.persona
@@ -56,11 +57,13 @@ class ReplayedHistory:
                 self.pairs.clear()
             case "persona":
                 self.persona = self.chosen = row["persona"]
+            case "model":
+                self.model = row["model"]
 
     def _prompt(self, username: str, text: str) -> Prompt:
         shown = self.pairs[-PAIRS_SHOWN:]
         named = len({username, *(pair[0] for pair in shown)}) > 1
-        lines = [f"system {self.persona}"]
+        lines = [f"model {self.model or MODEL}", f"system {self.persona}"]
         for name, message, answer in shown:
             lines += [f"user {_line(name, message, named)}", f"assistant {answer}"]
         return (*lines, f"user {_line(username, text, named)}")

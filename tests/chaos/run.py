@@ -17,7 +17,7 @@ from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from tests.chaos.bots import Bot, RequestLog
 from tests.chaos.engine import EngineProcess
 from tests.chaos.ground import RunFolder
-from tests.chaos.llm import FlakyLLMServer
+from tests.chaos.llm import MODEL, FlakyLLMServer
 from tests.chaos.retelling import MAX_CONTEXT_MESSAGES
 from tests.chaos.saboteur import DRAIN_LIMIT_S, Damage, Saboteur
 from tests.chaos.verdict import SHOWN, Evidence, Verdict, format_table, judge
@@ -226,12 +226,14 @@ def _config(model: FlakyLLMServer, nats: EmbeddedNats) -> dict[str, Any]:
         # Small mailboxes, so that some commands are refused and have to be sent again.
         "channels": {"passivate_after_s": 0.3, "snapshot_interval_s": 0.1, "mailbox_limit": 4},
         "nats": {"url": nats.url, "user": nats.engine_user, "password": nats.engine_password},
+        "models": {"allow": ["openai/*"]},
+        "permissions": {"model": "*"},
         "http": {"port": 0},
         "log": {"level": "warning"},
         "providers.openai": {
             "base_url": f"{model.url}/v1",
             "api_key": "sk-chaos",
-            "default_model": "test-model",
+            "default_model": MODEL,
             "max_retries": 0,
             "timeout": 1.0,
             "total_timeout": 5.0,

@@ -16,7 +16,7 @@ from engine.actors.conversation import Conversation
 from storage import snapshots
 from tests.chaos.bots import RequestLog
 from tests.chaos.ground import RunFolder
-from tests.chaos.llm import Prompt
+from tests.chaos.llm import MODEL, Prompt
 from tests.chaos.retelling import MAX_CONTEXT_MESSAGES, ReplayedHistory
 from tests.chaos.saboteur import Damage
 from tests.chaos.witness import Key, Ledger
@@ -192,7 +192,8 @@ class _Judge:
                 self._fault("prompts", f"{request_id} was never sent: {prompts}")
                 continue
             replayed = self._replayed[key[0]].prompts.get(request_id)
-            expected = prompts[0][-1:] if key in self._completions else replayed
+            is_raw = key in self._completions
+            expected = (f"model {MODEL}", prompts[0][-1]) if is_raw else replayed
             for prompt in prompts:
                 if prompt != expected:
                     self._fault("prompts", f"{key}: expected {expected}, got {prompt}")
@@ -246,8 +247,9 @@ class _Judge:
                 replayed = self._replayed[channel]
                 for trust in (True, False):
                     state = _state_on_waking(connection, channel, trust)
-                    if state != (replayed.chosen, replayed.window):
-                        expected = f"expected {(replayed.chosen, replayed.window)}, got {state}"
+                    wanted = replayed.chosen, replayed.model, replayed.window
+                    if state != wanted:
+                        expected = f"expected {wanted}, got {state}"
                         self._fault("states", f"{channel} (snapshot {trust}): {expected}")
 
     def _check_engines(self) -> None:
@@ -280,13 +282,14 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 def _state_on_waking(
     connection: sqlite3.Connection, channel: str, trust_snapshot: bool
-) -> tuple[str | None, list[tuple[str, str, str]]]:
+) -> tuple[str | None, str | None, list[tuple[str, str, str]]]:
     """Return what an actor knows when it loads its channel, by the engine's own code."""
     window = MAX_CONTEXT_MESSAGES
     loaded = snapshots.load(connection, channel, window, trust_snapshot=trust_snapshot)
     state = Conversation.decode(loaded.body, window) if loaded.body else Conversation(window)
-    state.replay((row.kind, row.username, row.content, row.persona) for row in loaded.rows)
-    return state.persona, [(e.username, e.message, e.answer) for e in state.exchanges]
+    state.replay(loaded.rows)
+    exchanges = [(e.username, e.message, e.answer) for e in state.exchanges]
+    return state.persona, state.model and state.model.model, exchanges
 
 
 def format_table(rows: Iterable[tuple[str, object]]) -> Iterator[str]:

@@ -27,6 +27,7 @@ async def rosey(
     request: pytest.FixtureRequest, house: House, tmp_path: Path
 ) -> AsyncIterator[Client]:
     """A client with each of the rights that it must be able to live with."""
+    house.config |= {"models": {"allow": ["openai/*"]}, "permissions": {"admins": ["boss"]}}
     async with (
         Server(tmp_path, logins(RIGHTS[request.param])) as server,
         service(house, server, **ENGINE),
@@ -57,6 +58,13 @@ async def test_every_request_has_its_answer_with_any_rights(rosey: Client, llm: 
     assert (await rosey.command("help", "#lobby")).action == "help"
     switched = await rosey.set_persona("default", "#lobby", username="alice")
     assert (switched.action, switched.persona) == ("persona", "default")
+    chosen = await rosey.set_model("Big", "#lobby", username="boss")
+    assert (chosen.action, chosen.provider, chosen.model) == ("model", "openai", "Big")
+    shown = await rosey.command("model", "#lobby")
+    assert shown.content.startswith("Model: openai/Big. ")
+    with pytest.raises(LLMError, match="Only an admin") as refused:
+        await rosey.set_model("default", "#lobby", username="alice")
+    assert (refused.value.code, refused.value.action) == ("not_allowed", "model")
     assert (await rosey.reset("#lobby")).content == "Conversation reset: 4 messages cleared."
     assert (await rosey.stop("#lobby")).action == "stop"
     with pytest.raises(LLMError, match="nobody") as caught:
@@ -247,6 +255,8 @@ async def test_an_argument_that_is_not_known_is_refused(embedded: Client) -> Non
         await embedded.chat("Hi", "#lobby", user="alice")  # type: ignore[call-arg]
     with pytest.raises(LLMError, match="one word"):
         await embedded.set_persona("two words", "#lobby")
+    with pytest.raises(LLMError, match="one word"):
+        await embedded.set_model("two words", "#lobby")
 
 
 async def test_a_message_that_the_server_does_not_take_is_an_error(embedded: Client) -> None:

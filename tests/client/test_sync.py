@@ -36,6 +36,7 @@ def converse(url: str) -> list[str]:
         found.append(rosey.complete("It").action)
         found.append(rosey.reset("#0").content)
         found.append(rosey.set_persona("default", "#0").action)
+        found.append(rosey.set_model("default", "#0").action)
         found.append(rosey.stop("#0").action)
         found.append(rosey.command("help", "#0").action)
         with pytest.raises(LLMError, match="nobody"):
@@ -48,12 +49,14 @@ def converse(url: str) -> list[str]:
 
 async def test_a_bot_with_threads_has_all_that_others_have(house: House, llm: LLMServer) -> None:
     house.config["conversation"] = {"stream": True}
+    house.config["permissions"] = {"model": "*"}
     await house.open()
     assert await asyncio.to_thread(converse, house.url) == [
         *(f"#{at}" for at in range(8)),
         "complete",
         "Conversation reset: 6 messages cleared.",
         "persona",
+        "model",
         "stop",
         "help",
     ]

@@ -92,6 +92,7 @@ def test_each_setting_is_shown_with_its_source(folder: Path) -> None:
         "model": ("of-rule", "rule"),
         "temperature": (0.1, "persona"),
         "max_tokens": (77, "provider"),
+        "models": ([], "default"),
         "max_context_messages": (4, "rule"),
         "stream": (True, "default"),
         "status": (False, "default"),

@@ -6,9 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation, Exchange
+from engine.config.allowed_models import ChosenModel
+from storage.history import PastRow
+from storage.row_kinds import Kind
 
 TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\n\r\t\0",\\[]\u2028')))
 EXCHANGES = st.lists(st.builds(Exchange, TEXTS, TEXTS, TEXTS), max_size=8)
+
+
+def past(*rows: tuple[Kind, str | None, str, str | None]) -> list[PastRow]:
+    return [PastRow(number, *row) for number, row in enumerate(rows)]
 
 
 def test_the_window_holds_whole_exchanges_and_the_newest_ones() -> None:
@@ -29,7 +36,7 @@ def test_a_reset_clears_messages_and_keeps_the_persona() -> None:
 def test_a_message_counts_only_if_the_next_row_is_its_answer() -> None:
     conversation = Conversation(10)
     conversation.replay(
-        [
+        past(
             ("message", "alice", "failed", None),
             ("error", None, "it did", None),
             ("prompt", "bob", "raw", None),
@@ -41,7 +48,7 @@ def test_a_message_counts_only_if_the_next_row_is_its_answer() -> None:
             ("answer", None, "fine", None),
             ("personas", "bob", "", None),
             ("stop", "bob", "", None),
-        ]
+        )
     )
     assert conversation.exchanges == [Exchange("User", "good", "fine")]
 
@@ -49,7 +56,7 @@ def test_a_message_counts_only_if_the_next_row_is_its_answer() -> None:
 def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
     conversation = Conversation(10)
     conversation.replay(
-        [
+        past(
             ("persona", None, "", "concise"),
             ("message", "alice", "before", None),
             ("answer", None, "a", None),
@@ -57,10 +64,23 @@ def test_replay_takes_resets_and_persona_switches_in_their_order() -> None:
             ("message", "alice", "after", None),
             ("answer", None, "b", None),
             ("persona", None, "", "creative"),
-        ]
+        )
     )
     assert conversation.persona == "creative"
     assert [e.message for e in conversation.exchanges] == ["after"]
+
+
+def switched(provider: str | None, model: str | None) -> PastRow:
+    return PastRow(1, "model", "alice", "", None, provider, model)
+
+
+def test_replay_takes_the_newest_model_which_a_reset_keeps() -> None:
+    conversation = Conversation(10)
+    conversation.replay([switched("ollama", "a"), switched("openai", "b")])
+    conversation.replay(past(("reset", None, "", None), ("models", "bob", "", None)))
+    assert conversation.model == ChosenModel("openai", "b")
+    conversation.replay([switched(None, None)])
+    assert conversation.model is None
 
 
 @given(said=EXCHANGES, window=st.integers(0, 12))
@@ -74,9 +94,15 @@ def test_any_text_comes_back_as_it_was(said: list[Exchange], window: int) -> Non
     assert conversation.messages == 2 * len(kept)
 
 
-@given(said=EXCHANGES, persona=st.one_of(st.none(), TEXTS))
-def test_a_snapshot_gives_the_same_state(said: list[Exchange], persona: str | None) -> None:
-    conversation = Conversation(10, persona)
+NAMES = TEXTS.filter(bool)
+MODELS = st.one_of(st.none(), st.builds(ChosenModel, NAMES, NAMES))
+
+
+@given(said=EXCHANGES, persona=st.one_of(st.none(), TEXTS), model=MODELS)
+def test_a_snapshot_gives_the_same_state(
+    said: list[Exchange], persona: str | None, model: ChosenModel | None
+) -> None:
+    conversation = Conversation(10, persona, model=model)
     for each in said:
         conversation.answered(each.username, each.message, each.answer)
     assert Conversation.decode(conversation.encode(), 10) == conversation
@@ -90,6 +116,14 @@ def test_a_snapshot_is_readable_json() -> None:
         "persona": "technical",
         "exchanges": [["älice", 'a "q"', "a\nb"]],
     }
+    conversation.model = ChosenModel("ollama", "llama3.2")
+    assert orjson.loads(conversation.encode())["model"] == ["ollama", "llama3.2"]
+
+
+def test_a_snapshot_of_a_version_without_models_has_none() -> None:
+    body = b'{"window":10,"persona":"concise","exchanges":[["alice","Hello","Hi."]]}'
+    assert Conversation.decode(body, 10).model is None
+    assert Conversation.decode(body, 10).encode() == body
 
 
 def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
@@ -109,6 +143,9 @@ def test_a_snapshot_taken_with_a_larger_window_is_cut_to_the_newest() -> None:
         b"{}",
         b'{"persona": null, "exchanges": [["x"]]}',
         b'{"persona": null, "exchanges": [["x", 1, "y"]]}',
+        b'{"persona": null, "model": ["x"], "exchanges": []}',
+        b'{"persona": null, "model": ["x", 1], "exchanges": []}',
+        b'{"persona": null, "model": 7, "exchanges": []}',
         b"\xff",
     ],
 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from engine.texts import message_faults, sentences
+from engine.texts import message_faults, model_sentences, sentences
 from engine.texts.sentence import Said
 from engine.texts.table import TABLE
 
 PERSONAS = "default, concise, technical, creative"
 SAID: dict[str, Said] = {
     "Help: !chat TEXT talks to me; !chat reset starts a new conversation; !chat persona lists the "
-    "personas; !chat persona NAME switches to one; !chat stop stops the answer that is being "
-    "written and drops your waiting messages; !chat stop all drops everybody's; !chat usage tells "
-    "what was used today; !chat help shows this.": sentences.HELP(),
+    "personas; !chat persona NAME switches to one; !chat model tells the model; !chat model NAME "
+    "switches it; !chat stop stops the answer that is being written and drops your waiting "
+    "messages; !chat stop all drops everybody's; !chat usage tells what was used today; !chat help "
+    "shows this.": sentences.HELP(),
     "Usage today: you 2 questions, 36 tokens; this channel 4 questions, 72 tokens.": (
         sentences.USAGE(number=2, tokens=36, channel_number=4, channel_tokens=72)
     ),
@@ -72,6 +73,31 @@ SAID: dict[str, Said] = {
     ),
     f'Persona "pirate" is unknown. There are: {PERSONAS}.': (
         sentences.UNKNOWN_PERSONA(name="pirate", names=PERSONAS)
+    ),
+    "Model: a/b. Others: a/*, c/d. Switch with: !chat model NAME": (
+        model_sentences.MODELS_LISTED(name="a/b", others="a/*, c/d")
+    ),
+    "Model: a/b, because c/d is not allowed any more. No other one can be chosen here.": (
+        model_sentences.MODEL_ALONE(
+            name=model_sentences.MODEL_FALLEN_BACK(name="a/b", chosen="c/d")
+        )
+    ),
+    "Model: a/b from now on.": model_sentences.MODEL_SWITCHED(name="a/b"),
+    "Model: a/b from now on, as configured.": model_sentences.MODEL_CONFIGURED(name="a/b"),
+    'Model "x" cannot be chosen: [models] allow names none for this channel.': (
+        model_sentences.MODEL_FIXED(name="x")
+    ),
+    'Model "x" cannot be chosen here. There are: a/*.': (
+        model_sentences.MODEL_NOT_LISTED(name="x", names="a/*")
+    ),
+    'Model "x" may be a/x, b/x: write it with the provider.': (
+        model_sentences.MODEL_AMBIGUOUS(name="x", names="a/x, b/x")
+    ),
+    'Model "a/*" is a pattern: write the name of one model.': (
+        model_sentences.MODEL_PATTERN(name="a/*")
+    ),
+    "Only an admin may switch the model here.": (
+        model_sentences.MODEL_NOT_ALLOWED(whom=sentences.ADMINS())
     ),
     "This message was erased.": sentences.MESSAGE_ERASED(),
     "Only an admin may reset this conversation.": (
@@ -181,5 +207,9 @@ def test_a_sentence_is_what_it_was_before_it_could_be_replaced(english: str) -> 
 
 def test_all_sentences_are_among_them() -> None:
     forms = {each.one.key for each in TABLE.values() if each.one is not None}
-    kept = {said.form.key for said in SAID.values()} | {"admins", "role"}  # within others
+    kept = {said.form.key for said in SAID.values()} | {
+        "admins",
+        "role",
+        "model_fallen_back",
+    }  # within others
     assert kept | ALIKE | forms == set(TABLE)

@@ -52,11 +52,14 @@ async def test_a_wrong_argument_is_an_invalid_request_that_names_it(
 
 
 @pytest.mark.parametrize("name", [3, "\ud800"])
-async def test_a_persona_that_is_not_text_is_an_invalid_request(name: Any) -> None:
+async def test_a_persona_or_model_that_is_not_text_is_an_invalid_request(name: Any) -> None:
     async with LLMService(ScriptedProvider()) as service:
         with pytest.raises(LLMError, match=r"^persona: ") as caught:
             await service.set_persona(name)
-    assert caught.value.code == "invalid_request"
+        assert caught.value.code == "invalid_request"
+        with pytest.raises(LLMError, match=r"^model: ") as caught:
+            await service.set_model(name)
+        assert caught.value.code == "invalid_request"
 
 
 @pytest.mark.parametrize("name", ["", " ", None])

@@ -31,12 +31,13 @@ class ScriptedModel:
         self.at_once = False
         self.ended = False
 
-    async def __call__(self, messages: Sequence[Message], _: Options) -> AsyncIterator[str]:
+    async def __call__(self, messages: Sequence[Message], asked: Options) -> AsyncIterator[str]:
         text = messages[-1].content
         channel, request_id = text.split()[-2:]
         call = Call((channel, request_id))
         if not self.ended:
-            self._model.note_call(call.key, messages, in_order="complete" not in text)
+            in_order = "complete" not in text
+            self._model.note_call(call.key, messages, asked.model, in_order=in_order)
         self.waiting.append(call)
         try:
             await self._wait(call)

@@ -34,9 +34,9 @@ from engine.errors import Busy
 from providers.chain.chain import Answered, ProviderChain
 from storage import mailboxes, outbox, snapshots, usage
 from storage.commands import Accept, Attempt, Settle, SettleAtOnce
+from storage.history import PastRow, Row
 from storage.mailboxes import Acceptance
 from storage.outbox import Settled
-from storage.row_kinds import Kind
 from storage.snapshots import LoadedSnapshot
 from storage.usage import Charge
 from tests.support import command_writes
@@ -153,6 +153,26 @@ def reset_lost_on_restart() -> AbstractContextManager[object]:
     return patch(snapshots, "load", without_resets)
 
 
+def model_lost_on_restart() -> AbstractContextManager[object]:
+    """Forget a model that is not in the snapshot."""
+    load = snapshots.load
+
+    def without_models(*args: Any, **kwargs: Any) -> LoadedSnapshot:
+        loaded = load(*args, **kwargs)
+        return replace(loaded, rows=[row for row in loaded.rows if row.kind != "model"])
+
+    return patch(snapshots, "load", without_models)
+
+
+def model_not_in_snapshots() -> AbstractContextManager[object]:
+    encode = Conversation.encode
+
+    def encode_without(self: Conversation) -> bytes:
+        return encode(replace(self, model=None))
+
+    return patch(Conversation, "encode", encode_without)
+
+
 def order_swapped() -> AbstractContextManager[object]:
     take = Mailbox.take
 
@@ -193,10 +213,8 @@ def outcome_twice_with_other_bytes() -> AbstractContextManager[object]:
 def failed_message_stays_in_window() -> AbstractContextManager[object]:
     replay = Conversation.replay
 
-    def replay_with_failures(
-        self: Conversation, rows: Iterable[tuple[Kind, str | None, str, str | None]]
-    ) -> None:
-        replay(self, [("answer", *row[1:]) if row[0] == "error" else row for row in rows])
+    def replay_with_failures(self: Conversation, rows: Iterable[PastRow | Row]) -> None:
+        replay(self, [row._replace(kind="answer") if row.kind == "error" else row for row in rows])
 
     return patch(Conversation, "replay", replay_with_failures)
 
@@ -361,6 +379,8 @@ BROKEN: list[Callable[[], AbstractContextManager[object]]] = [
     snapshot_ahead_of_history,
     passivation_race,
     reset_lost_on_restart,
+    model_lost_on_restart,
+    model_not_in_snapshots,
     order_swapped,
     two_turns_at_once,
     outcome_twice_with_other_bytes,

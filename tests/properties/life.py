@@ -27,7 +27,7 @@ from tests.properties.asked import ScriptedModel
 from tests.properties.bus import CheckingSink
 from tests.properties.clock import Clock, VirtualLoop
 from tests.properties.disk import Disk
-from tests.properties.model import MAILBOX_LIMIT, SHARE, WINDOW, ReferenceModel
+from tests.properties.model import MAILBOX_LIMIT, MODELS, SHARE, WINDOW, ReferenceModel
 from tests.properties.witness import DatabaseReader
 
 PROVIDER = {"timeout": 30.0, "max_retries": 0}
@@ -41,7 +41,8 @@ SETTINGS = {
         "passivate_after_s": 40.0,
         "snapshot_interval_s": 15.0,
     },
-    "permissions": {"stop_all": "*"},
+    "permissions": {"stop_all": "*", "model": "*"},
+    "models": {"allow": MODELS},
     # Never spent: what is charged and reserved is looked at.
     "budgets": {
         "user_tokens_per_day": 10**9,
@@ -127,7 +128,7 @@ class EngineRun:
     @property
     def unclosed_providers(self) -> list[WatchedProvider]:
         """Providers that are not called any more, but are still open."""
-        live = self.engine.chain.providers
+        live = self.engine.providers
         return [each for each in self.providers if each.used and each not in live]
 
     def _new_provider(self, seed: int) -> WatchedProvider:

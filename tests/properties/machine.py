@@ -11,7 +11,9 @@ from engine.commands.records import (
     Complete,
     Help,
     Reset,
+    SetModel,
     SetPersona,
+    ShowModel,
     ShowPersonas,
     Stop,
 )
@@ -29,6 +31,11 @@ commands: st.SearchStrategy[Command] = st.sampled_from(
         SetPersona("creative"),
         SetPersona("pirate"),
         ShowPersonas(),
+        SetModel("scripted/big"),
+        SetModel("scripted/fast-1"),
+        SetModel("scripted/slow"),
+        SetModel("default"),
+        ShowModel(),
         Help(),
     ]
 )

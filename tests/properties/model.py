@@ -16,11 +16,14 @@ from engine.commands.records import (
     Complete,
     Help,
     Reset,
+    SetModel,
     SetPersona,
+    ShowModel,
     ShowPersonas,
     Stop,
 )
 from engine.commands.request import Request
+from engine.config.allowed_models import ChosenModel
 from engine.config.personas import BUILT_IN
 from engine.errors import Busy, EngineError, Suspended, Unwritable
 from engine.texts import sentences
@@ -30,6 +33,8 @@ from tests.properties.witness import DiskContents, Key
 WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
 MAILBOX_LIMIT = 6
 SHARE = 3  # of one speaker
+MODELS = ["scripted/big", "scripted/fast-*"]  # that a room may choose
+CONFIGURED = ChosenModel("scripted", "scripted")
 PROGRAM = "app"  # a speaker for many, whose waiting commands are not counted
 FAILURES = {
     "cancelled",
@@ -49,6 +54,7 @@ class State:
     """A channel's state after the outcomes of its accepted commands."""
 
     persona: str | None = None
+    model: ChosenModel | None = None
     exchanges: list[Exchange] = field(default_factory=list)
 
     @property
@@ -230,7 +236,9 @@ class ReferenceModel:
 
     # Calls of the provider.
 
-    def note_call(self, key: Key, messages: Sequence[Message], *, in_order: bool) -> None:
+    def note_call(
+        self, key: Key, messages: Sequence[Message], asked: str | None, *, in_order: bool
+    ) -> None:
         if key not in self.accepted:
             self.violate("a turn started before its command was stored", key)
             return
@@ -242,14 +250,17 @@ class ReferenceModel:
         request = self.accepted[key]
         text = getattr(request.command, "text", "")
         if not in_order:
-            if list(messages) != [Message("user", text)]:
+            if asked is not None or list(messages) != [Message("user", text)]:
                 self.violate("a completion had a conversation", key, messages)
             return
         if channel in self._running:
             self.violate("two turns ran at once", key, self._running[channel])
         self._running[channel] = key
         self._check_turn(key)
-        expected = self.state(channel, before=key).prompt(request.username, text)
+        state = self.state(channel, before=key)
+        if asked != (state.model and state.model.model):
+            self.violate("a wrong model is asked", key, asked, state)
+        expected = state.prompt(request.username, text)
         if list(messages) != expected:
             self.violate("a prompt is wrong", key, messages, expected)
 
@@ -316,6 +327,10 @@ class ReferenceModel:
                 state.exchanges.clear()
             case SetPersona(name):
                 state.persona = name
+            case SetModel("default"):
+                state.model = None
+            case SetModel(name):
+                state.model = ChosenModel(*name.split("/"))
 
     # The rules.
 
@@ -356,6 +371,8 @@ class ReferenceModel:
         command = self.accepted[key].command
         if isinstance(command, SetPersona) and failure.code == "unknown_persona":
             known = command.name not in BUILT_IN
+        elif isinstance(command, SetModel) and failure.code == "not_allowed":
+            known = command.name == "scripted/slow"
         elif failure.code == "internal":
             known = self._attempts[key] > 1
         else:
@@ -391,6 +408,14 @@ class ReferenceModel:
                 return f"Conversation reset: {count} messages cleared."
             case SetPersona(name):
                 return f"Persona: {name} from now on."
+            case SetModel("default"):
+                return f"Model: {CONFIGURED} from now on, as configured."
+            case SetModel(name):
+                return f"Model: {name} from now on."
+            case ShowModel():
+                used = str(state.model or CONFIGURED)
+                others = ", ".join(each for each in MODELS if each != used)
+                return f"Model: {used}. Others: {others}. Switch with: !chat model NAME"
             case ShowPersonas():
                 others = ", ".join(each for each in BUILT_IN if each != state.persona_name)
                 return (

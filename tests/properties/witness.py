@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.actors.conversation import Conversation, Exchange
+from engine.config.allowed_models import ChosenModel
 from storage import snapshots
+from storage.history import PastRow
 from storage.migrations import migrate
 
 POISON = """CREATE TRIGGER poison BEFORE INSERT ON history
  WHEN new.kind = 'answer' AND new.content LIKE 're: poison%'
  BEGIN SELECT RAISE(ABORT, 'a defect of ours'); END"""
 Key = tuple[str, str]
-State = tuple[str | None, list[Exchange]]
+State = tuple[str | None, ChosenModel | None, list[Exchange]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class DatabaseReader:
         conversation = Conversation(window)
         if loaded.body is not None:
             conversation = Conversation.decode(loaded.body, window)
-        conversation.replay((r.kind, r.username, r.content, r.persona) for r in loaded.rows)
+        conversation.replay(loaded.rows)
         return _state(conversation)
 
     def break_channel(self, channel: str) -> None:
@@ -135,15 +137,14 @@ class DatabaseReader:
 
     def _replayed(self, channel_id: int, upto: int, window: int) -> State:
         conversation = Conversation(window)
-        conversation.replay(
-            self._connection.execute(
-                "SELECT kind, username, content, persona FROM history"
-                " WHERE channel_id = ? AND id <= ? ORDER BY id",
-                (channel_id, upto),
-            )
+        rows = self._connection.execute(
+            "SELECT id, kind, username, content, persona, provider, model FROM history"
+            " WHERE channel_id = ? AND id <= ? ORDER BY id",
+            (channel_id, upto),
         )
+        conversation.replay(PastRow(*row) for row in rows)
         return _state(conversation)
 
 
 def _state(conversation: Conversation) -> State:
-    return conversation.persona, list(conversation.exchanges)
+    return conversation.persona, conversation.model, list(conversation.exchanges)

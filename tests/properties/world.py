@@ -173,7 +173,7 @@ class World:
 
     def _check_conversation(self, channel: str) -> None:
         state = self.model.state(channel)
-        expected = (state.persona, state.exchanges)
+        expected = (state.persona, state.model, state.exchanges)
         found = {
             "history": self.database_reader.state_on_waking(channel, WINDOW, trust_snapshot=False),
             "snapshot": self.database_reader.state_on_waking(channel, WINDOW, trust_snapshot=True),
@@ -187,5 +187,7 @@ class World:
         """Return the state in the memory of the channel's actor, if it has one loaded."""
         actor = self.engine_run.engine.supervisor.residents.get(channel)
         conversation = actor._cache._conversation if actor else None
-        exchanges: list[Exchange] = list(conversation.exchanges) if conversation else []
-        return (conversation.persona, exchanges) if conversation else None
+        if conversation is None:
+            return None
+        exchanges: list[Exchange] = list(conversation.exchanges)
+        return conversation.persona, conversation.model, exchanges

@@ -14,6 +14,7 @@ from tests.support.channel_histories import (
     append,
     channels,
     from_all,
+    model_row,
     replayed,
     row,
     state,
@@ -28,6 +29,10 @@ RESET = (row("reset"),)
 
 def persona(name: str) -> Turn:
     return (row("persona", persona=name),)
+
+
+def model(name: str | None) -> Turn:
+    return (model_row("ollama", name),)
 
 
 def kinds(connection: sqlite3.Connection, after_id: int = 0, window: int = 4) -> list[Kind]:
@@ -118,10 +123,13 @@ def test_no_more_is_read_than_the_window_needs(window: int) -> None:
         assert tail[0].kind == "persona"
 
 
-def test_nothing_before_a_reset_is_read_but_the_persona() -> None:
+def test_nothing_before_a_reset_is_read_but_persona_and_model() -> None:
     with channels("#a") as connection:
-        append(connection, [persona("pirate"), *[PAIR] * 3, RESET, PAIR])
-        assert kinds(connection) == ["persona", "reset", "message", "answer"]
+        switches = [persona("poet"), model("a"), persona("pirate"), model("b")]
+        append(connection, [*switches, *[PAIR] * 3, RESET, PAIR])
+        tail = history.tail(connection, 1, 0, 4)
+        assert [past.kind for past in tail] == ["persona", "model", "reset", "message", "answer"]
+        assert (tail[0].persona, tail[1].model) == ("pirate", "b")
 
 
 def test_the_newest_persona_wins() -> None:
@@ -130,6 +138,16 @@ def test_the_newest_persona_wins() -> None:
         conversation = replayed(Conversation(4), history.tail(connection, 1, 0, 4))
         assert conversation.persona == "poet"
         assert list(conversation.exchanges) == [Exchange("alice", "Hello", "Hi.")] * 2
+
+
+def test_the_newest_model_wins_and_none_is_the_configured_one() -> None:
+    with channels("#a") as connection:
+        append(connection, [model("a"), RESET, model("b"), PAIR, PAIR, PAIR])
+        conversation = replayed(Conversation(4), history.tail(connection, 1, 0, 4))
+        assert conversation.model == ("ollama", "b")
+        append(connection, [model(None), PAIR, PAIR, PAIR])
+        conversation = replayed(Conversation(4), history.tail(connection, 1, 0, 4))
+        assert conversation.model is None
 
 
 def test_failed_turns_and_completions_take_no_place_in_memory() -> None:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from hypothesis import strategies as st
 
 from engine.actors.conversation import Conversation
+from engine.config.allowed_models import ChosenModel
 from storage import history
 from storage.history import PastRow, Row
 from storage.migrations import migrate
@@ -23,9 +24,14 @@ def row(kind: Kind, text: str = "", persona: str | None = None, user: str | None
     return Row(kind, "r1", user, text, persona)
 
 
+def model_row(provider: str | None, model: str | None) -> Row:
+    return Row("model", "r1", "alice", provider=provider, model=model)
+
+
 TEXTS = st.sampled_from(["", "a", "b", "c", "d", "e"])
 USERS = st.sampled_from(["alice", "bob", "", None])
 PERSONAS = st.sampled_from(["pirate", "poet", "default", None])
+MODELS = st.sampled_from([("ollama", "a"), ("openai", "b/c"), (None, None)])
 
 
 @st.composite
@@ -54,13 +60,17 @@ TURNS: st.SearchStrategy[Turn] = st.one_of(
     _one("reset"),
     st.builds(lambda persona: (row("persona", "", persona),), PERSONAS),
     _one("personas"),
+    st.builds(lambda chosen: (model_row(*chosen),), MODELS),
+    _one("models"),
     _one("help"),
     _one("stop"),
 )
 # As no engine would; the reader must still agree with the replay.
 ROWS: st.SearchStrategy[Turn] = st.builds(
     lambda kind, text, persona, user: (row(kind, text, persona, user),),
-    st.sampled_from(["message", "message", "answer", "answer", "error", "reset", "persona"]),
+    st.sampled_from(
+        ["message", "message", "answer", "answer", "error", "reset", "persona", "model"]
+    ),
     TEXTS,
     PERSONAS,
     USERS,
@@ -87,7 +97,7 @@ def append(connection: sqlite3.Connection, turns: Iterable[Turn], channel_id: in
 
 
 def replayed(conversation: Conversation, rows: Iterable[PastRow | Row]) -> Conversation:
-    conversation.replay((r.kind, r.username, r.content, r.persona) for r in rows)
+    conversation.replay(rows)
     return conversation
 
 
@@ -96,5 +106,5 @@ def from_all(turns: Sequence[Turn], window: int) -> Conversation:
     return replayed(Conversation(window), [row for turn in turns for row in turn])
 
 
-def state(conversation: Conversation) -> tuple[str | None, list[object]]:
-    return conversation.persona, list(conversation.exchanges)
+def state(conversation: Conversation) -> tuple[str | None, ChosenModel | None, list[object]]:
+    return conversation.persona, conversation.model, list(conversation.exchanges)

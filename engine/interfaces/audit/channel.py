@@ -34,6 +34,7 @@ class ChannelView:
     id: int
     name: str
     persona: str | None
+    model: str | None
     asked: AskedProviders
     page: HistoryPage
     entries: list[DatedEntry]
@@ -75,8 +76,10 @@ def _view(
     else:
         shown = scrollback.back(reader, channel_id, before=before, user=user, limit=ENTRIES)
     persona = recent_channels.persona_of(reader, channel_id)
+    switched = recent_channels.switched_model(reader, channel_id)
+    model = "/".join(switched) if switched else None
     asked = asked_providers(reader, channel_id, TURNS)
-    return ChannelView(channel_id, name, persona, asked, shown, _by_day(shown.entries))
+    return ChannelView(channel_id, name, persona, model, asked, shown, _by_day(shown.entries))
 
 
 def _by_day(entries: list[HistoryEntry]) -> list[DatedEntry]:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from engine.clock import now_ms
 from engine.interfaces.reports import output
-from storage.row_kinds import row_kind
+from storage.queries.entries import HistoryEntry
+from storage.row_kinds import label_parts
 
 HUES = 12
 EXCERPT = 220
@@ -87,9 +88,9 @@ def bubble(text: str) -> str:
     return text if len(text) <= BUBBLE else text[:BUBBLE] + " …"
 
 
-def label(kind: str) -> str:
-    """Return what a user did in a row of a notice, with {persona} where its persona belongs."""
-    return row_kind(kind).label
+def label(entry: HistoryEntry) -> tuple[str, str | None, str]:
+    """Return what a user did in a row of a notice, as `label_parts` does."""
+    return label_parts(entry.kind, entry.persona, entry.full_model)
 
 
 def visible(name: object) -> str:
@@ -104,7 +105,7 @@ def _local(ms: int) -> datetime:
         return datetime.fromtimestamp(0).astimezone()
 
 
-FILTERS: dict[str, Callable[..., str | int]] = {
+FILTERS: dict[str, Callable[..., object]] = {
     filter_.__name__: filter_
     for filter_ in (
         moment,

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from engine.config import allowed_models
+from engine.config.allowed_models import ChosenModel
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.personas import Persona, Personas
 from engine.config.rule_checks import PERMISSIONS
@@ -65,12 +67,16 @@ class DescribedChannel:
 
 
 def describe(
-    settings: Settings, channel: str, chosen: str | None, asked: AskedProviders | None
+    settings: Settings,
+    channel: str,
+    chosen: str | None,
+    asked: AskedProviders | None,
+    model: ChosenModel | None = None,
 ) -> DescribedChannel:
     """Return the settings of a channel.
 
-    chosen: the persona that it was switched to. Raises ValidationError if its provider cannot be
-    made.
+    chosen, model: the persona and the model that it was switched to. Raises ValidationError if its
+    provider cannot be made.
     """
     rule = settings.channels.rule_of(channel)
     name, source = _persona(settings, rule, chosen)
@@ -80,7 +86,7 @@ def describe(
         None if rule is NO_RULE else rule,
         None if rule is NO_RULE else settings.channels.rules.index(rule),
         persona.version,
-        dict(_settings(settings, rule, Setting(name, source), persona)),
+        dict(_settings(settings, rule, Setting(name, source), persona, model)),
         asked,
     )
 
@@ -95,30 +101,45 @@ def _persona(settings: Settings, rule: ChannelRule, chosen: str | None) -> tuple
 
 
 def _settings(
-    settings: Settings, rule: ChannelRule, persona: Setting, text: Persona
+    settings: Settings,
+    rule: ChannelRule,
+    persona: Setting,
+    text: Persona,
+    model: ChosenModel | None,
 ) -> Iterator[tuple[str, Setting]]:
     def ruled(key: str, usual: Any) -> tuple[str, Setting]:
         value = getattr(rule, key)
         usual_value = Setting(usual, "default")
         return key, usual_value if value is None else Setting(value, "rule")
 
-    first, *others = settings.provider_names_of(rule)
+    allowed = allowed_models.of_rule(settings, rule)
+    chosen = model if model is not None and model in allowed else None
     yield "persona", persona
     yield ruled("hint", None)
     yield ruled("texts", None)
-    yield ruled("provider", first)
-    chosen = rule.provider is not None or rule.fallback_providers is not None
-    yield "fallback_providers", Setting(others, "rule" if chosen else "default")
+    first, *others = settings.provider_names_of(rule)
+    by_rule = rule.provider is not None or rule.fallback_providers is not None
+    if chosen is None:
+        yield ruled("provider", first)
+        yield "fallback_providers", Setting(others, "rule" if by_rule else "default")
+    else:
+        first, *others = allowed_models.asked(rule, chosen.provider)
+        yield "provider", Setting(first, "channel")
+        yield "fallback_providers", Setting(others, "rule" if others else "channel")
     yield ruled("stays", settings.channels.stays or None)
     asked = settings.new_provider(first).settled(Options())
     for key in ("model", "temperature", "max_tokens"):
         by_source: dict[Source, Any] = {
+            "channel": chosen.model if chosen is not None and key == "model" else None,
             "persona": getattr(text, key),
             "rule": getattr(rule, key),
             "provider": getattr(asked, key),
         }
         named = (Setting(value, source) for source, value in by_source.items() if value is not None)
         yield key, next(named, Setting(None, "provider"))
+    yield "models", Setting(allowed.patterns, "default")
+    if model is not None and chosen is None:
+        yield "not allowed any more", Setting(str(model), "channel")
     yield ruled("max_context_messages", settings.service.max_context_messages)
     yield ruled("stream", settings.conversation.stream)
     yield ruled("status", False)

@@ -86,7 +86,7 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
             channel = entry.channel
             yield f"# {_escaped(visible(channel))}\n\n".encode()
         who = "(erased)" if entry.erased else _escaped(visible(entry.username))
-        by = "/".join(filter(None, (entry.persona, entry.provider, entry.model)))
+        by = "/".join(filter(None, (entry.persona, entry.full_model)))
         head = {
             "message": f"**{who}**",
             "prompt": f"**{who}** (raw completion)",
@@ -94,12 +94,16 @@ def _markdown(found: Iterable[HistoryEntry]) -> Iterator[bytes]:
             "completion": f"**{_escaped(visible(by, 'model'))}** to {who}",
             "error": f"**error {_escaped(visible(entry.code))}** to {who}",
             "cancelled": f"**stopped** by {who}",
-        }.get(entry.kind, f"{who} {label(entry.kind, f'**{_escaped(visible(entry.persona))}**')}")
+        }.get(entry.kind, f"{who} {label(entry.kind, entry.persona, entry.full_model, _bold)}")
         request_id = _escaped(visible(entry.request_id))
         yield f"{head} · {shown(entry.time_ms)} · {request_id}\n\n".encode()
         text = f"[erased on {shown(entry.erased_ms)}]" if entry.erased else entry.content
         if text:
             yield f"> {_LINE_END.sub(_QUOTED, _escaped(text))}\n\n".encode()
+
+
+def _bold(name: str) -> str:
+    return f"**{_escaped(visible(name))}**"
 
 
 def _escaped(text: str) -> str:

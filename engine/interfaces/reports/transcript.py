@@ -50,7 +50,7 @@ def _head(entry: HistoryEntry) -> list[Span]:
             raw = " (raw completion)" if entry.kind == "prompt" else ""
             return [user, (f"{raw}: ", "dim")]
         case "answer" | "completion":
-            model = visible("/".join(filter(None, (entry.provider, entry.model))))
+            model = visible(entry.full_model)
             head = (f"{visible(entry.persona, 'model')} ", "bold")
             return [head, (f"[{model}] to ", "dim"), user, (": ", "dim")]
         case "error":
@@ -66,7 +66,8 @@ def _text(entry: HistoryEntry) -> str:
     if entry.kind == "erased":
         return entry.content
     if row_kind(entry.kind).style == "notice":
-        return f"{who} {label(entry.kind, visible(entry.persona))}"
+        did = label(entry.kind, entry.persona, entry.full_model, visible)
+        return f"{who} {did}"
     if entry.erased_ms is not None:
         return f"[erased on {shown(entry.erased_ms)}]"
     return entry.content or "(nothing)"

@@ -12,6 +12,8 @@ from typing import Any
 
 from engine.actors.conversation import Conversation
 from engine.commands import parser
+from engine.config import globs
+from engine.config.allowed_models import DEFAULT
 from engine.config.settings import Settings
 from engine.interfaces.program_name import program
 from providers import registry
@@ -72,14 +74,16 @@ def messages_so_far(settings: Settings, channel: str) -> int:
         channel_id = channels.find(connection, channel)
         if channel_id is not None:
             rows = history.tail(connection, channel_id, 0, window)
-            conversation.replay((row.kind, row.username, row.content, row.persona) for row in rows)
+            conversation.replay(rows)
     return conversation.messages
 
 
 def words(settings: Settings) -> list[str]:
     """Return the lines that are commands, for completion."""
     personas = (f"persona {name}" for name in settings.personas)
-    commands = [*parser.WORDS, "stop all", *personas]
+    names = (*settings.models.allow, DEFAULT)
+    models = (f"model {name}" for name in names if globs.is_exact(name))
+    commands = [*parser.WORDS, "stop all", *personas, *models]
     return [*commands, *(f"!chat {command}" for command in commands), *LEAVING]
 
 

@@ -28,8 +28,8 @@ import orjson
 
 from engine.actors.conversation import Conversation
 from storage import hash_chain
+from storage.history import Row
 from storage.migrations import migrate
-from storage.row_kinds import Kind
 from storage.writer.database import Database
 from tests.bench.children import module
 from tests.bench.record import CACHE
@@ -205,9 +205,9 @@ def _snapshots(size: Size, now_ms: int) -> Iterator[Values]:
         yield n + 1, asked[-1] + 2, now_ms, conversation.encode()
 
 
-def _past(number: int, name: str) -> Iterator[tuple[Kind, str, str, None]]:
-    yield "message", name, text(number), None
-    yield "answer", name, text(number + 1), None
+def _past(number: int, name: str) -> Iterator[Row]:
+    yield Row("message", "", name, text(number))
+    yield Row("answer", "", name, text(number + 1))
 
 
 def word(rank: int) -> str:
