@@ -13,6 +13,7 @@ from storage.row_kinds import row_kind
 HUES = 12
 EXCERPT = 220
 BUBBLE = 4_000
+MICRO = 1_000_000
 
 
 def moment(ms: int | None) -> str:
@@ -58,6 +59,16 @@ def took(ms: int | None) -> str:
 
 def amount(count: int) -> str:
     return f"{count:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    return output.counted(count, noun)
+
+
+def usd(micro_usd: int) -> str:
+    """Format an amount of money, given in millionths of a dollar: $1,234.56, $0.0042."""
+    digits = 2 if micro_usd % 10_000 == 0 or micro_usd >= MICRO else 4
+    return f"${micro_usd / MICRO:,.{digits}f}"
 
 
 def brief(count: int) -> str:
@@ -114,6 +125,8 @@ FILTERS: dict[str, Callable[..., str | int]] = {
         ago,
         took,
         amount,
+        counted,
+        usd,
         brief,
         hue,
         initial,

@@ -77,7 +77,7 @@ def _print_one(out: Output, total: Sums) -> None:
 
 def dollars(of: Sums) -> str:
     """Return the cost to the hundredth of a cent; "?" if no price is known at all."""
-    if of.requests and of.unpriced == of.requests:
+    if of.unpriced and of.unpriced >= of.requests and not of.micro_usd:
         return "?"
     return f"{of.micro_usd / MICRO:,.4f}"
 
