@@ -97,7 +97,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 
 $(TESTS_STAMP): $(STAMP)
 	@echo "Adding to $(VENV), once: pytest, mypy, ruff, selenium and what else the tests need (350 MB) ..."
-	$(pip) -e '.[embedded,audit,irc,plot,tracing,dev]'
+	$(pip) -e '.[embedded,audit,irc,plot,prices,tracing,dev]'
 	@touch $@
 
 clean:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from engine.accounting import scopes
+from engine.accounting import price_list, scopes
 from engine.accounting.accounts import Accounts
 from engine.accounting.budgets import Budgets
 from engine.actors.context import ActorContext
@@ -189,7 +189,12 @@ class Engine:
             self._gate.load(await self.database.write(read))
 
     async def start(self) -> None:
-        """Open the store and start the providers. Raises CannotOpen if the store cannot be used."""
+        """Open the store and start the providers.
+
+        Raises CannotOpen if the store cannot be used, and CannotStart without the price list that
+        the settings ask for.
+        """
+        await asyncio.to_thread(price_list.prepare, self._settings)
         await self.database.open()
         with contextlib.suppress(StorageUnavailable):  # the log says so, before "is ready"
             await self.database.write(statistics.touch)
@@ -256,6 +261,6 @@ def _by_channel(
 ) -> SettingsByChannel:
     personas = Personas(settings.personas, settings.service.default_persona)
     every = [*chain.providers, *(each for group in providers.values() for each in group)]
-    accounts = Accounts(settings, {provider.name: provider.billing for provider in every})
+    accounts = Accounts(settings, every)
     usual = TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)
     return SettingsByChannel(usual, settings, new_rule_chains(chain, providers))

@@ -103,6 +103,12 @@ def by_day(connection: sqlite3.Connection, scope: str, first_day: int, last_day:
     return [Sums(*row) for row in rows]
 
 
+def newest_day(connection: sqlite3.Connection) -> int | None:
+    """Return the last day on which anything was used; None if nothing was."""
+    row = connection.execute("SELECT max(day) FROM usage WHERE scope = '*'").fetchone()
+    return None if row[0] is None else int(row[0])
+
+
 def total(connection: sqlite3.Connection, scope: str, first_day: int, last_day: int) -> Sums:
     """Return the sums of one scope over some days."""
     row = connection.execute(

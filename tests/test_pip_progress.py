@@ -80,7 +80,7 @@ def test_a_conversation_needs_less_than_the_tests() -> None:
     chat, tests = makefile.split("\n$(STAMP):")[1].split("\n$(TESTS_STAMP):")
     assert "-e '.[embedded,audit]'" in chat
     assert "dev" not in chat.split("$(pip)")[1].split("\n")[0]
-    assert "-e '.[embedded,audit,irc,plot,tracing,dev]'" in tests
+    assert "-e '.[embedded,audit,irc,plot,prices,tracing,dev]'" in tests
     for target in ("chat", "run"):
         assert f"\n{target}: install\n" in makefile
     for target in ("test", "test-real", "test-fast", "check", "format", "bench", "chaos", "dist"):

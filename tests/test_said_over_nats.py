@@ -40,6 +40,7 @@ BUDGETS = {
     "channel_budget_used": {"channel_usd_per_day": 1.0},
 }
 OTHERS = ("answer_too_large", "copies_full", "nested_too_deeply", "not_stored", "probe")
+COUNTED = ("questions", "questions_one", "tokens", "tokens_one")
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def house(house: House) -> House:
 def test_each_sentence_of_the_table_is_said_by_a_test() -> None:
     said = {*in_process.CASES, *faults.CASES, *full_rooms.CASES, *budgets.CASES}
     said |= {*models.CASES, *models.OTHERS}
-    assert said | {*MESSAGES, *COMMANDS, *BUDGETS, *OTHERS} == set(MARKED)
+    assert said | {*MESSAGES, *COMMANDS, *BUDGETS, *COUNTED, *OTHERS} == set(MARKED)
 
 
 async def test_what_is_wrong_with_a_message_is_told_in_the_words_of_the_configuration(
@@ -81,6 +82,19 @@ async def test_a_budget_is_told_in_the_words_of_the_configuration(house: House, 
     await house.open()
     message = {"args": "usage", "channel_id": "#lobby", "username": "alice"}
     assert key_of((await house.bot.call("rosey.command.chat", message))["content"]) == key
+
+
+async def test_what_is_one_is_counted_in_other_words(house: House, llm: LLMServer) -> None:
+    house.config["conversation"] = {"stream": False}
+    await house.open()
+    nothing = (await house.bot.ask("usage"))["content"]
+    assert [nothing.count(f"[{each}] <0>") for each in ("questions", "tokens")] == [2, 2]
+    choice = {"index": 0, "message": {"content": "Hi."}, "finish_reason": "stop"}
+    counted = {"prompt_tokens": 1, "completion_tokens": 0}
+    llm.plan(Behaviour(body={"model": "x", "choices": [choice], "usage": counted}))
+    await house.bot.ask("Hi")
+    one = (await house.bot.ask("usage"))["content"]
+    assert [one.count(f"[{each}_one] <1>") for each in ("questions", "tokens")] == [2, 2]
 
 
 async def test_an_answer_too_large_for_nats_is_an_error_in_the_words_of_the_configuration(

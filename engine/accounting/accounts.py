@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from engine.accounting import scopes
 from engine.accounting.days import Days
+from engine.accounting.price_list import PriceList
 from engine.accounting.prices import Prices
 from engine.clock import now_ms
 from engine.commands.request import Request
 from engine.config.settings import Settings
-from providers.base import Billing, Usage
+from providers.base import LLMProvider, Usage
 from storage.usage import Charge
 
 NOTHING = Usage(0, 0)
@@ -19,11 +20,13 @@ NOTHING = Usage(0, 0)
 class Accounts:
     """Makes the charges of turns; the settings are those of one configuration.
 
-    billing: how providers charge, by their names.
+    providers: all that may answer.
     """
 
-    def __init__(self, settings: Settings, billing: Mapping[str, Billing] | None = None) -> None:
-        self.prices = Prices(settings.prices, billing)
+    def __init__(self, settings: Settings, providers: Sequence[LLMProvider] = ()) -> None:
+        billing = {each.name: each.billing for each in providers}
+        price_list = PriceList(providers) if settings.accounting.price_list else None
+        self.prices = Prices(settings.prices, billing, price_list)
         self.days = Days(settings.limits.timezone)
 
     def charge(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.commands.request import Request
 from engine.commands.sender import sender_of
 
@@ -30,3 +32,8 @@ def of_turn(request: Request, persona: str | None, provider: str, model: str) ->
         f"{MODEL}{model}" if model else "",
     )
     return tuple(filter(None, scopes))
+
+
+def name_of(scopes: Iterable[str], kind: str) -> str | None:
+    """Return the name in the scope of this kind, such as PROVIDER; None if there is none."""
+    return next((scope[len(kind) :] for scope in scopes if scope.startswith(kind)), None)

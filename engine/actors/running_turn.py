@@ -39,7 +39,7 @@ from providers import origin, trace
 from providers.origin import Origin
 from storage import usage
 from storage.row_kinds import Kind
-from storage.usage import Charge
+from storage.usage import Charge, Sums
 
 STOPS_LIMIT = 8
 STOPPED_WITHIN_S = 1.0
@@ -256,15 +256,11 @@ class RunningTurn:
                 for scope in (scopes.of_user(request), scopes.of_channel(request))
             ]
         )
-        channel = {
-            "channel_number": channels.requests,
-            "channel_tokens": channels.prompt_tokens + channels.completion_tokens,
-        }
+        channel = _used(channels, "channel_questions", "channel_tokens")
         if scopes.of_user(request) == scopes.NOBODY:
             said = sentences.USAGE_OF_CHANNEL(**channel)
         else:
-            tokens = mine.prompt_tokens + mine.completion_tokens
-            said = sentences.USAGE(number=mine.requests, tokens=tokens, **channel)
+            said = sentences.USAGE(**_used(mine, "questions", "tokens"), **channel)
         return await self._with_budgets(said)
 
     async def _with_budgets(self, said: Said) -> Said:
@@ -286,3 +282,12 @@ class RunningTurn:
 
     async def _conversation(self, settings: TurnSettings) -> Conversation:
         return await self._cache.conversation(settings.service.max_context_messages)
+
+
+def _used(sums: Sums, questions: str, tokens: str) -> dict[str, Said]:
+    """Return the phrases with what was used, by the names of their placeholders."""
+    number = sums.prompt_tokens + sums.completion_tokens
+    return {
+        questions: sentences.QUESTIONS(number=sums.requests),
+        tokens: sentences.TOKENS(number=number),
+    }

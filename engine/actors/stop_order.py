@@ -113,7 +113,9 @@ def _note(context: ActorContext, envelope: Envelope, outcome: Settled | None) ->
     result, now = _dropped(envelope, context), now_ms()
     if outcome is not None:
         context.budgets.note(result.charges, {})
-    rows = result.rows if outcome is not None else ()
+    rows, charges = (result.rows, result.charges) if outcome is not None else ((), ())
     context.observer.settled(
-        SettledTurn(envelope.request, result.outcome, rows, envelope.accepted_ms, now, now)
+        SettledTurn(
+            envelope.request, result.outcome, rows, envelope.accepted_ms, now, now, tuple(charges)
+        )
     )

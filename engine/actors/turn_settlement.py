@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from engine.actors import acceptance
 from engine.actors.context import ActorContext
@@ -18,6 +19,7 @@ from engine.commands.outcomes import Answer, Failure
 from storage.hash_chain import new_salts
 from storage.history import Row
 from storage.outbox import Settled
+from storage.usage import Charge
 
 STORAGE_PAUSE_S = 1.0
 
@@ -54,7 +56,7 @@ class TurnSettlement:
         if isinstance(settled, Settled):
             self._cache.apply(result.rows, settled.upto)
             self._context.sink.publish(settled)
-            self._note_settled(turn, result.outcome, result.rows)
+            self._note_settled(turn, result.outcome, result.rows, result.charges)
             for stop, outcome in zip(turn.stops, settled.stops, strict=True):
                 stop.publish(self._context, outcome)
         else:
@@ -97,12 +99,22 @@ class TurnSettlement:
             self._note_settled(turn, outcomes.decode(settled.body), ())
 
     def _note_settled(
-        self, turn: RunningTurn, outcome: Answer | Failure, rows: tuple[Row, ...]
+        self,
+        turn: RunningTurn,
+        outcome: Answer | Failure,
+        rows: tuple[Row, ...],
+        charges: Sequence[Charge] = (),
     ) -> None:
         now = now_ms()
         envelope = turn.envelope
         self._context.observer.settled(
             SettledTurn(
-                envelope.request, outcome, rows, envelope.accepted_ms, turn.started_ms or now, now
+                envelope.request,
+                outcome,
+                rows,
+                envelope.accepted_ms,
+                turn.started_ms or now,
+                now,
+                tuple(charges),
             )
         )

@@ -111,8 +111,9 @@ def erase(
         for copy in sorted(path.resolve().parent.glob(f"{path.name}.before-*")):
             say(f"Not erased: {copy}, made before an upgrade. Delete it as soon as you can.")
         if copies := backup_folder.backups(path):
-            folder = backup_folder.folder_of(path)
-            say(f"Not erased: {len(copies)} copies of the service in {folder}.")
+            folder, number = backup_folder.folder_of(path), len(copies)
+            said = "1 copy" if number == 1 else f"{number} copies"
+            say(f"Not erased: {said} of the service in {folder}.")
 
 
 def _amount(path: Path, scope: Scope) -> tuple[Amount, bool, Mapping[str, int]]:
@@ -147,7 +148,7 @@ def _amount(path: Path, scope: Scope) -> tuple[Amount, bool, Mapping[str, int]]:
 
 
 def _print_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
-    from engine.interfaces.reports.output import Output
+    from engine.interfaces.reports.output import Output, counted
 
     if as_json:
         Output().json(
@@ -159,27 +160,31 @@ def _print_amount(amount: Amount, as_json: bool, erased: int | None) -> None:
             }
         )
     elif erased is not None:
-        say(f"Erased: {erased:,} rows of the history.")
+        say(f"Erased: {counted(erased, 'row')} of the history.")
     else:
         say(f"To erase: {_format(amount)}.")
 
 
 def _print_without_id(without_id: Mapping[str, int], as_json: bool) -> None:
     """Name what else may be the user's: rows from before bots sent ids."""
-    from engine.interfaces.reports.output import visible
+    from engine.interfaces.reports.output import counted, visible
 
     if as_json:
         return
     for name, rows in without_id.items():
+        without = counted(rows, "row")
         say(
-            f"Not erased: {rows:,} rows without an id under the user's name {visible(name)}."
+            f"Not erased: {without} without an id under the user's name {visible(name)}."
             " If they are the same user's, erase them with --user."
         )
 
 
 def _format(amount: Amount) -> str:
-    waiting = f", and {amount.waiting:,} waiting commands" if amount.waiting else ""
-    return f"{amount.rows:,} rows in {amount.channels:,} channels{waiting}"
+    from engine.interfaces.reports.output import counted
+
+    waiting = counted(amount.waiting, "waiting command")
+    amounts = f"{counted(amount.rows, 'row')} in {counted(amount.channels, 'channel')}"
+    return f"{amounts}, and {waiting}" if amount.waiting else amounts
 
 
 def _confirm(amount: Amount, name: str) -> None:

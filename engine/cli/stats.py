@@ -9,16 +9,15 @@ import click
 
 from engine.cli.history import (
     ALL,
-    FILE,
     Source,
     limit_option,
-    no,
     options,
     reading,
     selected,
     selection_options,
 )
-from engine.cli.new_file import check_free, force_option
+from engine.cli.new_file import force_option
+from engine.cli.plot_option import check_plot, plot_option, write_plot
 
 if TYPE_CHECKING:
     from engine.interfaces.reports.dates import Span
@@ -36,11 +35,7 @@ if TYPE_CHECKING:
     ),
     *selection_options,
     limit_option(20, "How many lines: those with most turns, or the newest days"),
-    click.option(
-        "--plot",
-        type=FILE,
-        help="Also draw turns, tokens and latency over time into this .png or .svg file.",
-    ),
+    plot_option("turns, tokens and latency over time"),
     force_option,
 )
 def stats(
@@ -60,9 +55,7 @@ def stats(
 
     Reads all selected rows, which takes a second or more per million. --json prints one array.
     """
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
-        raise click.BadParameter(f'"{plot}" must end in .png or .svg.', param_hint="--plot")
-    check_free(plot, force)
+    check_plot(plot, force)
     with reading(source.path) as connection:
         from engine.interfaces.reports import stats
         from engine.interfaces.reports.output import Output
@@ -81,15 +74,8 @@ def stats(
 
 def _plot(connection: Reader, selection: Selection, file: Path, force: bool) -> None:
     from engine.interfaces.reports import plot
-    from storage.new_file import new_file
     from storage.queries import totals
 
     unit: By = "hour" if totals.span_ms(connection, selection) <= plot.HOURLY_MS else "day"
-    try:
-        drawn = plot.draw(totals.totals(connection, selection, unit, ALL), unit, file.suffix[1:])
-        with new_file(file, replace=force) as opened:
-            opened.write(drawn)
-    except (plot.PlotNotInstalled, ValueError) as exc:
-        no(str(exc))
-    except OSError as exc:
-        no(f"Cannot write {file}: {exc.strerror}.")
+    found = totals.totals(connection, selection, unit, ALL)
+    write_plot(lambda image: plot.draw(found, unit, image), file, force)

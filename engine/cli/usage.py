@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.history import limit_option, reading
+from engine.cli.history import ALL, limit_option, reading
+from engine.cli.new_file import force_option
+from engine.cli.plot_option import check_plot, plot_option, write_plot
 from engine.cli.startup import config_option, json_option, load
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     help="How many days up to today, by [limits] timezone.",
 )
 @limit_option(20, "How many lines: those that cost most, or the newest days")
+@plot_option("tokens and costs day by day")
+@force_option
 @click.option(
     "--database",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -39,6 +43,8 @@ def usage(
     by: By | None,
     days: int,
     limit: int,
+    plot: Path | None,
+    force: bool,
     database: Path | None,
     config: Path | None,
     as_json: bool,
@@ -49,16 +55,23 @@ def usage(
     count are estimated. A cost is what the provider said, else by [prices]; requests without a
     price cost nothing here, and are counted.
 
-    Exit code: 3 if the configuration or the database cannot be read.
+    Exit codes: 1 the picture cannot be drawn, 3 the configuration or the database cannot be read.
     """
+    check_plot(plot, force)
     settings = load(config)
 
     from engine.interfaces.reports import usage as report
     from engine.interfaces.reports.output import Output
 
-    span = report.last_days(settings.limits.timezone, days)
+    timezone = settings.limits.timezone
+    span = report.last_days(timezone, days)
     with reading(database or Path(settings.storage.path)) as connection:
         found = report.sums(connection, by, span, limit)
+        daily = report.sums(connection, "day", span, ALL) if plot is not None else []
+    if plot is not None:
+        from engine.interfaces.reports.plot import draw_usage
+
+        write_plot(lambda image: draw_usage(daily, timezone, image), plot, force)
     out = Output()
     if as_json:
         out.json([report.record(each, by) for each in found])

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from engine.commands.outcomes import Answer, Failure
 from engine.commands.request import Request
 from storage.history import Row
+from storage.usage import Charge
 
 PassivationCause = Literal["idle", "limit", "drain"]
 
@@ -18,6 +19,7 @@ class SettledTurn(NamedTuple):
     request: None if the stored command cannot be read (another version accepted it).
     rows: the history rows of the turn; empty if this attempt did not write them, because the
         outcome was committed before a crash or by an operation that ended the command.
+    charges: what it cost, as counted in the same commit.
     """
 
     request: Request | None
@@ -26,6 +28,7 @@ class SettledTurn(NamedTuple):
     accepted_ms: int
     started_ms: int
     settled_ms: int
+    charges: tuple[Charge, ...] = ()
 
 
 class TurnObserver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.config.price_table import price_of
+from engine.config.price_table import pattern_of
 from engine.config.rule_checks import provider_places
 from engine.config.settings import Settings
 from providers import validation
@@ -23,14 +23,14 @@ def check(settings: Settings) -> None:
 
 def notes(settings: Settings) -> Iterator[str]:
     """Name the models without a known price, if there is a budget of money."""
-    if not (keys := settings.budgets.of_money):
-        return
+    if not (keys := settings.budgets.of_money) or settings.accounting.price_list:
+        return  # `rosey-llm check` says which models the list does not know
     refused = settings.budgets.unpriced == "refuse"
     what = "it is not asked" if refused else "what it costs is not counted"
     for name in dict.fromkeys(name for _, name in provider_places(settings)):
         provider = settings.new_provider(name)
         model = provider.config.default_model
-        if provider.billing == "unknown" and price_of(settings.prices, name, model) is None:
+        if provider.billing == "unknown" and pattern_of(settings.prices, name, model) is None:
             full = f"{name}/{model}"
             yield (
                 f'[budgets] {keys[0]} is set, but the price of "{full}" is not known: {what}.'

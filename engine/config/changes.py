@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ RELOADABLE = frozenset(
         "permissions",
         "access",
         "limits",
+        "accounting",
         "prices",
         "budgets",
         "storage.dedupe_days",
@@ -39,6 +40,7 @@ RELOADABLE = frozenset(
 # Reported by name only: a provider's table may hold a key, and texts are long.
 NAMED = ("personas", "providers", "channels.rules", "texts")
 MOVED = "moved"
+TEXTS_LISTED = 6  # more sentences of one language are counted
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Changes:
             "personas": [f"{name} {how}" for name, how in self.personas.items()],
             "providers": [f"{name} {how}" for name, how in self.providers.items()],
             "channel rules": [f"{match} {how}" for match, how in self.rules.items()],
-            "texts": [f"{name} {how}" for name, how in self.texts.items()],
+            "texts": list(_text_items(self.texts)),
             "settings": shown,
             "needs a restart": list(self.restart),
         }
@@ -98,6 +100,19 @@ def diff(
         rules=_rule_differences(running.channels.rules, read.channels.rules),
         texts=_differences(_by_key(running.texts), _by_key(read.texts)),
     )
+
+
+def _text_items(texts: Mapping[str, str]) -> Iterator[str]:
+    """Name the sentences that were changed, or count them: a language has nearly a hundred."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for key, how in texts.items():
+        language = key.rpartition(".")[0]
+        alike.setdefault((language, how), []).append(key)
+    for (language, how), keys in alike.items():
+        if len(keys) > TEXTS_LISTED:
+            yield f"{len(keys)} sentences{f' of {language}' if language else ''} {how}"
+        else:
+            yield from (f"{key} {how}" for key in keys)
 
 
 def _merge(running: Any, read: Any, path: str) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
-def price_of(table: Mapping[str, T], provider: str, model: str) -> T | None:
-    """Return the first entry whose pattern matches "model" or "provider/model"; None for none."""
-    for pattern, price in table.items():
+def pattern_of(table: Iterable[str], provider: str, model: str) -> str | None:
+    """Return the first pattern that matches "model" or "provider/model"; None for none."""
+    for pattern in table:
         if fnmatchcase(model, pattern) or fnmatchcase(f"{provider}/{model}", pattern):
-            return price
+            return pattern
     return None

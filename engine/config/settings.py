@@ -156,6 +156,13 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccountingSettings:
+    """`price_list`: has the prices that neither `[prices]` has nor a provider says; "" for none."""
+
+    price_list: Literal["", "genai-prices"] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StorageSettings:
     """How the history is kept.
 
@@ -284,6 +291,7 @@ class Settings:
     permissions: PermissionSettings = field(default_factory=PermissionSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    accounting: AccountingSettings = field(default_factory=AccountingSettings)
     prices: Mapping[str, Price] = field(default_factory=dict)
     budgets: BudgetSettings = field(default_factory=BudgetSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)

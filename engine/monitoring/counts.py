@@ -7,6 +7,7 @@ thread. The counts are plain numbers; they are rendered when a page is requested
 
 from __future__ import annotations
 
+from engine.accounting import scopes
 from engine.admission.request_limits import SCOPES
 from engine.commands.observer import PassivationCause, SettledTurn, TurnObserver
 from engine.commands.outcomes import Answer
@@ -14,6 +15,7 @@ from engine.commands.request import Request
 from engine.errors import Cancelled, InvalidRequest
 from engine.monitoring.bounded_dict import BoundedDict
 from engine.monitoring.histogram import LONG_SECONDS, SECONDS, SIZES, Histogram
+from storage.usage import Charge
 
 MODELS_LIMIT = 100
 PROVIDERS_LIMIT = 50
@@ -24,13 +26,23 @@ ANSWERED, CANCELLED = ("answered", ""), ("cancelled", "cancelled")
 
 
 class TokenCount:
-    """The prompt and completion tokens of one model, as far as its provider reports them."""
+    """The tokens of one model, as far as its provider reports them; cached: of the prompts."""
 
-    __slots__ = ("completion", "prompt")
+    __slots__ = ("cached", "completion", "prompt")
 
     def __init__(self) -> None:
         self.prompt = 0
+        self.cached = 0
         self.completion = 0
+
+
+class Cost:
+    """What one provider cost, in millionths of a dollar, as far as prices are known."""
+
+    __slots__ = ("micro_usd",)
+
+    def __init__(self) -> None:
+        self.micro_usd = 0
 
 
 class TurnCount:
@@ -66,6 +78,7 @@ class Counts(TurnObserver):
     limits: the commands that a limit refused, by its name and scope.
     turns: by outcome (answered, failed, cancelled) and code.
     tokens: by provider and model.
+    costs: by provider. unpriced: turns without a known price, by provider and model.
     model_seconds, first_piece_seconds: by provider.
     """
 
@@ -90,6 +103,10 @@ class Counts(TurnObserver):
         self.wait_seconds = Histogram(LONG_SECONDS)
         self.tokens: BoundedDict[tuple[str, str], TokenCount] = BoundedDict(
             TokenCount, MODELS_LIMIT, (OTHER, OTHER)
+        )
+        self.costs: BoundedDict[str, Cost] = BoundedDict(Cost, PROVIDERS_LIMIT, OTHER)
+        self.unpriced: BoundedDict[tuple[str, str], TurnCount] = BoundedDict(
+            TurnCount, MODELS_LIMIT, (OTHER, OTHER)
         )
         self.model_seconds = _by_provider()
         self.first_piece_seconds = _by_provider()
@@ -138,6 +155,8 @@ class Counts(TurnObserver):
             ending = "failed", outcome.code[:LONGEST_LABEL]
         self.turns[ending].number += 1
         self.turn_seconds[ending[0]].observe(max(0, turn.settled_ms - turn.started_ms) / 1000)
+        for charge in turn.charges:
+            self._charged(charge)
 
     def crashed(self, channel_id: str) -> None:
         self.restarts += 1
@@ -159,7 +178,16 @@ class Counts(TurnObserver):
         if answer.usage is not None:
             tokens = self.tokens[provider, (answer.model or "")[:LONGEST_LABEL]]
             tokens.prompt += answer.usage.prompt_tokens
+            tokens.cached += answer.usage.cached_tokens
             tokens.completion += answer.usage.completion_tokens
+
+    def _charged(self, charge: Charge) -> None:
+        provider = scopes.name_of(charge.scopes, scopes.PROVIDER)
+        if provider is None:
+            return
+        self.costs[provider].micro_usd += charge.micro_usd
+        model = scopes.name_of(charge.scopes, scopes.MODEL) or ""
+        self.unpriced[provider, model[:LONGEST_LABEL]].number += charge.unpriced
 
 
 def _by_provider() -> BoundedDict[str, Histogram]:

@@ -43,6 +43,7 @@ async def build(
         "commands": {**seen.counts.commands, "waiting": seen.supervisor.waiting},
         "turns": _turns(seen),
         "tokens": _tokens(seen),
+        "cost_usd": sum(cost.micro_usd for _, cost in seen.counts.costs.items()) / 1e6,
         "providers": _providers(seen),
         "storage": _storage(seen),
         "nats": _nats(seen),
@@ -91,6 +92,7 @@ def _tokens(seen: Observation) -> dict[str, int]:
     each = [tokens for _, tokens in seen.counts.tokens.items()]
     return {
         "prompt": sum(tokens.prompt for tokens in each),
+        "cached": sum(tokens.cached for tokens in each),
         "completion": sum(tokens.completion for tokens in each),
     }
 

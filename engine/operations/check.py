@@ -6,12 +6,14 @@ It leaves no file behind, and does not disturb a running service.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.accounting import price_list, price_sources
 from engine.client.address import CannotConnect, without_login
 from engine.client.client import Client
 from engine.client.subjects import Subjects
@@ -19,6 +21,7 @@ from engine.clock import now_ms
 from engine.config import config_notes
 from engine.config.allowed_models import provider_of
 from engine.config.settings import Settings, StorageSettings
+from engine.errors import CannotStart
 from engine.operations import retention
 from engine.traffic import examination
 from engine.traffic.embedded import store_lock, url_file
@@ -71,20 +74,20 @@ class CheckReport:
 
 
 async def report(settings: Settings) -> CheckReport:
-    """Try NATS, the database and every configured provider."""
-    (nats, notes), database, providers = await asyncio.gather(
-        _nats(settings), _database(settings), _providers(settings)
+    """Try NATS, the database and every configured provider; look up the models' prices."""
+    (nats, notes), database, providers, prices = await asyncio.gather(
+        _nats(settings), _database(settings), _providers(settings), _prices(settings)
     )
     retention_note = await asyncio.to_thread(_retention_note, settings)
     backups = backup_notes(settings.storage, now_ms())
     notes = [*notes, *retention_note, *backups, *config_notes.notes(settings)]
-    return CheckReport([*nats, database, *providers], notes, settings.fallback_on)
+    return CheckReport([*nats, database, *providers, *prices], notes, settings.fallback_on)
 
 
 def could_answer(found: Sequence[Finding], fallback_on: FallbackOn) -> bool:
-    """Decide whether the service could answer: one provider and all other parts must work."""
+    """Decide whether the service could answer: one provider and all that it needs must work."""
     providers = [each for each in found if each.part.startswith("provider ") and each.needed]
-    others = [each for each in found if not each.part.startswith("provider ")]
+    others = [each for each in found if not each.part.startswith("provider ") and each.needed]
     statuses = [Status(each.works, each.detail, each.misconfigured) for each in providers]
     works = fallback.could_answer(statuses, fallback_on)
     return works and all(each.works for each in others)
@@ -249,3 +252,23 @@ async def _guarded_status(provider: LLMProvider) -> Status:
         return (await chain.statuses())[provider.name]
     finally:
         await chain.aclose()
+
+
+async def _prices(settings: Settings) -> list[Finding]:
+    """Say where the price of each configured model comes from, if the settings have prices."""
+    if not settings.prices and not settings.accounting.price_list:
+        return []
+    try:
+        await asyncio.to_thread(price_list.prepare, settings)
+    except CannotStart as exc:
+        return [Finding("prices", False, str(exc))]
+    named = [settings.provider_names]
+    named += [settings.provider_names_of(rule) for rule in settings.channels.rules]
+    providers = []
+    for name in dict.fromkeys(name for names in named for name in names):
+        with contextlib.suppress(Exception):  # the finding on the provider says so
+            providers.append(registry.build(name, settings.provider_table(name)))
+    return [
+        Finding(f"price {each.provider}/{each.model}", each.is_known, each.text, needed=False)
+        for each in price_sources.sources(settings, providers)
+    ]

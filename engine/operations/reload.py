@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from engine.accounting import price_list
 from engine.config import config_notes, loading
 from engine.config.changes import Changes
 from engine.config.settings import Settings
@@ -110,6 +111,7 @@ class Reloader:
         try:
             # In a thread: a file may be on a slow disk, and a new kind of provider is imported.
             read = await asyncio.to_thread(loading.load, self._source())
+            await asyncio.to_thread(price_list.prepare, read)
             if self._closed:
                 raise CannotReload(STOPPING)
             changes = self.apply(read)

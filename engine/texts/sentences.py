@@ -34,15 +34,26 @@ PERSONAS_LISTED = Sentence(
 PERSONA_SWITCHED = Sentence(
     "persona_switched", "Persona: {name} from now on.", "the answer to `!chat persona NAME`"
 )
+QUESTIONS = Sentence(
+    "questions",
+    "{number} questions",
+    "in place of `{questions}` and `{channel_questions}`",
+    one=Sentence("questions_one", "1 question", "the same, if it is one", may=("number",)),
+)
+TOKENS = Sentence(
+    "tokens",
+    "{number} tokens",
+    "in place of `{tokens}` and `{channel_tokens}`",
+    one=Sentence("tokens_one", "1 token", "the same, if it is one", may=("number",)),
+)
 USAGE = Sentence(
     "usage",
-    "Usage today: you {number} questions, {tokens} tokens; this channel {channel_number} questions,"
-    " {channel_tokens} tokens.",
+    "Usage today: you {questions}, {tokens}; this channel {channel_questions}, {channel_tokens}.",
     "the answer to `!chat usage`",
 )
 USAGE_OF_CHANNEL = Sentence(
     "usage_of_channel",
-    "Usage today: this channel {channel_number} questions, {channel_tokens} tokens.",
+    "Usage today: this channel {channel_questions}, {channel_tokens}.",
     "the answer to `!chat usage` of a sender without a name",
 )
 YOUR_BUDGET_USED = Sentence(
@@ -106,9 +117,9 @@ UNKNOWN_PERSONA = Sentence(
 
 # What the sender may not do: `not_allowed`.
 
-ADMINS = Sentence("admins", "an admin", "in place of `{whom}`: the role `admin` is needed")
+ADMINS = Sentence("admins", "admins", "in place of `{whom}`: the role `admin` is needed")
 ROLE = Sentence(
-    "role", 'somebody with the role "{role}"', "in place of `{whom}`: another role is needed"
+    "role", 'people with the role "{role}"', "in place of `{whom}`: another role is needed"
 )
 RESET_NOT_ALLOWED = Sentence(
     "reset_not_allowed",

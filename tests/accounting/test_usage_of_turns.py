@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,6 +12,7 @@ import pytest
 
 from storage import usage
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.archive import Archive
 from tests.support.command_line import rosey
 from tests.support.service_harness import House
 
@@ -135,6 +138,40 @@ async def test_operators_see_usage_as_a_table_and_as_json(house: House) -> None:
     (model,) = orjson.loads(said("--by", "model", "--json"))
     assert model["model"] == "test-model"
     assert len(orjson.loads(said("--by", "day", "--days", "30", "--json"))) == 1
+
+
+async def test_one_request_is_one_and_a_picture_is_drawn(house: House) -> None:
+    await house.open()
+    await ask(house, "Hi")
+    told = await ask(house, "usage")
+    assert told["content"] == (
+        "Usage today: you 1 question, 18 tokens; this channel 1 question, 18 tokens."
+    )
+    await house.close()
+
+    def say(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return rosey(house.folder, "usage", "--database", "data/rosey-llm.db", *arguments)
+
+    lines = say("--by", "day").stdout.splitlines()
+    assert lines[2] == "1 request without a price: add its model to [prices]."
+    for name, start in (("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")):
+        file = house.folder / name
+        file.write_bytes(b"mine")
+        refused = say("--plot", name)
+        assert (refused.returncode, file.read_bytes()) == (1, b"mine")
+        done = say("--plot", name, "--force", "--by", "model")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert file.read_bytes().startswith(start)
+    assert say("--plot", "plot.pdf").returncode == 2
+
+
+@pytest.mark.process
+def test_nothing_used_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    Archive(tmp_path / "data" / "rosey-llm.db").close()
+    done = rosey(tmp_path, "usage", "--plot", "plot.png")
+    assert (done.returncode, done.stderr) == (1, "There is no usage to draw in these days.\n")
+    assert not (tmp_path / "plot.png").exists()
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", ""])

@@ -66,7 +66,7 @@ async def test_a_role_is_needed_and_the_id_of_a_refused_request_may_come_again(
     error = await chat(house, "reset", request_id="r1")
     assert (error["code"], error["error"]) == (
         "not_allowed",
-        'Only somebody with the role "mod" may reset this conversation.',
+        'Only people with the role "mod" may reset this conversation.',
     )
     assert house.history() == []
     assert (await chat(house, "reset", request_id="r1", **MOD))["action"] == "reset"
@@ -102,7 +102,7 @@ async def test_a_reload_takes_up_who_may_do_what(
         assert (await chat(house, "reset"))["code"] == "not_allowed"
     assert (await chat(house, "Hi", username="Bob"))["error"] == ""
     assert [record.getMessage() for record in caplog.records] == [
-        "A sender in channel '#lobby' is refused: Only an admin may reset this conversation.",
+        "A sender in channel '#lobby' is refused: Only admins may reset this conversation.",
         "A sender in channel '#lobby' is refused: it is not to be heard",
     ]
 
@@ -116,7 +116,7 @@ async def test_only_a_role_may_stop_the_answer_to_somebody_else(
     await house.bot.chat("tell me everything", request_id="long")
     await house.bot.deltas(1)
     error = await chat(house, "stop", username="bob")
-    assert error["error"] == 'Only somebody with the role "mod" may stop the answer to others.'
+    assert error["error"] == 'Only people with the role "mod" may stop the answer to others.'
     assert (await chat(house, "stop", username="bob", **MOD))["content"] == "Stopped."
     assert [kind for kind, _ in house.history()] == ["message", "cancelled", "stop"]
 

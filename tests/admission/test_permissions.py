@@ -81,7 +81,7 @@ def test_a_role_counts_if_roles_are_trusted(
 ) -> None:
     settings = PermissionSettings(trust_roles=trusted, reset="mod")
     said = refusal(settings, request(Reset(), roles=roles))
-    assert said == ("" if may else 'Only somebody with the role "mod" may reset this conversation.')
+    assert said == ("" if may else 'Only people with the role "mod" may reset this conversation.')
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_admin_is_known_by_id_or_where_there_is_none_by_name(
 ) -> None:
     settings = PermissionSettings(admins=("boss",), persona="admin")
     said = refusal(settings, request(SetPersona("x"), name, user_id))
-    assert said == ("" if may else "Only an admin may switch the persona here.")
+    assert said == ("" if may else "Only admins may switch the persona here.")
 
 
 def test_a_rule_says_other_roles_for_its_channels() -> None:
@@ -102,7 +102,7 @@ def test_a_rule_says_other_roles_for_its_channels() -> None:
     channels = ChannelSettings(rules=(rule,))
     assert refusal(settings, request(Reset()), channels) == ""
     said = refusal(settings, request(SetPersona("x"), roles=("mod",)), channels)
-    assert said == "Only an admin may switch the persona here."
+    assert said == "Only admins may switch the persona here."
     elsewhere = request(Reset())._replace(channel_id="#b")
     assert "mod" in refusal(settings, elsewhere, channels)
 

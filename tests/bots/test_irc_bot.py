@@ -113,7 +113,7 @@ async def test_a_stop_drops_what_waits_in_the_bot(
             person.say(f"!chat {text}")
             await other.until_raw(f"!chat {text}")
         bob.say("!chat stop all")
-        await bob.until_told("bob: Only an admin may drop what others have waiting.")
+        await bob.until_told("bob: Only admins may drop what others have waiting.")
         alice.say("!chat stop all" if everything else "!chat stop")
         number = 3 if everything else 2
         await alice.until_told(f"alice: Stopped. {number} more questions dropped.")

@@ -23,7 +23,7 @@ from tests.support.patience import WAIT_S
 
 pytestmark = pytest.mark.process
 
-OUR_PAGES = ["/", "/channel/1", "/turns", "/turn/1", "/search?q=soil", "/nowhere"]
+OUR_PAGES = ["/", "/channel/1", "/turns", "/turn/1", "/search?q=soil", "/costs", "/nowhere"]
 PAGES = [*OUR_PAGES, "/rosey-llm", "/rosey-llm/history", "/rosey-llm/history/1", "/-/versions"]
 NAMES = ["Host", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"]
 # Not imported: to import Datasette leaves a connection open, which Python 3.13 complains of.

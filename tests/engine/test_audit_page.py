@@ -107,6 +107,7 @@ class Visitor:
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     folder = tmp_path_factory.mktemp("audited")
     audit_database.write_files(folder)
+    audit_database.write_usage(folder)
     with audit_database.engine(folder) as nats, audit_database.audit(folder, "--port", "0") as page:
         asyncio.run(audit_database.send_messages(nats))
         options = webdriver.ChromeOptions()
@@ -238,7 +239,7 @@ def test_what_users_write_is_shown_as_text_and_runs_nothing(visitor: Visitor) ->
     )
     visitor.opens("/search?q=%22%3E%3Cscript%3Edocument.title%3D'owned'%3C/script%3E")
     assert visitor.finds("script, main img") == []
-    for path in ("/turns", "/rosey-llm/history", "/rosey-llm/channel"):
+    for path in ("/turns", "/costs?by=channel", "/rosey-llm/history", "/rosey-llm/channel"):
         visitor.opens(path)
         assert visitor.finds("script, main img") == []
         assert visitor.finds("a[href^='javascript']") == []
@@ -261,6 +262,27 @@ def test_a_long_channel_is_paged_both_ways_and_what_is_erased_is_a_tombstone(
     assert LOAM in visitor.finds(".entry.answer .bubble")[-1].text
 
 
+def test_the_costs_are_charted_and_lead_to_their_channel(visitor: Visitor) -> None:
+    visitor.opens("/")
+    visitor.follows(".nav a", "Costs")
+    visitor.takes_a_picture("costs", 900)
+    models = [each.text for each in visitor.finds(".costs td:first-child")]
+    assert {"qwen3-8b", "gpt-4o-mini"} < set(models)
+    assert any(each.startswith("llama3.2 ") and each.endswith("unpriced") for each in models)
+    bars = visitor.finds(".chart .cost")
+    assert len(bars) == len(visitor.finds(".chart .written")) >= 28
+    assert max(bar.rect["height"] for bar in bars) > 40
+    visitor.follows(".tabs a", "user")
+    dearest = [each.text for each in visitor.finds(".costs td:first-child")]
+    assert {"alice", "bob", "carol", HOSTILE_USER} <= set(dearest)
+    visitor.follows(".period button")
+    assert "from=" in visitor.browser.current_url
+    assert [each.text for each in visitor.finds(".costs td:first-child")] == dearest
+    visitor.follows(".tabs a", "channel")
+    visitor.follows(".costs a", "#python")
+    assert visitor.finds("h1")[0].text == "#python"
+
+
 def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
     asyncio.run(audit_database.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
     visitor.opens("/")
@@ -273,7 +295,7 @@ def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
     assert len(visitor.finds(".hit")) == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/turns", "/search?q=soil", "#python"])
+@pytest.mark.parametrize("path", ["/", "/turns", "/search?q=soil", "/costs", "#python"])
 def test_a_phone_shows_it_without_sideways_scrolling(visitor: Visitor, path: str) -> None:
     visitor.opens("/" if path == "#python" else path)
     if path == "#python":

@@ -109,6 +109,22 @@ async def test_a_wrong_model_or_key_fails(
     assert told in line(done, "provider openai")
 
 
+async def test_it_says_where_each_price_comes_from_if_there_are_prices(
+    tmp_path: Path, server: LLMServer
+) -> None:
+    config = configured(server)
+    silent = await check(tmp_path, config)
+    assert "price" not in silent.stdout
+    config["prices"] = {"gpt-4*": {"input": 2.0, "output": 8.5}}
+    done = await check(tmp_path, config)
+    assert done.returncode == silent.returncode == 0
+    lines = {tuple(line.split(maxsplit=3)) for line in done.stdout.splitlines()}
+    known = '2 and 8.5 USD for a million tokens in and out, from [prices] "gpt-4*"'
+    assert ("price", "openai/gpt-4", "ok", known) in lines
+    unknown = "no price is known: add the model to [prices]"
+    assert ("price", "scripted/scripted", "off", unknown) in lines
+
+
 async def test_a_provider_that_is_down_is_answered_for_by_the_next(tmp_path: Path) -> None:
     async with LLMServer() as server:
         pass

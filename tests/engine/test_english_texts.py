@@ -15,20 +15,36 @@ SAID: dict[str, Said] = {
     "switches it; !chat stop stops the answer that is being written and drops your waiting "
     "messages; !chat stop all drops everybody's; !chat usage tells what was used today; !chat help "
     "shows this.": sentences.HELP(),
-    "Usage today: you 2 questions, 36 tokens; this channel 4 questions, 72 tokens.": (
-        sentences.USAGE(number=2, tokens=36, channel_number=4, channel_tokens=72)
+    "2 questions": sentences.QUESTIONS(number=2),
+    "36 tokens": sentences.TOKENS(number=36),
+    "Usage today: you 1 question, 36 tokens; this channel 4 questions, 1 token.": (
+        sentences.USAGE(
+            questions=sentences.QUESTIONS(number=1),
+            tokens=sentences.TOKENS(number=36),
+            channel_questions=sentences.QUESTIONS(number=4),
+            channel_tokens=sentences.TOKENS(number=1),
+        )
     ),
-    "Usage today: this channel 4 questions, 72 tokens.": (
-        sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72)
+    "Usage today: this channel 0 questions, 0 tokens.": (
+        sentences.USAGE_OF_CHANNEL(
+            channel_questions=sentences.QUESTIONS(number=0),
+            channel_tokens=sentences.TOKENS(number=0),
+        )
     ),
     "Usage today: this channel 4 questions, 72 tokens. Your budget is used to 40 %.": (
         sentences.YOUR_BUDGET_USED(
-            usage=sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72), percent=40
+            usage=sentences.USAGE_OF_CHANNEL(
+                channel_questions="4 questions", channel_tokens="72 tokens"
+            ),
+            percent=40,
         )
     ),
     "Usage today: this channel 4 questions, 72 tokens. This channel's budget is used to 9 %.": (
         sentences.CHANNEL_BUDGET_USED(
-            usage=sentences.USAGE_OF_CHANNEL(channel_number=4, channel_tokens=72), percent=9
+            usage=sentences.USAGE_OF_CHANNEL(
+                channel_questions="4 questions", channel_tokens="72 tokens"
+            ),
+            percent=9,
         )
     ),
     "Your budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_USER(wait="3 h"),
@@ -50,7 +66,7 @@ SAID: dict[str, Said] = {
     "Stop: 1 waiting message dropped.": sentences.DROPPED(number=1),
     "Stop: 3 waiting messages dropped.": sentences.DROPPED(number=3),
     "The waiting message of bob was dropped.": sentences.MESSAGE_DROPPED(name="bob"),
-    "Only an admin may drop what others have waiting.": (
+    "Only admins may drop what others have waiting.": (
         sentences.STOP_ALL_NOT_ALLOWED(whom=sentences.ADMINS())
     ),
     "You have 1 message waiting in this channel, and one person may have 1."
@@ -96,17 +112,17 @@ SAID: dict[str, Said] = {
     'Model "a/*" is a pattern: write the name of one model.': (
         model_sentences.MODEL_PATTERN(name="a/*")
     ),
-    "Only an admin may switch the model here.": (
+    "Only admins may switch the model here.": (
         model_sentences.MODEL_NOT_ALLOWED(whom=sentences.ADMINS())
     ),
     "This message was erased.": sentences.MESSAGE_ERASED(),
-    "Only an admin may reset this conversation.": (
+    "Only admins may reset this conversation.": (
         sentences.RESET_NOT_ALLOWED(whom=sentences.ADMINS())
     ),
-    'Only somebody with the role "mod" may switch the persona here.': (
+    'Only people with the role "mod" may switch the persona here.': (
         sentences.PERSONA_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
     ),
-    'Only somebody with the role "mod" may stop the answer to others.': (
+    'Only people with the role "mod" may stop the answer to others.': (
         sentences.STOP_NOT_ALLOWED(whom=sentences.ROLE(role="mod"))
     ),
     "You are not allowed to talk to this bot.": sentences.DENIED(),

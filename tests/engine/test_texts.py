@@ -13,6 +13,7 @@ from engine.texts import sentences
 from engine.texts.sentence import Said
 from engine.texts.texts import Texts
 from providers.validation import ValidationError
+from tests.support.said import MARKED
 
 BUSY = sentences.CHANNEL_BUSY
 
@@ -132,3 +133,13 @@ def test_a_reload_tells_which_texts_have_changed() -> None:
     assert found.texts == {"de.stopped": "added", "help": "changed", "stopped": "removed"}
     assert found.lines == ["texts: de.stopped added, help changed, stopped removed"]
     assert changes.applied(before, after).texts == after.texts
+
+
+def test_a_reload_counts_many_texts_of_one_language() -> None:
+    before = parse({"texts": {"help": "a"}}, Path.cwd())
+    german = {key: f"de {text}" for key, text in MARKED.items()}
+    after = parse({"texts": {"help": "x", "de": german}}, Path.cwd())
+    (line,) = changes.diff(before, after, [], []).lines
+    assert line == f"texts: {len(german)} sentences of de added, help changed"
+    (line,) = changes.diff(after, before, [], []).lines
+    assert line == f"texts: help changed, {len(german)} sentences of de removed"

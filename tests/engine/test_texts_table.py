@@ -25,7 +25,7 @@ SILENT = {
     *("api/library", "texts", "traffic/chat_client.py", "traffic/connect_errors.py"),
     *("traffic/connection.py", "traffic/embedded", "traffic/engine_info.py", "traffic/login.py"),
     *("traffic/examination.py", "traffic/micro_service.py", "traffic/other_engines.py"),
-    *("traffic/permissions.py",),
+    *("traffic/permissions.py", "accounting/price_list.py", "accounting/price_sources.py"),
 }
 SPEAKING = {"config/personas.py", "operations/erasure.py"}
 # Calls whose texts no room hears: the log, names of tasks, errors of programs and operators.

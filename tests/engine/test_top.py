@@ -38,6 +38,8 @@ port = 0
 port = 0
 [providers.scripted]
 reply = "one two {message}"
+[prices]
+"scripted" = { input = 1000, output = 1000 }
 """
 
 
@@ -87,11 +89,13 @@ def test_one_frame_for_a_pipe_and_the_same_as_json(served: Path) -> None:
     assert re.match(r"rosey-llm \S+  running  up \S+  process \d+  memory \d+ MiB", frame.stdout)
     assert re.search(r"^0\.0 turns/s  0 tokens/s  answered 2  ", frame.stdout, re.MULTILINE)
     assert "answered 2  failed 0  cancelled 0  waiting 0" in frame.stdout
+    assert re.search(r"cost \$0\.\d\d$", frame.stdout, re.MULTILINE)
     assert re.search(r"^scripted +closed +0/10000 +0 +1 +0 +0$", frame.stdout, re.MULTILINE)
     assert re.search(r"^#a \[red\] +- +0 +2 +\S+s$", frame.stdout, re.MULTILINE)
     seen = orjson.loads(rosey(served, "top", "--json").stdout)
     assert (seen["turns"]["answered"], seen["channels"]["shown"][0]["channel"]) == (2, "#a [red]")
     assert "Hello" not in str(seen)
+    assert 0 < seen["cost_usd"] < 1
     elsewhere = rosey(served.parent, "top", "--url", url_of(served), "--json")
     assert orjson.loads(elsewhere.stdout)["pid"] == seen["pid"]
 

@@ -15,17 +15,23 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import history
+from storage import history, usage
 from storage.history import Row
 from storage.migrations import migrate
+from storage.usage import Charge
 from tests.support.bot_urls import ready_url
 from tests.support.command_line import COMMAND
 from tests.support.patience import WAIT_S
 from tests.support.service_harness import Bot
 
-HOUR_MS = 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 TURNS_AN_HOUR = (2, 4, 9, 15, 12, 8, 7, 10, 16, 19, 13, 8, 5, 9, 14, 17, 9, 5)
 GARDEN_TURNS = sum(TURNS_AN_HOUR) // 2
+USED = [
+    ("alice", "#garden", "openai", "gpt-4o-mini", 300, 8_400),
+    ("eve", "#support", "openai", "gpt-4o-mini", 120, 9_700),
+    ("dmitri", "#music", "ollama", "llama3.2", 0, 0),
+]
 CONFIG = """
 default_provider = "vllm"
 fallback_providers = []
@@ -36,6 +42,8 @@ port = 0
 [providers.vllm]
 kind = "knowing:Knowing"
 default_model = "qwen3-8b"
+[prices]
+"qwen3-*" = { input = 2000, output = 8000 }
 """
 PROVIDER = """
 import asyncio
@@ -118,6 +126,27 @@ def write_history(database: sqlite3.Connection) -> None:
         (now_ms, f"past-{2 * (GARDEN_TURNS - 2) + 1}"),
     )
     database.execute("COMMIT")
+
+
+def write_usage(folder: Path) -> None:
+    """Write what was used in the month before: by several people and models, some unpriced."""
+    today = time.time_ns() // 1_000_000 // DAY_MS
+    charges = [
+        Charge(
+            ("*", f"u:name {user}", f"c:{channel}", "p:default", f"e:{provider}", f"m:{model}"),
+            today - back,
+            requests=(number := TURNS_AN_HOUR[(back + part) % len(TURNS_AN_HOUR)]),
+            prompt_tokens=number * 620,
+            cached_tokens=number * cached,
+            completion_tokens=number * 180,
+            micro_usd=number * micro_usd,
+            unpriced=0 if micro_usd else number,
+        )
+        for back in range(1, 29)
+        for part, (user, channel, provider, model, cached, micro_usd) in enumerate(USED)
+    ]
+    with closing(sqlite3.connect(folder / "data/rosey-llm.db", isolation_level=None)) as database:
+        usage.add(database, charges)
 
 
 def add_turn(database: sqlite3.Connection, channel_id: int, ts_ms: int, number: int) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.interfaces.audit.filters import brief
-from storage.queries.activity import Slice
 
 WIDTH, HEIGHT = 720.0, 150.0
 LEFT, BOTTOM, TOP = 38.0, 20.0, 8.0
 GAP = 0.22
-LABELS = 8
+LABEL_WIDTH = 90.0
+
+
+class Column(NamedTuple):
+    """What a bar shows.
+
+    title: for its tooltip. label: for the axis, as far as there is room.
+    parts: from the bottom; the name of each is its CSS class and so its colour.
+    """
+
+    title: str
+    label: str
+    parts: Sequence[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +61,41 @@ class Chart:
     base: float = HEIGHT - BOTTOM
 
 
-def chart(slices: Sequence[Slice], names: Sequence[str], labels: Sequence[str]) -> Chart:
-    """Return a chart with one bar per slice; `names` are for tooltips, `labels` for the axis."""
-    top = _round_up(max((each.turns for each in slices), default=0))
-    step = (WIDTH - LEFT) / max(1, len(slices))
-    every = max(1, -(-len(slices) // LABELS))
+def chart(
+    columns: Sequence[Column],
+    shown: Callable[[int], str] = brief,
+    *,
+    width: float = WIDTH,
+    left: float = LEFT,
+) -> Chart:
+    """Return a chart with one bar per column; `shown` formats the numbers at its lines."""
+    top = _round_up(max((sum(value for _, value in each.parts) for each in columns), default=0))
+    step = (width - left) / max(1, len(columns))
+    every = max(1, -(-len(columns) // round(width / LABEL_WIDTH)))
     bars = [
         ChartBar(
-            x=round(LEFT + step * (index + GAP / 2), 1),
+            x=round(left + step * (index + GAP / 2), 1),
             width=round(step * (1 - GAP), 1),
-            middle=round(LEFT + step * (index + 0.5), 1),
-            parts=_parts(each, top),
-            label=labels[index] if index % every == 0 else "",
-            title=_title(each, names[index]),
+            middle=round(left + step * (index + 0.5), 1),
+            parts=_segments(each.parts, top),
+            label=each.label if index % every == 0 else "",
+            title=each.title,
         )
-        for index, each in enumerate(slices)
+        for index, each in enumerate(columns)
     ]
-    lines = [GridLine(_y(value, top), brief(value)) for value in sorted({top // 2, top} - {0})]
-    return Chart(bars, lines)
+    lines = [GridLine(_y(value, top), shown(value)) for value in sorted({top // 2, top} - {0})]
+    return Chart(bars, lines, width, left=left)
 
 
-def _parts(each: Slice, top: int) -> list[ChartSegment]:
-    parts = []
+def _segments(parts: Sequence[tuple[str, int]], top: int) -> list[ChartSegment]:
+    segments = []
     below = 0
-    for kind, count in (
-        ("answered", each.answered),
-        ("stopped", each.stopped),
-        ("failed", each.failed),
-    ):
-        if count:
-            upper, lower = _y(below + count, top), _y(below, top)
-            parts.append(ChartSegment(kind, upper, round(max(lower - upper, 0.6), 1)))
-            below += count
-    return parts
+    for kind, value in parts:
+        if value:
+            upper, lower = _y(below + value, top), _y(below, top)
+            segments.append(ChartSegment(kind, upper, round(max(lower - upper, 0.6), 1)))
+            below += value
+    return segments
 
 
 def _y(value: int, top: int) -> float:
@@ -96,11 +110,3 @@ def _round_up(most: int) -> int:
             if most <= factor * scale:
                 return factor * scale
         scale *= 10
-
-
-def _title(each: Slice, name: str) -> str:
-    about = "about " if each.about else ""
-    turns = f"{name}: {about}{each.turns:,} turns"
-    more = [f"{each.failed:,} failed"] if each.failed else []
-    more += [f"{each.stopped:,} stopped"] if each.stopped else []
-    return f"{turns} ({', '.join(more)})" if more else turns

@@ -14,6 +14,7 @@ from storage.row_kinds import label_parts
 HUES = 12
 EXCERPT = 220
 BUBBLE = 4_000
+MICRO = 1_000_000
 
 
 def moment(ms: int | None) -> str:
@@ -59,6 +60,16 @@ def took(ms: int | None) -> str:
 
 def amount(count: int) -> str:
     return f"{count:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    return output.counted(count, noun)
+
+
+def usd(micro_usd: int) -> str:
+    """Format an amount of money, given in millionths of a dollar: $1,234.56, $0.0042."""
+    digits = 2 if micro_usd % 10_000 == 0 or micro_usd >= MICRO else 4
+    return f"${micro_usd / MICRO:,.{digits}f}"
 
 
 def brief(count: int) -> str:
@@ -115,6 +126,8 @@ FILTERS: dict[str, Callable[..., object]] = {
         ago,
         took,
         amount,
+        counted,
+        usd,
         brief,
         hue,
         initial,

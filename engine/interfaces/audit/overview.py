@@ -10,8 +10,9 @@ from datasette.app import Datasette
 from datasette.utils.asgi import Request, Response
 
 from engine.clock import DAY_MS, now_ms
-from engine.interfaces.audit.chart import Chart, chart
+from engine.interfaces.audit.chart import Chart, Column, chart
 from engine.interfaces.audit.reading import ask, number, words
+from engine.interfaces.reports.output import counted
 from storage.queries import activity, backlog, recent_channels
 from storage.queries.activity import Slice
 from storage.queries.backlog import Backlog, StoreTotals
@@ -99,12 +100,29 @@ def period_until(monthly: bool, now_ms: int, newest_ms: int | None) -> Period:
 
 
 def _chart(period: Period, slices: list[Slice]) -> Chart:
-    if period.name == "month":
-        labels = [f"{start.day} {start:%b}" for start in period.starts]
-        names = [f"{start:%a}, {start.day} {start:%b}" for start in period.starts]
-        return chart(slices, names, labels)
-    names = [f"{start:%a, %H:%M}" for start in period.starts]
-    return chart(slices, names, [f"{start:%H:%M}" for start in period.starts])
+    is_month = period.name == "month"
+    return chart(
+        [
+            _column(each, _name(start, is_month), _label(start, is_month))
+            for each, start in zip(slices, period.starts, strict=True)
+        ]
+    )
+
+
+def _name(start: datetime, is_month: bool) -> str:
+    return f"{start:%a}, {start.day} {start:%b}" if is_month else f"{start:%a, %H:%M}"
+
+
+def _label(start: datetime, is_month: bool) -> str:
+    return f"{start.day} {start:%b}" if is_month else f"{start:%H:%M}"
+
+
+def _column(each: Slice, name: str, label: str) -> Column:
+    parts = (("answered", each.answered), ("stopped", each.stopped), ("failed", each.failed))
+    title = f"{name}: {'about ' if each.about else ''}{counted(each.turns, 'turn')}"
+    more = [f"{each.failed:,} failed"] if each.failed else []
+    more += [f"{each.stopped:,} stopped"] if each.stopped else []
+    return Column(f"{title} ({', '.join(more)})" if more else title, label, parts)
 
 
 def _figures(slices: list[Slice]) -> PeriodTotals:

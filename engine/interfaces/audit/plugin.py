@@ -12,7 +12,7 @@ from datasette.app import Datasette
 from datasette.utils.asgi import Base400, Request, Response
 from datasette.views.base import DatasetteError
 
-from engine.interfaces.audit import channel, overview, search, turn, turns
+from engine.interfaces.audit import channel, costs, overview, search, turn, turns
 from engine.interfaces.audit.filters import FILTERS
 from engine.interfaces.audit.request_guard import App, RequestGuard
 from storage.queries.time_limit import TookTooLong
@@ -32,6 +32,8 @@ def register_routes() -> list[tuple[str, View]]:
         (r"/turns$", turns.page),
         (r"/turn/(?P<turn>\d{1,18})$", turn.page),
         (r"/search$", search.page),
+        (r"/costs$", costs.page),
+        (r"/costs\.json$", costs.as_json),
     ]
 
 

@@ -17,7 +17,7 @@ from datasette.app import Datasette
 from datasette.database import Database
 from datasette.plugins import pm
 
-from engine.config.settings import ChannelSettings, Settings
+from engine.config.settings import ChannelSettings, LimitSettings, Settings
 from engine.errors import CannotStart
 from engine.interfaces.audit import plugin
 from engine.interfaces.audit.admission import Admission
@@ -80,7 +80,8 @@ def serve(
     """Serve the page until SIGINT or SIGTERM. Raise CannotStart.
 
     - `announce`: gets the line with the address that opens the page once
-    - `settings`: have the channels' rules; None for a database whose rules are not known
+    - `settings`: have the channels' rules and the time zone of usage; None for a database whose
+      configuration is not known
     - `key_file`: gets the key for programs; it is removed at the end
     """
     admission = Admission()
@@ -127,6 +128,8 @@ def build(database: Path, admission: Admission, settings: Settings | None = None
     datasette.finder = SearchWorker(database)
     datasette.admission = admission
     datasette.rules = settings.channels if settings is not None else ChannelSettings()
+    limits = settings.limits if settings is not None else LimitSettings()
+    datasette.timezone = limits.timezone
     return datasette
 
 

@@ -125,6 +125,11 @@ def number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 row, 2,000 rows."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def width(text: str) -> int:
     """Return how many cells of a terminal the text takes."""
     if text.isascii():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from engine.accounting import scopes
 from engine.accounting.days import EPOCH, Days
 from engine.clock import now_ms
-from engine.interfaces.reports.output import Output, number
+from engine.interfaces.reports.output import Output, counted, number
 from storage import usage
 from storage.queries.reader import Reader
 from storage.usage import Sums
@@ -58,7 +58,8 @@ def print_sums(out: Output, found: list[Sums], by: By | None) -> None:
     ]
     out.table(heads, rows)
     if unpriced := sum(each.unpriced for each in found):
-        out.line(f"{number(unpriced)} requests without a price: add their models to [prices].")
+        their = "its model" if unpriced == 1 else "their models"
+        out.line(f"{counted(unpriced, 'request')} without a price: add {their} to [prices].")
 
 
 def _print_one(out: Output, total: Sums) -> None:
@@ -76,7 +77,7 @@ def _print_one(out: Output, total: Sums) -> None:
 
 def dollars(of: Sums) -> str:
     """Return the cost to the hundredth of a cent; "?" if no price is known at all."""
-    if of.requests and of.unpriced == of.requests:
+    if of.unpriced and of.unpriced >= of.requests and not of.micro_usd:
         return "?"
     return f"{of.micro_usd / MICRO:,.4f}"
 

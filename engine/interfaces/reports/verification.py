@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.interfaces.reports.dates import iso, shown
-from engine.interfaces.reports.output import Output, visible
+from engine.interfaces.reports.output import Output, counted, visible
 from engine.interfaces.reports.progress import ProgressBar
 from storage.verification import Advance, Seal, TamperedRow, Verified
 
@@ -28,7 +28,7 @@ def advance(bar: ProgressBar, total: int) -> Advance:
 def print_verified(out: Output, proved: Verified, sealed: Seal | None) -> None:
     """Print the proof; `sealed` is the earlier seal that it was checked against."""
     out.line(
-        f"Verified: {proved.rows:,} rows in {proved.channels:,} channels, "
+        f"Verified: {counted(proved.rows, 'row')} in {counted(proved.channels, 'channel')}, "
         f"{proved.erased:,} of them erased."
     )
     if proved.rows:

@@ -89,7 +89,14 @@ def _work(seen: Overview, rates: Rates | None) -> list[Span]:
         (f"failed {turns['failed']}", "red" if turns["failed"] else ""),
         (f"cancelled {turns['cancelled']}", ""),
         (f"waiting {waiting}", "yellow" if waiting else ""),
+        *_cost(seen),
     ]
+
+
+def _cost(seen: Overview) -> Iterator[Span]:
+    cost = seen.get("cost_usd")  # a service of an older version has no such key
+    if cost:
+        yield f"cost ${cost:,.2f}" if cost >= 0.005 else "cost under $0.01", ""
 
 
 def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
@@ -105,7 +112,7 @@ def _problems(seen: Overview, gone: str | None) -> Iterator[Text]:
         yield _problem("The database does not answer.")
     if store["oldest_unpublished_s"] is not None and store["oldest_unpublished_s"] > 5:
         yield _problem(
-            f"{store['unpublished']} outcomes are not published yet; the oldest waits for "
+            f"Outcomes not published yet: {store['unpublished']}; the oldest waits for "
             f"{duration(store['oldest_unpublished_s'])}."
         )
 

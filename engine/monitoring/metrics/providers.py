@@ -1,4 +1,4 @@
-"""The metrics of providers: calls, circuits, slots, durations and tokens."""
+"""The metrics of providers: calls, circuits, slots, durations, tokens and costs."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def families(observation: Observation) -> Iterator[Metric]:
     )
     yield from _links(observation)
     yield from _answers(observation)
+    yield from _costs(observation)
 
 
 def _links(observation: Observation) -> Iterator[Metric]:
@@ -114,4 +115,27 @@ def _answers(observation: Observation) -> Iterator[Metric]:
             for (p, model), tokens in counts.tokens.items()
             for direction, number in (("prompt", tokens.prompt), ("completion", tokens.completion))
         ),
+    )
+    yield counters(
+        "cached_tokens",
+        "Tokens of prompts, among those of rosey_llm_tokens_total, that the provider had in its"
+        " cache, as it counted them.",
+        ["provider", "model"],
+        (([*which], tokens.cached) for which, tokens in counts.tokens.items()),
+    )
+
+
+def _costs(observation: Observation) -> Iterator[Metric]:
+    yield counters(
+        "cost_usd",
+        "What turns cost in US dollars, as the provider said, or by its prices; estimated where"
+        " the provider counted no tokens. Turns without a known price are not in it.",
+        ["provider"],
+        (([p], cost.micro_usd / 1e6) for p, cost in observation.counts.costs.items()),
+    )
+    yield counters(
+        "unpriced_turns",
+        "Turns that asked a model whose price is not known.",
+        ["provider", "model"],
+        (([*which], count.number) for which, count in observation.counts.unpriced.items()),
     )
