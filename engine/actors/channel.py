@@ -146,7 +146,10 @@ class ChannelActor:
             wait_s = self._context.waits.spread(wait_s)
             said = sentences.CHANNEL_SUSPENDED(seconds=ceil(wait_s))
             raise Suspended(said, retry_after_s=wait_s)
-        self._mailbox.check_room(size_bytes, self.wait_s, sender, is_control=is_control)
+        running = self._turn.envelope.sender if self._turn is not None else None
+        self._mailbox.check_room(
+            size_bytes, self.wait_s, sender, running=running, is_control=is_control
+        )
 
     def wait_s(self, commands: int) -> float:
         """Return how long a sender should wait if so many of the channel's commands are ahead."""

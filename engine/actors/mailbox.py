@@ -61,6 +61,14 @@ class Envelope(NamedTuple):
         return isinstance(self.request.command, CONTROL)
 
 
+class _UsedShare(NamedTuple):
+    """How many commands a sender has, how many it may have, and the turns until one has ended."""
+
+    number: int
+    limit: int
+    turns: int
+
+
 class Mailbox:
     """A queue of envelopes in the order of their arrival; a full one refuses more with Busy.
 
@@ -99,6 +107,7 @@ class Mailbox:
         retry_after_s: Callable[[int], float],
         sender: str | None = None,
         *,
+        running: str | None = None,
         is_control: bool = False,
     ) -> None:
         """Raise Busy if a command of this size and sender does not fit.
@@ -106,16 +115,33 @@ class Mailbox:
         A control command fits into a place that is kept for such, too.
 
         retry_after_s: called with the number of commands ahead, if it does not.
+        running: the sender of the command that is being carried out.
         """
         limits, ahead = self._limits, len(self)
         is_full = ahead >= limits.commands or (
             ahead > 0 and self._bytes + size_bytes > limits.size_bytes
         )
-        own = self._places(sender) if ahead >= min(limits.per_sender, KEPT_FOR_ONE) else []
-        if is_full or len(own) >= limits.per_sender:
+        is_few = ahead + 1 < min(limits.per_sender, limits.half, KEPT_FOR_ONE)
+        own = [] if is_few else self._places(sender)
+        share = self._used_share(own, is_running=sender is not None and sender == running)
+        if is_full or share is not None:
             if is_control and ahead < limits.commands + KEPT and self._has_kept_place(own):
                 return
-            self._refuse(own if not is_full else [], retry_after_s)
+            self._refuse(None if is_full else share, retry_after_s)
+
+    def _used_share(self, own: Sequence[int], *, is_running: bool) -> _UsedShare | None:
+        """Return the share of a sender with these places that is used up; None if none is.
+
+        is_running: whether a command of this sender is being carried out.
+        """
+        limits = self._limits
+        if (there := len(own) + is_running) >= limits.per_sender:
+            # Turns from here to the end of its next one: the running one, those between, its own.
+            turns = 1 if is_running else own[0] + 2
+            return _UsedShare(there, limits.per_sender, turns)
+        if len(own) >= limits.half:
+            return _UsedShare(len(own), limits.half, own[0] + 1)
+        return None
 
     def _places(self, sender: str | None) -> list[int]:
         """Return the places of what this sender has waiting, the next first."""
@@ -128,11 +154,12 @@ class Mailbox:
         envelopes = self._envelopes or ()
         return sum(envelopes[place].is_control for place in own) < KEPT_FOR_ONE
 
-    def _refuse(self, own: Sequence[int], retry_after_s: Callable[[int], float]) -> NoReturn:
+    def _refuse(self, share: _UsedShare | None, retry_after_s: Callable[[int], float]) -> NoReturn:
         ahead = len(self)
-        if own:
-            wait_s, limit = retry_after_s(own[0] + 1), self._limits.per_sender
-            said = sentences.SHARE_USED(number=len(own), limit=limit, seconds=ceil(wait_s))
+        if share is not None:
+            number, limit, turns = share
+            wait_s = retry_after_s(turns)
+            said = sentences.SHARE_USED(number=number, limit=limit, seconds=ceil(wait_s))
         else:
             wait_s = retry_after_s(ahead)
             said = sentences.CHANNEL_BUSY(number=ahead, seconds=ceil(wait_s))

@@ -15,18 +15,26 @@ KEPT_IN_ALL = 256
 
 
 class MailboxLimits(NamedTuple):
-    """How many commands may wait, how large they may be together, and how many one sender has."""
+    """How many commands may wait, how large they may be together, and what one sender may have.
+
+    per_sender: commands that wait or are being carried out, so that nobody else waits for more
+        turns of one sender.
+    half: commands that wait.
+    """
 
     commands: int
     size_bytes: int
     per_sender: int
 
+    @property
+    def half(self) -> int:
+        return max(1, self.commands // 2)
+
     @classmethod
     def of(cls, settings: ChannelSettings, channel_id: str) -> MailboxLimits:
-        """Return the limits of a channel. One sender has at most half of the places."""
-        half = max(1, settings.mailbox_limit // 2)
+        """Return the limits of a channel."""
         rule = settings.rule_of(channel_id)
-        per_sender = min(rule.mailbox_limit_per_user or settings.mailbox_limit_per_user, half)
+        per_sender = rule.mailbox_limit_per_user or settings.mailbox_limit_per_user
         return _shared(cls(settings.mailbox_limit, settings.mailbox_limit_bytes, per_sender))
 
 

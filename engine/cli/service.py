@@ -75,7 +75,7 @@ def chat(
     If no service is running, one runs until you leave. At the prompt, Ctrl-C clears the line; else
     it stops the answer, and a second one does not wait for it. Ctrl-D, exit or quit leaves. Tab
     completes commands and personas, Alt-Enter begins a new line. Input from a pipe is answered
-    line by line.
+    line by line, up to exit or quit.
 
     Exit codes: 0 answered, or a person has left, 1 there was no answer to TEXT or to a line of a
     pipe, 3 no service can be used, 130 ended by Ctrl-C.

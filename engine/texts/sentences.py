@@ -215,7 +215,7 @@ SHARE_USED = Sentence(
     "share_used",
     "You have {number} messages waiting in this channel, and one person may have {limit}."
     " Wait for an answer, or drop them with !chat stop.",
-    "the sender has as many waiting as `mailbox_limit_per_user` lets it",
+    "the sender has as many without an outcome as `mailbox_limit_per_user` lets it",
     may=("limit", "seconds"),
     one=Sentence(
         "share_used_one",

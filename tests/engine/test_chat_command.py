@@ -300,8 +300,10 @@ def test_a_single_question_is_never_a_command(folder: Path, arguments: list[str]
     assert done.stdout == f"You said: {'help' if '--whole' in arguments else arguments[0]}\n"
 
 
-def test_exit_is_a_question_in_a_pipe(folder: Path) -> None:
-    assert rosey(folder, "chat", said="exit\n").stdout == "You said: exit\n"
+@pytest.mark.parametrize("word", ["exit", " Quit "])
+def test_exit_and_quit_end_the_lines_of_a_pipe(folder: Path, word: str) -> None:
+    done = rosey(folder, "chat", said=f"one\n{word}\ntwo\n")
+    assert (done.returncode, done.stdout) == (0, "You said: one\n")
 
 
 @pytest.mark.parametrize("arguments", [["--whole"], ["--whole", "--new"]])

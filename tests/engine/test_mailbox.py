@@ -128,13 +128,35 @@ def test_nobody_has_more_than_a_share_and_controls_have_places(
         there += [(sender, command)] * fits
 
 
-def test_who_has_used_the_share_waits_for_the_first_of_its_own() -> None:
+def test_what_runs_counts_in_the_share_of_its_sender() -> None:
+    mailbox = Mailbox(limits(10, 1000, 2))
+    mailbox.check_room(10, float, "ann", running="ann")
+    mailbox.put(of("ann", "r1", Chat("Hi")))
+    mailbox.check_room(10, float, "ann", running="bob")
+    mailbox.check_room(10, float, "bob", running="ann")
+    mailbox.check_room(10, float, None, running=None)
+    with pytest.raises(Busy, match="You have 2 messages") as refused:
+        mailbox.check_room(10, float, "ann", running="ann")
+    assert refused.value.retry_after_s == 1.0  # until the running one has ended
+
+
+def test_one_sender_has_at_most_half_of_the_places() -> None:
+    mailbox = Mailbox(limits(4, 1000, 100))
+    for request_id, sender in (("r1", "bob"), ("r2", "ann"), ("r3", "ann")):
+        mailbox.check_room(10, float, sender, running="ann")
+        mailbox.put(of(sender, request_id, Chat("Hi")))
+    with pytest.raises(Busy, match=r"You have 2 messages .* may have 2") as refused:
+        mailbox.check_room(10, float, "ann", running="ann")
+    assert refused.value.retry_after_s == 2.0  # until the next one of hers is taken
+
+
+def test_who_has_used_the_share_waits_for_the_end_of_the_first_of_its_own() -> None:
     mailbox = Mailbox(limits(10, 1000, 2))
     for request_id, sender in (("r1", "bob"), ("r2", "ann"), ("r3", "ann")):
         mailbox.put(of(sender, request_id, Chat("Hi")))
     with pytest.raises(Busy, match="You have 2 messages") as refused:
         mailbox.check_room(10, float, "ann")
-    assert (refused.value.retry_after_s, refused.value.ahead) == (2.0, 3)
+    assert (refused.value.retry_after_s, refused.value.ahead) == (3.0, 3)
 
 
 async def test_what_is_set_aside_keeps_its_place_and_is_not_taken() -> None:

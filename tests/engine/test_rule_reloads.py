@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from storage.queries import turns
 from storage.queries.reader import open_reader
 from tests.engine.test_rules_in_rooms import add_provider, proofs, rules
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.patience import WAIT_S, until
 from tests.support.reloads import outcome
 from tests.support.service_harness import House
 from tests.support.service_process import configuration, running
@@ -124,3 +126,35 @@ async def test_killed_between_a_reload_and_the_next_turn_it_goes_on_with_the_new
         for request_id in ("one", "two", "three"):
             (turn,) = turns.find(connection, request_id, None)
             assert prompt_rebuild.rebuild(connection, turn).matches is True
+
+
+async def test_a_provider_that_no_rule_has_any_more_is_closed_after_its_last_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (house.folder / "closing_provider.py").write_text(
+        "import asyncio\n"
+        "from providers.scripted import ScriptedProvider\n"
+        "asked, go_on, closed = asyncio.Event(), asyncio.Event(), []\n"
+        "class Closing(ScriptedProvider):\n"
+        "    async def chat(self, messages, options):\n"
+        "        asked.set()\n"
+        "        await go_on.wait()\n"
+        "        return await super().chat(messages, options)\n"
+        "    async def aclose(self):\n"
+        "        closed.append(self.name)\n"
+    )
+    monkeypatch.syspath_prepend(house.folder)
+    house.config["providers"]["inside"] = {"kind": "closing_provider:Closing"}
+    rules(house, {"match": "*", "provider": "inside", "stream": False})
+    await house.open()
+    watched = sys.modules["closing_provider"]
+    await house.bot.chat("Hi", request_id="begun")
+    async with asyncio.timeout(WAIT_S):
+        await watched.asked.wait()
+    rules(house)
+    await house.reload()
+    assert (await house.bot.ask("Hi", "#other"))["provider"] == "openai"
+    assert watched.closed == []
+    watched.go_on.set()
+    assert (await outcome(house, "begun"))["provider"] == "inside"
+    await until(lambda: watched.closed == ["inside"])

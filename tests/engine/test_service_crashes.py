@@ -108,21 +108,30 @@ async def test_a_stop_while_the_channel_is_suspended_stops_the_waiting_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restarts, "CRASH_LIMIT", 0)
-    monkeypatch.setattr(restarts, "SUSPENSION_S", 6.0)  # on a busy machine a stop takes a while
     path = tmp_path / "chat.db"
     async with LLMService(ScriptedProvider(), database=path) as service:
-        defect(path, "new.content = 'poison'")
-        poisoned = asking(service, "poison")
+        defect(path, "new.content = 'You said: poison'")  # a stopped turn has no such row
+        poisoned = asking(service, "poison", "sick")
         async with asyncio.timeout(WAIT_S):
             while not rows_of(path, "SELECT * FROM suspension"):
                 await asyncio.wait({poisoned}, timeout=0.01)
-        connection = sqlite3.connect(path)
-        connection.execute("DROP TRIGGER defect")
-        connection.close()
-        assert (await service.stop()).content == "Stopped."
+        stopping = asyncio.create_task(service.stop("sick"))
+        await asyncio.sleep(0)
+        # It looks into the database for its own outcome, before this turn is written there.
+        await service.chat("y", "well")
+        assert not stopping.done()
+        pass_time(monkeypatch, restarts.SUSPENSION_S)
+        assert (await stopping).content == "Stopped."
         with pytest.raises(LLMError) as caught:
             await poisoned
         assert caught.value.code == "cancelled"
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let all that waits for a time in the event loop wait for so much less."""
+    loop = asyncio.get_running_loop()
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + seconds)
 
 
 async def test_a_waiting_command_of_another_version_ends_as_internal_and_the_rest_goes_on(

@@ -32,7 +32,7 @@ from tests.properties.witness import DiskContents, Key
 
 WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
 MAILBOX_LIMIT = 6
-SHARE = 3  # of one speaker
+SHARE = 3  # of one speaker, with the running one
 MODELS = ["scripted/big", "scripted/fast-*"]  # that a room may choose
 CONFIGURED = ChosenModel("scripted", "scripted")
 PROGRAM = "app"  # a speaker for many, whose waiting commands are not counted
@@ -139,7 +139,7 @@ class ReferenceModel:
         return beyond
 
     def _check_places(self, waiting: Collection[Key]) -> None:
-        """Check the limits; of each channel one command more is there: the one that runs."""
+        """Check the limits; beyond a channel's, one command more is there: the one that runs."""
         by_channel: dict[str, list[Request]] = defaultdict(list)
         for key in waiting:
             if not isinstance((request := self.told[key]).command, Complete):
@@ -150,7 +150,7 @@ class ReferenceModel:
             for user in {each.username for each in requests} - {PROGRAM}:
                 own = [each for each in requests if each.username == user]
                 chats = [each for each in own if isinstance(each.command, Chat)]
-                if len(chats) > SHARE + 1 or len(own) > SHARE + KEPT_FOR_ONE + 1:
+                if len(chats) > SHARE or len(own) > SHARE + KEPT_FOR_ONE:
                     self.violate("one speaker has too many", channel, user, len(own))
 
     def fault(self, *channels: str) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from engine.config.loading import parse
 from engine.traffic.embedded import program
-from engine.traffic.embedded.errors import NatsServerMissing
+from engine.traffic.embedded.errors import NatsServerFailed, NatsServerMissing
 from engine.traffic.embedded.program import find_program
 from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from providers.installation import install_command
+from tests.traffic.test_embedded import gone
 
 pytestmark = pytest.mark.process
 
@@ -149,3 +150,21 @@ async def test_the_named_program_runs_and_the_log_says_what_was_passed_over(
     async with EmbeddedNats(tmp_path / "b", 0, rights=BotRights()):
         pass
     assert f"is version 2.1.0; rosey-llm needs 2.10 or newer, below 3. Using {OWN}." in caplog.text
+
+
+async def test_a_script_that_is_not_replaced_by_the_server_is_refused_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    script, pid_file = tmp_path / "my-server", tmp_path / "pid"
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec {OWN} --version\n'
+        f'{OWN} "$@" & echo $! > {pid_file}\nwait\n'
+    )
+    script.chmod(0o755)
+    server = EmbeddedNats(tmp_path / "nats", 0, rights=BotRights(), program=str(script))
+    with pytest.raises(NatsServerFailed, match=r"A script must `exec` nats-server\."):
+        await server.start()
+    assert await gone(int(pid_file.read_text()))
+    script.write_text(f'#!/bin/sh\nexec {OWN} "$@"\n')
+    async with server:
+        assert server.pid is not None

@@ -160,7 +160,7 @@ class Dialogue:
         if line is None:
             return None
         text = line_input.clean(line).strip()
-        if self._is_conversation and text.lower() in greeting.LEAVING:
+        if text.lower() in greeting.LEAVING:
             return None
         if text.split(maxsplit=1)[:1] == ["!chat"]:
             # A bare `!chat` asks for help, as it does in a channel.

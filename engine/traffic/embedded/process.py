@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,9 +101,7 @@ class NatsProcess:
                 " Try again, or set [nats] url to another server."
             ) from exc
         try:
-            port = await _ready_port(
-                child, plan.directory / f"{plan.binary.name}_{child.pid}.ports"
-            )
+            port = await _ready_port(child, plan.directory)
         except BaseException:
             await _end(child)
             raise
@@ -111,7 +110,12 @@ class NatsProcess:
         state = f"ended with code {child.returncode}"
         if child.returncode is None:
             state = f"was not ready after {_START_LIMIT_S:.0f} s"
-            await _end(child)
+        if _is_another(child.pid, plan.directory):
+            state = (
+                f"is another process than {plan.binary}, so it would not end with the engine."
+                " A script must `exec` nats-server"
+            )
+        await _end(child)
         tail = _tail(plan.log_file, log_start)
         raise NatsServerFailed(f"The embedded NATS server {state}. Its log: {tail}")
 
@@ -128,7 +132,8 @@ class NatsProcess:
 
     async def end(self) -> None:
         try:
-            await _end(self._child)
+            if self.pid is not None:
+                await _end(self._child)
         finally:
             self._release_guard()
 
@@ -154,12 +159,12 @@ async def _spawn(plan: LaunchPlan, guarded: int) -> asyncio.subprocess.Process:
         )
 
 
-async def _ready_port(child: asyncio.subprocess.Process, ports_file: Path) -> int | None:
+async def _ready_port(child: asyncio.subprocess.Process, directory: Path) -> int | None:
     try:
         async with asyncio.timeout(_START_LIMIT_S):
             while child.returncode is None:
-                port = _read_port(ports_file)
-                if port is not None:
+                port = _read_port(child.pid, directory)
+                if port is not None or _is_another(child.pid, directory):
                     return port
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
@@ -167,12 +172,16 @@ async def _ready_port(child: asyncio.subprocess.Process, ports_file: Path) -> in
     return None
 
 
-def _read_port(ports_file: Path) -> int | None:
-    try:
-        urls = orjson.loads(ports_file.read_bytes())["nats"]
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return None
-    return int(urls[0].rpartition(":")[2])
+def _read_port(pid: int, directory: Path) -> int | None:
+    for file in directory.glob(f"*_{pid}.ports"):  # after the name by which it was started
+        with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
+            return int(orjson.loads(file.read_bytes())["nats"][0].rpartition(":")[2])
+    return None
+
+
+def _is_another(pid: int, directory: Path) -> bool:
+    """Return whether another process is the server: a script has not replaced itself by it."""
+    return any(not each.stem.endswith(f"_{pid}") for each in directory.glob("*.ports"))
 
 
 def _tail(log_file: Path, start: int) -> str:
@@ -182,11 +191,9 @@ def _tail(log_file: Path, start: int) -> str:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is not None:
-        return
+    """End the process, and all that are in its group: a script may have started the server."""
     try:
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
+        _signal_group(child, signal.SIGTERM)
         async with asyncio.timeout(_STOP_LIMIT_S):
             await child.wait()
     except TimeoutError:
@@ -196,6 +203,10 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         )
     finally:
         if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+            _signal_group(child, signal.SIGKILL)
             await child.wait()
+
+
+def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
+        os.killpg(child.pid, number)

@@ -263,7 +263,7 @@ class EmbeddedNats:
         if self._process is None:  # else it goes on with the login that bots know
             self._logins.keep_or_renew(url_file.kept_password(self.store_dir, port))
         # A killed server leaves its ports file behind.
-        for stale in self.store_dir.glob(f"{binary.name}_*.ports"):
+        for stale in self.store_dir.glob("*.ports"):
             stale.unlink(missing_ok=True)
         plan = LaunchPlan(
             binary=binary,
