@@ -122,6 +122,8 @@ class LLMError(EngineError):
       if that is not known
     - `partial`: what had been written of an answer that was stopped, perhaps ""; else None
     - `ahead`: with "busy", how many commands wait in the channel, if that is the reason
+    - `limit`, `scope`: with "limit_reached", its name in `[limits]`, and whether it is the "user"'s
+      or the "channel"'s
     """
 
     def __init__(
@@ -134,6 +136,8 @@ class LLMError(EngineError):
         action: str | None = None,
         partial: str | None = None,
         ahead: int | None = None,
+        limit: str | None = None,
+        scope: str | None = None,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.code = code
@@ -141,6 +145,8 @@ class LLMError(EngineError):
         self.action = action
         self.partial = partial
         self.ahead = ahead
+        self.limit = limit
+        self.scope = scope
 
 
 class CannotStart(EngineError):

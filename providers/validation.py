@@ -214,8 +214,18 @@ def _optional(annotation: Any, converter: Converter) -> Hook:
 
 
 def _lenient_record(cls: Any, converter: Converter) -> Hook:
-    _resolve(cls)
-    return make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False)
+    containers = _containers(_resolve(cls))
+    structure = make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False)
+    if not containers:
+        return structure
+
+    def hook(value: Any, _: Any) -> Any:
+        for name, (types, expected) in containers.items():
+            if name in value and not isinstance(value[name], types):
+                raise _Unexpected(expected, value[name])
+        return structure(value, cls)
+
+    return hook
 
 
 def _resolve(cls: Any) -> dict[str, Any]:
@@ -229,7 +239,7 @@ def _resolve(cls: Any) -> dict[str, Any]:
 def _strict_record(cls: Any, converter: Converter) -> Hook:
     hints = _resolve(cls)
     structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-    containers = {name: kind for name, hint in hints.items() if (kind := _container(hint))}
+    containers = _containers(hints)
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -246,14 +256,18 @@ def _is(form: Any) -> Callable[[Any], bool]:
     return lambda annotation: get_origin(annotation) is form
 
 
-def _container(hint: Any) -> tuple[tuple[type, ...], str] | None:
-    # cattrs would accept "abc" as a list of letters.
-    match get_origin(get_args(hint)[0] if _is_optional(hint) else hint):
-        case builtins.tuple:
-            return (list, tuple), "a list"
-        case abc.Mapping:
-            return (abc.Mapping,), "a table"
-    return None
+def _containers(hints: Mapping[str, Any]) -> dict[str, tuple[tuple[type, ...], str]]:
+    """Return the types that fields of lists and tables take, and what is expected there."""
+    found: dict[str, tuple[tuple[type, ...], str]] = {}
+    for name, hint in hints.items():
+        may_be_none = (NoneType,) * _is_optional(hint)
+        # cattrs would accept "abc" as a list of letters, and a table as a list of its keys.
+        match get_origin(get_args(hint)[0] if may_be_none else hint):
+            case builtins.tuple:
+                found[name] = (list, tuple, *may_be_none), "a list"
+            case abc.Mapping:
+                found[name] = (abc.Mapping, *may_be_none), "a table"
+    return found
 
 
 def _new_converter(make_record: MakeHook, *, detailed: bool) -> Converter:

@@ -1,4 +1,4 @@
-"""The message contract over real parts: the platform's ids of users."""
+"""The message contract over real parts: who speaks, by the platform's id and roles."""
 
 from __future__ import annotations
 
@@ -53,3 +53,21 @@ async def test_what_is_no_id_is_refused(house: House, given: object, problem: st
     message = {"args": "Hi", "channel_id": "#lobby", "user_id": given}
     error = await house.bot.call("rosey.command.chat", message)
     assert (error["code"], error["error"]) == ("invalid_request", problem)
+
+
+@pytest.mark.parametrize("given", ["mod", {"mod": True}, 5, [5], ["mod", None]])
+async def test_what_is_no_list_of_roles_is_refused(house: House, given: object) -> None:
+    for subject, more in (
+        ("rosey.command.chat", {"args": "Hi"}),
+        ("llm.request", {"action": "chat", "message": "Hi"}),
+    ):
+        error = await house.bot.call(subject, {"channel_id": "#lobby", "roles": given, **more})
+        assert error["code"] == "invalid_request"
+        assert error["error"].startswith("roles")
+
+
+async def test_roles_that_are_null_are_omitted(house: House) -> None:
+    message = {"args": "Hi", "channel_id": "#lobby", "roles": None, "is_bot": "no"}
+    error = await house.bot.call("rosey.command.chat", message)
+    assert error["error"] == 'is_bot: expected true or false, got "no"'
+    assert "content" in await house.bot.call("rosey.command.chat", message | {"is_bot": None})

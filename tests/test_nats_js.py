@@ -52,6 +52,7 @@ async def test_a_bot_in_plain_nats_js_passes_the_schemas_in_both_directions(
     bot: Path, house: House
 ) -> None:
     house.config["conversation"] = {"stream": True}
+    house.config["permissions"] = {"trust_roles": True, "reset": "moderator"}
     await house.open()
     never = asyncio.Event()
     house.llm.plan(
@@ -80,8 +81,10 @@ async def test_a_bot_in_plain_nats_js_passes_the_schemas_in_both_directions(
     assert found["unknown"]["code"] == "unknown_persona"
     assert found["help"]["action"] == "help"
     assert found["reset"]["action"] == "reset"
+    assert (found["denied"]["code"], found["denied"]["action"]) == ("not_allowed", "reset")
+    assert (found["robot"]["code"], found["robot"]["error"]) == ("not_allowed", "")
     heard = Counter(found["heard"])
-    assert (heard["response"], heard["error"], heard["status"]) == (8, 3, 3)
+    assert (heard["response"], heard["error"], heard["status"]) == (8, 4, 3)
     assert heard["delta"] >= 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.actors.context import ActorContext
 from engine.actors.mailbox import Envelope
+from engine.commands import refusals
 from engine.commands.request import Request
 from engine.errors import Busy
 from engine.texts import sentences
@@ -38,6 +39,5 @@ def refuse_unwritten(context: ActorContext, request: Request, error: StorageUnav
 
 def refuse(context: ActorContext, request: Request, said: Said) -> None:
     """Tell the sender that it may try again."""
-    error = context.texts.say(request.channel_id, said)
-    failure = request.failure(Busy.code, error, context.waits.told())
-    context.sink.refuse(failure, request.replies)
+    refusal = Busy(said, retry_after_s=context.waits.told())
+    refusals.send(context.sink, request, refusal, context.texts)

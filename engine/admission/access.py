@@ -8,6 +8,7 @@ from fnmatch import translate
 
 from engine.admission.rate_limiter import RateLimiter
 from engine.commands.request import Request
+from engine.commands.sender import sender_of
 from engine.config.settings import AccessSettings
 from engine.errors import NotAllowed
 from engine.texts import sentences
@@ -46,7 +47,7 @@ class Access:
         if request.is_bot and not self._settings.answer_bots:
             raise NotAllowed
         if request.is_bot:
-            self._check_bot(f"{request.channel_id}\0{request.user_id}\0{request.username}")
+            self._check_bot(f"{request.channel_id}\0{sender_of(request)}")
 
     def _is_denied(self, request: Request) -> bool:
         if self._channels_allow and not self._channels_allow.fullmatch(request.channel_id):

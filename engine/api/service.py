@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, Unpack
 
 from engine.actors.local_ledger import LocalLedger
 from engine.actors.supervisor import SupervisorStatistics
@@ -29,12 +29,15 @@ from engine.commands.records import (
     Stop,
 )
 from engine.commands.request import ANONYMOUS, Request
+from engine.commands.sender import SenderFields, fields_of
 from engine.commands.validation import (
     Choices,
     check_channel_id,
     check_choices,
+    check_is_bot,
     check_name,
     check_request_id,
+    check_roles,
     check_text,
     check_user_id,
     new_request_id,
@@ -69,6 +72,9 @@ class LLMService:
     Channel rules can name the providers that are given, and no others.
 
     Wrong arguments raise ValueError, and a file that cannot be read CannotStart.
+
+    Each call also takes who speaks, for limits, permissions and memory: `sender`, or `username`,
+    `user_id`, `roles` and `is_bot` one by one (`Sender`).
 
     A call without an answer raises LLMError with a code of `llm.error`. Wrong arguments have the
     code "invalid_request", and nothing of such a call is stored. Calls also raise CannotStart if
@@ -118,30 +124,28 @@ class LLMService:
         message: str,
         channel_id: str = "main",
         *,
-        username: str = "User",
-        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         persona: str | None = None,
         request_id: str | None = None,
+        **sender: Unpack[SenderFields],
     ) -> Answer:
         """Run one turn of a conversation. A channel's calls run in the order they are made."""
         command = Chat(message, model, temperature, max_tokens, persona)
-        return await self._call(command, channel_id, username, user_id, request_id)
+        return await self._call(command, channel_id, sender, request_id)
 
     def stream(
         self,
         message: str,
         channel_id: str = "main",
         *,
-        username: str = "User",
-        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         persona: str | None = None,
         request_id: str | None = None,
+        **sender: Unpack[SenderFields],
     ) -> AnswerStream:
         """Run one turn of a conversation, and give the answer in pieces; closing it stops it.
 
@@ -151,7 +155,7 @@ class LLMService:
         >>> pieces.answer.finish_reason
         """
         command = Chat(message, model, temperature, max_tokens, persona, stream=True)
-        request = _request(command, channel_id, username, user_id, request_id)
+        request = _request(command, channel_id, sender, request_id)
         return AnswerStream(partial(self._grow, request), partial(self._stop_growing, request))
 
     async def complete(
@@ -159,70 +163,54 @@ class LLMService:
         prompt: str,
         channel_id: str = "main",
         *,
-        username: str = "User",
-        user_id: str | None = None,
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         request_id: str | None = None,
+        **sender: Unpack[SenderFields],
     ) -> Answer:
         """Run one raw completion; it neither reads nor changes a conversation."""
         command = Complete(prompt, model, temperature, max_tokens)
-        return await self._call(command, channel_id, username, user_id, request_id)
+        return await self._call(command, channel_id, sender, request_id)
 
-    async def reset(
-        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
-    ) -> Answer:
+    async def reset(self, channel_id: str = "main", **sender: Unpack[SenderFields]) -> Answer:
         """Clear a channel's conversation."""
-        return await self._call(Reset(), channel_id, username, user_id)
+        return await self._call(Reset(), channel_id, sender)
 
     async def set_persona(
-        self,
-        name: str,
-        channel_id: str = "main",
-        *,
-        username: str = "User",
-        user_id: str | None = None,
+        self, name: str, channel_id: str = "main", **sender: Unpack[SenderFields]
     ) -> Answer:
         """Switch a channel's persona."""
-        return await self._call(SetPersona(name), channel_id, username, user_id)
+        return await self._call(SetPersona(name), channel_id, sender)
 
     async def show_personas(
-        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
+        self, channel_id: str = "main", **sender: Unpack[SenderFields]
     ) -> Answer:
         """Return the personas, and which one the channel uses, as text."""
-        return await self._call(ShowPersonas(), channel_id, username, user_id)
+        return await self._call(ShowPersonas(), channel_id, sender)
 
     async def set_model(
-        self,
-        name: str,
-        channel_id: str = "main",
-        *,
-        username: str = "User",
-        user_id: str | None = None,
+        self, name: str, channel_id: str = "main", **sender: Unpack[SenderFields]
     ) -> Answer:
         """Switch a channel's model to one of `[models] allow`, or back: "default"."""
-        return await self._call(SetModel(name), channel_id, username, user_id)
+        return await self._call(SetModel(name), channel_id, sender)
 
-    async def show_model(
-        self, channel_id: str = "main", *, username: str = "User", user_id: str | None = None
-    ) -> Answer:
+    async def show_model(self, channel_id: str = "main", **sender: Unpack[SenderFields]) -> Answer:
         """Return the model that a channel uses, and as text which it may choose."""
-        return await self._call(ShowModel(), channel_id, username, user_id)
+        return await self._call(ShowModel(), channel_id, sender)
 
     async def stop(
         self,
         channel_id: str = "main",
         *,
         everything: bool = False,
-        username: str = "User",
-        user_id: str | None = None,
+        **sender: Unpack[SenderFields],
     ) -> Answer:
         """Cut off a channel's running answer, and drop what this user has waiting there.
 
         everything: drop what waits there of all users.
         """
-        return await self._call(Stop(everything=everything), channel_id, username, user_id)
+        return await self._call(Stop(everything=everything), channel_id, sender)
 
     def statistics(self) -> SupervisorStatistics:
         """Return the number of actors in memory, and of commands that wait or run."""
@@ -333,6 +321,8 @@ class LLMService:
         check_channel_id(request.channel_id, limit)
         check_name("username", request.username, limit)
         check_user_id(request.user_id)
+        check_roles(request.roles)
+        check_is_bot(request.is_bot)
         check_request_id(request.request_id)
         if isinstance(command, Chat | Complete):
             check_text(command.text, limit)
@@ -349,11 +339,10 @@ class LLMService:
         self,
         command: Command,
         channel_id: str,
-        username: str,
-        user_id: str | None,
+        sender: SenderFields,
         request_id: str | None = None,
     ) -> Answer:
-        request = _request(command, channel_id, username, user_id, request_id)
+        request = _request(command, channel_id, sender, request_id)
         try:
             await self._make_ready_for(request)
             outcome = self._pending_calls.expect(request)
@@ -396,20 +385,27 @@ class LLMService:
             raise exc
         if isinstance(exc, InvalidRequest):
             self._observers.refused(request.channel_id, request.request_id, exc.code)
-        raise request.refusal(exc, self._engine.texts).as_error() from exc
+        failure = request.refusal(exc, self._engine.texts)
+        if request.is_bot and not isinstance(exc, InvalidRequest):
+            failure = failure._replace(error="")  # as for a bot on NATS: it must not be answered
+        raise failure.as_error() from exc
 
 
 def _request(
-    command: Command, channel_id: str, username: str, user_id: str | None, request_id: str | None
+    command: Command, channel_id: str, sender: SenderFields, request_id: str | None
 ) -> Request:
-    if username is None or isinstance(username, str):
-        username = (username or "").strip() or ANONYMOUS
+    who = fields_of(sender)
+    username, roles = who.get("username", ANONYMOUS), who.get("roles", ())
+    if isinstance(username, str):
+        username = username.strip() or ANONYMOUS
     return Request(
         channel_id,
         request_id or new_request_id(),
         username,
         command,
-        user_id=user_id or None,
+        user_id=who.get("user_id") or None,
+        roles=tuple(roles) if isinstance(roles, list) else roles,
+        is_bot=who.get("is_bot", False),
         by_program=True,
         has_given_id=bool(request_id),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 from engine.client.nats_link import PROBE, NatsLink
 from engine.client.open_request import OpenRequest
@@ -17,6 +17,7 @@ from engine.client.outcome_stream import OutcomeStream
 from engine.client.pieces import Pieces
 from engine.client.subjects import Subjects
 from engine.commands.outcomes import Answer
+from engine.commands.sender import SENDER_KEYS, SenderFields, fields_of
 from engine.errors import LLMError
 
 log = logging.getLogger("rosey_llm.client")
@@ -26,19 +27,15 @@ REPEAT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
-class Asking(TypedDict, total=False):
+class Asking(SenderFields, total=False):
     """What may be added to each request.
 
-    - `username`: the sender's name; "User" if omitted
-    - `user_id`: the platform's id of the sender, which stays when the name changes
-    - `roles`: what the sender may do on the platform, such as "moderator"; not used yet
+    - `sender`: who speaks, a `Sender`; or, one by one:
+    - `username`, `user_id`, `roles`, `is_bot`: its fields
     - `request_id`: identifies the request, also for another process that asks again; random
     - `timeout_s`: how long to wait for an outcome; 600 s
     """
 
-    username: str
-    user_id: str
-    roles: Sequence[str]
     request_id: str
     timeout_s: float
 
@@ -56,7 +53,8 @@ class Client:
     """A client of a running service. One serves a whole bot: all rooms, many questions at once.
 
     >>> async with Client() as rosey:
-    ...     answer = await rosey.chat("Hello", "irc/#lobby", username="alice")
+    ...     alice = Sender("alice", user_id="irc/alice", roles=["op"])
+    ...     answer = await rosey.chat("Hello", "irc/#lobby", sender=alice)
 
     - `address`: of NATS, with the bot's login, such as "nats://bot:secret@host:4222", or the path
       of a file that has it. Without it, that of the service that was started in this folder.
@@ -210,10 +208,15 @@ class Client:
         self._check_open()
         if unknown := more.keys() - AskingModel.__annotations__.keys():
             raise TypeError(f"Unexpected arguments: {', '.join(sorted(unknown))}.")
-        given = {name: value for name, value in more.items() if value is not None}
+        sender = fields_of({name: more[name] for name in SENDER_KEYS & more.keys()})
+        given = {
+            name: value
+            for name, value in more.items()
+            if name not in SENDER_KEYS and value is not None
+        }
         request_id = given.pop("request_id", None)
         given.pop("timeout_s", None)
-        return self._requests.open(subject, channel_id, {**fields, **given}, request_id)
+        return self._requests.open(subject, channel_id, {**fields, **sender, **given}, request_id)
 
     async def _outcome(self, request: OpenRequest, timeout_s: float | None) -> Answer:
         """Send the request until it has its outcome, and return that."""

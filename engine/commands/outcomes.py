@@ -104,6 +104,8 @@ class Failure(NamedTuple):
             action=self.action,
             partial=self.partial,
             ahead=self.ahead,
+            limit=self.limit,
+            scope=self.scope,
         )
 
     def encode(self) -> bytes:

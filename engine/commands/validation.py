@@ -116,6 +116,13 @@ def check_roles(roles: object) -> None:
         _check_id(f"roles[{index}]", role, MAX_ROLE)
 
 
+def check_is_bot(is_bot: object) -> None:
+    """Raise InvalidRequest if this is neither true nor false."""
+    if not isinstance(is_bot, bool):
+        problem = f"expected true or false, got {shown(is_bot)}"
+        raise InvalidRequest(invalid_field(ValidationError("is_bot", problem)))
+
+
 def _check_id(key: str, value: object, most: int) -> str:
     text = _string(key, value)
     _size(key, text)

@@ -14,6 +14,7 @@ from providers import validation
 from providers.invisible import is_blank
 from providers.validation import ValidationError
 
+LONGEST_ROLE = 64  # that of a message (`engine/commands/validation.py`)
 NO_KEYS = ("admins", "trust_roles")  # of `[permissions]`: for all channels
 PERMISSIONS = [each.name for each in fields(PermissionSettings) if each.name not in NO_KEYS]
 
@@ -23,6 +24,10 @@ def check(settings: Settings) -> None:
     _check_permissions(
         "permissions", {key: getattr(settings.permissions, key) for key in PERMISSIONS}
     )
+    for index, admin in enumerate(settings.permissions.admins):
+        if is_blank(admin):
+            path = f"permissions.admins[{index}]"
+            raise ValidationError(path, 'expected the id of a user, or a name, got ""')
     rules = settings.channels.rules
     for index, rule in enumerate(rules):
         path = f"channels.rules[{index}]"
@@ -108,6 +113,9 @@ def _check_permissions(path: str, roles: Mapping[str, str]) -> None:
             raise ValidationError(f"{path}.{key}", f"unknown key{hint}")
         if is_blank(role):
             raise ValidationError(f"{path}.{key}", 'expected a role, or "*" for everybody, got ""')
+        if len(role) > LONGEST_ROLE:
+            problem = f"expected at most {LONGEST_ROLE} characters: no message has a longer role"
+            raise ValidationError(f"{path}.{key}", problem)
 
 
 def _check_stays(

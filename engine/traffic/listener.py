@@ -107,7 +107,10 @@ class Listener:
         failure = Failure(
             channel_id, request_id, code, error, username=refused.username, action=refused.action
         )
-        self._sink.refuse(failure, refused.replies)
+        if refused.is_bot:  # as in `refusals.py`: nobody may answer it
+            self._sink.refuse_privately(failure._replace(error=""), refused.replies)
+        else:
+            self._sink.refuse(failure, refused.replies)
 
 
 def _by_rule(request: Request, rule: ChannelRule, *, is_chat: bool) -> Request:

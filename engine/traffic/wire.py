@@ -87,6 +87,7 @@ class Refused(NamedTuple):
     replies: tuple[str, ...]
     username: str | None = None
     action: Action | None = None
+    is_bot: bool = False
 
 
 def decode_chat(
@@ -182,6 +183,7 @@ def _decode(
             replies,
             _shortened(values.get("username")) or None,
             _action(values.get("action")) if cls is RequestBody else None,
+            values.get("is_bot") is True,
         )
 
 

@@ -94,3 +94,20 @@ def test_a_bot_that_wants_more_than_three_answers_a_minute_gets_none_for_a_while
     assert not answered()
     now_s[0] += 10
     assert answered()
+
+
+def test_a_bot_is_one_under_all_its_names_if_it_has_an_id() -> None:
+    access = Access(AccessSettings(answer_bots=True), lambda: 0.0)
+
+    def is_answered(name: str, user_id: str | None = None) -> bool:
+        return refusal(access, request(name, user_id, bot=True)) is None
+
+    assert [is_answered(name, "B1") for name in ("one", "two", "three", "four")] == [
+        *[True] * 3,
+        False,
+    ]
+    assert is_answered("one", "B2")
+    assert [is_answered(name) for name in ("Robot", "robot", "ROBOT", "RoBoT")] == [
+        *[True] * 3,
+        False,
+    ]

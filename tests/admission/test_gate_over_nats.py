@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -25,13 +26,14 @@ async def test_a_limit_is_reached_by_user_and_told_with_its_name_and_wait(house:
     for number in range(2):
         assert (await chat(house, f"{number}", user_id="U1"))["content"] == f"You said: {number}"
     error = await chat(house, "more", user_id="U1", username="another name")
-    assert 29 < error.pop("retry_after_s") <= 30
+    wait_s = error.pop("retry_after_s")
+    assert 0 < wait_s <= 30
     error.pop("request_id")
     assert error == {
         "type": "llm_error",
         "channel_id": "#lobby",
         "code": "limit_reached",
-        "error": "You can send 2 messages a minute. Try again in 30 s.",
+        "error": f"You can send 2 messages a minute. Try again in {round(wait_s)} s.",
         "username": "another name",
         "action": "chat",
         "limit": "user_per_minute",
@@ -88,6 +90,31 @@ async def test_what_a_bot_sends_wrongly_gets_no_text_either(house: House) -> Non
     assert "content" in await chat(house, "Hi", is_bot=True)
     error = await chat(house, "Hi", is_bot=True)
     assert (error["code"], error["error"]) == ("limit_reached", "")
+
+
+async def test_what_a_bot_sends_that_is_not_valid_gets_no_text_either(house: House) -> None:
+    await house.open()
+    for wrong in ({"roles": "mod"}, {"args": "x" * 70_000}, {"channel_id": ""}):
+        error = await chat(house, "Hi", is_bot=True, **wrong)
+        assert (error["code"], error["error"]) == ("invalid_request", "")
+    assert "content" in await chat(house, "Hi")
+    assert [each["type"] for each in await house.bot.outcomes(1)] == ["llm_response"]
+
+
+async def test_a_stop_that_a_bot_may_not_give_gets_no_text_either(
+    house: House, llm: LLMServer
+) -> None:
+    house.config |= {"access": {"answer_bots": True}, "permissions": {"stop_others": "admin"}}
+    await house.open()
+    never = asyncio.Event()
+    llm.plan(Behaviour(hold=never))
+    await house.bot.chat("tell me everything")
+    await llm.wait_for_requests(1)
+    error = await chat(house, "stop", username="robot", is_bot=True)
+    assert (error["code"], error["error"]) == ("not_allowed", "")
+    await house.bot.flush()
+    assert house.bot.received == []
+    never.set()
 
 
 async def test_a_reload_takes_up_who_may_do_what(

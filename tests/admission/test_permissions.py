@@ -123,6 +123,14 @@ def test_a_rule_says_other_roles_for_its_channels() -> None:
             'channels.rules[0].permissions.reset: expected a role, or "*" for everybody',
         ),
         (
+            {"permissions": {"reset": "x" * 65}},
+            "permissions.reset: expected at most 64 characters: no message has a longer role",
+        ),
+        (
+            {"permissions": {"admins": ["1", " "]}},
+            'permissions.admins[1]: expected the id of a user, or a name, got ""',
+        ),
+        (
             {"permissions": {"reset": ""}},
             'permissions.reset: expected a role, or "*" for everybody',
         ),

@@ -65,7 +65,7 @@ def test_each_line_without_an_id_of_the_server_has_one_of_its_own() -> None:
     assert with_id == question("alice", "!chat hi", tags)
     assert with_id is not None
     assert len(with_id.request_id) <= 128
-    assert with_id.user_id == "a" * 128
+    assert with_id.sender.user_id == f"irc/{'a' * 124}"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,34 @@ def test_each_line_without_an_id_of_the_server_has_one_of_its_own() -> None:
 def test_the_roles_of_twitch(tags: dict[str, str], roles: tuple[str, ...]) -> None:
     asked = question("alice", "!chat hi", tags)
     assert asked is not None
-    assert asked.roles == roles
+    assert tuple(asked.sender.roles) == roles
+    with_rights = question("alice", "!chat hi", tags, ("op",))
+    assert with_rights is not None
+    assert tuple(with_rights.sender.roles) == tuple(sorted({*roles, "op"}))
+
+
+@pytest.mark.parametrize(
+    ("tags", "is_bot"),
+    [
+        ({}, False),
+        ({"bot": ""}, True),
+        ({"draft/bot": ""}, True),
+        ({"+bot": "", "bots": ""}, False),
+    ],
+)
+def test_a_bot_is_whom_the_server_calls_one(tags: dict[str, str], is_bot: bool) -> None:
+    asked = question("robot", "!chat hi", tags)
+    assert asked is not None
+    assert asked.sender.is_bot == is_bot
+
+
+def test_no_nickname_is_the_id_of_an_account() -> None:
+    account = question("bob", "!chat hi", {"account": "alice"}, platform="libera")
+    stranger = question("alice", "!chat hi", {}, platform="libera")
+    assert account is not None
+    assert stranger is not None
+    assert account.sender.user_id == "libera/alice"
+    assert (stranger.sender.user_id, stranger.sender.username) == (None, "alice")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
@@ -21,6 +22,8 @@ from tests.chaos.witness import Key, Ledger, client_options, now_ms
 RETRY_AFTER_S = 0.8
 LONGEST_BURST = 4
 SEND_LIMIT = 2000
+# Refusals after which nobody asks again.
+FINAL = ("limit_reached", "not_allowed")
 KINDS = {
     "chat": 58,
     "complete": 9,
@@ -61,7 +64,13 @@ class RequestLog:
 
 
 class Bot:
-    """A bot that sends bursts until `stop`, and then waits for open requests until `give_up`."""
+    """A bot that sends bursts until `stop`, and then waits for open requests until `give_up`.
+
+    kinds: how often it sends which kind of request. identity: more fields of its requests.
+    """
+
+    kinds = KINDS
+    identity: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -135,13 +144,15 @@ class Bot:
 
     async def _on_reply(self, msg: Msg) -> None:
         outcome = orjson.loads(msg.data)
-        if not self._ledger.record(outcome, msg.data):
+        is_outcome = self._ledger.record(outcome, msg.data)
+        if not is_outcome and outcome["code"] not in FINAL:
             return
         sent = self._open.pop((outcome["channel_id"], outcome["request_id"]), None)
         if sent is not None:
-            sent.answered = True
-            self._answered.append(sent)
             self._changed.set()
+            if is_outcome:
+                sent.answered = True
+                self._answered.append(sent)
 
     def _new_burst(self) -> list[SentRequest]:
         rng = self._rng
@@ -156,9 +167,10 @@ class Bot:
 
     def _new_request(self, channel: str, burst: tuple[str, int]) -> SentRequest:
         request_id = f"{self._name}-{next(self._numbers)}"
-        kind = self._rng.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = self._rng.choices(list(self.kinds), list(self.kinds.values()))[0]
         subject, message = self._message(kind, request_id)
         message |= {"channel_id": channel, "username": self._name, "request_id": request_id}
+        message |= self.identity
         key = channel, request_id
         sent = SentRequest(key, kind, subject, orjson.dumps(message), burst, self._name)
         self._request_log.sent[key] = sent

@@ -24,11 +24,18 @@ class EngineProcess:
 
     @classmethod
     async def spawn(
-        cls, config: Path, log: Path, kill_at: str | None = None, breakage: str | None = None
+        cls,
+        config: Path,
+        log: Path,
+        kill_at: str | None = None,
+        breakage: str | None = None,
+        *,
+        charges: bool = False,
     ) -> Self:
         """Spawn a process that waits for `start`.
 
         kill_at: a kill point and a count, as in `before_settled:3`.
+        charges: whether it records each charge (`charges.py`).
         """
         environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
         if kill_at:
@@ -37,6 +44,7 @@ class EngineProcess:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.chaos.engine_process", "--config", str(config)),
                 *(("--break", breakage) if breakage else ()),
+                *(("--charges",) if charges else ()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

@@ -21,7 +21,7 @@ import uvloop
 from engine.config.loading import load
 from engine.config.settings import Settings
 from engine.daemon.run import run
-from tests.chaos import kill_points
+from tests.chaos import charges, kill_points
 from tests.chaos.breakages import BREAKAGES
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.engine_process")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--break", dest="breakage", choices=sorted(BREAKAGES))
+    parser.add_argument("--charges", action="store_true", help="record each charge")
     arguments = parser.parse_args()
     _die_with_parent()
     settings = load(arguments.config)
@@ -40,6 +41,8 @@ def main() -> None:
     kill_points.install_from_environment()
     if arguments.breakage:
         BREAKAGES[arguments.breakage]()
+    if arguments.charges:
+        charges.install()
     if sys.stdin.readline():
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))

@@ -13,7 +13,8 @@ import orjson
 from storage.migrations import migrate
 
 # The triggers write in the engine's own transactions: everything it accepts or settles is recorded,
-# also if it is deleted later.
+# also if it is deleted later. `charges.py` fills the last table; `chaos_begun` has how many rows it
+# had when an attempt began.
 _RECORD = """
 CREATE TABLE chaos_accepted (n INTEGER PRIMARY KEY AUTOINCREMENT, channel_id INTEGER,
     request_id TEXT, command TEXT, at_ms INTEGER);
@@ -28,6 +29,19 @@ CREATE TRIGGER chaos_settle AFTER INSERT ON outbox BEGIN
     INSERT INTO chaos_settled (channel_id, request_id, kind, body, at_ms)
     VALUES (new.channel_id, new.request_id, new.kind, new.body, new.created_ms);
 END;
+CREATE TABLE chaos_begun (n INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT, charged INTEGER,
+    at_ms INTEGER);
+CREATE TRIGGER chaos_begin AFTER UPDATE OF attempts ON mailbox BEGIN
+    INSERT INTO chaos_begun (request_id, charged, at_ms)
+    VALUES (new.request_id, (SELECT coalesce(max(n), 0) FROM chaos_charged),
+        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+END;
+CREATE TRIGGER chaos_begin_at_once AFTER INSERT ON mailbox WHEN new.attempts > 0 BEGIN
+    INSERT INTO chaos_begun (request_id, charged, at_ms)
+    VALUES (new.request_id, (SELECT coalesce(max(n), 0) FROM chaos_charged), new.accepted_ms);
+END;
+CREATE TABLE chaos_charged (n INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT, request_id TEXT,
+    attempts INTEGER, charges BLOB, at_ms INTEGER);
 """
 
 

@@ -24,6 +24,12 @@ def question(request_id: str) -> str:
     return f"say {request_id}"
 
 
+def asked_id(messages: list[dict[str, Any]]) -> str:
+    """Return the id of the request that a prompt is for; "?" if it names none."""
+    found = _QUESTION.search(messages[-1]["content"])
+    return found[1] if found else "?"
+
+
 class FlakyLLMServer(LLMServer):
     """A language model server that fails some calls while `failing` is set.
 
@@ -42,8 +48,7 @@ class FlakyLLMServer(LLMServer):
     async def _answer(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
         if request.path in CHAT_PATHS:
             messages: list[dict[str, Any]] = request.body["messages"]
-            found = _QUESTION.search(messages[-1]["content"])
-            self.seen[found[1] if found else "?"].append(_short(request.body["model"], messages))
+            self.seen[asked_id(messages)].append(_short(request.body["model"], messages))
             self.plan(self._behaviour())
         # These lists would keep every prompt of a long run.
         self.requests.clear()
@@ -51,8 +56,7 @@ class FlakyLLMServer(LLMServer):
         await super()._answer(request, writer)
 
     def _say(self, body: dict[str, Any]) -> str:
-        found = _QUESTION.search(body["messages"][-1]["content"])
-        return f"said {found[1] if found else '?'} for the time {next(self._numbers)}"
+        return f"said {asked_id(body['messages'])} for the time {next(self._numbers)}"
 
     def _behaviour(self) -> Behaviour:
         rng = self._rng

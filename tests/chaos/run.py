@@ -17,13 +17,11 @@ from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from tests.chaos.bots import Bot, RequestLog
 from tests.chaos.engine import EngineProcess
 from tests.chaos.ground import RunFolder
-from tests.chaos.llm import MODEL, FlakyLLMServer
-from tests.chaos.retelling import MAX_CONTEXT_MESSAGES
 from tests.chaos.saboteur import DRAIN_LIMIT_S, Damage, Saboteur
+from tests.chaos.scene import CHANNELS, Scene
 from tests.chaos.verdict import SHOWN, Evidence, Verdict, format_table, judge
 from tests.chaos.witness import Ledger, Witness
 
-CHANNELS = [*(f"#room-{number}" for number in range(28)), "a.b *>", "Grüße 🐿"]
 EMPTY_LIMIT_S = 60.0
 MUST_BE_ZERO = ("lost", "doubled", "out of order")
 CHECKS = (
@@ -102,26 +100,39 @@ class RunResult:
 
 
 async def run(
-    plan: Plan, folder: Path, report: Callable[[str], None] = lambda _: None
+    plan: Plan,
+    folder: Path,
+    report: Callable[[str], None] = lambda _: None,
+    scene: Scene | None = None,
 ) -> RunResult:
-    """Carry out a run. All its files are in `folder`; `report` is called with its progress."""
+    """Carry out a run. All its files are in `folder`; `report` is called with its progress.
+
+    scene: who speaks; by default, bots in many channels.
+    """
     # nats-py logs each failed attempt to connect.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     rng = random.Random(plan.seed)
+    if scene is None:
+        scene = Scene(rng, plan.bots, plan.channels)
+    model = scene.model
     run_folder, ledger, request_log, damage = RunFolder(folder), Ledger(), RequestLog(), Damage()
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(FlakyLLMServer(random.Random(rng.random())))
+        await stack.enter_async_context(model)
         nats = await stack.enter_async_context(nats_server(folder))
-        run_folder.prepare(_config(model, nats))
+        run_folder.prepare(scene.config(nats))
         await _start_witness(stack, ledger, run_folder, nats)
-        bots = [
-            await _start_bot(stack, n, ledger, request_log, nats, plan, rng)
-            for n in range(plan.bots)
-        ]
+        bots = scene.bots(ledger, request_log)
+        for bot in bots:
+            await bot.connect(nats.bot_url)
+            stack.push_async_callback(bot.close)
         spawn = partial(
-            EngineProcess.spawn, run_folder.config, run_folder.log, breakage=plan.breakage
+            EngineProcess.spawn,
+            run_folder.config,
+            run_folder.log,
+            breakage=plan.breakage,
+            charges=scene.records_charges,
         )
-        saboteur = Saboteur(spawn, nats, damage, rng, report)
+        saboteur = Saboteur(spawn, nats, damage, rng, report, rest_s=scene.rest_s)
         stack.push_async_callback(saboteur.aclose)
         bot_tasks = [asyncio.create_task(bot.send_bursts(plan.pause_s)) for bot in bots]
         stack.push_async_callback(_cancel, bot_tasks)
@@ -195,50 +206,10 @@ async def _start_witness(
     stack.push_async_callback(witness.close)
 
 
-async def _start_bot(
-    stack: AsyncExitStack,
-    number: int,
-    ledger: Ledger,
-    request_log: RequestLog,
-    nats: EmbeddedNats,
-    plan: Plan,
-    rng: random.Random,
-) -> Bot:
-    channels = CHANNELS[-plan.channels :]
-    bot = Bot(f"bot{number}", channels, ledger, request_log, random.Random(rng.random()))
-    await bot.connect(nats.bot_url)
-    stack.push_async_callback(bot.close)
-    return bot
-
-
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _config(model: FlakyLLMServer, nats: EmbeddedNats) -> dict[str, Any]:
-    return {
-        "default_provider": "openai",
-        "fallback_providers": [],
-        "service": {"max_context_messages": MAX_CONTEXT_MESSAGES, "drain_timeout_s": 10.0},
-        "conversation": {"stream_interval_ms": 4},
-        # Small mailboxes, so that some commands are refused and have to be sent again.
-        "channels": {"passivate_after_s": 0.3, "snapshot_interval_s": 0.1, "mailbox_limit": 4},
-        "nats": {"url": nats.url, "user": nats.engine_user, "password": nats.engine_password},
-        "models": {"allow": ["openai/*"]},
-        "permissions": {"model": "*"},
-        "http": {"port": 0},
-        "log": {"level": "warning"},
-        "providers.openai": {
-            "base_url": f"{model.url}/v1",
-            "api_key": "sk-chaos",
-            "default_model": MODEL,
-            "max_retries": 0,
-            "timeout": 1.0,
-            "total_timeout": 5.0,
-        },
-    }
 
 
 def _counts(items: Any) -> str:

@@ -43,7 +43,10 @@ class Damage:
 
 
 class Saboteur:
-    """A loop that starts and ends engines; `spawn` makes each one ahead of its start."""
+    """A loop that starts and ends engines; `spawn` makes each one ahead of its start.
+
+    rest_s: how long an engine is left in peace at most, before it is ended in some way.
+    """
 
     def __init__(
         self,
@@ -52,12 +55,15 @@ class Saboteur:
         damage: Damage,
         rng: random.Random,
         report: Callable[[str], None],
+        *,
+        rest_s: float = 0.0,
     ) -> None:
         self._spawn = spawn
         self._nats = nats
         self._damage = damage
         self._rng = rng
         self._report = report
+        self._rest_s = rest_s
         self._next: tuple[str, EngineProcess] | None = None
 
     async def kill_engines(self, enough: Callable[[], bool], until_s: float) -> None:
@@ -103,6 +109,8 @@ class Saboteur:
         await engine.start()
 
     async def _end_engine(self, way: str, engine: EngineProcess) -> None:
+        if self._rest_s:
+            await engine.wait(self._rng.uniform(0, self._rest_s))  # it may die at its point
         match way:
             case "point":
                 await self._kill_at_point(engine)

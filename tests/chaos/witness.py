@@ -19,7 +19,7 @@ from tests.support.wire_schema import check_sent
 
 Key = tuple[str, str]
 # Codes of refusals: nothing was accepted, so there is no outcome and nothing on disk.
-REFUSALS = ("busy", "suspended", "invalid_request")
+REFUSALS = ("busy", "suspended", "invalid_request", "limit_reached", "not_allowed")
 CHECK_EVERY = 4
 
 
@@ -36,6 +36,7 @@ class Ledger:
     """What the bots and the witness received, by (channel, request id).
 
     witnessed: what the witness alone received, in that order.
+    refused: the code of the newest refusal of each request that was refused.
     vain_stops: copies of answers to stops that stopped nothing.
     gaps: times (ms) in which the witness had no NATS server.
     """
@@ -45,7 +46,7 @@ class Ledger:
     copies: Counter[Key] = field(default_factory=Counter)
     different: dict[Key, bytes] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
-    refused: set[Key] = field(default_factory=set)
+    refused: dict[Key, str] = field(default_factory=dict)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     too_early: list[Key] = field(default_factory=list)
     commit_checks: int = 0
@@ -58,7 +59,7 @@ class Ledger:
         key = message["channel_id"], message["request_id"]
         if message.get("code") in REFUSALS:
             self.refusals[message["code"]] += 1
-            self.refused.add(key)
+            self.refused[key] = message["code"]
             return False
         if is_vain_stop(message):
             self.vain_stops += 1

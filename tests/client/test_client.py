@@ -12,6 +12,7 @@ import pytest
 from engine.client.client import Client
 from engine.client.subjects import Subjects
 from engine.commands.outcomes import Answer, Failure
+from engine.commands.sender import Sender
 from engine.errors import LLMError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.bot_rights import BOT, ENGINE, RIGHTS, logins
@@ -263,3 +264,41 @@ async def test_a_message_that_the_server_does_not_take_is_an_error(embedded: Cli
     with pytest.raises(LLMError, match="Send a shorter one") as caught:
         await embedded.chat("x" * 2**21, "#lobby")
     assert caught.value.code == "invalid_request"
+
+
+async def test_who_speaks_is_said_once_and_counts_for_every_call(house: House) -> None:
+    house.config["permissions"] = {"trust_roles": True, "reset": "op", "persona": "op"}
+    await house.open()
+    alice = Sender("alice", user_id="irc/alice", roles=["op"])
+    async with Client(house.url) as rosey:
+        for who in ({"sender": alice}, {"username": "alice", "roles": ("op",)}):
+            assert (await rosey.reset("#lobby", **who)).username == "alice"
+            assert (await rosey.set_persona("default", "#lobby", **who)).action == "persona"
+        answer = await rosey.chat("Hi", "#lobby", sender=alice)
+        assert answer.username == "alice"
+        with pytest.raises(LLMError) as caught:
+            await rosey.reset("#lobby", sender=Sender("bob"))
+        assert (caught.value.code, caught.value.username) == ("not_allowed", "bob")
+        robot = Sender("robot", is_bot=True)
+        with pytest.raises(LLMError) as caught:
+            await rosey.command("Hi", "#lobby", sender=robot)
+        assert (caught.value.code, str(caught.value)) == ("not_allowed", "")
+        with pytest.raises(TypeError, match="Give sender or username, not both"):
+            await rosey.chat("Hi", "#lobby", sender=alice, username="bob")
+    asked = house.rows("SELECT personal FROM history WHERE kind = 'message'")
+    assert asked == [{"personal": '{"user_id":"irc/alice"}'}]
+
+
+async def test_a_limit_that_is_reached_is_told_with_its_name(house: House) -> None:
+    house.config["limits"] = {"user_per_minute": 1}
+    await house.open()
+    async with Client(house.url) as rosey:
+        await rosey.chat("Hi", "#lobby", username="alice")
+        with pytest.raises(LLMError) as caught:
+            await rosey.chat("Hi", "#lobby", username="alice")
+        error = caught.value
+        assert (error.code, error.limit, error.scope) == (
+            "limit_reached",
+            "user_per_minute",
+            "user",
+        )

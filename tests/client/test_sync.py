@@ -10,6 +10,7 @@ import pytest
 from rosey_llm.sync import Client
 
 from engine.client.address import CannotConnect
+from engine.commands.sender import Sender
 from engine.errors import LLMError
 from tests.fakes.llm_server import LLMServer
 from tests.support.service_harness import House
@@ -39,6 +40,9 @@ def converse(url: str) -> list[str]:
         found.append(rosey.set_model("default", "#0").action)
         found.append(rosey.stop("#0").action)
         found.append(rosey.command("help", "#0").action)
+        with pytest.raises(LLMError) as caught:
+            rosey.chat("Hi", "#0", sender=Sender("robot", is_bot=True))
+        assert caught.value.code == "not_allowed"
         with pytest.raises(LLMError, match="nobody"):
             rosey.set_persona("nobody", "#0")
     assert list(outcomes) == []

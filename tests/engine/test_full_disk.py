@@ -139,3 +139,15 @@ async def test_a_stop_whose_answer_is_held_hears_busy(house: House, llm: LLMServ
     await house.bot.until(lambda: len(house.bot.received_outcomes()) == 2)
     assert house.bot.received_outcomes()[1]["code"] == "cancelled"
     assert [kind for kind, _ in house.history()] == ["message", "cancelled"]
+
+
+async def test_a_bot_hears_busy_without_a_text_that_it_could_answer(house: House) -> None:
+    house.config["access"] = {"answer_bots": True}
+    await house.open()
+    await house.bot.ask("hello")
+    await write(house, fill)
+    refused = await house.bot.ask("word " * 8000, is_bot=True)
+    assert (refused["code"], refused["error"]) == ("busy", "")
+    await house.bot.flush()
+    assert [each["type"] for each in house.bot.received_outcomes()] == ["llm_response"]
+    await write(house, make_room)

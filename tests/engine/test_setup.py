@@ -15,7 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.config import config_notes
+from engine.config.loading import parse
 from engine.config.setup import example
+from engine.config.setup.public_room import GUARDED, LIMITS
 from storage.new_file import new_file
 from tests.support.command_line import COMMAND, read_until, rosey, utf8
 
@@ -67,6 +70,7 @@ def test_empty_answers_give_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_init_takes_its_answers_from_a_pipe_and_keeps_the_comments(tmp_path: Path) -> None:
     answers = ["openai", "gpt-5", "no", 'Bob "the \\ bot"', "technical", "7", "nats://h:4222", "/d"]
+    answers += ["yes", "discord/1, discord/2", "moderator"]
     done = rosey(tmp_path, "init", "-o", "my.toml", said="\n".join(answers))
     assert done.returncode == 0
     assert "export OPENAI_API_KEY=" in done.stdout
@@ -80,8 +84,30 @@ def test_init_takes_its_answers_from_a_pipe_and_keeps_the_comments(tmp_path: Pat
     assert values["service"]["max_context_messages"] == 7
     assert (values["nats"]["url"], values["nats"]["store_dir"]) == ("nats://h:4222", "/d/nats")
     assert values["storage"]["path"] == "/d/rosey-llm.db"
+    assert values["permissions"] | dict.fromkeys(GUARDED, "moderator") == values["permissions"]
+    assert values["permissions"]["admins"] == ["discord/1", "discord/2"]
+    assert values["permissions"]["trust_roles"] is True
+    assert values["limits"] | LIMITS == values["limits"]
     text = (tmp_path / "my.toml").read_text()
     assert text.count("#") >= SHIPPED.count("#")
+
+
+@pytest.mark.parametrize(
+    ("said", "trusted", "role"),
+    [("moderator", True, "moderator"), ("admin", False, "admin"), ("*", False, "*")],
+)
+def test_what_a_public_room_gets_works_and_leaves_nothing_to_note(
+    tmp_path: Path, said: str, trusted: bool, role: str
+) -> None:
+    file = tmp_path / "new.toml"
+    answers = "local\n\n\n\n\n\nyes\ntwitch/7\n" + said + "\n"
+    done = CliRunner().invoke(main, ["init", "-o", str(file)], input=answers)
+    assert done.exit_code == 0, done.stderr
+    settings = parse(tomllib.loads(file.read_text()), tmp_path)
+    assert settings.permissions.trust_roles is trusted
+    assert settings.permissions.admins == ("twitch/7",)
+    assert {getattr(settings.permissions, key) for key in GUARDED} == {role}
+    assert config_notes.notes(settings) == []
 
 
 @pytest.mark.process
@@ -120,6 +146,8 @@ def test_an_address_becomes_a_provider_of_its_own(tmp_path: Path) -> None:
         ("local\n\n\n\nhost:4222\n", 'expected "embedded" or an address'),
         ("local\n\n\n\nnats://bob:secret@host\n", "leave the login out"),
         ("ollama\n\n\nperhaps\n", "expected yes or no"),
+        ("local\n\n\n\n\n\nyes\nnone\nadmin\n", "without an admin, nobody could do it"),
+        (f"local\n\n\n\n\n\nyes\nnone\n{'m' * 65}\n", "expected at most 64 characters"),
     ],
 )
 def test_a_wrong_answer_in_a_pipe_is_reported_and_nothing_is_written(

@@ -11,8 +11,14 @@ PROMPT_TOKENS = 11
 COMPLETION_TOKENS = 7
 
 
-def whole(path: str, asked: Mapping[str, Any], text: str, finish_reason: str) -> dict[str, Any]:
-    """Return the body of an answer on this path."""
+def whole(
+    path: str,
+    asked: Mapping[str, Any],
+    text: str,
+    finish_reason: str,
+    usage: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the body of an answer on this path. usage: another one than the usual, of OpenAI."""
     model = asked.get("model")
     if path in ("/api/chat", "/api/generate"):
         answer: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
@@ -25,12 +31,16 @@ def whole(path: str, asked: Mapping[str, Any], text: str, finish_reason: str) ->
         "object": "chat.completion",
         "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
-        "usage": _usage(),
+        "usage": usage or _usage(),
     }
 
 
 def stream(
-    path: str, asked: Mapping[str, Any], pieces: list[str], finish_reason: str
+    path: str,
+    asked: Mapping[str, Any],
+    pieces: list[str],
+    finish_reason: str,
+    usage: Mapping[str, Any] | None = None,
 ) -> list[bytes]:
     """Return one part of a token stream for each piece, and one that ends the answer."""
     model = asked.get("model")
@@ -45,7 +55,7 @@ def stream(
     chunks = [_sse(model, [{"index": 0, "delta": {"content": piece}}]) for piece in pieces]
     end = _sse(model, [{"index": 0, "delta": {}, "finish_reason": finish_reason}])
     if asked.get("stream_options", {}).get("include_usage"):
-        end += _sse(model, [], usage=_usage())
+        end += _sse(model, [], usage=usage or _usage())
     return [*chunks, end + b"data: [DONE]\n\n"]
 
 

@@ -288,6 +288,10 @@ class LLMServer:
             await behaviour.hold.wait()
         await self._write_whole(writer, request, behaviour)
 
+    def usage(self, body: dict[str, Any], text: str) -> dict[str, Any] | None:
+        """Return what an answer with this text says that it used; None for the usual."""
+        return None
+
     def _pieces(self, request: RecordedRequest, behaviour: Behaviour) -> list[str]:
         if behaviour.pieces is not None:
             return list(behaviour.pieces)
@@ -330,7 +334,8 @@ class LLMServer:
             await behaviour.hold.wait()
         if behaviour.hang_after is not None:
             await asyncio.Event().wait()
-        data = orjson.dumps(whole(request.path, request.body, text, behaviour.finish_reason))
+        usage = self.usage(request.body, text)
+        data = orjson.dumps(whole(request.path, request.body, text, behaviour.finish_reason, usage))
         cut = behaviour.cut_after is not None
         length = b"" if behaviour.cut_cleanly else b"Content-Length: %d\r\n" % len(data)
         writer.write(
@@ -356,7 +361,8 @@ class LLMServer:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n" % (kind, framing))
         wrap = (lambda data: data) if behaviour.cut_cleanly else _chunked
         pieces = self._pieces(request, behaviour)
-        parts = stream(request.path, request.body, pieces, behaviour.finish_reason)
+        usage = self.usage(request.body, "".join(pieces))
+        parts = stream(request.path, request.body, pieces, behaviour.finish_reason, usage)
         async for data in self._paced(parts, behaviour):
             writer.write(wrap(data))
             await writer.drain()

@@ -9,6 +9,8 @@ const { connect } = require("@nats-io/transport-node");
 const [, , address, folder] = process.argv;
 const ajv = new Ajv({ allErrors: true, strict: true, strictRequired: false, strictTypes: false });
 const SUBJECTS = { "llm.response": "response", "llm.error": "error", "llm.stream": "delta", "llm.status": "status" };
+// Who speaks, as the room's platform knows it.
+const ALICE = { username: "alice", user_id: "js/1", roles: ["moderator"], is_bot: false };
 const KINDS = { llm_response: "response", llm_error: "error" };
 
 const validators = {};
@@ -60,7 +62,7 @@ async function main() {
   let number = 0;
   async function ask(subject, fields, envelope) {
     const name = subject === "llm.request" ? "request" : "chat";
-    const request = { channel_id: "#js", username: "alice", request_id: `js-${++number}`, ...fields };
+    const request = { channel_id: "#js", request_id: `js-${++number}`, ...ALICE, ...fields };
     check(name, request);
     const body = envelope ? { event: "command", source: "js", data: request } : request;
     const reply = await nc.request(subject, JSON.stringify(body), { timeout: 60000 });
@@ -94,6 +96,9 @@ async function main() {
   found.switched = await chat("persona default");
   found.unknown = await chat("persona nobody");
   found.help = await ask("rosey.command.chat", {}, true);
+  found.denied = await call({ action: "reset", roles: [] });
+  found.robot = await nc.request("rosey.command.chat", JSON.stringify({ args: "Hi", channel_id: "#js", ...ALICE, is_bot: true }), { timeout: 60000 });
+  found.robot = check("error closed", found.robot.json());
   found.reset = await call({ action: "reset" });
   found.heard = heard.map((each) => each.name);
   process.stdout.write(JSON.stringify(found));

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Item, Trivia
+from tomlkit.items import Item, Table, Trivia
 
 # In a wheel the file is beside this one; in a checkout it is at the root.
 PACKAGED = Path(__file__).with_name("rosey-llm.toml")
@@ -36,7 +36,9 @@ class Example:
         if path[-1] not in table:
             self._add_line(path, value)
         elif table[path[-1]] != value:
-            table[path[-1]] = _aligned(_item(value), table[path[-1]])
+            container = table.value if isinstance(table, Table) else table
+            old: Any = container.item(path[-1])  # `table[...]` has no comment of true and false
+            table[path[-1]] = _aligned(_item(value), old)
 
     def add(self, tables: Mapping[tuple[str, ...], Mapping[str, Any]]) -> None:
         """Append new tables, such as ("personas", "pirate")."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import loading
+from engine.config.setup.answers import Ask, is_yes, whole_number
 from engine.config.setup.example import Example
+from engine.config.setup.public_room import PublicRoom
 from providers import registry
 from providers.http import model_names
 from providers.validation import ValidationError, suggestion
@@ -16,9 +18,6 @@ from providers.validation import ValidationError, suggestion
 OFFERED = ("ollama", "openai", "openrouter", "local")
 SERVER = "server"
 SERVER_KEY = "ROSEY_LLM_SERVER_KEY"
-
-Accept = Callable[[str], None]
-Ask = Callable[[str, str | None, Accept], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +94,11 @@ class Interview:
         self._ask(
             "How many messages of a channel's conversation does the model see?",
             str(service["max_context_messages"]),
-            lambda answer: self._put(("service", "max_context_messages"), _whole_number(answer)),
+            lambda answer: self._put(("service", "max_context_messages"), whole_number(answer)),
         )
         self._about_nats()
         self._ask("Which folder holds the database and other data?", "data", self._take_folder)
+        PublicRoom(self._ask, self._put).hold()
         return Configured(self._example.text, self._key_variable)
 
     def _about(self, question: str, path: tuple[str, ...]) -> None:
@@ -134,7 +134,7 @@ class Interview:
         self._ask(
             "Does the tiny local model answer when that provider cannot? yes or no",
             "yes",
-            lambda answer: self._put(("fallback_providers",), ["local"] if _is_yes(answer) else []),
+            lambda answer: self._put(("fallback_providers",), ["local"] if is_yes(answer) else []),
         )
 
     def _about_the_model(self, name: str) -> None:
@@ -232,19 +232,3 @@ def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
             value = _merged(old, value)
         merged[key] = value
     return merged
-
-
-def _whole_number(answer: str) -> int:
-    try:
-        return int(answer)
-    except ValueError:
-        raise ValueError(f'expected a whole number, got "{answer}"') from None
-
-
-def _is_yes(answer: str) -> bool:
-    match answer.lower():
-        case "y" | "yes":
-            return True
-        case "n" | "no":
-            return False
-    raise ValueError(f'expected yes or no, got "{answer}"')

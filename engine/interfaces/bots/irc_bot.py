@@ -106,8 +106,11 @@ class IrcBot:
     async def _say(self, name: str, line: str) -> None:
         await self._speaker.say(name, line).said.wait()
 
-    def _heard(self, channel: str, nick: str, line: str, tags: Mapping[str, str]) -> None:
-        if question := irc_text.question(nick, line, tags):
+    def _heard(
+        self, channel: str, nick: str, line: str, tags: Mapping[str, str], roles: tuple[str, ...]
+    ) -> None:
+        question = irc_text.question(nick, line, tags, roles, self._options.prefix)
+        if question is not None:
             self._rooms[lower(channel)].hear(question)
 
     def _farewell(self) -> str:

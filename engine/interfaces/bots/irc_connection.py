@@ -11,6 +11,7 @@ from irc.client import Event
 from irc.strings import lower
 
 from engine.interfaces.bots.irc_channel import JOIN_ERRORS, IrcChannel
+from engine.interfaces.bots.irc_members import IrcMembers
 from engine.interfaces.bots.irc_options import IrcOptions, IrcRefused
 from engine.interfaces.bots.irc_registration import register
 from engine.interfaces.bots.irc_session import IrcSession
@@ -18,13 +19,13 @@ from engine.interfaces.bots.irc_session import IrcSession
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 STABLE_S = 60.0
 WATCH_S, SILENCES = 30.0, 3
-Heard = Callable[[str, str, str, Mapping[str, str]], None]
+Heard = Callable[[str, str, str, Mapping[str, str], tuple[str, ...]], None]
 
 
 class IrcConnection:
     """A connection that is made again after each loss.
 
-    - `heard`: is given each line of others: channel, nickname, text, tags
+    - `heard`: is given each line of others: channel, nickname, text, tags, roles in the channel
     - `report`: is told what people should know, in whole sentences
     """
 
@@ -32,6 +33,7 @@ class IrcConnection:
         self._options = options
         self._heard, self._report = heard, report
         self._session = IrcSession(options)
+        self._members = IrcMembers(self._session.dialect)
         self._why_lost = ""
         self._channels = {
             lower(name): IrcChannel(name, partial(self._join, name), report)
@@ -52,6 +54,7 @@ class IrcConnection:
             session.close()
             raise
         self._session = session
+        self._members = IrcMembers(session.dialect)
         self._why_lost = ""
         for channel in self._channels.values():
             channel.enter()
@@ -128,10 +131,12 @@ class IrcConnection:
     def _take(self, event: Event) -> None:
         words = [str(each) for each in event.arguments]
         target, source = str(event.target), str(getattr(event.source, "nick", ""))
+        self._note_members(event.type, source, target, words)
         match event.type:
             case "pubmsg" if not self._is_own(source):
                 if channel := self._channel(target):
-                    self._heard(channel.name, source, words[0], _tags(event))
+                    roles = self._members.roles(target, source)
+                    self._heard(channel.name, source, words[0], _tags(event), roles)
             case "pong":
                 self._session.confirm(words[-1] if words else target)
             case "join" if self._is_own(source):
@@ -162,6 +167,29 @@ class IrcConnection:
             case "reconnect":  # Twitch says so before a server of its ends
                 self._why_lost = "the server asks for it"
                 self._session.close()
+
+    def _note_members(self, kind: str, source: str, target: str, words: list[str]) -> None:
+        """Take what an event says of people in channels and of their rights there."""
+        members = self._members
+        match kind, words:
+            case "featurelist", _:
+                members.dialect = self._session.dialect
+            case "namreply", [_, channel, names]:
+                members.names(channel, names)
+            case "join", _:
+                if self._is_own(source):
+                    members.forget(target)  # the names of all who are there follow
+                members.joined(target, source)
+            case "part", _:
+                members.left(target, source)
+            case "kick", [nick, *_]:
+                members.left(target, nick)
+            case "quit", _:
+                members.quit(source)
+            case "nick", _:
+                members.renamed(source, target)
+            case "mode", _:
+                members.modes(target, words)
 
     def _refused(self, name: str, kind: str) -> None:
         channel = self._channel(name)

@@ -12,8 +12,15 @@ from engine.interfaces.bots.irc_options import IrcRefused
 from engine.interfaces.bots.irc_session import IrcSession
 
 REGISTER_TIMEOUT_S = 60.0
-# Message tags bring the ids of messages, account-tag who is logged in, Twitch's own the rest.
-CAPABILITIES = {"message-tags", "account-tag", "twitch.tv/tags", "twitch.tv/commands"}
+# Message tags bring the ids of messages and who is a bot, account-tag who is logged in,
+# multi-prefix all rights of a person, Twitch's own the rest.
+CAPABILITIES = {
+    "message-tags",
+    "account-tag",
+    "multi-prefix",
+    "twitch.tv/tags",
+    "twitch.tv/commands",
+}
 NICK_TRIES = 5
 SASL_CHUNK = 400
 SASL_REFUSALS = ("saslfail", "sasltoolong", "saslaborted", "nicklocked", "saslmechs")

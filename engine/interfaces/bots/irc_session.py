@@ -11,6 +11,7 @@ from irc import client_aio
 from irc.client import Event
 from jaraco.stream.buffer import LenientDecodingLineBuffer
 
+from engine.interfaces.bots.irc_members import IrcDialect
 from engine.interfaces.bots.irc_options import IrcOptions, IrcRefused
 
 CONNECT_TIMEOUT_S = 30.0
@@ -41,6 +42,11 @@ class IrcSession:
     @property
     def nick(self) -> str:
         return str(self._connection.get_nickname())
+
+    @property
+    def dialect(self) -> IrcDialect:
+        """What the server has said of itself; complete soon after its welcome."""
+        return IrcDialect.of(self._connection.features)
 
     @property
     def is_open(self) -> bool:

@@ -11,6 +11,7 @@ from engine.client.client import Asking, Client
 from engine.client.plain_text import plain
 from engine.commands.parser import parse
 from engine.commands.records import Stop
+from engine.commands.sender import Sender
 from engine.errors import LLMError
 
 WAITING_LIMIT, EACH_LIMIT = 40, 5
@@ -24,10 +25,13 @@ class RoomQuestion:
     """What a person typed after `!chat`. `request_id`: that of the line."""
 
     text: str
-    username: str
     request_id: str
-    user_id: str | None = None
-    roles: tuple[str, ...] = ()
+    sender: Sender
+
+    @property
+    def who(self) -> str:
+        """What tells the person from others."""
+        return self.sender.user_id or self.sender.username
 
 
 class BotRoom:
@@ -79,13 +83,14 @@ class BotRoom:
             if command.everything:
                 self._spawn(self._stop_everything(question))
             else:
-                self._hear_stop(question, self._drop(question.username))
-        elif refusal := self._refusal(question.username):
-            if question.username not in self._refused:  # say it once, not for every line
-                self._refused.add(question.username)
-                self._spawn(self._answer_now(question.username, refusal))
+                self._hear_stop(question, self._drop(question.who))
+        elif refusal := self._refusal(question.who):
+            # Say it once, not for every line, and never to a bot, which may answer it.
+            if question.who not in self._refused and not question.sender.is_bot:
+                self._refused.add(question.who)
+                self._spawn(self._answer_now(question.sender.username, refusal))
         else:
-            self._refused.discard(question.username)
+            self._refused.discard(question.who)
             self._waiting.append(question)
             self._changed.set()
 
@@ -103,7 +108,7 @@ class BotRoom:
                     continue
                 question = self._asked = self._waiting[0]
                 text = await self._answer(question)
-                await self._speak(question.username, text)
+                await self._speak(question.sender.username, text)
                 self._waiting.popleft()
                 self._asked = None
         finally:
@@ -115,8 +120,8 @@ class BotRoom:
         self._is_closed = True
         await self._quiet.wait()
 
-    def _refusal(self, username: str) -> str:
-        if sum(each.username == username for each in self._waiting) >= EACH_LIMIT:
+    def _refusal(self, who: str) -> str:
+        if sum(each.who == who for each in self._waiting) >= EACH_LIMIT:
             return f"{EACH_LIMIT} of your questions wait already. Ask again later."
         if len(self._waiting) >= WAITING_LIMIT:
             return f"{WAITING_LIMIT} questions wait here already. Ask again later."
@@ -130,11 +135,11 @@ class BotRoom:
         else:  # the answer is written, and only its lines are left
             self._is_hushed = True
             text = f"Stopped.{_more_dropped(dropped)}"
-            self._stop = self._spawn(self._answer_now(question.username, text))
+            self._stop = self._spawn(self._answer_now(question.sender.username, text))
 
     async def _ask_to_stop(self, question: RoomQuestion, dropped: int) -> None:
         text = await self._answer(question)
-        await self._answer_now(question.username, f"{text}{_more_dropped(dropped)}")
+        await self._answer_now(question.sender.username, f"{text}{_more_dropped(dropped)}")
 
     async def _stop_everything(self, question: RoomQuestion) -> None:
         """Drop what everybody has waiting, if the service lets this sender do that."""
@@ -151,17 +156,15 @@ class BotRoom:
             text = f"{plain(answer.content)}{_more_dropped(dropped)}"
         finally:
             self._may_go_on.set()
-        await self._answer_now(question.username, text)
+        await self._answer_now(question.sender.username, text)
 
-    def _drop(self, username: str | None) -> int:
+    def _drop(self, who: str | None) -> int:
         """Drop what this person, or everybody, has waiting here; the service knows nothing of it.
 
         What is with the service is stopped by that. Return the number.
         """
         kept = [
-            each
-            for each in self._waiting
-            if each is self._asked or username not in (None, each.username)
+            each for each in self._waiting if each is self._asked or who not in (None, each.who)
         ]
         dropped = len(self._waiting) - len(kept)
         self._waiting = deque(kept)
@@ -185,12 +188,7 @@ class BotRoom:
 
     @staticmethod
     def _asking(question: RoomQuestion) -> Asking:
-        asking: Asking = {"username": question.username, "request_id": question.request_id}
-        if question.user_id is not None:
-            asking["user_id"] = question.user_id
-        if question.roles:
-            asking["roles"] = question.roles
-        return asking
+        return {"sender": question.sender, "request_id": question.request_id}
 
     async def _speak(self, username: str, text: str) -> None:
         self._is_hushed = False

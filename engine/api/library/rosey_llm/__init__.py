@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.client.speaker import SlowDown, Speaker, TooMuchToSay
     from engine.client.subjects import Subjects
     from engine.commands.outcomes import Answer, Failure
+    from engine.commands.sender import Sender
     from engine.config.loading import load as load_settings
     from engine.config.personas import Persona
     from engine.config.settings import Settings
@@ -74,6 +75,7 @@ _HOMES = {
     "engine.client.speaker": ("SlowDown", "Speaker", "TooMuchToSay"),
     "engine.client.subjects": ("Subjects",),
     "engine.commands.outcomes": ("Answer", "Failure"),
+    "engine.commands.sender": ("Sender",),
     "engine.config.personas": ("Persona",),
     "engine.config.settings": ("Settings",),
     "engine.errors": ("CannotStart", "LLMError"),
@@ -150,6 +152,7 @@ __all__ = [
     "QuotaExhausted",
     "RateLimited",
     "ScriptedProvider",
+    "Sender",
     "Settings",
     "SlowDown",
     "Speaker",
