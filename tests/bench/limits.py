@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from tests.bench.closed_loops import loops
 from tests.bench.figures import Plan, Result, alternate, medians, ratio, row
@@ -41,32 +43,40 @@ async def limits(stage: Stage, plan: Plan) -> Result:
 
 
 async def _flood(stage: Stage, plan: Plan) -> Result:
-    calm_one, flooded_one = (Variant(name, limits=ONE) for name in ("calm", "flooded"))
+    calm_one, flooded_one = (
+        Variant(name, limits=ONE, unheard_errors=True) for name in ("calm", "flooded")
+    )
     async with (
         stage.running(calm_one) as calm,
         stage.running(flooded_one) as flooded,
         stage.deaf_load() as flooder,
     ):
         asked = flooded.by_request(FLOOD_MODEL)
+        await asked.visit(["flooded"])  # the one message that passes
+        quiet, others = _nameless(calm.by_request(FLOOD_MODEL)), _nameless(asked)
 
-        async def quiet(contestant: Contestant, seed: int) -> Result:
-            body = {**contestant.how["body"], "username": NAMELESS}
-            others = replace(contestant, how={**contestant.how, "body": body})
-            return await others.open_loop(OTHERS_RATE, OTHERS_SLICE_S, seed)
+        async def measure(contestant: Contestant, seed: int) -> Result:
+            return await contestant.open_loop(OTHERS_RATE, OTHERS_SLICE_S, seed)
 
         async def in_a_flood(seed: int) -> Result:
             await flooder.ask("tell", how=asked.how, rate=FLOOD_RATE)
             try:
-                return await quiet(asked, seed)
+                return await measure(others, seed)
             finally:
                 await flooder.ask("tell", how=asked.how, rate=0)
+                await others.visit(["after"])  # all of the flood is refused by then
 
-        async def without(seed: int) -> Result:
-            return await quiet(calm.by_request(FLOOD_MODEL), seed)
-
-        both = {"calm": without, "flooded": in_a_flood}
+        both: dict[str, Callable[[int], Awaitable[Result]]] = {
+            "calm": partial(measure, quiet),
+            "flooded": in_a_flood,
+        }
         answers = await alternate(both, plan.rounds, both)
     return {
         **{name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()},
         "p99_ratio": ratio("p99_ms", answers["flooded"], answers["calm"]),
     }
+
+
+def _nameless(contestant: Contestant) -> Contestant:
+    body = {**contestant.how["body"], "username": NAMELESS}
+    return replace(contestant, how={**contestant.how, "body": body})

@@ -78,6 +78,7 @@ class Variant:
     default_file: take everything else from the file that the project comes with.
     launcher: the module of the benchmark that runs it. profile: where to write a profile.
     environment: more variables.
+    unheard_errors: publish what is refused where the load does not listen.
     """
 
     name: str
@@ -89,12 +90,15 @@ class Variant:
     launcher: str = ""
     profile: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    unheard_errors: bool = False
 
     @property
     def subjects(self) -> dict[str, str]:
         """Where it listens and answers, as in its section [nats.subjects]."""
         incoming = {key: f"bench.in.{self.name}.{key}" for key in ("chat", "request")}
         outgoing = {key: f"bench.out.{self.name}.{key}" for key in ("response", "error", "stream")}
+        if self.unheard_errors:
+            outgoing["error"] = f"{SILENCE}.{self.name}.error"
         return {**incoming, **outgoing}
 
 
