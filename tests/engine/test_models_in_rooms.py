@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
+from engine import LLMService
+from engine.config.loading import parse
+from providers import ScriptedProvider
 from tests.engine.test_rules_in_rooms import add_provider, details, rules
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.reloads import engine, outcome
 from tests.support.service_harness import House, ReceivedMessage
 
@@ -209,6 +213,29 @@ def model_of(answer: ReceivedMessage) -> str:
     return f"{answer['provider']}/{answer['model']}"
 
 
+async def test_a_turn_that_waits_for_its_model_still_gets_it_after_a_reload(
+    house: House, other: LLMServer
+) -> None:
+    house.config["providers"]["vllm"] |= {"max_concurrency": 1}
+    await house.open()
+    go_on = asyncio.Event()
+    other.plan(Behaviour(hold=go_on))
+    for number, channel in enumerate(("#first", "#second")):
+        await said(house, "model vllm/big", channel)
+        await house.bot.chat("Hi", channel, request_id=channel)
+        async with asyncio.timeout(WAIT_S):
+            while engine(house).provider_statistics()["vllm"].slots.waiting != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await other.wait_for_requests(1)
+    house.config["models"] = {"allow": []}
+    del house.config["providers"]["vllm"]
+    await house.reload()
+    go_on.set()
+    for channel in ("#first", "#second"):
+        assert model_of(await outcome(house, channel)) == "vllm/big"
+    await other.wait_until_left()
+
+
 async def test_by_default_nothing_can_be_chosen_and_only_by_admins(house: House) -> None:
     del house.config["models"], house.config["permissions"]
     house.config["permissions"] = {"admins": ["Boss"]}
@@ -220,7 +247,7 @@ async def test_by_default_nothing_can_be_chosen_and_only_by_admins(house: House)
         refused = await house.bot.ask(line, request_id="r")
         assert (refused["code"], refused["error"]) == (
             "not_allowed",
-            "Only an admin may switch the model here.",
+            "Only admins may switch the model here.",
         )
     assert house.rows("SELECT * FROM history WHERE request_id = 'r'") == []
     fixed = await house.bot.ask("model openai/gpt-5", username="boss", request_id="f")
@@ -234,12 +261,35 @@ async def test_a_question_with_the_word_is_a_question(house: House) -> None:
     assert await said(house, "model trains are fun") == "You said: model trains are fun"
 
 
-async def test_a_provider_that_nobody_has_chosen_yet_is_not_touched(
-    house: House, other: LLMServer
+class Noted(ScriptedProvider):
+    """A provider that notes how often it was started."""
+
+    started = 0
+
+    async def start(self) -> None:
+        self.started += 1
+
+
+async def test_a_provider_is_started_by_the_first_question_to_a_chosen_model(
+    tmp_path: Path,
 ) -> None:
-    await house.open()
-    await answered_by(house)
-    assert [each.name for each in engine(house).providers] == ["openai", "vllm"]
-    assert other.connections == 0
-    sent = orjson.dumps([each.body for each in house.llm.requests])
-    assert b"Hi" in sent
+    providers = [Noted(name="first"), Noted(name="second")]
+    tables = {each.name: {"kind": "scripted"} for each in providers}
+    settings = parse(
+        {
+            "providers": tables,
+            "models": {"allow": ["second/*"]},
+            "permissions": {"model": "*"},
+        },
+        tmp_path,
+    )
+    async with LLMService(providers, settings=settings) as service:
+        await service.set_model("second/big")
+        assert [each.started for each in providers] == [1, 0]
+        answer = await service.chat("Hi")
+        assert (answer.provider, answer.model) == ("second", "big")
+        assert [each.started for each in providers] == [1, 1]
+        await service.chat("Hi", "another")
+        assert b'rosey_llm_answer_duration_seconds_count{provider="second"} 1.0' in (
+            await service.metrics()
+        )

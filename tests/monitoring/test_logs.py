@@ -143,15 +143,18 @@ async def test_json_is_one_object_a_line_with_the_fields_as_keys(
 @pytest.mark.process
 async def test_content_is_not_logged_by_default(tmp_path: Path, llm: LLMServer) -> None:
     quoted = {"error": {"message": "I will not answer: my secret plan"}}
-    config = configuration(llm, log={"level": "debug"})
+    more = {"models": {"allow": ["openai/gpt-*"]}, "permissions": {"model": "*"}}
+    config = configuration(llm, log={"level": "debug"}, **more)
     async with running(tmp_path, config) as service:
         await service.bot.ask("my secret plan", request_id="r1")
         llm.plan(Behaviour(status=400, body=quoted))
         failed = await service.bot.ask("my secret plan", request_id="r2")
+        unlisted = await service.bot.ask("model secretive", request_id="r2b")
         await service.bot.ask("persona secretive", request_id="r3")
         await service.logged(lambda: "request_id=r3 duration" in service.log)
         log = service.log
     assert "my secret plan" in failed["error"]
+    assert "secretive" in unlisted["error"]
     assert "I will not answer: [...]" in log
     assert "secret" not in log
     assert "alice" not in log
