@@ -58,7 +58,7 @@ def test_by_default_everybody_may_do_what_everybody_could() -> None:
 
 def test_by_default_only_an_admin_switches_the_model() -> None:
     settings = PermissionSettings(admins=("boss",), trust_roles=True)
-    said = "Only an admin may switch the model here."
+    said = "Only admins may switch the model here."
     for name in ("openai/x", "default"):
         assert refusal(settings, request(SetModel(name), roles=("mod",))) == said
         assert refusal(settings, request(SetModel(name), "Boss")) == ""

@@ -66,7 +66,7 @@ async def test_it_gets_it_without_the_role_and_if_its_sender_is_not_heard_any_mo
     # As bob, who is heard, but has no role either.
     assert await send(house, CHAT, "r1", args="reset", username="bob") == reset
     refused = await send(house, CHAT, "r3", args="reset", username="bob")
-    assert refused["error"] == "Only an admin may reset this conversation."
+    assert refused["error"] == "Only admins may reset this conversation."
     heard = await house.bot.outcomes(5)
     assert [each["request_id"] for each in heard] == ["r1", "r2", "r2", "r1", "r3"]
 

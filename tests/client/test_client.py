@@ -63,7 +63,7 @@ async def test_every_request_has_its_answer_with_any_rights(rosey: Client, llm: 
     assert (chosen.action, chosen.provider, chosen.model) == ("model", "openai", "Big")
     shown = await rosey.command("model", "#lobby")
     assert shown.content.startswith("Model: openai/Big. ")
-    with pytest.raises(LLMError, match="Only an admin") as refused:
+    with pytest.raises(LLMError, match="Only admins") as refused:
         await rosey.set_model("default", "#lobby", username="alice")
     assert (refused.value.code, refused.value.action) == ("not_allowed", "model")
     assert (await rosey.reset("#lobby")).content == "Conversation reset: 4 messages cleared."

@@ -220,7 +220,7 @@ async def test_by_default_nothing_can_be_chosen_and_only_by_admins(house: House)
         refused = await house.bot.ask(line, request_id="r")
         assert (refused["code"], refused["error"]) == (
             "not_allowed",
-            "Only an admin may switch the model here.",
+            "Only admins may switch the model here.",
         )
     assert house.rows("SELECT * FROM history WHERE request_id = 'r'") == []
     fixed = await house.bot.ask("model openai/gpt-5", username="boss", request_id="f")
