@@ -82,6 +82,7 @@ def who_imports(package: str) -> set[str]:
         ("tomlkit", r"engine/config/setup/\w+\.py"),
         ("opentelemetry", r"engine/monitoring/spans\.py"),
         ("matplotlib", r"engine/interfaces/reports/plot\.py"),
+        ("genai_prices", r"engine/accounting/price_list\.py"),
         ("engine", r"engine/.*"),
         ("storage", r"(storage|engine)/.*"),
         ("providers", r"(providers|engine)/.*"),

@@ -37,15 +37,20 @@ class Accounts:
         model: str,
         usage: Usage,
         *,
+        asked: str = "",
         requests: int = 1,
         estimated: bool = False,
     ) -> Charge:
         """Return the charge of a turn.
 
-        provider, model: who answered; "" if nobody did. requests: 0 for a call that was lost beside
-        the turn's own. estimated: whether the tokens were not counted by the provider.
+        provider, model: who answered; "" if nobody did. asked: the model that was asked for, whose
+        price holds if none is known of `model`: servers name a version ("gpt-4o-2024-08-06").
+        requests: 0 for a call that was lost beside the turn's own. estimated: whether the tokens
+        were not counted by the provider.
         """
         micro_usd = self.prices.micro_usd(provider, model, usage) if usage != NOTHING else 0
+        if micro_usd is None and asked:
+            micro_usd = self.prices.micro_usd(provider, asked, usage)
         return Charge(
             scopes.of_turn(request, persona, provider, model),
             self.days.of(now_ms()),

@@ -153,12 +153,14 @@ class TurnAccount:
         requests: int = 1,
         is_estimated: bool = True,
     ) -> Charge:
+        writer, asked = self.asked or ("", "")
         return self._accounts.charge(
             self._request,
             self._persona,
             provider,
             model,
             usage,
+            asked=asked if writer == provider else "",
             requests=requests,
             estimated=is_estimated,
         )

@@ -30,6 +30,7 @@ def check(config: Path | None, as_json: bool) -> None:
 
     No file is left behind, and a running service is not disturbed. A provider's address, key and
     model are tried without a call, if the server has a list of models; else with one of one token.
+    With [prices] or a price list, each model has a line about its price.
     --json prints one object: file, findings, notes, can_answer.
 
     Exit codes: 0 the service can answer, 1 it cannot, 3 the configuration is wrong.

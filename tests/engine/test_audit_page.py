@@ -305,8 +305,9 @@ def test_a_phone_shows_it_without_sideways_scrolling(visitor: Visitor, path: str
         assert visitor.browser.execute_script(widths) == [390, 390]
 
 
-def test_it_is_dark_if_the_browser_prefers_dark(visitor: Visitor) -> None:
-    visitor.opens("/")
+@pytest.mark.parametrize("path", ["/", "/costs"])
+def test_it_is_dark_if_the_browser_prefers_dark(visitor: Visitor, path: str) -> None:
+    visitor.opens(path)
     ground = "return getComputedStyle(document.body).backgroundColor"
     assert visitor.browser.execute_script(ground) == "rgb(248, 245, 243)"
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]

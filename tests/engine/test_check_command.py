@@ -114,7 +114,7 @@ async def test_it_says_where_each_price_comes_from_if_there_are_prices(
 ) -> None:
     config = configured(server)
     silent = await check(tmp_path, config)
-    assert "price" not in silent.stdout
+    assert "\nprice " not in silent.stdout
     config["prices"] = {"gpt-4*": {"input": 2.0, "output": 8.5}}
     done = await check(tmp_path, config)
     assert done.returncode == silent.returncode == 0

@@ -271,6 +271,31 @@ def test_the_configuration_of_the_plugin_is_converted(tmp_path: Path) -> None:
     assert done.stdout.count("# ") > SHIPPED.count("# ") - 5
 
 
+def test_the_plugins_limits_become_those_of_its_service_api(tmp_path: Path) -> None:
+    old = {"requests_per_minute": 5, "requests_per_hour": 50, "requests_per_day": None}
+    values, done = convert(tmp_path, {"rate_limits": old | {"tokens_per_day": 9}})
+    shipped = tomllib.loads(SHIPPED)["limits"]
+    service = shipped["service"] | {"user_per_minute": 5, "user_per_hour": 50}
+    assert values["limits"] == shipped | {"service": service}
+    assert done.stderr.count("left out") == 1
+    assert "rate_limits.tokens_per_day: left out: it never acted" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "note"),
+    [
+        ([10], "rate_limits: left out: expected a table, got a list"),
+        ({"requests_per_hour": 0}, "rate_limits.requests_per_hour: left out: 0 refused everything"),
+        ({"requests_per_hour": -1}, "rate_limits.requests_per_hour: left out: expected"),
+        ({"requests_per_hours": 9}, 'unknown key; did you mean "requests_per_hour"?'),
+    ],
+)
+def test_a_limit_that_cannot_be_converted_is_named(tmp_path: Path, old: object, note: str) -> None:
+    values, done = convert(tmp_path, {"rate_limits": old, "name": "kept"})
+    assert values == tomllib.loads(SHIPPED) | {"name": "kept"}
+    assert note in done.stderr
+
+
 def test_an_empty_configuration_gives_the_defaults(tmp_path: Path) -> None:
     values, done = convert(tmp_path, {})
     assert values == tomllib.loads(SHIPPED)

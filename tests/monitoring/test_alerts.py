@@ -25,6 +25,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 async def test_every_metric_and_label_of_the_rules_exists(house: House) -> None:
+    house.config["budgets"] = {"total_tokens_per_day": 1_000_000}
     await house.open()
     assert house.app is not None
     house.llm.plan(Behaviour(), Behaviour(status=401))

@@ -59,6 +59,19 @@ async def test_turns_of_models_without_a_price_are_counted(house: House, llm: LL
     assert found.total("cost_usd_total") == 0.00011
 
 
+async def test_a_version_that_the_server_names_has_the_price_of_the_model_asked_for(
+    house: House, llm: LLMServer
+) -> None:
+    house.config["prices"] = {"test-model": {"input": 1.0, "output": 1.0}}
+    house.config["conversation"] = {"stream": False}
+    await house.open()
+    llm.plan(answering("test-model-2026-12-01"))
+    await house.bot.ask("Hi")
+    found = await seen(house)
+    assert found.total("cost_usd_total", provider="openai") == 0.00011
+    assert found.values("unpriced_turns_total", model="test-model-2026-12-01") == [0]
+
+
 async def test_a_stopped_answer_costs_what_is_estimated(house: House, llm: LLMServer) -> None:
     house.config["prices"] = {"*": {"input": 1000.0, "output": 1000.0}}
     await house.open()

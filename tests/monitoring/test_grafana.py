@@ -32,6 +32,7 @@ def queries() -> Iterator[str]:
 
 
 async def test_every_metric_in_the_dashboards_queries_exists(house: House) -> None:
+    house.config["budgets"] = {"total_tokens_per_day": 1_000_000}
     await house.open()
     assert house.app is not None
     house.llm.plan(Behaviour(), Behaviour(status=401))
@@ -53,6 +54,7 @@ async def test_every_metric_in_the_dashboards_queries_exists(house: House) -> No
 
 
 async def test_every_metric_is_on_the_dashboard(house: House) -> None:
+    house.config["budgets"] = {"total_tokens_per_day": 1_000_000}
     await house.open()
     assert house.app is not None
     seen = await scrape(str(house.app.http_url))

@@ -99,6 +99,7 @@ async def test_every_metric_has_a_known_prefix_a_help_text_and_no_channel(house:
 
 
 async def test_the_document_names_every_metric_with_its_labels_and_no_other(house: House) -> None:
+    house.config["budgets"] = {"total_tokens_per_day": 1_000_000}
     await house.open()
     await house.bot.ask("Hello")
     document = Path(__file__).parents[2].joinpath("docs", "metrics.md").read_text()

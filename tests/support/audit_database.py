@@ -43,7 +43,7 @@ port = 0
 kind = "knowing:Knowing"
 default_model = "qwen3-8b"
 [prices]
-"qwen3-*" = { input = 2000, output = 8000 }
+"qwen3-*" = { input = 400, output = 1600 }
 """
 PROVIDER = """
 import asyncio

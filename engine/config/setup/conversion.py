@@ -29,6 +29,13 @@ ConvertTable = Callable[[KeyPath, object], None]
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|file:[^}]+)\}")
 PLACEHOLDER = "x"
 SECRETS = {"api_key", "password", "token"}
+# The plugin's limits were for `rosey.llm.*` alone.
+RATE_LIMITS = {
+    "requests_per_minute": "user_per_minute",
+    "requests_per_hour": "user_per_hour",
+    "requests_per_day": "user_per_day",
+}
+TOKENS_PER_DAY = "tokens_per_day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ class _Conversion:
                     self._tables((name,), old[name], self._persona)
                 case "providers":
                     self._tables((name,), old[name], self._provider)
+                case "rate_limits":
+                    self._rate_limits((name,), old[name])
                 case _:
                     self._key((), name, old[name], Settings)
         return Converted(list(self._carried.items()), self._notes)
@@ -142,6 +151,23 @@ class _Conversion:
         moved = self._carried.get((*path, "base_url"), home).strip().rstrip("/") != home
         if path[-1] in KEYED and moved and (*path, "api_key") not in self._carried:
             self._carry((*path, "api_key"), "")
+
+    def _rate_limits(self, path: KeyPath, value: object) -> None:
+        if not isinstance(value, Mapping):
+            self._leave_out(path, f"expected a table, got {shown(value)}")
+            return
+        for key, limit in value.items():
+            old = (*path, key)
+            if key == TOKENS_PER_DAY:
+                why = "it never acted, since no tokens were counted. [budgets] user_tokens_per_day"
+                self._leave_out(old, f"{why} is such a limit, for all that a user asks")
+            elif key not in RATE_LIMITS:
+                known = [*RATE_LIMITS, TOKENS_PER_DAY]
+                self._leave_out(old, f"unknown key{suggestion(key, known)}")
+            elif limit == 0:
+                self._leave_out(old, "0 refused everything; in [limits.service] it is no limit")
+            elif limit is not None:
+                self._carry(("limits", "service", RATE_LIMITS[key]), limit, named=old)
 
     def _key(self, path: KeyPath, key: str, value: object, cls: type) -> None:
         """Convert one key of a table whose keys are the fields of `cls`."""
@@ -219,15 +245,20 @@ class _Conversion:
                 self._carry(("nats", "user"), user)
                 self._secret(("nats", "password"), password)
 
-    def _carry(self, path: KeyPath, value: object, checked: object = None) -> bool:
-        """Keep a value if it is valid, else note why not. Return whether it was kept."""
+    def _carry(
+        self, path: KeyPath, value: object, checked: object = None, *, named: KeyPath | None = None
+    ) -> bool:
+        """Keep a value if it is valid, else note why not. Return whether it was kept.
+
+        named: the key path in the old file, if it is another one.
+        """
         trial = copy.deepcopy(self._checked)
         _put(trial, path, value if checked is None else checked)
         try:
             loading.parse(trial, self._folder)
         except ValidationError as exc:
             hint = "; ${...} was replaced by its value here" if "${" in str(value) else ""
-            self._leave_out(path, f"{exc.problem}{hint}")
+            self._leave_out(named or path, f"{exc.problem}{hint}")
             return False
         self._checked = trial
         self._carried[path] = value
