@@ -10,7 +10,7 @@ pip = @$(PYTHON) tests/pip_progress.py $(BIN)/pip --disable-pip-version-check in
 # Install Debian packages if possible, and say so before; otherwise say what to install.
 debian = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing with apt-get what is missing of: $(1)"; apt-get -qq update && apt-get -qq install -y $(1); else false; fi || { echo "Cannot install $(1) here: this needs root and apt-get. Install it, then try again."; false; }; }
 
-.PHONY: chat demo run test test-real test-fast check format bench chaos soak bot-soak recording dist install install-tests tools promtool npm ngircd clean
+.PHONY: chat demo run test test-real test-fast check format bench chaos soak rooms bot-soak recording dist install install-tests tools promtool npm ngircd clean
 
 chat: install
 	@$(BIN)/rosey-llm chat $(ARGS)
@@ -53,6 +53,9 @@ chaos: install-tests
 
 soak: install-tests
 	$(BIN)/python -m tests.chaos.soak $(ARGS)
+
+rooms: install-tests
+	$(BIN)/python -m tests.rooms $(ARGS)
 
 bot-soak: install-tests ngircd
 	$(BIN)/python -m tests.bots.soak $(ARGS)

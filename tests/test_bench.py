@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -23,7 +24,7 @@ from tests.bench import closed_loops, figures, machine
 from tests.bench.__main__ import NAMES
 from tests.bench.figures import Plan, Result, alternate, latencies, percentile, ratio, row, spread
 from tests.bench.goals import GOALS, Goal, verdicts
-from tests.bench.load import Asker, LoadFailed
+from tests.bench.load import Asker, Load, LoadFailed
 from tests.bench.pacing import closed_loop, keep_pace, open_loop, schedule, visit
 from tests.bench.record import (
     NAME,
@@ -37,6 +38,7 @@ from tests.bench.record import (
 )
 from tests.bench.store import grown
 from tests.bench.store.grown import WINDOW, Size
+from tests.support.patience import WAIT_S
 
 FACTS = {"machine": "a machine"}
 ONE = spread([1.0])
@@ -85,7 +87,11 @@ RESULTS: dict[str, Result] = {
         **{key: {"engine": CHUNK, "over_bare": ONE} for key in ("paced", "at_once")},
         **dict.fromkeys(("assembled", "relayed", "relayed_over_reading"), ONE),
     },
-    "fairness": {"with": {"p99_ms": 30.0}, "p99_ratio": ONE},
+    "fairness": {
+        "with": {"p99_ms": 30.0},
+        "flooder": {"p99_ratio": ONE, "turns": 8},
+        "p99_ratio": ONE,
+    },
     "overload": {"longest": {"busy_p99_ms": 20}, "rss_growth_mib": 1.0, "over_capacity": 1.0},
     "limits": {"ratio": ONE, "p99_ratio": ONE, "flooded": {"p99_ms": 24.0}},
     "growth": {"rows": {str(n): {"rss_mib": 70.0, "engine": ROW} for n in closed_loops.GROWTH}},
@@ -166,6 +172,37 @@ async def test_a_visit_asks_once_in_each_channel() -> None:
     found = await visit(ask, channels=["a", "b", "c"], at_once=2)
     assert sorted(asked) == ["a", "b", "c"]
     assert len(found["taken_us"]) == 3
+
+
+class _Room(Asker):
+    """An asker whose questions are answered in their order, at most two at once of one person."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[bytes, asyncio.Future[bool]]] = []
+
+    async def ask(self, subject: str, body: bytes, channel: str) -> bool:
+        if [asked for asked, _ in self.waiting].count(body) == 2:
+            return True
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.waiting.append((body, answer))
+        return await answer
+
+    async def answer_all(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0)[1].set_result(False)
+            await asyncio.sleep(0)
+
+
+async def test_who_stands_behind_a_flooder_counts_the_turns_until_the_own_answer() -> None:
+    room = _Room()
+    load = Load(room)
+    how = {"subject": "bench.in", "body": {"action": "chat"}}
+    assert await load.crowd(how=how, at_once=10) == {"turns": 0}
+    async with asyncio.timeout(WAIT_S):
+        while len(room.waiting) < 3:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+    _, answers = await asyncio.gather(room.answer_all(), load.crowd(how=how, at_once=0))
+    assert answers == {"turns": 2}
 
 
 @asynccontextmanager

@@ -90,6 +90,8 @@ at_once.over_bare | | | bare relay's time of it over the engine's, many in a rea
 fairness
 p99_ratio | | <= 1.2 | quiet channels' p99, with a busy channel over without
 with.p99_ms | ms | | quiet channels' p99, with a busy channel
+flooder.p99_ratio | | <= 1.2 | quiet channels' p99, with a flooder in a room over without
+flooder.turns | | <= 8 | turns of a flooder that others in the room wait for
 overload
 longest.busy_p99_ms | ms | <= 50 | busy at 3x, p99
 rss_growth_mib | MiB | <= 16 | memory growth at 3x

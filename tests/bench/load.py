@@ -139,6 +139,8 @@ class Load(pacing.Sender):
         self._wanted = 0  # commands that wait in the flooded channel
         self._flood = set[asyncio.Task[None]]()
         self._telling: asyncio.Task[None] | None = None
+        self._crowding: asyncio.Task[None] | None = None
+        self._at_once = self._most_turns = 0
 
     def ask(self, how: Mapping[str, Any]) -> pacing.Ask:
         return partial(self._asker.ask, how["subject"], orjson.dumps(how["body"])[:-1])
@@ -174,6 +176,42 @@ class Load(pacing.Sender):
                 self._asker.tell(how["subject"], body, "flooded")
             told = due
             await asyncio.sleep(TELL_EACH_S)
+
+    async def crowd(self, *, how: Mapping[str, Any], at_once: int) -> dict[str, Any]:
+        """Let one person ask so much at once in a room, again and again, until a `crowd` with 0.
+
+        Somebody else asks in the middle of it. turns: the most turns of the first person that the
+        other one has waited for.
+        """
+        self._at_once = at_once
+        if at_once:
+            self._crowding = asyncio.create_task(self._keep_crowding(how))
+        elif self._crowding is not None:
+            await self._crowding
+        return {"turns": self._most_turns}
+
+    async def _keep_crowding(self, how: Mapping[str, Any]) -> None:
+        first, other = (
+            self.ask({**how, "body": {**how["body"], "user_id": name}}) for name in ("1", "2")
+        )
+        while self._at_once:
+            await self._crowd_once(first, other)
+
+    async def _crowd_once(self, first: pacing.Ask, other: pacing.Ask) -> None:
+        turns = 0
+
+        async def flood() -> None:
+            nonlocal turns
+            refused = await first("crowded")
+            turns += not refused
+
+        async def stand_behind() -> None:
+            assert not await other("crowded"), "the one who stands behind was refused"
+            self._most_turns = max(self._most_turns, turns)
+
+        half = [flood() for _ in range(self._at_once // 2)]
+        rest = [flood() for _ in range(self._at_once - len(half))]
+        await asyncio.gather(*half, stand_behind(), *rest)
 
 
 async def main(url: str, *subjects: str) -> None:

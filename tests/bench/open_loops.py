@@ -27,6 +27,7 @@ FAIR_MODEL, FAIR_SLOTS = "ms-20", 8
 FAIR_RATE = 200.0  # half of what the slots can do, so that quiet channels often wait for one
 FAIR_SLICE_S = 1.5
 QUIET, WAITING = 99, 1000
+AT_ONCE = 40  # questions of one person, who may have 8
 
 OVERLOAD_MODEL, OVERLOAD_SLOTS = "ms-100", 40
 CAPACITY = OVERLOAD_SLOTS * 10  # answers a second
@@ -112,8 +113,9 @@ async def pauses(stage: Stage, plan: Plan) -> Result:
 async def fairness(stage: Stage, plan: Plan) -> Result:
     """Measure quiet channels, medians of the rounds, "without" and "with" a busy channel.
 
-    Two equal engines, each with a provider of few slots. In one of them a thousand commands always
-    wait in one more channel.
+    Equal engines, each with a provider of few slots. In the one "with", a thousand commands always
+    wait in one more channel. In the one with a "flooder", one person asks too much in one more
+    room; turns: the most of that person's turns that somebody else there waited for.
     """
 
     async def measure(contestant: Contestant, seed: int) -> Result:
@@ -123,19 +125,27 @@ async def fairness(stage: Stage, plan: Plan) -> Result:
         Variant(name, channels={"mailbox_limit": 2 * WAITING}, max_concurrency=FAIR_SLOTS)
         for name in ("fair-without", "fair-with")
     )
-    async with stage.running(calm_one) as calm, stage.running(busy_one) as busy:
-        flooded = busy.by_request(FAIR_MODEL)
+    crowded_one = Variant("fair-flooder", max_concurrency=FAIR_SLOTS)
+    async with (
+        stage.running(calm_one) as calm,
+        stage.running(busy_one) as busy,
+        stage.running(crowded_one) as crowded,
+    ):
+        flooded, crowd = busy.by_request(FAIR_MODEL), crowded.by_request(FAIR_MODEL)
         await flooded.flood(WAITING)
+        await crowd.crowd(AT_ONCE)
         slices = {
             "without": partial(measure, calm.by_request(FAIR_MODEL)),
             "with": partial(measure, flooded),
+            "flooder": partial(measure, crowd),
         }
         answers = await alternate(slices, plan.rounds, slices)
+        turns = await crowd.crowd(0)
         await flooded.flood(0)
-    return {
-        **{name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()},
-        "p99_ratio": ratio("p99_ms", answers["with"], answers["without"]),
-    }
+    found: Result = {name: medians(each, "p50_ms", "p99_ms") for name, each in answers.items()}
+    found["flooder"]["p99_ratio"] = ratio("p99_ms", answers["flooder"], answers["without"])
+    found["flooder"]["turns"] = turns
+    return {**found, "p99_ratio": ratio("p99_ms", answers["with"], answers["without"])}
 
 
 async def overload(stage: Stage, plan: Plan) -> Result:

@@ -62,6 +62,16 @@ class Contestant:
         self.stage.resting.discard(self.process)
         await self.sender.ask("flood", how=self.how, waiting=waiting)
 
+    async def crowd(self, at_once: int) -> int:
+        """Let one person ask so much at once in a room, again and again, until a `crowd` with 0.
+
+        It goes on while others are measured. Return the most turns of this person that somebody
+        else in the room has waited for.
+        """
+        self.stage.resting.discard(self.process)
+        turns: int = (await self.sender.ask("crowd", how=self.how, at_once=at_once))["turns"]
+        return turns
+
     async def _loop(self, kind: str, **more: Any) -> dict[str, Any]:
         with alone(self.process, self.stage.resting):
             return await self.sender.ask("loop", kind=kind, how=self.how, **more)

@@ -32,7 +32,7 @@ from tests.properties.witness import DiskContents, Key
 
 WINDOW = 6  # messages; three whole turns, of which the prompt shows two and the new message
 MAILBOX_LIMIT = 6
-SHARE = 3  # of one speaker, with the running one
+SHARE = 4  # of one speaker, with the running one; half of the limit may wait
 MODELS = ["scripted/big", "scripted/fast-*"]  # that a room may choose
 CONFIGURED = ChosenModel("scripted", "scripted")
 PROGRAM = "app"  # a speaker for many, whose waiting commands are not counted
@@ -132,7 +132,7 @@ class ReferenceModel:
         beyond = ahead >= MAILBOX_LIMIT
         if request.username == PROGRAM:
             own = []
-        beyond = beyond or len(own) >= SHARE
+        beyond = beyond or len(own) >= min(SHARE, MAILBOX_LIMIT // 2)
         if isinstance(request.command, CONTROL):
             kept = sum(isinstance(each, CONTROL) for each in own)
             return beyond and (ahead >= MAILBOX_LIMIT + KEPT or kept >= KEPT_FOR_ONE)

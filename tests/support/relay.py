@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, SupportsIndex
+
+
+class _Recorded(asyncio.StreamReader):
+    """A stream reader that also keeps all that came in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = bytearray()
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        self.received += bytes(data)
+        super().feed_data(data)
 
 
 class Relay:
-    """A port that leads to another one of this machine, while it is not cut."""
+    """A port that leads to another one of this machine, while it is not cut.
 
-    def __init__(self, target: int) -> None:
+    heard: called at the end of each connection with all that the client sent.
+    """
+
+    def __init__(self, target: int, heard: Callable[[bytes], None] | None = None) -> None:
         self._target = target
+        self._heard = heard
         self._server: asyncio.Server | None = None
         self._carrying: set[asyncio.Task[None]] = set()
         self._port = 0
@@ -22,7 +40,10 @@ class Relay:
 
     async def mend(self) -> None:
         """Take connections, again on the same port."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
+        reader = asyncio.StreamReader if self._heard is None else _Recorded
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: asyncio.StreamReaderProtocol(reader(), self._carry), "127.0.0.1", self._port
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -39,6 +60,15 @@ class Relay:
         assert task is not None
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
+        try:
+            with suppress(asyncio.CancelledError):  # `cut`, and this task ends here
+                await self._join(reader, writer)
+        finally:
+            writer.transport.abort()
+            if self._heard is not None and isinstance(reader, _Recorded):
+                self._heard(bytes(reader.received))
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             ways = {
@@ -52,7 +82,6 @@ class Relay:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         finally:
-            writer.transport.abort()
             inner_writer.transport.abort()
 
     async def __aenter__(self) -> Self:
