@@ -87,7 +87,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_client|nats_question)|interfaces/demo/demo)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/(observation|nats_health)|app|daemon/run|operations/check|interfaces/terminal/(service_client|nats_question)|interfaces/demo/demo)\.py",
         ),
     ],
 )
