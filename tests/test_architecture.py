@@ -242,8 +242,9 @@ REACHES = {
     ("tests/providers/test_succession.py", "_chains"),
     ("tests/providers/test_succession.py", "_closing"),
     # The key of the embedded model is kept secret, and closing the input belongs to its process.
-    ("tests/providers/test_local.py", "_server"),
-    ("tests/providers/test_local.py", "_child"),
+    ("tests/support/embedded_model.py", "_server"),
+    ("tests/providers/test_local_marks.py", "_server"),
+    ("tests/providers/test_local_process.py", "_child"),
     # What an engine with another login would hear: its listener alone.
     ("tests/traffic/test_nats_examination.py", "_listener"),
     # The embedded model's own server counts tokens; the address of its API is no business of users.
