@@ -11,38 +11,31 @@ from pathlib import Path
 
 from engine.actors.local_ledger import LocalLedger
 from engine.api.inspection import Inspection
-from engine.client.address import without_login
 from engine.client.credentials import LoginError
-from engine.client.subjects import Subjects
 from engine.commands.observer import Observers
 from engine.config import changes
 from engine.config.changes import Changes
 from engine.config.loading import DEFAULT_FILE
 from engine.config.settings import Settings
 from engine.engine import Engine
-from engine.errors import AlreadyRunning, CannotStart, StartLater
+from engine.errors import AlreadyRunning, CannotStart
 from engine.monitoring import logs, tracing
 from engine.monitoring.counts import Counts
-from engine.monitoring.health import HealthPart
 from engine.monitoring.micro_stats import micro_stats
+from engine.monitoring.nats_health import nats_health
 from engine.monitoring.observation import TrafficStatistics
 from engine.monitoring.pages import MonitoringPages
 from engine.monitoring.turn_log import TurnLog
 from engine.operations import reload
 from engine.operations.background_tasks import BackgroundTasks
 from engine.operations.reload import Reloader
+from engine.operations.reservation import reserve
 from engine.texts.texts import Texts
 from engine.traffic import micro_service
-from engine.traffic.connect_errors import ConnectError
 from engine.traffic.connection import NatsConnection
 from engine.traffic.embedded import url_file
-from engine.traffic.embedded.server import (
-    BotLogin,
-    BotRights,
-    EmbeddedNats,
-    EmbeddedNatsError,
-    StoreInUse,
-)
+from engine.traffic.embedded.configured_server import configured_server
+from engine.traffic.embedded.server import EmbeddedNats, EmbeddedNatsError, StoreInUse
 from engine.traffic.endpoint_stats import EndpointStats
 from engine.traffic.listener import Listener
 from engine.traffic.login import check_tls
@@ -56,7 +49,6 @@ from storage.writer.database import Database
 log = logging.getLogger("rosey_llm.app")
 CLIENTS_READ_S = 0.05
 ALONE_LIMIT_S = 5.0
-RESERVE_PAUSE_S = 0.2
 
 
 def build_app(
@@ -84,7 +76,7 @@ def build_app(
     ledger, texts = LocalLedger(database), Texts()
     embedded = None
     if settings.nats.url == "embedded":
-        embedded = _embedded_nats(settings, beside_nats=beside_nats)
+        embedded = configured_server(settings.nats, beside_nats=beside_nats)
     user, password = (embedded.engine_user, embedded.engine_password) if embedded else ("", "")
     connection = NatsConnection(settings.nats, settings.nats.url, user=user, password=password)
     publisher = Publisher(connection, subjects, ledger, texts)
@@ -129,7 +121,7 @@ def build_app(
         settings,
         engine,
         counts,
-        lambda: _nats_health(connection),
+        lambda: nats_health(connection),
         lambda: TrafficStatistics(
             connection.statistics(), publisher.statistics(), listener.received
         ),
@@ -148,46 +140,6 @@ def build_app(
         turn_log,
         embedded,
     )
-
-
-def _embedded_nats(settings: Settings, *, beside_nats: bool) -> EmbeddedNats:
-    nats, subjects = settings.nats, settings.nats.subjects
-    # A bot that hears all three by one subscription gets them in order.
-    together = Subjects(
-        subjects.chat, subjects.request, subjects.response, subjects.error, subjects.stream
-    ).wildcard
-    inputs = [subjects.chat, subjects.request]
-    outputs = [subjects.response, subjects.error, subjects.stream, subjects.status]
-    rights = BotRights(
-        publish=[*inputs, *micro_service.QUESTIONS],
-        subscribe=[*outputs, *([together] if together else [])],
-        never_publish=outputs,
-        never_hear=inputs,
-        among_bots=nats.allow,
-    )
-    logins = [
-        BotLogin(name=user.name, password=str(user.password), jetstream=user.jetstream)
-        for user in nats.users
-    ]
-    return EmbeddedNats(
-        Path(nats.store_dir),
-        nats.port,
-        rights=rights,
-        logins=logins,
-        is_open=nats.open,
-        jetstream_max_bytes=nats.jetstream_max_bytes if nats.jetstream else 0,
-        program=nats.server,
-        beside_nats=beside_nats,
-    )
-
-
-def _nats_health(connection: NatsConnection) -> HealthPart:
-    url = without_login(connection.url)
-    if connection.connected.is_set():
-        return HealthPart(connection.refused is None, connection.refused or url)
-    if connection.login_refused is not None:
-        return HealthPart(False, str(ConnectError(url, connection.login_refused)))
-    return HealthPart(False, f"NATS at {url} is not there. Start the server, or set [nats] url.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +243,7 @@ class App:
 
     async def _start_in_order(self) -> None:
         check_tls(self._settings.nats)
-        await self._reserve()
+        await reserve(self._engine.database, self._settings.service.drain_timeout_s)
         await self._monitoring.start()
         await self._engine.start()
         tracing.begin(self._settings.tracing, self._settings.name, self._observers)
@@ -319,28 +271,6 @@ class App:
         self._service.state = "running"
         self._monitoring.enter("running")
         self._background.keep("reload", self.reloader.run)
-
-    async def _reserve(self) -> None:
-        """Lock the database; wait for a service that has it and is ending."""
-        clock, wait_s = asyncio.get_running_loop().time, self._settings.service.drain_timeout_s
-        deadline_s: float | None = None
-        while True:
-            try:
-                await self._engine.database.reserve()
-            except DatabaseInUse as exc:
-                if not exc.is_ending:
-                    raise
-                if deadline_s is None:
-                    deadline_s = clock() + wait_s
-                    log.warning(
-                        "Waiting up to %(wait_s)g s: %(error)s",
-                        {"event": "start.postponed", "wait_s": wait_s, "error": exc},
-                    )
-                elif clock() > deadline_s:
-                    raise StartLater(str(exc)) from exc
-            else:
-                return
-            await asyncio.sleep(RESERVE_PAUSE_S)
 
     async def _is_alone(self) -> None:
         if self._others is not None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.fakes.llm_server import LLMServer
+from tests.support import environment
 from tests.support.process_guard import ProcessGuard
 from tests.support.service_harness import House
 from tests.support.tls_servers import Authority
@@ -26,11 +27,16 @@ if sys.version_info >= (3, 13):
         importlib.import_module("datasette.filters")
         gc.collect()
 
+environment.enter()
 # A shell makes background jobs ignore Ctrl-C, and our children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# How long examples take depends more on the machine than on the code under test.
+# How long examples take depends more on the machine than on the code under test. They are the same
+# in each run, unless their number is set: `ROSEY_LLM_EXAMPLES` in tests/properties.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "any machine",
+    deadline=None,
+    derandomize="ROSEY_LLM_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
 

@@ -88,7 +88,7 @@ def who_imports(package: str) -> set[str]:
         ("providers", r"(providers|engine)/.*"),
         (
             "engine.traffic",
-            r"engine/(traffic/(\w+/)?\w+|monitoring/observation|app|daemon/run|operations/check|interfaces/terminal/(service_client|nats_question)|interfaces/demo/demo)\.py",
+            r"engine/(traffic/(\w+/)?\w+|monitoring/(observation|nats_health)|app|daemon/run|operations/check|interfaces/terminal/(service_client|nats_question)|interfaces/demo/demo)\.py",
         ),
     ],
 )
@@ -243,8 +243,9 @@ REACHES = {
     ("tests/providers/test_succession.py", "_chains"),
     ("tests/providers/test_succession.py", "_closing"),
     # The key of the embedded model is kept secret, and closing the input belongs to its process.
-    ("tests/providers/test_local.py", "_server"),
-    ("tests/providers/test_local.py", "_child"),
+    ("tests/support/embedded_model.py", "_server"),
+    ("tests/providers/test_local_marks.py", "_server"),
+    ("tests/providers/test_local_process.py", "_child"),
     # What an engine with another login would hear: its listener alone.
     ("tests/traffic/test_nats_examination.py", "_listener"),
     # The embedded model's own server counts tokens; the address of its API is no business of users.

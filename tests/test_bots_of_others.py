@@ -37,7 +37,7 @@ STRANGER = """
             nc = await nats.connect(sys.argv[1], allow_reconnect=False, max_reconnect_attempts=1)
             await nc.subscribe("llm.*", cb=hear)
             ask = b'{"channel_id": "#x", "args": "Hi"}'
-            reply = await nc.request("rosey.command.chat", ask, timeout=30)
+            reply = await nc.request("rosey.command.chat", ask, timeout=120)
             print("answered", reply.data, heard)
         except Exception as exc:
             print(type(exc).__name__, exc)

@@ -68,7 +68,9 @@ async def test_a_circuit_that_opens_and_closes_is_logged_with_the_request_that_s
 ) -> None:
     await house.open()
     rests_for_long(house)
+    house.llm.routes["/v1/models"] = Behaviour(status=503)  # else it may close at once
     await opened(house)
+    del house.llm.routes["/v1/models"]
     async with asyncio.timeout(WAIT_S):
         while "content" not in (answer := await house.bot.ask("Hello")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
 
 
 @pytest.mark.process
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_command_prints_what_the_document_says(tmp_path: Path) -> None:
     recorded = [step for _, _, steps in script.blocks(DOCUMENT) for step in steps]
     with Walker(tmp_path) as walker:

@@ -15,6 +15,7 @@ import yaml
 
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.command_line import rosey
+from tests.support.patience import WAIT_S
 from tests.support.scraper import get, scraped
 from tests.support.service_process import Service, configuration, running
 
@@ -93,7 +94,7 @@ async def reload(folder: Path, config: dict[str, Any], service: Service) -> None
     done = await typed(folder, "reload")
     assert (done.returncode, NEW_KEY in done.stdout + done.stderr) == (0, False)
     assert "content" in await service.bot.ask("And now?")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while (await get(f"{url_of(folder)}/readyz"))[0] != 200:  # noqa: ASYNC110 - it is cached
             await asyncio.sleep(0.05)
 

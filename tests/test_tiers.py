@@ -18,7 +18,11 @@ COMBINATIONS = [
     marks for count in range(len(MARKS) + 1) for marks in itertools.combinations(MARKS, count)
 ]
 # What makes a test a real one: a built wheel, an environment of its own, a cluster, a chaos run.
-REAL = re.compile(r"^import venv|\"(pip|npm)\"|^from tests\.chaos\.run|\bcluster \{", re.MULTILINE)
+REAL = re.compile(
+    r"^import venv|\"(pip|npm)\"|^from tests\.chaos\.run"
+    r"|^from tests\.support\.nats_clusters|\bcluster \{",
+    re.MULTILINE,
+)
 
 
 def expression(target: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.library_program import PROGRAM, run
 
-pytestmark = [pytest.mark.real, pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.process, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[1]
 TYPED_PROGRAM = """

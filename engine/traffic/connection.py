@@ -12,10 +12,11 @@ from typing import Any
 
 import nats.errors
 
-from engine.client.address import inbox_prefix, without_login
+from engine.client.address import inbox_prefix
 from engine.client.connect_problems import is_refusal
 from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
+from engine.traffic.connection_reports import ConnectionReports
 from engine.traffic.intake import Intake
 from engine.traffic.login import PAUSE_S, PING_INTERVAL_S, client_options
 from engine.traffic.nats_internals import Handler, IntakeClient
@@ -82,8 +83,7 @@ class NatsConnection:
         self._connecting: IntakeClient | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._intake_started = False
-        self._logged_missing = False
-        self._logged_refusal = False
+        self._reports = ConnectionReports()
 
     @property
     def client(self) -> IntakeClient | None:
@@ -239,7 +239,7 @@ class NatsConnection:
             await self._intake.start(client)
         # It may have been lost meanwhile, and come back: then `on_reconnected` has said so.
         if client.is_connected and not self.connected.is_set():
-            self._log_connected()
+            self._note_connected()
         await closed.wait()
         self._intake.closed()
 
@@ -249,7 +249,7 @@ class NatsConnection:
                 self._settings, self.url, self._user, self._password, self._ping_interval_s
             )
         except LoginError as exc:
-            self._log_missing(exc)
+            self._note_missing(exc)
             return None
         client = IntakeClient(lambda msg: self._intake.handlers[msg.subject](msg))
         self._connecting = client
@@ -264,7 +264,7 @@ class NatsConnection:
                     no_echo=True,
                 )
         except (nats.errors.Error, OSError, TimeoutError) as exc:
-            self._log_missing(exc)
+            self._note_missing(exc)
             with contextlib.suppress(nats.errors.Error, OSError):
                 await client.close()
             return None
@@ -278,19 +278,19 @@ class NatsConnection:
         async def on_error(exc: Exception) -> None:
             self._dropped += isinstance(exc, nats.errors.SlowConsumerError)
             if client is self._client and client.is_connected:
-                self._log_error(exc)
+                self._note_error(exc)
             elif client is self._connecting:  # the newest one, connected or not
-                self._log_missing(exc)
+                self._note_missing(exc)
 
         async def on_disconnected() -> None:
             if client is self._client:
                 self.losses += 1
                 self._intake.lost()
-                self._log_missing()
+                self._note_missing()
 
         async def on_reconnected() -> None:
             if client is self._client:
-                self._log_connected()
+                self._note_connected()
                 if self._intake_started:
                     self._intake.confirm_soon()
 
@@ -304,55 +304,23 @@ class NatsConnection:
             "closed_cb": on_closed,
         }
 
-    def _log_connected(self) -> None:
-        if self._logged_missing and not self.losses:
-            log.warning(
-                "Connected to NATS at %(url)s.",
-                {"event": "nats.connected", "url": without_login(self.url)},
-            )
-        elif self._logged_missing:
-            log.warning(
-                "Connected to NATS at %(url)s again. Messages that were sent to the engine"
-                " meanwhile, or just before, may be lost; a sender that got no outcome should send"
-                " its request again, with the same id.",
-                {"event": "nats.reconnected", "url": without_login(self.url)},
-            )
-        self._logged_missing = self._logged_refusal = False
+    def _note_connected(self) -> None:
+        self._reports.connected(self.url, self.losses)
         self.login_refused = None
         self._connects += 1
         self.connected.set()
         if self.losses:
             self.returned.set()
 
-    def _log_missing(self, exc: BaseException | None = None) -> None:
-        """Log a loss once, and once more if the server then refuses the connection."""
+    def _note_missing(self, exc: BaseException | None = None) -> None:
         self.connected.clear()
         if is_refusal(exc):  # a later error, such as a timeout, says less
             self.login_refused = exc
-        url = without_login(self.url)
-        reason = "it was lost" if exc is None else str(exc) or type(exc).__name__
-        if not self._logged_missing:
-            log.warning(
-                "No connection to NATS at %(url)s: %(error)s. Start the server, or correct [nats];"
-                " the engine keeps trying.",
-                {"event": "nats.unreachable", "url": url, "error": reason},
-            )
-        elif is_refusal(exc) and not self._logged_refusal:
-            log.error(
-                "Cannot connect to NATS at %(url)s: %(error)s. Correct [nats], or the server;"
-                " the engine keeps trying.",
-                {"event": "nats.refused", "url": url, "error": reason},
-            )
-        self._logged_missing = True
-        self._logged_refusal = self._logged_refusal or is_refusal(exc)
+        self._reports.missing(self.url, exc)
 
-    def _log_error(self, exc: Exception) -> None:
+    def _note_error(self, exc: Exception) -> None:
         if isinstance(exc, nats.errors.SlowConsumerError):
-            log.error(
-                "nats-py dropped a message on %(subject)s: its queue was full. Send the message"
-                " again.",
-                {"event": "nats.message_dropped", "subject": exc.subject},
-            )
+            self._reports.dropped(exc)
         elif self._permissions.note(exc):
             self._intake.refused()
         else:

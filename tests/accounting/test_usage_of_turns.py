@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
+import tomlkit
 
 from storage import usage
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.archive import Archive
+from tests.support.clocks import zone_at_noon
 from tests.support.command_line import rosey
 from tests.support.service_harness import House
 
@@ -28,6 +30,7 @@ async def ask(house: House, words: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_a_turn_is_charged_to_each_of_its_scopes(house: House) -> None:
+    house.config["limits"] = {"timezone": zone_at_noon()}
     house.config["prices"] = {"test-*": {"input": 2.0, "output": 10.0}}
     await house.open()
     await ask(house, "Hi", user_id="U1")
@@ -92,6 +95,7 @@ async def test_an_erased_user_leaves_only_totals(house: House) -> None:
 
 
 async def test_a_user_is_told_what_was_used_today(house: House) -> None:
+    house.config["limits"] = {"timezone": zone_at_noon()}
     await house.open()
     for user in ("alice", "Alice", "bob", None):
         await ask(house, "Hi", username=user)
@@ -106,6 +110,8 @@ async def test_a_user_is_told_what_was_used_today(house: House) -> None:
 
 
 async def test_operators_see_usage_as_a_table_and_as_json(house: House) -> None:
+    house.config["limits"] = {"timezone": zone_at_noon()}
+    house.file.write_text(tomlkit.dumps({"limits": house.config["limits"]}))
     house.config["prices"] = {"test-*": {"input": 2.0, "output": 10.0}}
     await house.open()
     await ask(house, "Hi")

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from engine.accounting.days import Days
 from engine.admission.daily_limiter import DailyLimiter
+from tests.support.clocks import zone_at_noon
 from tests.support.service_harness import House
 
 
@@ -44,10 +45,12 @@ async def ask(house: House, name: str) -> str | None:
 
 
 async def test_a_restart_and_a_reload_go_on_with_what_was_asked_today(house: House) -> None:
+    limits: dict[str, object] = {"timezone": zone_at_noon()}
+    house.config["limits"] = limits
     await house.open()
     for _ in range(2):
         assert await ask(house, "alice") is None
-    house.config["limits"] = {"user_per_day": 3}
+    house.config["limits"] = limits | {"user_per_day": 3}
     await house.reload()
     assert house.app is not None
     for _ in range(5):  # the writer's order is that of the calls: what follows a reload is done

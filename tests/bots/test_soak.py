@@ -12,7 +12,7 @@ from tests.bots.transcript import Transcript, answer_to
 
 @pytest.mark.real
 @pytest.mark.process
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_people_get_every_answer_once_while_the_engine_is_killed(tmp_path: Path) -> None:
     transcript = await soak(tmp_path, seconds=45, kills=3, people=8, channels=3)
     assert transcript.is_good, "\n".join(transcript.report())

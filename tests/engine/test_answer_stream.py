@@ -10,6 +10,7 @@ import pytest
 from rosey_llm import AnswerStream
 
 from engine import LLMError, LLMService
+from engine.api import answer_stream
 from engine.api.answer_stream import GrowingAnswer
 from engine.commands.outcomes import Answer
 from engine.texts.texts import Texts
@@ -20,6 +21,12 @@ from tests.support.patience import WAIT_S
 from tests.support.service_calls import Gate, asking, rows_of
 
 ENTRIES = "SELECT kind, content FROM history ORDER BY id"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a stream that is closed wait for long until its turn is stored."""
+    monkeypatch.setattr(answer_stream, "CLOSE_WAIT_S", WAIT_S)
 
 
 class Slow:

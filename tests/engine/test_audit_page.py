@@ -23,6 +23,7 @@ from tests.support.patience import WAIT_S
 pytestmark = [pytest.mark.process, pytest.mark.browser]
 
 WIDTH, HEIGHT = 1000, 820
+LATE = "#late"
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -141,6 +142,7 @@ def test_a_channel_is_found_and_reads_like_a_chat(visitor: Visitor) -> None:
     visitor.opens("/")
     visitor.takes_a_picture("overview", 860)
     names = [each.text for each in visitor.finds(".channels td:first-child")]
+    names = [name for name in names if name != LATE]  # another test may have written there
     assert names[0] == "#python"  # the most recent
     visitor.types("input[name=name]", "PYTH")
     assert [each.text for each in visitor.finds(".channels td:first-child")] == ["#python"]
@@ -284,9 +286,9 @@ def test_the_costs_are_charted_and_lead_to_their_channel(visitor: Visitor) -> No
 
 
 def test_new_messages_appear_on_reload(visitor: Visitor) -> None:
-    asyncio.run(audit_database.send_message(visitor.nats, "Is anybody here?", "#late", "zoe"))
+    asyncio.run(audit_database.send_message(visitor.nats, "Is anybody here?", LATE, "zoe"))
     visitor.opens("/")
-    visitor.follows(".channels a", "#late")
+    visitor.follows(".channels a", LATE)
     assert [each.text for each in visitor.finds(".bubble")] == [
         "Is anybody here?",
         "I do not know that.",

@@ -13,6 +13,7 @@ from engine.interfaces.reports import prompt_rebuild
 from storage.queries import turns
 from storage.queries.reader import open_reader
 from tests.fakes.llm_server import Behaviour, LLMServer
+from tests.support.patience import WAIT_S
 from tests.support.reloads import engine
 from tests.support.service_harness import House
 
@@ -154,7 +155,7 @@ async def test_a_rule_lets_every_sender_hear_where_the_request_is(house: House) 
     await house.bot.flush()
     for channel in ("#quiet", "#told"):
         await house.bot.ask("Hi", channel)
-    states = [orjson.loads((await heard.next_msg(timeout=30)).data) for _ in range(3)]
+    states = [orjson.loads((await heard.next_msg(timeout=WAIT_S)).data) for _ in range(3)]
     assert [(each["channel_id"], each["state"]) for each in states] == [
         ("#told", "queued"),
         ("#told", "started"),
@@ -243,7 +244,7 @@ async def test_rooms_share_the_slots_of_a_provider_that_they_share(
     await other.wait_for_requests(1)
     await house.bot.chat("Hi", "#two")
     statistics = engine(house).provider_statistics
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while statistics()["vllm"].slots.waiting != 1:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     assert [each.name for each in engine(house).providers] == ["openai", "vllm"]

@@ -23,7 +23,8 @@ ENGINE = Path(__file__).parents[2] / "engine"
 SILENT = {
     *("app.py", "cli", "client", "config", "daemon", "interfaces", "monitoring", "operations"),
     *("api/library", "texts", "traffic/chat_client.py", "traffic/connect_errors.py"),
-    *("traffic/connection.py", "traffic/embedded", "traffic/engine_info.py", "traffic/login.py"),
+    *("traffic/connection.py", "traffic/connection_reports.py", "traffic/engine_info.py"),
+    *("traffic/embedded", "traffic/login.py"),
     *("traffic/examination.py", "traffic/micro_service.py", "traffic/other_engines.py"),
     *("traffic/permissions.py", "accounting/price_list.py", "accounting/price_sources.py"),
 }

@@ -81,7 +81,12 @@ def url_of(folder: Path) -> str:
     return (folder / "data" / "rosey-llm.db.http").read_text().strip()
 
 
-def test_one_frame_for_a_pipe_and_the_same_as_json(served: Path) -> None:
+def test_one_frame_for_a_pipe_and_the_same_as_json(folder: Path) -> None:
+    with running(folder):  # its own: it counts the turns
+        look_at_one_frame(folder)
+
+
+def look_at_one_frame(served: Path) -> None:
     rosey(served, "chat", "--channel", "#a [red]", said="Hello there\nreset\n")
     frame = rosey(served, "top", "--once")
     assert (frame.returncode, frame.stderr) == (0, "")

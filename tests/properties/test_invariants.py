@@ -32,7 +32,7 @@ SOUND = settings(
 # limit is high, so that other versions of hypothesis find them all as well.
 BREAKING = settings(SOUND, max_examples=1500, phases=[Phase.generate], print_blob=False)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + int(EXAMPLES or 0))]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + int(EXAMPLES or 0))]
 
 
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_happens() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -28,12 +27,6 @@ UNKNOWN_PATH = {
     "200 JSON": Behaviour(body={"status": "ok"}),
     "redirect": Behaviour(status=308, headers={"Location": "/v1/"}, body=""),
 }
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LLMServer]:
-    async with LLMServer() as server:
-        yield server
 
 
 async def openai(server: LLMServer, path: str = "/v1", **config: Any) -> Status:

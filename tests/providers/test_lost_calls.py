@@ -18,7 +18,6 @@ from providers.errors import (
 )
 from providers.http.provider import HttpProvider
 from providers.ollama import OllamaProvider
-from providers.openai import OpenAIProvider
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support.chain_harness import (
     MadeUpTime,
@@ -45,18 +44,6 @@ LOST = {
     "no body": EMPTY,
 }
 lost_in_each_way = pytest.mark.parametrize("lost", LOST.values(), ids=LOST.keys())
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LLMServer]:
-    async with LLMServer() as server:
-        yield server
-
-
-@pytest.fixture(params=[OllamaProvider, OpenAIProvider], ids=lambda cls: cls.kind)
-def kind(request: pytest.FixtureRequest) -> type[HttpProvider]:
-    found: type[HttpProvider] = request.param
-    return found
 
 
 def at(server: LLMServer, kind: type[HttpProvider], **more: Any) -> HttpProvider:

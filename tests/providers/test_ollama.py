@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -21,12 +20,6 @@ from providers.ollama import OllamaProvider
 from tests.fakes.llm_server import Behaviour, LLMServer
 
 HELLO = [Message("user", "Hello")]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LLMServer]:
-    async with LLMServer() as server:
-        yield server
 
 
 def at(server: LLMServer, **config: Any) -> OllamaProvider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ from providers.openrouter import OpenRouterProvider
 from tests.fakes.llm_server import Behaviour, LLMServer
 
 HELLO = [Message("user", "Hello")]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LLMServer]:
-    async with LLMServer() as server:
-        yield server
 
 
 def at(server: LLMServer, **config: Any) -> OpenRouterProvider:

@@ -42,12 +42,6 @@ CONTENT_TYPES = [
 PRETTY = orjson.OPT_INDENT_2
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[LLMServer]:
-    async with LLMServer() as server:
-        yield server
-
-
 @pytest.fixture(params=ANSWERS, ids=lambda cls: cls.kind)
 def kind(request: pytest.FixtureRequest) -> type[HttpProvider]:
     found: type[HttpProvider] = request.param

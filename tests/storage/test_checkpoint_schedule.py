@@ -184,7 +184,7 @@ async def test_a_closed_database_holds_no_file_open(path: Path) -> None:
         await grow(database, DUE, "a")
         await database.write(_forget_all)
         await database.close()
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before  # a thread of another test may have closed one
 
 
 def _forget_all(connection: sqlite3.Connection) -> None:

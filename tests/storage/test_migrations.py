@@ -15,6 +15,7 @@ from storage.migrations import migrate, migrations
 from storage.schema import STEPS, is_current
 from storage.writer.database import Database
 from tests.support.channel_writes import add
+from tests.support.patience import WAIT_S
 
 TABLES = {
     "channel",
@@ -85,7 +86,7 @@ async def main():
 asyncio.run(main())
 sys.exit("sqlite_utils" in sys.modules)
 """
-    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], timeout=60)
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], timeout=WAIT_S)
     assert done.returncode == 0
 
 

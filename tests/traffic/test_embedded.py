@@ -1,44 +1,27 @@
-"""The embedded NATS server, as its users and the operating system see it."""
+"""What an embedded NATS server lets bots do, where it listens, and what its files show."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import signal
 import socket
 import stat
 import sys
-import textwrap
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import nats
 import orjson
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from engine.traffic.embedded.server import (
-    BotLogin,
-    BotRights,
-    EmbeddedNats,
-    NatsServerFailed,
-    StoreInUse,
-)
+from engine.traffic.embedded.server import BotLogin, EmbeddedNats, StoreInUse
 from tests.support.bot_urls import login_of
+from tests.support.embedded_nats import OUTPUTS, connected, embedded, engine, running
 from tests.support.patience import WAIT_S
+from tests.support.processes import open_files, proc
 
 pytestmark = pytest.mark.process
-
-INPUTS = ("rosey.command.chat", "llm.request")
-OUTPUTS = ("llm.response", "llm.error", "llm.stream")
-RIGHTS = BotRights(publish=INPUTS, subscribe=OUTPUTS)
-
-
-def embedded(store_dir: Path, port: int = 0, logins: Sequence[BotLogin] = ()) -> EmbeddedNats:
-    return EmbeddedNats(store_dir, port, rights=RIGHTS, logins=logins)
 
 
 @pytest.fixture
@@ -47,67 +30,9 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
         yield server
 
 
-@asynccontextmanager
-async def connected(
-    server: EmbeddedNats, user: str | None = None, password: str | None = None
-) -> AsyncIterator[tuple[Client, asyncio.Queue[Exception]]]:
-    """A connected client, and a queue of the errors that it gets."""
-    errors: asyncio.Queue[Exception] = asyncio.Queue()
-    async with asyncio.timeout(WAIT_S):
-        client = await nats.connect(
-            server.url if user else server.bot_url,
-            user=user,
-            password=password,
-            error_cb=errors.put,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-        )
-    try:
-        yield client, errors
-    finally:
-        await client.close()
-
-
-@asynccontextmanager
-async def engine(server: EmbeddedNats) -> AsyncIterator[Client]:
-    async with connected(server, server.engine_user, server.engine_password) as (client, _):
-        yield client
-
-
 async def next_of(errors: asyncio.Queue[Exception]) -> Exception:
     async with asyncio.timeout(WAIT_S):
         return await errors.get()
-
-
-async def gone(pid: int) -> bool:
-    """Return whether the process ends within some seconds."""
-    for _ in range(2000):
-        if not alive(pid):
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = proc(pid, "stat").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def proc(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_text()
-
-
-def open_files(pid: int) -> list[Path]:
-    return [fd.resolve() for fd in Path(f"/proc/{pid}/fd").iterdir()]
-
-
-def running(server: EmbeddedNats) -> int:
-    assert server.pid is not None
-    return server.pid
 
 
 async def settled(client: Client) -> None:
@@ -264,177 +189,6 @@ async def test_it_listens_on_this_machine_only(server: EmbeddedNats) -> None:
 
     assert f"0100007F:{port}" in listening
     assert f"00000000:{port}" not in listening
-
-
-async def test_stopping_twice_leaves_no_process(tmp_path: Path) -> None:
-    server = embedded(tmp_path)
-    await server.start()
-    pid = running(server)
-    await server.stop()
-    await server.stop()
-
-    assert server.pid is None
-    assert not alive(pid)
-
-
-async def test_starting_twice_starts_one_server(server: EmbeddedNats) -> None:
-    pid = server.pid
-    await server.start()
-
-    assert server.pid == pid
-
-
-async def test_a_stopped_server_starts_again(tmp_path: Path) -> None:
-    server = embedded(tmp_path)
-    for _ in range(2):
-        async with server, engine(server) as nc:
-            assert nc.is_connected
-
-
-async def test_a_hung_server_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.traffic.embedded.process._STOP_LIMIT_S", 0.1)
-    server = embedded(tmp_path)
-    await server.start()
-    pid = running(server)
-    os.kill(pid, signal.SIGSTOP)
-    await server.stop()
-
-    assert not alive(pid)
-
-
-async def test_a_server_that_dies_comes_back_on_its_port_with_its_password(
-    server: EmbeddedNats, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "rosey_llm.nats")
-    keeper = asyncio.create_task(server.keep_running())
-    port = server.port
-    for _ in range(2):
-        pid = running(server)
-        os.kill(pid, signal.SIGKILL)
-        assert await server.died() == -signal.SIGKILL
-        for _ in range(1000):
-            if server.pid is not None and f"NATS listens on {port} again." in caplog.text:
-                break
-            await asyncio.sleep(0.01)
-        caplog.clear()
-        assert server.port == port
-        async with engine(server) as nc:
-            assert nc.is_connected
-    await server.stop()
-    await keeper
-
-
-async def test_it_comes_back_when_its_port_is_free_again(
-    server: EmbeddedNats, caplog: pytest.LogCaptureFixture
-) -> None:
-    keeper = asyncio.create_task(server.keep_running())
-    with socket.socket() as thief:
-        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        os.kill(running(server), signal.SIGKILL)
-        await server.died()
-        thief.bind(("127.0.0.1", server.port))
-        thief.listen()
-        for _ in range(1000):
-            if "address already in use" in caplog.text:
-                break
-            await asyncio.sleep(0.01)
-    for _ in range(1000):
-        with suppress(nats.errors.Error, OSError):
-            async with engine(server):
-                break
-        await asyncio.sleep(0.01)
-    else:
-        pytest.fail("the server did not come back")
-    assert caplog.text.count("Trying again.") == 1
-    await server.stop()
-    await keeper
-
-
-async def test_keep_running_ends_after_stop(tmp_path: Path) -> None:
-    server = embedded(tmp_path)
-    await server.start()
-    keeper = asyncio.create_task(server.keep_running())
-    await asyncio.sleep(0)
-    await server.stop()
-    async with asyncio.timeout(WAIT_S):
-        await keeper
-
-
-async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    server = EmbeddedNats(tmp_path, 0, rights=BotRights(publish=["not..valid"]))
-    with pytest.raises(NatsServerFailed, match=r"not\.\.valid"):
-        await server.start()
-    assert server.pid is None
-    with (tmp_path / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-DEATH_SIGNALS = [
-    pytest.param(
-        True,
-        marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal"),
-    ),
-    False,
-]
-
-
-@pytest.mark.parametrize("death_signal", DEATH_SIGNALS)
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_the_server_ends_with_an_engine_that_was_killed(
-    tmp_path: Path, loop: str, death_signal: bool
-) -> None:
-    program = f"""
-        import asyncio, {loop}
-        from pathlib import Path
-        from engine.traffic.embedded.server import BotRights, EmbeddedNats
-
-        async def main():
-            server = EmbeddedNats(
-                Path({str(tmp_path)!r}),
-                0,
-                rights=BotRights(),
-                death_signal={death_signal},
-            )
-            await server.start()
-            print(server.pid, flush=True)
-            await asyncio.Event().wait()
-
-        {loop}.run(main())
-    """
-    parent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", textwrap.dedent(program)), stdout=asyncio.subprocess.PIPE
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    was_alive = alive(pid)
-    parent.kill()
-    await parent.wait()
-
-    assert was_alive
-    assert await gone(pid)
-    async with embedded(tmp_path) as successor:
-        assert successor.pid is not None
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-async def test_without_a_death_signal_a_guard_waits_and_leaves_with_the_server(
-    tmp_path: Path,
-) -> None:
-    server = EmbeddedNats(tmp_path, 0, rights=BotRights(), death_signal=False)
-    for end in (server.stop, lambda: os.kill(running(server), signal.SIGKILL)):
-        await server.start()
-        pid = running(server)
-        (guard,) = map(int, proc(pid, f"task/{pid}/children").split())
-        async with asyncio.timeout(WAIT_S):  # it closes its files once it runs
-            while server.store_dir / "lock" in open_files(guard):  # noqa: ASYNC110 - no event
-                await asyncio.sleep(0.01)
-        ending = end()
-        if ending is not None:
-            await ending
-        else:
-            await server.died()
-        assert await gone(guard)
-    await server.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,12 +14,12 @@ from engine.config.settings import NatsSettings
 from engine.traffic import connection as nats_connection
 from engine.traffic.connection import NatsConnection
 from tests.fakes.llm_server import Behaviour
+from tests.support.nats_clusters import ROUTES, clustered
+from tests.support.nats_proxy import Proxy
 from tests.support.nats_servers import RawClient, Server, said, service
 from tests.support.patience import WAIT_S, until
 from tests.support.service_harness import Bot, House
 from tests.support.tls_servers import INFO
-
-ROUTES = re.compile(r"Listening for route connections on (\S+)")
 
 
 async def test_a_server_in_lame_duck_mode_is_left_and_found_again(
@@ -64,16 +60,6 @@ async def test_a_server_of_a_cluster_in_lame_duck_mode_is_left_for_another(
     assert said(caplog) == ["lost", "connected"]
 
 
-def clustered(folder: Path, routes: list[str]) -> Server:
-    folder.mkdir()
-    return Server(
-        folder,
-        f'server_name: {folder.name}\ncluster {{ name: c, host: "127.0.0.1", port: -1,'
-        f" routes: {routes} }}\n"
-        'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"',
-    )
-
-
 async def left_for_another(house: House, first: Server, second: Server) -> None:
     async with service(house, first) as app:
         connection = app.inspect().connection
@@ -111,79 +97,15 @@ async def test_a_server_that_falls_silent_is_given_up_and_found_again(
             server.signal(signal.SIGCONT)
         await connection.connected.wait()
         async with RawClient.connected(server.port) as bot:
-            for number in range(2000):
-                await bot.publish("in", str(number).encode())
-                await bot.settle()
-                if heard:
-                    break
-                await asyncio.sleep(0.01)
-        assert heard
-        await connection.publish("out", b"")
-        await connection.flush()
+            async with asyncio.timeout(WAIT_S):
+                while not heard:
+                    await bot.publish("in", b"")
+                    await bot.settle()
+                    await asyncio.sleep(0.01)
+        losses = connection.losses
         await connection.close()
-    assert said(caplog) == ["lost", "connected"]
-
-
-class Proxy:
-    """A proxy before the server; while `flowing` is cleared, the engine receives nothing.
-
-    left: set once one side has left.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-        self.left = asyncio.Event()
-        self._target = port
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    @asynccontextmanager
-    async def to(cls, port: int) -> AsyncIterator[Proxy]:
-        self = cls(port)
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Small, so that data held back fills the server's buffers and not the kernel's.
-        link = socket.socket()
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        link.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self._target))
-        there, back = await asyncio.open_connection(sock=link, limit=16384)
-        flows = [
-            asyncio.create_task(self._flow(there, writer, self.flowing)),
-            asyncio.create_task(self._flow(reader, back, None)),
-        ]
-        self._tasks.update(flows)
-        await asyncio.wait(flows, return_when=asyncio.FIRST_COMPLETED)
-        self.left.set()
-        for end in (writer, back):
-            end.close()
-            with suppress(OSError):
-                await end.wait_closed()
-
-    async def _flow(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        flowing: asyncio.Event | None,
-    ) -> None:
-        with suppress(OSError):
-            while data := await reader.read(4096):
-                if flowing is not None:
-                    await flowing.wait()
-                writer.write(data)
-                await writer.drain()
+    # Once for each: a server that gets no processor for seconds falls silent again.
+    assert said(caplog)[: 2 * losses] == ["lost", "connected"] * losses
 
 
 async def test_an_engine_that_the_server_disconnected_as_too_slow_comes_back(

@@ -13,11 +13,11 @@ import nkeys  # type: ignore[import-untyped]
 import orjson
 import pytest
 
-from engine.app import _nats_health
 from engine.client.address import without_login
 from engine.client.credentials import LoginError
 from engine.config.settings import NatsSettings
 from engine.interfaces.terminal.service_client import service_client
+from engine.monitoring.nats_health import nats_health
 from engine.traffic.connection import NatsConnection
 from engine.traffic.login import client_options
 from providers.validation import Secret
@@ -225,7 +225,7 @@ async def test_readyz_says_that_the_login_is_refused_also_if_the_server_is_gone_
             await server.stop()
             client = connection._connecting
             await until(lambda: connection._connecting is not client)  # its time was up
-            health = _nats_health(connection)
+            health = nats_health(connection)
         finally:
             await connection.close()
     assert (health.ok, "it refuses the login" in health.detail) == (False, True)

@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 from engine.config.settings import NatsSettings, SubjectSettings
+from engine.traffic import examination
 from engine.traffic.examination import NatsFindings, OwnService, examine
 from engine.traffic.micro_service import database_mark
 from providers.validation import Secret
@@ -27,6 +28,12 @@ ENOUGH = 256 * 1024
 NOBODY = OwnService(False, "our own mark")
 # A login that may ask whether another engine runs.
 ASKS: dict[str, Any] = {"says": ["llm.>", "rosey.>", "$SRV.>"], "services": ["$SRV.>", "_INBOX.>"]}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for an engine, or a server, that gets no processor for a while."""
+    monkeypatch.setattr(examination, "ASK_S", WAIT_S)
 
 
 async def found(
@@ -48,6 +55,7 @@ async def test_a_server_without_faults_has_none(tmp_path: Path) -> None:
 # --- Another engine
 
 
+@pytest.mark.usefixtures("patient")
 async def test_another_engine_on_the_same_subjects_is_seen(house: House, tmp_path: Path) -> None:
     async with Server(tmp_path, "") as server, service(house, server):
         (problem,) = (await found(server)).problems
@@ -59,6 +67,7 @@ async def test_another_engine_on_the_same_subjects_is_seen(house: House, tmp_pat
         assert (await found(server, subjects=half)).problems
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_running_service_itself_is_not_another_engine(
     house: House, tmp_path: Path
 ) -> None:
@@ -70,6 +79,7 @@ async def test_the_running_service_itself_is_not_another_engine(
         assert (await found(server, own=OwnService(True, "another mark"))).problems
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_engine_that_is_ending_is_only_noted(
     house: House, tmp_path: Path, llm: LLMServer
 ) -> None:
@@ -125,6 +135,7 @@ async def test_the_examination_reaches_no_bot_and_is_not_counted(
 # --- Streams
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("subjects", [["llm.request"], ["llm.>"], ["rosey.>", "llm.request"]])
 async def test_a_stream_that_captures_an_input_is_named(
     tmp_path: Path, subjects: list[str]

@@ -15,7 +15,8 @@ from engine.traffic.embedded.errors import NatsServerFailed, NatsServerMissing
 from engine.traffic.embedded.program import find_program
 from engine.traffic.embedded.server import BotRights, EmbeddedNats
 from providers.installation import install_command
-from tests.traffic.test_embedded import gone
+from tests.support.patience import until
+from tests.support.processes import alive
 
 pytestmark = pytest.mark.process
 
@@ -164,7 +165,8 @@ async def test_a_script_that_is_not_replaced_by_the_server_is_refused_and_leaves
     server = EmbeddedNats(tmp_path / "nats", 0, rights=BotRights(), program=str(script))
     with pytest.raises(NatsServerFailed, match=r"A script must `exec` nats-server\."):
         await server.start()
-    assert await gone(int(pid_file.read_text()))
+    pid = int(pid_file.read_text())
+    await until(lambda: not alive(pid))
     script.write_text(f'#!/bin/sh\nexec {OWN} "$@"\n')
     async with server:
         assert server.pid is not None

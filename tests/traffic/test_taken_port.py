@@ -18,11 +18,18 @@ from tests.fakes.llm_server import LLMServer
 from tests.support.bot_urls import port_of
 from tests.support.nats_logins import logins
 from tests.support.nats_servers import Server
+from tests.support.patience import WAIT_S
 from tests.support.service_harness import House
 
 pytestmark = pytest.mark.process
 
 LINES = '\n\n[nats]\nurl = "nats://127.0.0.1:{port}"\n\n'
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for long at a server that gets no processor for a while."""
+    monkeypatch.setattr("engine.traffic.embedded.port._LOOK_S", WAIT_S)
 
 
 @asynccontextmanager

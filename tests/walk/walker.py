@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.patience import WAIT_S
 from tests.walk.script import Step
 
-LIMIT_S = 60
 READY = "is ready"
 
 
@@ -43,7 +43,7 @@ class Walker:
         for process in self._background:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-            process.communicate(timeout=LIMIT_S)
+            process.communicate(timeout=WAIT_S)
 
     def _run_in_foreground(self, command: str) -> str:
         done = subprocess.run(
@@ -54,7 +54,7 @@ class Walker:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT_S,
+            timeout=WAIT_S,
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}"

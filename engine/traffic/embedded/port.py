@@ -13,7 +13,7 @@ import orjson
 HOST = "127.0.0.1"
 SERVER_NAME = "rosey-llm"
 _TRIED = 100
-_LOOK_S = 1.0
+_LOOK_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def free_ports(wanted: int) -> Iterator[int]:
 
 
 async def occupant_of(port: int) -> Occupant:
-    """Find out which program listens on the port. Takes a second if it says nothing."""
+    """Find out which program listens on the port. Takes three seconds if it says nothing."""
     if port == 0 or is_free(port):
         return Occupant("nobody")
     try:
