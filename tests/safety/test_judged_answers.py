@@ -123,12 +123,13 @@ async def test_with_patterns_alone_an_answer_still_grows(tmp_path: Path, llm: LL
 async def test_an_empty_answer_is_not_judged(
     tmp_path: Path, llm: LLMServer, judge: LLMServer
 ) -> None:
-    llm.plan(Behaviour(text=""))
+    llm.plan(Behaviour(), Behaviour(text="Rosey: "))
     async with moderated(tmp_path, llm, judge) as service:
+        await service.chat("Hi", username="alice")
         with pytest.raises(LLMError) as caught:
-            await service.chat("Hi")
+            await service.chat("And?", username="bob")
         assert caught.value.code == "provider_error"
-    assert judge.judged == ["Hi"]
+    assert judge.judged == ["Hi", "You said: Hi", "And?"]
 
 
 @pytest.mark.parametrize("with_judge", [True, False])

@@ -13,6 +13,7 @@ import pytest
 import tomlkit
 
 from tests.fakes.llm_server import MODERATIONS, Behaviour, LLMServer
+from tests.support.audit_database import audit
 from tests.support.command_line import rosey
 from tests.support.moderated import tables
 from tests.support.service_harness import House
@@ -65,7 +66,7 @@ async def test_a_reload_takes_up_every_setting_and_a_turn_ends_with_its_own(
         lambda: any(each["request_id"] == "across" for each in house.bot.received_outcomes())
     )
     (across,) = [each for each in house.bot.received_outcomes() if each["request_id"] == "across"]
-    assert across["code"] == "refused"
+    assert across["error"] == "The answer broke the rules of this room, so it is not shown."
     await judge.wait_until_left()
     # The same again: what was refused stays refused, and nobody is asked.
     assert (await house.bot.ask("idiot", request_id="idiot"))["code"] == "refused"
@@ -122,14 +123,25 @@ async def test_a_kill_while_an_answer_is_judged_shows_nothing_of_it(
 
 
 async def test_operators_see_why_a_message_was_refused(house: House, judge: LLMServer) -> None:
-    with_judge(house, judge)
+    with_judge(house, judge, on_failure="allow")
     await house.open()
+    await house.bot.ask("You idiot", username="alice")
+    judge.routes[MODERATIONS] = Behaviour(status=500)
     await house.bot.ask("You idiot", username="alice")
     await house.close()
     shown = await asyncio.to_thread(rosey, house.folder, "history", "show", "#lobby")
     assert "! refused (harassment) to alice: This message breaks the rules" in shown.stdout
     stats = await asyncio.to_thread(rosey, house.folder, "history", "stats", "--json")
     assert json.loads(stats.stdout)[0]["errors"] == {"refused": 1}
+    with audit(house.folder) as page:
+        page.enter()
+        refused, passed = (page.get(f"/turn/{row}").text for row in (2, 4))
+    for fact in ("Refused</dt><dd><bdi>message", "Categories</dt><dd><bdi>harassment"):
+        assert fact in refused
+        assert fact not in passed
+    assert "Judged by</dt><dd><bdi>judge" in refused
+    assert "Not checked</dt><dd><bdi>message, answer" in passed
+    assert "Not checked" not in refused
 
 
 async def test_check_has_the_moderation_judge_a_harmless_word(
