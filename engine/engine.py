@@ -37,6 +37,7 @@ from engine.operations.erasure import Eraser
 from engine.operations.outbox_pruner import OutboxPruner
 from engine.operations.retention import Retention
 from engine.operations.search_indexer import SearchIndexer
+from engine.safety.room_safety import RoomSafeties
 from engine.texts.texts import Texts
 from providers.base import LLMProvider
 from providers.chain.chain import ProviderChain
@@ -76,7 +77,8 @@ class Engine:
         self.database = database
         rule_providers = new_rule_providers(settings, providers)
         chain = ProviderChain(providers, fallback_on=settings.fallback_on)
-        turn_settings = _by_channel(chain, rule_providers, settings, RatesByModel())
+        self._safeties = RoomSafeties()
+        turn_settings = _by_channel(chain, rule_providers, settings, RatesByModel(), self._safeties)
         self.texts = texts or Texts()
         self.texts.apply(settings.texts, settings.language_of)
         self.budgets = Budgets(database, settings)
@@ -147,7 +149,7 @@ class Engine:
         rule_providers = new_rule_providers(settings, providers)
         chain = self.chain.successor(providers, fallback_on=settings.fallback_on)
         self._context.turn_settings = _by_channel(
-            chain, rule_providers, settings, before.usual.rates
+            chain, rule_providers, settings, before.usual.rates, self._safeties
         )
         self.texts.apply(settings.texts, settings.language_of)
         self._settings = settings
@@ -230,6 +232,7 @@ class Engine:
             await self._search_indexer.aclose()
         await self.eraser.aclose()
         await self.chain.aclose()
+        await self._safeties.aclose()
         await self.database.close()
         await self._observer.aclose()
 
@@ -257,10 +260,15 @@ async def _start(chains: Sequence[ProviderChain]) -> None:
 
 
 def _by_channel(
-    chain: ProviderChain, providers: RuleProviders, settings: Settings, rates: RatesByModel
+    chain: ProviderChain,
+    providers: RuleProviders,
+    settings: Settings,
+    rates: RatesByModel,
+    safeties: RoomSafeties,
 ) -> SettingsByChannel:
+    safeties.apply(settings)
     personas = Personas(settings.personas, settings.service.default_persona)
     every = [*chain.providers, *(each for group in providers.values() for each in group)]
     accounts = Accounts(settings, every)
     usual = TurnSettings(chain, personas, settings.service, settings.conversation, accounts, rates)
-    return SettingsByChannel(usual, settings, new_rule_chains(chain, providers))
+    return SettingsByChannel(usual, settings, new_rule_chains(chain, providers), safeties)

@@ -10,6 +10,7 @@ EngineError             code
 │  │  └─ Unwritable     busy               the database cannot be written, and a turn waits for it
 │  ├─ NotAllowed        not_allowed        the sender lacks a role, or is kept out by `[access]`
 │  ├─ LimitReached      limit_reached      a limit of `[limits]`
+│  ├─ TextRefused       refused            `[safety]` does not let the message or the answer pass
 │  ├─ Suspended         suspended          the channel's actor crashed too often
 │  ├─ Cancelled         cancelled          `!chat stop`
 │  └─ Internal          internal           a defect of rosey-llm; the log has the traceback
@@ -28,6 +29,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.texts.sentence import Said
 
 EXIT_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
@@ -99,6 +102,21 @@ class LimitReached(RoomError):
         super().__init__(said, retry_after_s=retry_after_s)
         self.limit = limit
         self.scope = scope
+
+
+class TextRefused(RoomError):
+    """A text that `[safety]` does not let pass.
+
+    cause: "denied", "flagged", or "unchecked" if a check failed.
+    categories: why, without a word of the text.
+    """
+
+    code = "refused"
+
+    def __init__(self, said: Said, *, cause: str, categories: Sequence[str]) -> None:
+        super().__init__(said)
+        self.cause = cause
+        self.categories = categories
 
 
 class Suspended(RoomError):

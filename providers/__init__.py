@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from providers.base import Completion, LLMProvider, Message, Options, Status, Usage
+    from providers.base import Completion, LLMProvider, Message, Moderation, Options, Status, Usage
     from providers.local.provider import LocalProvider
     from providers.ollama import OllamaProvider
     from providers.openai import OpenAIProvider
@@ -18,6 +18,7 @@ __all__ = [
     "LLMProvider",
     "LocalProvider",
     "Message",
+    "Moderation",
     "OllamaProvider",
     "OpenAIProvider",
     "OpenRouterProvider",

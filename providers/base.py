@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from providers import validation
+from providers.errors import ParameterRefused
 from providers.validation import Count, Limit, Seconds, Temperature
 
 Role = Literal["system", "user", "assistant"]
@@ -66,6 +67,17 @@ class Completion(NamedTuple):
     usage: Usage | None = None
     sent_as: tuple[str, ...] = ()
     prompt_cut: bool = False
+
+
+class Moderation(NamedTuple):
+    """A judgement of a text.
+
+    flagged: whether it should not be shown.
+    categories: why, in the words of who judged; nothing of the text is in them.
+    """
+
+    flagged: bool
+    categories: tuple[str, ...] = ()
 
 
 class CallSettings(NamedTuple):
@@ -178,6 +190,10 @@ class LLMProvider(ABC):
     async def complete(self, prompt: str, options: Options) -> Completion:
         """Return a raw completion: of the prompt alone, without system prompt or conversation."""
         return await self.chat([Message("user", prompt)], options)
+
+    async def moderate(self, text: str, model: str) -> Moderation:
+        """Return a judgement of a text, for `[safety] moderation`; most providers make none."""
+        raise ParameterRefused(f"{self.label} has no moderation")
 
     async def status(self) -> Status:
         """Return `is_available` with a reason. Never raises; answers within seconds."""

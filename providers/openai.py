@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from orjson import JSONDecodeError
 
-from providers.base import Completion, Message, Options, Status
+from providers.base import Completion, Message, Moderation, Options, Status
 from providers.control_marks import ControlMarks
 from providers.errors import (
     AuthenticationFailed,
@@ -23,6 +23,7 @@ from providers.http import address_probe, examination
 from providers.http.adaptation import AdaptedRequest, adapted_prompt, without
 from providers.http.chat_completion import read_answer, read_events
 from providers.http.draft import Draft
+from providers.http.moderation import read_moderation
 from providers.http.own_server import is_own_server
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
@@ -138,6 +139,12 @@ class OpenAIProvider(HttpProvider):
                 if draft.begun:
                     raise
                 attempt.adapt(exc, request.optional)
+
+    async def moderate(self, text: str, model: str) -> Moderation:
+        self._check_key()
+        body = {"model": model, "input": text}
+        answer = await self.session.post_json(f"{self.base_url}/moderations", body)
+        return read_moderation(self.label, answer)
 
     async def models(self) -> list[str]:
         self._check_key()

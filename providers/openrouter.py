@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from providers.base import LLMProvider
 from providers.errors import ProviderError
 from providers.http.address_probe import knows_no_path
 from providers.http.error_mapping import as_dict
@@ -32,6 +33,7 @@ class OpenRouterProvider(OpenAIProvider):
     config: OpenRouterConfig
     key_host = "openrouter.ai"
     key_variable = "OPENROUTER_API_KEY"
+    moderate = LLMProvider.moderate  # OpenRouter has no such API
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from engine.answering.sentences import SentenceLimit
 from engine.answering.speaker_label import Label, Labels, NeedsMoreText
 from engine.answering.speaker_lines import SpeakerLines
+from engine.safety.mentions import GrowingMentions, Mentions
 
 # Fed last: a character that Unicode has promised never to use settles what is undecided.
 _END = "\uffff"
@@ -21,6 +22,7 @@ class AnswerText:
     front are removed unless `bot_name` is ""; the answer ends before a line of `speakers`.
 
     max_chars: the answer ends with the last sentence within so many characters; None for no limit.
+    mentions: those that the answer must not have as they are.
     content: all returned pieces, joined; at most `max_bytes` of UTF-8.
     finish_reason: why no more text is shown, whatever the model still writes: "length" for the size
         limit, "stop" for another speaker's line; None if more may come.
@@ -33,6 +35,7 @@ class AnswerText:
         max_bytes: int,
         speakers: Iterable[str] = (),
         max_chars: int | None = None,
+        mentions: Mentions | None = None,
     ) -> None:
         self._labels = _labels(bot_name)
         self._held = ""
@@ -41,6 +44,7 @@ class AnswerText:
         self._label_checked = not bot_name
         speakers = tuple(speakers)
         self._lines = SpeakerLines(speakers) if speakers else None
+        self._mentions = GrowingMentions(mentions) if mentions is not None else None
         self._sentences = SentenceLimit(max_chars) if max_chars is not None else None
         self._bytes_left = max_bytes
         self._parts: list[str] = []
@@ -67,6 +71,8 @@ class AnswerText:
             if self._lines is not None:
                 text = self._within_lines(self._lines, text)
             shown = self._append(text.removesuffix(_END))
+        if self._mentions is not None:
+            shown += self._limited(self._mentions.finish())
         return shown if self._sentences is None else shown + self._keep(self._sentences.finish())
 
     def _within_lines(self, lines: SpeakerLines, piece: str) -> str:
@@ -95,6 +101,9 @@ class AnswerText:
 
     def _append(self, text: str) -> str:
         """Return the part of the text that is shown now, and keep it."""
+        return self._limited(text if self._mentions is None else self._mentions.feed(text))
+
+    def _limited(self, text: str) -> str:
         if self._sentences is not None:
             text = self._sentences.feed(text)
             if self._sentences.ended:

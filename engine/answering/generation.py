@@ -11,6 +11,7 @@ from engine.answering import prompt, prompt_forms
 from engine.answering.abandonable import AbandonableTask, DeadlineExceeded, WorkCancelled
 from engine.answering.answer_text import AnswerText
 from engine.answering.delta_buffer import DeltaBuffer
+from engine.answering.judgement import Judgement
 from engine.answering.prompt import BuiltPrompt
 from engine.answering.prompt_forms import EncodedExchange, shown_name
 from engine.answering.provenance import Provenance
@@ -27,7 +28,7 @@ from engine.commands.outcomes import Action, Answer, OutcomeSink
 from engine.commands.records import Chat, Complete
 from engine.commands.request import Request
 from engine.config.personas import Persona
-from engine.errors import Cancelled
+from engine.errors import Cancelled, TextRefused
 from engine.texts import sentences
 from engine.texts.sentence import Said
 from engine.texts.texts import Texts
@@ -87,6 +88,10 @@ class Generation:
                 self._persona, self._rule.hint_version, is_chosen=settings.chosen is not None
             )
         )
+        safety = settings.safety
+        self._judgement = Judgement(safety, observer, self._provenance) if safety.checks else None
+        # Such an answer is shown once it was judged, as a whole.
+        self._is_held = self._judgement is not None and self._judgement.holds_answer
         conversation = settings.conversation
         interval_s = conversation.stream_interval_ms / 1000
         first_s = max(interval_s, conversation.first_delta_ms / 1000)
@@ -95,8 +100,10 @@ class Generation:
             if command.stream
             else None
         )
-        # All that changes: the answer, its task, and whether it was cut before that.
-        self._answer = AnswerText("", settings.conversation.max_reply_bytes)
+        # All that changes: the answer, who gave it while it is judged, the task, and whether it was
+        # cut before that.
+        self._answer = self._answer_text("")
+        self._unjudged: Answered | None = None
         self._task: AbandonableTask[Answered] | None = None
         self._cut = False
 
@@ -110,10 +117,11 @@ class Generation:
     async def run(self) -> TurnResult:
         """Return the turn's result; a provider's failure or a cut is a result, not an exception."""
         started_s, limit_s = time.monotonic(), self._settings.conversation.turn_timeout_s
-        self._observer.model_asked(self._request, self._primary, *self._asked)
         if self._cut:
             return self._failed(self._stopped(), charges=self._account.of_lost())
-        task = self._task = AbandonableTask(self._generate(started_s), limit_s)
+        judgement = self._judgement
+        work = self._judged(judgement, started_s) if judgement else self._generate(started_s)
+        task = self._task = AbandonableTask(work, limit_s)
         try:
             answered = await task.result()
         except WorkCancelled:
@@ -122,6 +130,8 @@ class Generation:
             said = sentences.TURN_TIMEOUT(seconds=limit_s)
             charges = self._cost_of_cut()
             return self._failed(ProviderTimeout(str(said)), said=said, charges=charges)
+        except TextRefused as exc:
+            return self._failed(exc, charges=self._cost_of_cut())
         except OverBudget as exc:
             return self._failed(exc, charges=self._account.of_lost())
         except ProviderError as exc:
@@ -132,8 +142,21 @@ class Generation:
         self._provenance.note_answer(answered)
         return self._answered(answered, round((time.monotonic() - started_s) * 1000))
 
+    async def _judged(self, judgement: Judgement, started_s: float) -> Answered:
+        """Do `_generate` if the message may be answered. Raises TextRefused."""
+        await judgement.of_message(self._command.text)
+        answered = await self._generate(started_s)
+        if self._is_held and not is_blank(self._answer.content):
+            self._unjudged = answered
+            await judgement.of_answer(self._answer.content)
+            self._is_held = False
+            self._add(self._answer.content)
+            self._end_deltas()
+        return answered
+
     async def _generate(self, started_s: float) -> Answered:
         """Gather the answer, in pieces if it is streamed."""
+        self._observer.model_asked(self._request, self._primary, *self._asked)
         chain, channel_id = self._settings.chain, self._request.channel_id
         began = partial(self._note_writer, started_s)
         window = self._window()
@@ -200,8 +223,12 @@ class Generation:
         return lambda provider, options: provider.chat(messages, options)
 
     def _add(self, text: str) -> None:
-        if self._deltas is not None:
+        if self._deltas is not None and not self._is_held:
             self._deltas.add(text)
+
+    def _end_deltas(self) -> None:
+        if self._deltas is not None and not self._is_held:
+            self._deltas.finish()
 
     def _finish(self, answered: Answered, messages: EncodedPrompt) -> Answered:
         usage = answered.completion.usage
@@ -213,8 +240,7 @@ class Generation:
                 self._primary, self._asked.model, messages, tokens, at_least=at_least
             )
         self._add(self._answer.finish())
-        if self._deltas is not None:
-            self._deltas.finish()
+        self._end_deltas()
         return answered
 
     def _note_asked(self, provider: str) -> None:
@@ -245,10 +271,16 @@ class Generation:
         )
         self._provenance.note_prompt(built.messages, exchanges=built.exchanges)
         bot_name = self._settings.service.bot_name if built.speakers else ""
-        max_bytes = self._settings.conversation.max_reply_bytes
         max_chars = None if self._rule.parts else self._rule.max_reply_chars
-        self._answer = AnswerText(bot_name, max_bytes, built.speakers, max_chars)
+        self._answer = self._answer_text(bot_name, built.speakers, max_chars)
         return built
+
+    def _answer_text(
+        self, bot_name: str, speakers: Sequence[str] = (), max_chars: int | None = None
+    ) -> AnswerText:
+        settings = self._settings
+        max_bytes = settings.conversation.max_reply_bytes
+        return AnswerText(bot_name, max_bytes, speakers, max_chars, settings.safety.mentions)
 
     def _answered(self, answered: Answered, latency_ms: int) -> TurnResult:
         completion, content = answered.completion, self._answer.content
@@ -304,7 +336,7 @@ class Generation:
 
     def _failed(
         self,
-        exc: ProviderError | Cancelled,
+        exc: ProviderError | Cancelled | TextRefused,
         provider: str = "",
         said: Said | None = None,
         charges: tuple[Charge, ...] | None = None,
@@ -317,12 +349,14 @@ class Generation:
         request, is_cancelled = self._request, isinstance(exc, Cancelled)
         if self._deltas is not None:
             self._deltas.end()
-        partial = self._answer.content if is_cancelled else None
-        provider = provider or self._answer.writer[0]
-        if not provider and not is_cancelled and not isinstance(exc, OverBudget):
+        partial = None
+        if is_cancelled:
+            partial = "" if self._is_held else self._answer.content
+        provider = provider or self._writer[0]
+        if not provider and isinstance(exc, ProviderError) and not isinstance(exc, OverBudget):
             provider = self._primary
         if said is None:
-            said = exc.said if isinstance(exc, Cancelled) else told(exc, provider)
+            said = told(exc, provider) if isinstance(exc, ProviderError) else exc.said
         error = self._texts.say(request.channel_id, said)
         outcome = request.failure(exc.code, error, exc.retry_after_s, partial=partial)
         if isinstance(exc, OverBudget):
@@ -351,8 +385,18 @@ class Generation:
     def _cost_of_cut(self) -> tuple[Charge, ...]:
         """Return what a call cost that we cut off; of a whole answer, nobody knows its length."""
         content = self._answer.content
+        if self._unjudged is not None:
+            usage = self._unjudged.completion.usage
+            return self._account.charges(*self._writer, usage, content)
         writer = self._answer.writer if content else self._account.asked
         if writer is None:
             return self._account.of_lost()
         text = content if content or self._command.stream else None
         return self._account.charges(*writer, None, text)
+
+    @property
+    def _writer(self) -> tuple[str, str]:
+        """The provider and the model that wrote the answer; "" as long as that is not known."""
+        if self._unjudged is not None:
+            return self._unjudged.provider, self._unjudged.completion.model
+        return self._answer.writer

@@ -42,6 +42,10 @@ class Provenance:
         if provider not in self._asked:
             self._asked.append(provider)
 
+    def note(self, **details: Any) -> None:
+        """Note more details, each by its key."""
+        self._details |= details
+
     def note_prompt(self, messages: EncodedPrompt, exchanges: int) -> None:
         """Note the prompt; a later call replaces it (the prompt was made shorter).
 

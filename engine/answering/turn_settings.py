@@ -14,6 +14,7 @@ from engine.config.allowed_models import ChosenModel
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.personas import Persona, Personas
 from engine.config.settings import ConversationSettings, ServiceSettings, Settings
+from engine.safety.room_safety import NO_SAFETY, RoomSafeties, RoomSafety
 from providers.base import LLMProvider, Options
 from providers.chain.chain import ProviderChain
 
@@ -28,7 +29,8 @@ class TurnSettings:
     A turn reads them once, at its start, and `hold`s them until it ends. A reload replaces them as
     a whole, for later turns.
 
-    rule: the channel's; what it says is in `chain`, `personas.default` and `service` already.
+    rule: the channel's; what it says is in `chain`, `personas.default`, `service` and `safety`
+        already.
     models: what the channel may choose; chosen: what it has chosen, with its provider in `chain`.
     """
 
@@ -39,17 +41,20 @@ class TurnSettings:
     accounts: Accounts
     rates: RatesByModel = field(default_factory=RatesByModel)
     rule: ChannelRule = NO_RULE
+    safety: RoomSafety = NO_SAFETY
     models: ChannelModels = NO_MODELS
     chosen: ChosenModel | None = None
 
     def hold(self) -> None:
-        """Keep all providers that the turn may ask open until `release`."""
+        """Keep all providers that the turn may call open until `release`."""
         self.chain.hold()
         self.models.hold()
+        self.safety.hold()
 
     def release(self) -> None:
         self.chain.release()
         self.models.release()
+        self.safety.release()
 
     def with_model(self, choice: ChosenModel | None) -> TurnSettings:
         """Return the settings of a channel that has chosen a model; the same if it may not."""
@@ -81,10 +86,18 @@ class SettingsByChannel:
     usual: those of channels without a rule.
     """
 
-    def __init__(self, usual: TurnSettings, settings: Settings, chains: RuleChains) -> None:
+    def __init__(
+        self,
+        usual: TurnSettings,
+        settings: Settings,
+        chains: RuleChains,
+        safeties: RoomSafeties,
+    ) -> None:
+        self._safeties = safeties
         self._chains = {tuple(settings.provider_names): usual.chain, **chains}
         self._channels = settings.channels
-        self.usual = replace(usual, models=self._models(settings, NO_RULE))
+        safety = safeties.of(settings.safety)
+        self.usual = replace(usual, models=self._models(settings, NO_RULE), safety=safety)
         self._by_match = {
             rule.match: self._special(settings, rule) for rule in settings.channels.rules
         }
@@ -109,12 +122,16 @@ class SettingsByChannel:
             personas = Personas(settings.personas, rule.persona)
         if rule.max_context_messages is not None:
             service = replace(service, max_context_messages=rule.max_context_messages)
+        safety = self.usual.safety
+        if rule.safety is not None:
+            safety = self._safeties.of(settings.safety_of(rule))
         return replace(
             self.usual,
             chain=self._chains[tuple(settings.provider_names_of(rule))],
             personas=personas,
             service=service,
             rule=rule,
+            safety=safety,
             models=self._models(settings, rule),
         )
 

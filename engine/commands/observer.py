@@ -12,6 +12,9 @@ from storage.usage import Charge
 
 PassivationCause = Literal["idle", "limit", "drain"]
 
+CHECK_RESULTS = ("passed", "denied", "flagged", "unchecked")
+"""The results of a check by `[safety]`; "unchecked" if it could not be finished."""
+
 
 class SettledTurn(NamedTuple):
     """A turn whose outcome is committed. Times are wall-clock milliseconds.
@@ -74,6 +77,9 @@ class TurnObserver:
         max_tokens: int | None,
     ) -> None:
         """The provider is about to be called with these settings."""
+
+    def checked(self, subject: str, result: str) -> None:
+        """A "message" or an "answer" was checked by `[safety]`, with one of `CHECK_RESULTS`."""
 
     def first_token(self, provider: str, after_s: float) -> None:
         """The first token of a streamed answer came, `after_s` seconds after the call."""
@@ -152,6 +158,10 @@ class Observers(TurnObserver):
     ) -> None:
         for observer in self._observers:
             observer.model_asked(request, provider, model, temperature, max_tokens)
+
+    def checked(self, subject: str, result: str) -> None:
+        for observer in self._observers:
+            observer.checked(subject, result)
 
     def first_token(self, provider: str, after_s: float) -> None:
         for observer in self._observers:

@@ -31,6 +31,7 @@ RELOADABLE = frozenset(
         "accounting",
         "prices",
         "budgets",
+        "safety",
         "storage.dedupe_days",
         "storage.retention_days",
         "storage.retention_days_by_channel",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from engine.config import globs
+from engine.config.safety_settings import RuleSafety
 from providers.validation import Count, Temperature
 from storage import persona_versions
 
@@ -30,6 +31,7 @@ class ChannelRule:
     max_reply_chars: a longer answer is cut at a sentence, or divided with `parts`.
     stays: the only providers that may see what is said there.
     permissions: roles in place of those of `[permissions]`, by its keys.
+    safety: what holds there in place of `[safety]`, by its keys.
     """
 
     match: str
@@ -49,6 +51,7 @@ class ChannelRule:
     texts: str | None = None
     stays: tuple[str, ...] | None = None
     permissions: Mapping[str, str] = field(default_factory=dict)
+    safety: RuleSafety | None = None
 
     @cached_property
     def hint_version(self) -> str | None:

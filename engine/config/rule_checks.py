@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
-from engine.config import allowed_models
+from engine.config import allowed_models, safety_checks
 from engine.config.channel_rules import NO_RULE, ChannelRule, is_never_used
 from engine.config.personas import BUILT_IN
 from engine.config.settings import PermissionSettings, Settings
@@ -24,6 +24,7 @@ def check(settings: Settings) -> None:
     _check_permissions(
         "permissions", {key: getattr(settings.permissions, key) for key in PERMISSIONS}
     )
+    safety_checks.check(settings)
     for index, admin in enumerate(settings.permissions.admins):
         if is_blank(admin):
             path = f"permissions.admins[{index}]"
@@ -49,7 +50,7 @@ def with_given_providers(settings: Settings, names: Sequence[str]) -> Settings:
     first, *others = names
     settings = replace(settings, default_provider=first, fallback_providers=tuple(others))
     for path, name in provider_places(settings):
-        if name not in names and ".stays" not in path:
+        if name not in names and ".stays" not in path and not path.endswith(".moderation"):
             problem = f'"{name}" is not one of the given providers: {", ".join(names)}'
             raise ValidationError(path, problem)
     check(settings)
@@ -68,6 +69,7 @@ def provider_places(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"{path}.provider", rule.provider
         yield from _listed(f"{path}.fallback_providers", rule.fallback_providers or ())
         yield from _listed(f"{path}.stays", rule.stays or ())
+    yield from safety_checks.moderators(settings)
 
 
 def _listed(path: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -132,6 +134,15 @@ def _check_stays(
                 f'"{name}" is not in it, but {place} sends these channels there; '
                 "name another one there, set provider in the rule, or add it here",
             )
+    judge = settings.safety_of(rule).moderation
+    if judge and judge not in stays:
+        ruled = rule.safety is not None and rule.safety.moderation is not None
+        place = f"{path}.safety.moderation" if ruled else "safety.moderation"
+        raise ValidationError(
+            key,
+            f'"{judge}" is not in it, but {place} has it judge what is said in these channels; '
+            'name another one there, set safety = { moderation = "" } in the rule, or add it here',
+        )
 
 
 def _ways_out(path: str, settings: Settings, rule: ChannelRule) -> Iterator[tuple[str, str]]:

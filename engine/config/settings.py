@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from engine.config.budget_settings import BudgetSettings, Dollars
 from engine.config.channel_rules import NO_RULE, ChannelRule, ChannelRules
 from engine.config.personas import Persona
+from engine.config.safety_settings import SafetySettings
 from providers import registry
 from providers.base import LLMProvider
 from providers.chain.fallback import FallbackOn
@@ -294,6 +295,7 @@ class Settings:
     accounting: AccountingSettings = field(default_factory=AccountingSettings)
     prices: Mapping[str, Price] = field(default_factory=dict)
     budgets: BudgetSettings = field(default_factory=BudgetSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     nats: NatsSettings = field(default_factory=NatsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
@@ -322,6 +324,10 @@ class Settings:
     def language_of(self, channel_id: str) -> str:
         """Return the language of what is said in a channel, a key of `texts`; "" for none."""
         return self.channels.rule_of(channel_id).texts or ""
+
+    def safety_of(self, rule: ChannelRule) -> SafetySettings:
+        """Return what is checked in the channels of a rule."""
+        return self.safety.ruled(rule.safety)
 
     def window_of(self, channel_id: str) -> int:
         """Return how many messages of this channel the model is shown, with the new one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.accounting import scopes
 from engine.admission.request_limits import SCOPES
-from engine.commands.observer import PassivationCause, SettledTurn, TurnObserver
+from engine.commands.observer import CHECK_RESULTS, PassivationCause, SettledTurn, TurnObserver
 from engine.commands.outcomes import Answer
 from engine.commands.request import Request
 from engine.errors import Cancelled, InvalidRequest
@@ -76,6 +76,7 @@ class Counts(TurnObserver):
 
     commands: by result (`metrics/commands.py` explains the results).
     limits: the commands that a limit refused, by its name and scope.
+    checks: of messages and answers by `[safety]`, by result.
     turns: by outcome (answered, failed, cancelled) and code.
     tokens: by provider and model.
     costs: by provider. unpriced: turns without a known price, by provider and model.
@@ -110,6 +111,12 @@ class Counts(TurnObserver):
         )
         self.model_seconds = _by_provider()
         self.first_piece_seconds = _by_provider()
+        self.checks = {
+            (subject, result): 0
+            for subject in ("message", "answer")
+            for result in CHECK_RESULTS
+            if (subject, result) != ("answer", "denied")
+        }
         self.activations = 0
         self.passivations = dict.fromkeys(("idle", "limit", "drain"), 0)
         self.restarts = 0
@@ -138,6 +145,9 @@ class Counts(TurnObserver):
     def recovered(self, commands: int) -> None:
         self.recovered_commands += commands
         self.commands["accepted"] += commands
+
+    def checked(self, subject: str, result: str) -> None:
+        self.checks[subject, result] += 1
 
     def first_token(self, provider: str, after_s: float) -> None:
         self.first_piece_seconds[provider].observe(after_s)

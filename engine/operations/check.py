@@ -20,6 +20,7 @@ from engine.client.subjects import Subjects
 from engine.clock import now_ms
 from engine.config import config_notes
 from engine.config.allowed_models import provider_of
+from engine.config.safety_settings import SafetySettings
 from engine.config.settings import Settings, StorageSettings
 from engine.errors import CannotStart
 from engine.operations import retention
@@ -34,10 +35,14 @@ from providers.base import LLMProvider, Status
 from providers.chain import fallback
 from providers.chain.chain import ProviderChain
 from providers.chain.fallback import FallbackOn
+from providers.chain.moderator import Moderator
+from providers.errors import ProviderError
 from storage import backup_folder
 from storage.errors import CannotOpen, DatabaseInUse
 from storage.examination import examine, require_writable
 from storage.lock import owner
+
+HARMLESS = "Hello."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +79,19 @@ class CheckReport:
 
 
 async def report(settings: Settings) -> CheckReport:
-    """Try NATS, the database and every configured provider; look up the models' prices."""
-    (nats, notes), database, providers, prices = await asyncio.gather(
-        _nats(settings), _database(settings), _providers(settings), _prices(settings)
+    """Try NATS, the database, every configured provider and moderation; look up prices."""
+    (nats, notes), database, providers, prices, moderations = await asyncio.gather(
+        _nats(settings),
+        _database(settings),
+        _providers(settings),
+        _prices(settings),
+        _moderations(settings),
     )
     retention_note = await asyncio.to_thread(_retention_note, settings)
     backups = backup_notes(settings.storage, now_ms())
     notes = [*notes, *retention_note, *backups, *config_notes.notes(settings)]
-    return CheckReport([*nats, database, *providers, *prices], notes, settings.fallback_on)
+    findings = [*nats, database, *providers, *prices, *moderations]
+    return CheckReport(findings, notes, settings.fallback_on)
 
 
 def could_answer(found: Sequence[Finding], fallback_on: FallbackOn) -> bool:
@@ -236,6 +246,39 @@ def _providers_of_some(settings: Settings) -> dict[str, str]:
         choice = "rooms may choose its models"
         found[name] = f"{found[name]}; {choice}" if name in found else choice
     return found
+
+
+async def _moderations(settings: Settings) -> list[Finding]:
+    """Have each moderation of `[safety]`, and of the rules, judge a harmless word."""
+    ruled = [settings.safety_of(rule) for rule in settings.channels.rules]
+    named = {(each.moderation, each.moderation_model): each for each in [*ruled, settings.safety]}
+    return await asyncio.gather(
+        *(
+            _moderation(settings, each, needed=each == settings.safety and _refuses(each))
+            for each in named.values()
+            if each.moderation
+        )
+    )
+
+
+def _refuses(safety: SafetySettings) -> bool:
+    return safety.on_failure == "refuse"
+
+
+async def _moderation(settings: Settings, safety: SafetySettings, *, needed: bool) -> Finding:
+    part = f"moderation {safety.moderation}"
+    provider = settings.new_provider(safety.moderation)
+    moderator = Moderator(provider, safety.moderation_model, safety.moderation_timeout_s)
+    try:
+        await moderator.judge(HARMLESS)
+    except ProviderError as exc:
+        then = "nothing is answered" if _refuses(safety) else "nothing is judged"
+        works = Finding(part, False, f"{exc}; until then {then}", needed)
+    else:
+        works = Finding(part, True, f"it judges with {safety.moderation_model}", needed)
+    finally:
+        await moderator.aclose()
+    return works
 
 
 async def _status(settings: Settings, name: str) -> Status:

@@ -40,6 +40,7 @@ CONFIG: dict[str, Any] = {
                 "max_context_messages": 4,
                 "max_reply_chars": 400,
                 "permissions": {"reset": "mod"},
+                "safety": {"deny": ["eggs"]},
             },
             {"match": "in/*", "provider": "second", "stays": ["second"]},
         ]
@@ -82,6 +83,10 @@ def test_each_setting_is_shown_with_its_source(folder: Path) -> None:
     roles = {key: sources.pop(key) for key in list(sources) if key.startswith("may ")}
     assert len(roles) == 12
     assert (roles["may reset"], roles["may persona"]) == (("mod", "rule"), ("*", "default"))
+    safety = {key: sources.pop(key) for key in list(sources) if key.startswith("safety ")}
+    assert len(safety) == 6
+    assert safety["safety deny"] == (["eggs"], "rule")
+    assert safety["safety on_failure"] == ("refuse", "default")
     assert sources == {
         "persona": ("own", "rule"),
         "hint": ("Be \x1b[2Jshort.", "rule"),

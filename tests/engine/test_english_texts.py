@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.texts import message_faults, model_sentences, sentences
+from engine.texts import message_faults, model_sentences, refusals, sentences
 from engine.texts.sentence import Said
 from engine.texts.table import TABLE
 
@@ -181,6 +181,16 @@ SAID: dict[str, Said] = {
     "action: missing": message_faults.FIELD_INVALID(field="action", error="action: missing"),
     "username: expected a string, got a list": (
         message_faults.FIELD_NOT_STRING(field="username", value="a list")
+    ),
+    "This message breaks the rules of this room, so it is not answered.": (
+        refusals.MESSAGE_REFUSED()
+    ),
+    "The answer broke the rules of this room, so it is not shown.": refusals.ANSWER_REFUSED(),
+    "This message could not be checked, so it is not answered. Try again later.": (
+        refusals.MESSAGE_UNCHECKED()
+    ),
+    "The answer could not be checked, so it is not shown. Try again later.": (
+        refusals.ANSWER_UNCHECKED()
     ),
     "username: expected text, got NUL characters.": message_faults.FIELD_NOT_TEXT(field="username"),
     "username: not text: character 3 is a lone surrogate.": (

@@ -16,6 +16,7 @@ from engine.commands.validation import MAX_REQUEST_ID
 from providers import ScriptedProvider, errors
 from providers.errors import ProviderError
 from storage import channels, replies
+from tests.support.judging import SETTINGS
 from tests.support.patience import WAIT_S
 from tests.support.said import Case, error_of, failing, key_of, saying, service
 from tests.support.service_calls import Gate, Stuck, asking
@@ -242,6 +243,13 @@ REFUSED: dict[str, dict[str, Any]] = {
     "channel_empty": {"channel_id": " "},
     "channel_reserved": {"channel_id": channels.ENGINE},
 }
+
+
+async def not_let_pass(folder: Path, said: str, answer: str) -> str:
+    async with service(folder, saying(answer), **SETTINGS) as bot:
+        return await error_of(bot.chat(said))
+
+
 CASES: dict[str, Case] = {
     "conversation_reset": reset,
     "personas_listed": personas_listed,
@@ -276,6 +284,10 @@ CASES: dict[str, Case] = {
     "not_stopped": not_stopped,
     "copies_waiting": copies_waiting,
     "service_closed": service_closed,
+    "message_refused": partial(not_let_pass, said="bad", answer="Hello"),
+    "answer_refused": partial(not_let_pass, said="Hi", answer="bad"),
+    "message_unchecked": partial(not_let_pass, said="odd", answer="Hello"),
+    "answer_unchecked": partial(not_let_pass, said="Hi", answer="odd"),
     "turn_timeout": turn_timeout,
     "blank_answer": blank_answer,
     **{key: partial(failed, make=make) for key, make in OF_PROVIDERS.items()},

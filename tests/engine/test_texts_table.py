@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.loading import parse
-from engine.texts import message_faults, model_sentences, sentences
+from engine.texts import message_faults, model_sentences, refusals, sentences
 from engine.texts.sentence import Sentence
 from engine.texts.table import TABLE
 from engine.texts.texts import Texts, as_toml
@@ -88,7 +88,7 @@ def test_a_sentence_beside_the_table_is_found(tmp_path: Path, code: str) -> None
 
 
 def test_a_sentence_is_named_by_its_key_and_its_form_for_one_by_the_same() -> None:
-    modules = (sentences, model_sentences, message_faults)
+    modules = (sentences, model_sentences, refusals, message_faults)
     for name, sentence in (pair for module in modules for pair in vars(module).items()):
         if isinstance(sentence, Sentence):
             assert sentence.key == name.lower()

@@ -35,6 +35,22 @@ def whole(
     }
 
 
+CATEGORIES = ("harassment", "harassment/threatening", "hate", "sexual", "violence")
+
+
+def moderation(asked: Mapping[str, Any], flags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of a judgement: a text with a word of `flags` has that word's category."""
+    found = {category for word, category in flags.items() if word in asked["input"]}
+    names = sorted({*CATEGORIES, *flags.values()})
+    result = {
+        "flagged": bool(found),
+        "categories": {name: name in found for name in names},
+        "category_scores": {name: 0.9 if name in found else 0.01 for name in names},
+        "category_applied_input_types": {name: ["text"] for name in names},
+    }
+    return {"id": "modr-1", "model": asked["model"], "results": [result]}
+
+
 def stream(
     path: str,
     asked: Mapping[str, Any],

@@ -22,9 +22,10 @@ from typing import Any, Self
 
 import orjson
 
-from tests.fakes.llm_answers import stream, whole
+from tests.fakes.llm_answers import moderation, stream, whole
 from tests.support.patience import WAIT_S
 
+MODERATIONS = "/v1/moderations"
 CHAT_PATHS = ("/api/chat", "/api/generate", "/v1/chat/completions", "/api/v1/chat/completions")
 
 
@@ -105,6 +106,8 @@ class LLMServer:
     aliases: other paths, also with a query, and the paths that they are taken for.
     headers: sent with every answer.
     api_key: if set, requests without it get 401.
+    flags: what the moderation looks for in a text, and the category for it.
+    judged: the texts that it was given.
     connections: all connections so far.
     disconnects: clients that left before the end of their answer.
     """
@@ -124,6 +127,8 @@ class LLMServer:
         self.aliases: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.api_key: str | None = None
+        self.flags: dict[str, str] = {}
+        self.judged: list[str] = []
         self.connections = 0
         self.disconnects = 0
         self.url = ""
@@ -141,6 +146,10 @@ class LLMServer:
     async def wait_for_requests(self, count: int) -> None:
         """Wait until `count` chat calls have arrived since the start."""
         await self._wait(lambda: len(self.prompts) >= count)
+
+    async def wait_for_judged(self, count: int) -> None:
+        """Wait until `count` texts have come to be judged since the start."""
+        await self._wait(lambda: len(self.judged) >= count)
 
     async def wait_for_disconnects(self, count: int) -> None:
         """Wait until `count` clients have left before the end of their answer."""
@@ -271,6 +280,9 @@ class LLMServer:
         return self.api_key is not None and sent != f"Bearer {self.api_key}"
 
     async def _answer_other(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> None:
+        if request.path == MODERATIONS:
+            self.judged.append(request.body["input"])
+            self._change()
         behaviour = self.routes.get(request.path)
         if behaviour is None and self._is_unauthorized(request):
             behaviour = _UNAUTHORIZED
@@ -283,9 +295,15 @@ class LLMServer:
                 "/api/v1/models": {"data": [{"id": name} for name in self.models]},
                 "/api/v1/key": {"data": {"label": "test", "limit_remaining": None}},
             }.get(request.path)
+            if request.path == MODERATIONS:
+                known = moderation(request.body, self.flags)
             behaviour = Behaviour(status=200 if known else 404, body=known or {"error": "no route"})
         if behaviour.hold:
             await behaviour.hold.wait()
+        if behaviour.drop:
+            raise _Cut
+        if request.path == MODERATIONS and behaviour.status == 200 and behaviour.body is None:
+            behaviour = replace(behaviour, body=moderation(request.body, self.flags))
         await self._write_whole(writer, request, behaviour)
 
     def usage(self, body: dict[str, Any], text: str) -> dict[str, Any] | None:

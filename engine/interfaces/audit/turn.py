@@ -47,6 +47,12 @@ class TurnView:
     def details(self) -> dict[str, Any]:
         return self.outcome.details or {}
 
+    @property
+    def unchecked(self) -> str:
+        """What `[safety]` let pass without a complete check."""
+        subjects = ("message", "answer")
+        return ", ".join(each for each in subjects if self.details.get(f"{each}_unchecked"))
+
 
 async def page(datasette: Datasette, request: Request) -> Response:
     row_id = int(request.url_vars["turn"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 from engine.config import allowed_models
@@ -11,6 +11,7 @@ from engine.config.allowed_models import ChosenModel
 from engine.config.channel_rules import NO_RULE, ChannelRule
 from engine.config.personas import Persona, Personas
 from engine.config.rule_checks import PERMISSIONS
+from engine.config.safety_settings import SafetySettings
 from engine.config.settings import Settings
 from engine.interfaces.reports.output import Output, visible
 from providers.base import Options
@@ -146,6 +147,11 @@ def _settings(
     yield ruled("max_reply_chars", None)
     yield "parts", Setting(rule.parts, "rule" if rule.parts else "default")
     yield ruled("mailbox_limit_per_user", settings.channels.mailbox_limit_per_user)
+    safety = settings.safety_of(rule)
+    for each in fields(SafetySettings):
+        ruled_here = rule.safety is not None and getattr(rule.safety, each.name) is not None
+        value = getattr(safety, each.name)
+        yield f"safety {each.name}", Setting(value, "rule" if ruled_here else "default")
     for key in PERMISSIONS:
         role = rule.permissions.get(key)
         usual = getattr(settings.permissions, key)
@@ -175,7 +181,7 @@ def _line(out: Output, name: str, text: str) -> None:
 
 
 def _shown(value: Any) -> str:
-    if value is None or value in ((), []):
+    if value is None or value in ((), [], ""):
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"

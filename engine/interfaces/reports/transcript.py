@@ -54,7 +54,9 @@ def _head(entry: HistoryEntry) -> list[Span]:
             head = (f"{visible(entry.persona, 'model')} ", "bold")
             return [head, (f"[{model}] to ", "dim"), user, (": ", "dim")]
         case "error":
-            return [(f"! {visible(entry.code)}", "bold red"), (" to ", "dim"), user, (": ", "dim")]
+            why = ", ".join((entry.details or {}).get("categories", ()))
+            code = f"! {visible(entry.code)}{f' ({visible(why)})' if why else ''}"
+            return [(code, "bold red"), (" to ", "dim"), user, (": ", "dim")]
         case "cancelled":
             return [("! stopped", "bold yellow"), (" for ", "dim"), user, (": ", "dim")]
         case _:

@@ -74,6 +74,13 @@ def _turns(observation: Observation) -> Iterator[Metric]:
         ["outcome", "code"],
         (([*ending], ended.number) for ending, ended in observation.counts.turns.items()),
     )
+    yield counters(
+        "safety_checks",
+        "Checks of messages and answers by [safety], by result: passed, denied (a pattern of deny),"
+        " flagged (by the moderation), unchecked (the check did not end).",
+        ["checked", "result"],
+        (([*which], number) for which, number in observation.counts.checks.items()),
+    )
     yield histograms(
         "turn_duration_seconds",
         "Time from the start of a turn to its committed outcome.",

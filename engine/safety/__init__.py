@@ -1,0 +1,1 @@
+"""What may be said to the model and by it: patterns, mentions, and the judgement of a provider."""
