@@ -196,7 +196,8 @@ class Engine:
         Raises CannotOpen if the store cannot be used, and CannotStart without the price list that
         the settings ask for.
         """
-        await asyncio.to_thread(price_list.prepare, self._settings)
+        if self._settings.accounting.price_list:
+            await asyncio.to_thread(price_list.prepare, self._settings)
         await self.database.open()
         with contextlib.suppress(StorageUnavailable):  # the log says so, before "is ready"
             await self.database.write(statistics.touch)
