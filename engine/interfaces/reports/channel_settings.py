@@ -177,7 +177,8 @@ def print_settings(out: Output, found: DescribedChannel) -> None:
 
 
 def _line(out: Output, name: str, text: str) -> None:
-    out.line((f"{name + ':' if name else '':<24}", "bold"), text)
+    head = f"{name + ':' if name else '':<23} "
+    out.line((head, "bold"), text)
 
 
 def _shown(value: Any) -> str:
