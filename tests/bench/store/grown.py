@@ -157,6 +157,8 @@ def _fill(connection: sqlite3.Connection, size: Size, now_ms: int) -> None:
         "INSERT INTO snapshot (channel_id, upto, ts_ms, body) VALUES (?, ?, ?, ?)",
         _snapshots(size, now_ms),
     )
+    # As if all of it was written before the sums of `storage/usage.py` were kept.
+    connection.execute("UPDATE usage_from SET history_id = ?", (size.rows,))
 
 
 def _message_number(size: Size, channel_number: int, exchange: int) -> int:
