@@ -141,14 +141,16 @@ def _run(options: IrcOptions, address: str | None, config: Path | None) -> None:
 
         cannot_start(CannotStart(f"The IRC bot needs the extra irc: {install_command('irc')}"))
     from engine.interfaces.bots.service_client import service_client
+    from engine.texts.texts import Texts
 
     log_to_stderr("warning", "%(message)s")
-    nats = load(config).nats if config_file(config) is not None else None
+    settings = load(config) if config_file(config) is not None else None
+    texts = Texts(settings.texts, settings.language_of) if settings is not None else Texts()
     try:
-        client = service_client(address, nats)
+        client = service_client(address, settings.nats if settings is not None else None)
     except CannotStart as exc:
         cannot_start(exc)
-    run_async(irc_bot.run(options, client, say))
+    run_async(irc_bot.run(options, client, say, texts))
 
 
 def _secret(file: Path | None) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.texts import message_faults, model_sentences, refusals, sentences
+from engine.texts import bot_sentences, message_faults, model_sentences, refusals, sentences
 from engine.texts.sentence import Sentence
 
 _ALL = [
     each
-    for module in (sentences, model_sentences, refusals, message_faults)
+    for module in (sentences, model_sentences, refusals, bot_sentences, message_faults)
     for each in vars(module).values()
     if isinstance(each, Sentence)
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.texts import message_faults, model_sentences, refusals, sentences
+from engine.texts import bot_sentences, message_faults, model_sentences, refusals, sentences
 from engine.texts.sentence import Said
 from engine.texts.table import TABLE
 
@@ -60,6 +60,10 @@ SAID: dict[str, Said] = {
     "The bot's budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_ALL(wait="3 h"),
     "The price of the model gpt-9 is not known, so it is not asked while a budget of money is set."
     " The operator can add it to [prices].": sentences.PRICE_UNKNOWN(name="gpt-9"),
+    "5 of your questions wait already. Ask again later.": bot_sentences.YOURS_WAIT(number=5),
+    "40 questions wait here already. Ask again later.": bot_sentences.ROOM_WAITS(number=40),
+    "4 more questions dropped.": bot_sentences.MORE_DROPPED(number=4),
+    "1 more question dropped.": bot_sentences.MORE_DROPPED(number=1),
     "Stopped.": sentences.STOPPED(),
     "Stopped, and 1 waiting message dropped.": sentences.STOPPED_AND_DROPPED(number=1),
     "Stopped, and 3 waiting messages dropped.": sentences.STOPPED_AND_DROPPED(number=3),

@@ -10,16 +10,17 @@ from typing import Any
 from engine.client.client import Client
 from engine.interfaces.bots.irc_bot import IrcBot
 from engine.interfaces.bots.irc_options import IrcOptions
+from engine.texts.texts import Texts
 from tests.support.patience import WAIT_S
 
 
 class RunningBot:
     """A bot that runs. reports: what it tells the people who run it."""
 
-    def __init__(self, url: str, options: IrcOptions) -> None:
+    def __init__(self, url: str, options: IrcOptions, texts: Texts) -> None:
         self.reports: list[str] = []
         self._changed = asyncio.Event()
-        self.bot = IrcBot(options, Client(url), self._report)
+        self.bot = IrcBot(options, Client(url), self._report, texts)
 
     def _report(self, line: str) -> None:
         self.reports.append(line)
@@ -42,7 +43,8 @@ async def irc_bot(url: str, port: int, *channels: str, **more: Any) -> AsyncIter
     """Run a bot during the block; at its beginning it is in all channels."""
     names = {**dict.fromkeys(channels, ""), **more.pop("keys", {})}
     options: dict[str, Any] = {"host": "127.0.0.1", "port": port, "nick": "rosey", "rate": 100.0}
-    running = RunningBot(url, IrcOptions(channels=names, **(options | more)))
+    texts = more.pop("texts", Texts())
+    running = RunningBot(url, IrcOptions(channels=names, **(options | more)), texts)
     work = asyncio.create_task(running.bot.run())
     try:
         for channel in channels:

@@ -18,16 +18,19 @@ from engine.interfaces.bots import irc_text
 from engine.interfaces.bots.irc_connection import IrcConnection
 from engine.interfaces.bots.irc_options import IrcOptions, IrcRefused
 from engine.interfaces.bots.room import BotRoom
+from engine.texts.texts import Texts
 
 LEAVE_LIMIT_S = 5.0
 
 
-async def run(options: IrcOptions, client: Client, report: Callable[[str], None]) -> None:
+async def run(
+    options: IrcOptions, client: Client, report: Callable[[str], None], texts: Texts
+) -> None:
     """Run until SIGTERM or SIGINT, then leave with QUIT. Raise CannotStart.
 
-    report: prints one line for people.
+    report: prints one line for people. texts: the words of what the bot itself says in rooms.
     """
-    bot = IrcBot(options, client, report)
+    bot = IrcBot(options, client, report, texts)
     stopping = asyncio.Event()
 
     def on_signal() -> None:
@@ -52,8 +55,15 @@ async def run(options: IrcOptions, client: Client, report: Callable[[str], None]
 class IrcBot:
     """The bot: a room for each channel, one speaker, one connection to IRC and one to NATS."""
 
-    def __init__(self, options: IrcOptions, client: Client, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: IrcOptions,
+        client: Client,
+        report: Callable[[str], None],
+        texts: Texts,
+    ) -> None:
         self._options = options
+        self._texts = texts
         self._client = client
         self._report = report
         self._connection = IrcConnection(options, self._heard, report)
@@ -101,6 +111,7 @@ class IrcBot:
             self._client,
             partial(self._say, name),
             lambda text: irc_text.lines(text, self._connection.nick, name),
+            self._texts,
         )
 
     async def _say(self, name: str, line: str) -> None:

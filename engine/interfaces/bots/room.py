@@ -13,6 +13,9 @@ from engine.commands.parser import parse
 from engine.commands.records import Stop
 from engine.commands.sender import Sender
 from engine.errors import LLMError
+from engine.texts.bot_sentences import MORE_DROPPED, ROOM_WAITS, YOURS_WAIT
+from engine.texts.sentences import STOPPED
+from engine.texts.texts import Texts
 
 WAITING_LIMIT, EACH_LIMIT = 40, 5
 SEEN_LIMIT = 1000
@@ -43,6 +46,7 @@ class BotRoom:
 
     - `say`: puts a line into the room, and returns when it is there
     - `lines`: a text in lines that the room takes
+    - `texts`: the words of what it says itself
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class BotRoom:
         client: Client,
         say: Callable[[str], Awaitable[None]],
         lines: Callable[[str], list[str]],
+        texts: Texts,
     ) -> None:
         self._channel_id = channel_id
+        self._texts = texts
         self._client = client
         self._say, self._lines = say, lines
         self._waiting: deque[RoomQuestion] = deque()
@@ -122,9 +128,9 @@ class BotRoom:
 
     def _refusal(self, who: str) -> str:
         if sum(each.who == who for each in self._waiting) >= EACH_LIMIT:
-            return f"{EACH_LIMIT} of your questions wait already. Ask again later."
+            return self._texts.say(self._channel_id, YOURS_WAIT(number=EACH_LIMIT))
         if len(self._waiting) >= WAITING_LIMIT:
-            return f"{WAITING_LIMIT} questions wait here already. Ask again later."
+            return self._texts.say(self._channel_id, ROOM_WAITS(number=WAITING_LIMIT))
         return ""
 
     def _hear_stop(self, question: RoomQuestion, dropped: int) -> None:
@@ -134,12 +140,12 @@ class BotRoom:
             self._stop = self._spawn(self._ask_to_stop(question, dropped))
         else:  # the answer is written, and only its lines are left
             self._is_hushed = True
-            text = f"Stopped.{_more_dropped(dropped)}"
+            text = self._with_dropped(self._texts.say(self._channel_id, STOPPED()), dropped)
             self._stop = self._spawn(self._answer_now(question.sender.username, text))
 
     async def _ask_to_stop(self, question: RoomQuestion, dropped: int) -> None:
         text = await self._answer(question)
-        await self._answer_now(question.sender.username, f"{text}{_more_dropped(dropped)}")
+        await self._answer_now(question.sender.username, self._with_dropped(text, dropped))
 
     async def _stop_everything(self, question: RoomQuestion) -> None:
         """Drop what everybody has waiting, if the service lets this sender do that."""
@@ -153,7 +159,7 @@ class BotRoom:
         else:
             dropped = self._drop(None)
             self._is_hushed = not self._quiet.is_set()
-            text = f"{plain(answer.content)}{_more_dropped(dropped)}"
+            text = self._with_dropped(plain(answer.content), dropped)
         finally:
             self._may_go_on.set()
         await self._answer_now(question.sender.username, text)
@@ -205,6 +211,13 @@ class BotRoom:
         for line in self._addressed(username, text):
             await self._say(line)
 
+    def _with_dropped(self, text: str, number: int) -> str:
+        """Add what was dropped here beside what the service tells of."""
+        if not number:
+            return text
+        dropped = self._texts.say(self._channel_id, MORE_DROPPED(number=number))
+        return f"{text} {dropped}".lstrip()
+
     def _addressed(self, username: str, text: str) -> list[str]:
         return self._lines(f"{username}: {text}") if text else []
 
@@ -213,10 +226,3 @@ class BotRoom:
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
         return task
-
-
-def _more_dropped(number: int) -> str:
-    """Say what was dropped beside what the service tells of."""
-    if not number:
-        return ""
-    return " 1 more question dropped." if number == 1 else f" {number} more questions dropped."
