@@ -19,7 +19,7 @@ import orjson
 from storage import lock
 from storage.errors import CannotOpen
 
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 30.0  # on a busy machine, one commit of the service follows the other
 POLL_S = 0.05
 
 

@@ -30,7 +30,7 @@ def question(request_id: str, *, slowly: bool = False) -> str:
 class _Model(LLMServer):
     """A server whose answers have one to fourteen sentences.
 
-    seen: the digests of the prompts of each request id, as `prompt_digest` in the history has them.
+    seen: the SHA-256 of the prompts of each request id.
     """
 
     def __init__(self, rng: random.Random) -> None:

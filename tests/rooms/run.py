@@ -26,6 +26,7 @@ from tests.test_texts_in_rooms import german
 
 PEOPLE = ("ida", "jo", "kim")
 FLOOD_PAUSES = 4  # the flooder pauses so many times as long as others do
+RELOADS = 3  # of one file, at most
 FAILED_MORE = 3  # failures, or answers of another provider, that are waited for
 
 
@@ -97,7 +98,9 @@ class Director:
     """
 
     def __init__(self, folder: Path, models: dict[str, RecordedModel], traffic: Traffic) -> None:
-        self.figures = {"reloads": 0, "refused reloads": 0, "outages": 0}
+        self.figures = dict.fromkeys(
+            ("reloads", "reloads tried again", "refused reloads", "outages"), 0
+        )
         self.faults: list[str] = []
         self._folder = folder
         self._models = models
@@ -159,12 +162,23 @@ class Director:
             self.faults.append(f"round {number}: not all rules changed: {said}")
 
     async def _reloaded(self, configuration: dict[str, Any]) -> dict[str, Any]:
-        """Write the file as an editor does, and return what `rosey-llm reload` prints."""
+        """Write the file as an editor does, and return what `rosey-llm reload` prints.
+
+        If it says so, it is tried again: on a busy machine the database may be locked for long.
+        """
         file = self._folder / "rosey-llm.toml"
         new = file.with_suffix(".new")
         new.write_text(tomlkit.dumps(configuration))
         shutil.copymode(file, new)
         new.replace(file)
+        for _ in range(RELOADS):
+            said = await self._reload_command()
+            if said["reloaded"] or "try again" not in said["error"]:
+                break
+            self.figures["reloads tried again"] += 1
+        return said
+
+    async def _reload_command(self) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             *(COMMAND, "reload", "--json"),
             cwd=self._folder,
