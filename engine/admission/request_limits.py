@@ -66,6 +66,7 @@ class RequestLimits:
         self._wall_ms = wall_ms
         self._settings = settings
         self._limiters = {door: dict[str, Limiter]() for door in get_args(Door)}
+        self._are_set = False
         self.apply(settings)
 
     def apply(self, settings: LimitSettings) -> None:
@@ -79,6 +80,7 @@ class RequestLimits:
                 else self._made(name, limit)
                 for name, limit in _limits(settings, door)
             }
+        self._are_set = any(self._limiters.values())
 
     @property
     def today(self) -> int | None:
@@ -94,6 +96,8 @@ class RequestLimits:
 
     def check(self, request: Request) -> None:
         """Raise LimitReached if a limit is reached; of several, the one that lasts longest."""
+        if not self._are_set:
+            return
         waits = [
             (limiter.wait_s(key), door, name, limiter)
             for door, name, limiter, key in self._concerned(request)
@@ -111,6 +115,8 @@ class RequestLimits:
 
     def take(self, request: Request) -> None:
         """Count a request that `check` let pass."""
+        if not self._are_set:
+            return
         for _, _, limiter, key in self._concerned(request):
             limiter.take(key)
 
