@@ -66,7 +66,6 @@ class RequestLimits:
         self._wall_ms = wall_ms
         self._settings = settings
         self._limiters = {door: dict[str, Limiter]() for door in get_args(Door)}
-        self._are_set = False
         self.apply(settings)
 
     def apply(self, settings: LimitSettings) -> None:
@@ -80,7 +79,6 @@ class RequestLimits:
                 else self._made(name, limit)
                 for name, limit in _limits(settings, door)
             }
-        self._are_set = any(self._limiters.values())
 
     @property
     def today(self) -> int | None:
@@ -96,7 +94,7 @@ class RequestLimits:
 
     def check(self, request: Request) -> None:
         """Raise LimitReached if a limit is reached; of several, the one that lasts longest."""
-        if not self._are_set:
+        if not self._are_any(request):
             return
         waits = [
             (limiter.wait_s(key), door, name, limiter)
@@ -115,7 +113,7 @@ class RequestLimits:
 
     def take(self, request: Request) -> None:
         """Count a request that `check` let pass."""
-        if not self._are_set:
+        if not self._are_any(request):
             return
         for _, _, limiter, key in self._concerned(request):
             limiter.take(key)
@@ -124,6 +122,9 @@ class RequestLimits:
         """Do not count a request that was a repeat, or could not be stored."""
         for _, _, limiter, key in self._concerned(request):
             limiter.give_back(key)
+
+    def _are_any(self, request: Request) -> bool:
+        return bool(self._limiters[""] or request.door)
 
     def _made(self, name: str, limit: int) -> Limiter:
         if name == DAILY:
