@@ -25,10 +25,11 @@ from providers.http.chat_completion import read_answer, read_events
 from providers.http.draft import Draft
 from providers.http.moderation import read_moderation
 from providers.http.own_server import is_own_server
+from providers.http.plain_chunks import PlainChunks
 from providers.http.provider import HttpConfig, HttpProvider
 from providers.http.refusals import AdaptedCall, Refusals
 from providers.http.server_slots import ServerSlots
-from providers.http.stream_parser import Events, ServerSentEvent
+from providers.http.stream_parser import Events
 from providers.validation import Count
 
 # vLLM and SGLang compute so many at once. LM Studio computes fewer; it queues the others.
@@ -76,7 +77,7 @@ class OpenAIProvider(HttpProvider):
         # The marks to break in texts of users; none for a server that may be any.
         self.marks: ControlMarks | None = None
 
-    @property
+    @cached_property
     def label(self) -> str:
         return "OpenAI" if self.name == "openai" or self._is_key_host else self.name
 
@@ -106,7 +107,7 @@ class OpenAIProvider(HttpProvider):
         self, messages: Sequence[Message], options: Options
     ) -> AsyncIterator[str | Completion]:
         self._check_key()
-        attempt = self._attempt(options)
+        attempt, failure = self._attempt(options), self.session.failure
         while True:
             request = self._request(messages, options, attempt, stream=True)
             draft = self._draft(options, request)
@@ -115,10 +116,10 @@ class OpenAIProvider(HttpProvider):
                     if await reply.is_one_value():  # an error, or a server without token streams
                         self._read_whole(await reply.json(), draft)
                     else:
-                        events = Events()
+                        events, plain = Events(), PlainChunks()
                         async for block in reply.blocks():
                             try:
-                                self._read_events(events.feed(block), draft)
+                                read_events(events.feed(block), draft, failure, plain)
                             finally:  # the text before an error is yielded before it is raised
                                 if piece := draft.new_text():
                                     yield piece
@@ -126,7 +127,7 @@ class OpenAIProvider(HttpProvider):
                                 break
                         else:
                             with suppress(JSONDecodeError):  # it was cut off within an event
-                                self._read_events(events.finish(), draft)
+                                read_events(events.finish(), draft, failure, plain)
                     self._accept(attempt)
                     if rest := draft.last_text():
                         yield rest
@@ -242,9 +243,6 @@ class OpenAIProvider(HttpProvider):
         """Add a whole answer to the draft. It is complete even without a finish reason."""
         draft.done = True
         read_answer(answer, draft, self.session.failure)
-
-    def _read_events(self, events: Sequence[bytes | ServerSentEvent], draft: Draft) -> None:
-        read_events(events, draft, self.session.failure)
 
 
 def _list(value: object) -> list[Any]:

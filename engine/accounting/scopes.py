@@ -36,4 +36,7 @@ def of_turn(request: Request, persona: str | None, provider: str, model: str) ->
 
 def name_of(scopes: Iterable[str], kind: str) -> str | None:
     """Return the name in the scope of this kind, such as PROVIDER; None if there is none."""
-    return next((scope[len(kind) :] for scope in scopes if scope.startswith(kind)), None)
+    for scope in scopes:
+        if scope.startswith(kind):
+            return scope[len(kind) :]
+    return None

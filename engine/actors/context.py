@@ -10,7 +10,7 @@ from engine.actors.held_turns import HeldTurns
 from engine.actors.wait_estimate import WaitEstimate
 from engine.answering.shortened_windows import ShortenedWindows
 from engine.answering.turn_account import TurnAccount
-from engine.answering.turn_settings import SettingsByChannel
+from engine.answering.turn_settings import SettingsByChannel, TurnSettings
 from engine.commands.ledger import Ledger
 from engine.commands.observer import TurnObserver
 from engine.commands.outcomes import OutcomeSink
@@ -18,6 +18,8 @@ from engine.commands.request import Request
 from engine.texts.texts import Texts
 from providers.base import Options
 from storage.writer.database import Database
+
+NO_CHOICE = Options()
 
 
 @dataclass(slots=True)
@@ -48,14 +50,18 @@ class ActorContext:
     def account(
         self,
         request: Request,
+        settings: TurnSettings | None = None,
         persona: str | None = None,
         lost: int = 0,
         held: Mapping[str, Account] | None = None,
     ) -> TurnAccount:
-        """Return the account of a turn; the parameters are those of `TurnAccount`."""
-        settings = self.turn_settings.of(request.channel_id)
+        """Return the account of a turn; the parameters are those of `TurnAccount`.
+
+        settings: of the turn; None for those that the channel's next turn will have.
+        """
+        settings = settings or self.turn_settings.of(request.channel_id)
         primary = settings.chain.primary
-        asked = primary.name, primary.settled(Options()).model
+        asked = primary.name, primary.settled(NO_CHOICE).model
         return TurnAccount(
             settings.accounts, self.budgets, settings.rates, request, asked, persona, lost, held
         )

@@ -122,8 +122,11 @@ class Mailbox:
             ahead > 0 and self._bytes + size_bytes > limits.size_bytes
         )
         is_few = ahead + 1 < min(limits.per_sender, limits.half, KEPT_FOR_ONE)
-        own = [] if is_few else self._places(sender)
-        share = self._used_share(own, is_running=sender is not None and sender == running)
+        own: list[int] = []
+        share: _UsedShare | None = None
+        if not is_few:
+            own = self._places(sender)
+            share = self._used_share(own, is_running=sender is not None and sender == running)
         if is_full or share is not None:
             if is_control and ahead < limits.commands + KEPT and self._has_kept_place(own):
                 return

@@ -64,6 +64,7 @@ class RunningTurn:
         self.cancelled = envelope.cancelled
         self.settling = False
         self._context = context
+        self._settings = context.turn_settings.usual  # until an attempt begins
         self._cache = cache
         self.stops: list[StopOrder] = []
         self._generation: Generation | None = None
@@ -84,7 +85,8 @@ class RunningTurn:
         # The provider gets the sender's trace, unless an observer replaces it by its own span.
         trace.current.set(request.trace)
         origin.current.set(Origin(request.channel_id, request.request_id))
-        provider = context.turn_settings.of(request.channel_id).chain.primary.name
+        settings = self._settings = context.turn_settings.of(request.channel_id)
+        provider = settings.chain.primary.name
         context.observer.turn_started(request, self.envelope.accepted_ms, provider)
 
     def stop(self, new_order: Callable[[], StopOrder]) -> bool:
@@ -148,8 +150,7 @@ class RunningTurn:
 
     async def run(self) -> TurnResult:
         """Carry out the command; a provider's failure and a stop are results, not exceptions."""
-        request = self.envelope.request
-        settings = self._context.turn_settings.of(request.channel_id)
+        request, settings = self.envelope.request, self._settings
         settings.hold()
         try:
             match request.command:
@@ -225,10 +226,9 @@ class RunningTurn:
     async def _open_account(self, persona: str | None, settings: TurnSettings) -> TurnAccount:
         """Return the account of this attempt; it holds what has a budget."""
         request, budgets = self.envelope.request, self._context.budgets
-        providers = [each.name for each in settings.chain.providers]
-        concerned = budgets.concerning(request, persona, providers)
+        concerned = budgets.concerning(request, persona, settings.chain.names)
         held = await budgets.hold(concerned) if concerned else None
-        return self._context.account(request, persona, self._lost, held)
+        return self._context.account(request, settings, persona, self._lost, held)
 
     def _cost_of_lost(self) -> tuple[Charge, ...]:
         if not self._lost:

@@ -94,6 +94,8 @@ class RequestLimits:
 
     def check(self, request: Request) -> None:
         """Raise LimitReached if a limit is reached; of several, the one that lasts longest."""
+        if not self._are_any(request):
+            return
         waits = [
             (limiter.wait_s(key), door, name, limiter)
             for door, name, limiter, key in self._concerned(request)
@@ -111,6 +113,8 @@ class RequestLimits:
 
     def take(self, request: Request) -> None:
         """Count a request that `check` let pass."""
+        if not self._are_any(request):
+            return
         for _, _, limiter, key in self._concerned(request):
             limiter.take(key)
 
@@ -118,6 +122,9 @@ class RequestLimits:
         """Do not count a request that was a repeat, or could not be stored."""
         for _, _, limiter, key in self._concerned(request):
             limiter.give_back(key)
+
+    def _are_any(self, request: Request) -> bool:
+        return bool(self._limiters[""] or request.door)
 
     def _made(self, name: str, limit: int) -> Limiter:
         if name == DAILY:

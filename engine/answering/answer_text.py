@@ -61,7 +61,7 @@ class AnswerText:
             piece = self._without_labels(piece)
         if self._lines is not None and piece:
             piece = self._within_lines(self._lines, piece)
-        return self._append(piece)
+        return self._append(piece) if self._sentences is not None else self._keep(piece)
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""

@@ -74,6 +74,8 @@ class TurnAccount:
         Raises OverBudget if a budget is spent: then nothing is reserved for this call.
         """
         self._admitted = provider, model
+        if not self._held:
+            return
         own = f"{scopes.PROVIDER}{provider}"
         concerned = [
             account
@@ -121,6 +123,8 @@ class TurnAccount:
 
     def of_lost(self) -> Charges:
         """Return the charges for calls whose outcome was lost."""
+        if not (self._lost_calls or self._lost):
+            return ()
         calls = [*self._lost_calls, *[self._primary] * self._lost]
         return tuple(
             self._charge(provider, model, self._reservation(provider, model), requests=0)
@@ -139,6 +143,8 @@ class TurnAccount:
 
     def let_go(self) -> None:
         """Give back what is reserved; safe to call again."""
+        if not self._held:
+            return
         for scope, reserved in self._reserved.items():
             self._held[scope].reserve(-reserved.tokens, -reserved.micro_usd)
         self._budgets.let_go(self._held.values())

@@ -72,10 +72,14 @@ class TurnSettings:
         provider's.
         """
         chosen = self.chosen.model if self.chosen is not None else None
-        temperatures = (command.temperature, persona.temperature, self.rule.temperature)
+        temperature = command.temperature
+        if temperature is None:
+            temperature = persona.temperature
+        if temperature is None:
+            temperature = self.rule.temperature
         return Options(
             model=command.model or chosen or persona.model or self.rule.model,
-            temperature=next((each for each in temperatures if each is not None), None),
+            temperature=temperature,
             max_tokens=command.max_tokens or persona.max_tokens or self.rule.max_tokens,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from engine.commands.outcomes import Answer, Failure
@@ -106,47 +106,59 @@ class TurnObserver:
         """The engine has ended; no more events follow."""
 
 
+EVENTS = [name for name in vars(TurnObserver) if not name.startswith("_") and name != "aclose"]
+
+
 class Observers(TurnObserver):
-    """A list of observers, which get each event one after the other."""
+    """A list of observers, which get each event one after the other.
+
+    An event goes only to those that have a method of their own for it.
+    """
 
     def __init__(self, observers: Iterable[TurnObserver] = ()) -> None:
-        self._observers = list(observers)
+        self._observers: list[TurnObserver] = []
+        self._told: dict[str, list[Callable[..., None]]] = {name: [] for name in EVENTS}
+        for observer in observers:
+            self.add(observer)
 
     def add(self, observer: TurnObserver) -> None:
         """Add an observer; it gets all later events."""
         self._observers.append(observer)
+        for name, told in self._told.items():
+            if getattr(type(observer), name) is not getattr(TurnObserver, name):
+                told.append(getattr(observer, name))
 
     def accepted(self, request: Request, ahead: int) -> None:
-        for observer in self._observers:
-            observer.accepted(request, ahead)
+        for tell in self._told["accepted"]:
+            tell(request, ahead)
 
     def refused(self, channel_id: str, request_id: str, code: str) -> None:
-        for observer in self._observers:
-            observer.refused(channel_id, request_id, code)
+        for tell in self._told["refused"]:
+            tell(channel_id, request_id, code)
 
     def limited(self, limit: str, scope: str) -> None:
-        for observer in self._observers:
-            observer.limited(limit, scope)
+        for tell in self._told["limited"]:
+            tell(limit, scope)
 
     def unstored(self, channel_id: str, request_id: str) -> None:
-        for observer in self._observers:
-            observer.unstored(channel_id, request_id)
+        for tell in self._told["unstored"]:
+            tell(channel_id, request_id)
 
     def repeated(self, request: Request) -> None:
-        for observer in self._observers:
-            observer.repeated(request)
+        for tell in self._told["repeated"]:
+            tell(request)
 
     def settled_at_once(self, request: Request) -> None:
-        for observer in self._observers:
-            observer.settled_at_once(request)
+        for tell in self._told["settled_at_once"]:
+            tell(request)
 
     def recovered(self, commands: int) -> None:
-        for observer in self._observers:
-            observer.recovered(commands)
+        for tell in self._told["recovered"]:
+            tell(commands)
 
     def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
-        for observer in self._observers:
-            observer.turn_started(request, accepted_ms, provider)
+        for tell in self._told["turn_started"]:
+            tell(request, accepted_ms, provider)
 
     def model_asked(
         self,
@@ -156,40 +168,40 @@ class Observers(TurnObserver):
         temperature: float,
         max_tokens: int | None,
     ) -> None:
-        for observer in self._observers:
-            observer.model_asked(request, provider, model, temperature, max_tokens)
+        for tell in self._told["model_asked"]:
+            tell(request, provider, model, temperature, max_tokens)
 
     def checked(self, subject: str, result: str) -> None:
         for observer in self._observers:
             observer.checked(subject, result)
 
     def first_token(self, provider: str, after_s: float) -> None:
-        for observer in self._observers:
-            observer.first_token(provider, after_s)
+        for tell in self._told["first_token"]:
+            tell(provider, after_s)
 
     def settled(self, turn: SettledTurn) -> None:
-        for observer in self._observers:
-            observer.settled(turn)
+        for tell in self._told["settled"]:
+            tell(turn)
 
     def crashed(self, channel_id: str) -> None:
-        for observer in self._observers:
-            observer.crashed(channel_id)
+        for tell in self._told["crashed"]:
+            tell(channel_id)
 
     def suspended(self, channel_id: str) -> None:
-        for observer in self._observers:
-            observer.suspended(channel_id)
+        for tell in self._told["suspended"]:
+            tell(channel_id)
 
     def activated(self, channel_id: str) -> None:
-        for observer in self._observers:
-            observer.activated(channel_id)
+        for tell in self._told["activated"]:
+            tell(channel_id)
 
     def passivated(self, cause: PassivationCause, channels: int = 1) -> None:
-        for observer in self._observers:
-            observer.passivated(cause, channels)
+        for tell in self._told["passivated"]:
+            tell(cause, channels)
 
     def committed(self, writes: int, seconds: float, failed: bool) -> None:
-        for observer in self._observers:
-            observer.committed(writes, seconds, failed)
+        for tell in self._told["committed"]:
+            tell(writes, seconds, failed)
 
     async def aclose(self) -> None:
         for observer in self._observers:

@@ -77,7 +77,7 @@ class Request(NamedTuple):
     @property
     def personal(self) -> str | None:
         """What is kept of the sender beside the name (`storage/history.py`), as JSON."""
-        return self.personal_with(None)
+        return None if self.user_id is None else self.personal_with(None)
 
     def personal_with(self, prompt_salt: bytes | None) -> str | None:
         """Return `personal` of the row that has the digest of a prompt, and this salt of it."""

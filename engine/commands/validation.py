@@ -40,6 +40,8 @@ def check_text(text: object, max_bytes: int) -> None:
     text = _string("message", text)
     if is_blank(text):
         raise InvalidRequest(message_faults.MESSAGE_EMPTY())
+    if _is_plain(text, max_bytes):
+        return
     check_length(text, max_bytes)
     if "\0" in text:
         raise InvalidRequest(message_faults.MESSAGE_NOT_TEXT())
@@ -54,7 +56,7 @@ def check_length(text: str, max_bytes: int) -> None:
 
 def check_name(key: str, name: object, max_bytes: int) -> None:
     """Raise InvalidRequest if the name in `key` is not text or too long. None is valid."""
-    if name is None:
+    if name is None or _is_plain(name, max_bytes):
         return
     text = _string(key, name)
     size = _size(key, text)
@@ -85,7 +87,8 @@ def check_choices(choices: Choices, max_bytes: int) -> None:
 
 
 def check_request_id(request_id: object, key: str = "request_id") -> None:
-    _check_id(key, request_id, MAX_REQUEST_ID)
+    if not _is_plain(request_id, MAX_REQUEST_ID):
+        _check_id(key, request_id, MAX_REQUEST_ID)
 
 
 def check_user_id(user_id: object) -> None:
@@ -129,6 +132,11 @@ def _check_id(key: str, value: object, most: int) -> str:
     if len(text) > most:
         raise InvalidRequest(message_faults.ID_TOO_LONG(field=key, limit=most, number=len(text)))
     return text
+
+
+def _is_plain(value: object, most: int) -> bool:
+    """Return whether it is text as nearly all is: ASCII, short enough, and without NUL."""
+    return isinstance(value, str) and value.isascii() and len(value) <= most and "\0" not in value
 
 
 def _string(key: str, value: object) -> str:

@@ -71,8 +71,6 @@ class ChannelRules:
 
     def of(self, channel_id: str) -> ChannelRule:
         """Return the first rule that matches this channel, NO_RULE if none does."""
-        if not self._rules:
-            return NO_RULE
         if (known := self._known.get(channel_id)) is not None:
             return known
         found = (rule for pattern, rule in self._rules if pattern.fullmatch(channel_id))

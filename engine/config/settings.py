@@ -69,7 +69,7 @@ class ChannelSettings:
 
     def rule_of(self, channel_id: str) -> ChannelRule:
         """Return the first rule that matches this channel, NO_RULE if none does."""
-        return self._by_channel.of(channel_id)
+        return self._by_channel.of(channel_id) if self.rules else NO_RULE
 
 
 @dataclass(frozen=True, kw_only=True)

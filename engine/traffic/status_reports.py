@@ -18,16 +18,17 @@ class StatusReports(TurnObserver):
         self._publisher = publisher
 
     def accepted(self, request: Request, ahead: int) -> None:
-        self._report(request, "queued", ahead)
+        if request.status:
+            self._report(request, "queued", ahead)
 
     def turn_started(self, request: Request, accepted_ms: int, provider: str) -> None:
-        self._report(request, "started")
+        if request.status:
+            self._report(request, "started")
 
     def settled(self, turn: SettledTurn) -> None:
-        if turn.request is not None:
+        if turn.request is not None and turn.request.status:
             self._report(turn.request, "ended")
 
     def _report(self, request: Request, state: StatusState, ahead: int | None = None) -> None:
-        if request.status:
-            channel_id, request_id, username, *_ = request
-            self._publisher.status(RequestStatus(channel_id, request_id, username, state, ahead))
+        channel_id, request_id, username, *_ = request
+        self._publisher.status(RequestStatus(channel_id, request_id, username, state, ahead))

@@ -10,7 +10,7 @@ from engine.texts import message_faults
 from engine.traffic.envelope import unwrapped
 
 NAMES = ("channel_id", "channel", "username", "user", "user_id", "request_id", "correlation_id")
-_NUMBERS = (int, float)  # as a value's very type: a bool is an int, too
+_NUMBERS = frozenset((int, float))  # as a value's very type: a bool is an int, too
 
 
 def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> None:
@@ -21,6 +21,8 @@ def as_text(values: dict[str, Any], data: bytes, *, enveloped: bool = False) -> 
     """
     words = values.get("args")
     in_words = isinstance(words, list) and any(_is_number(word) for word in words)
+    if not in_words and _NUMBERS.isdisjoint(map(type, values.values())):  # as nearly always
+        return
     names = [name for name in NAMES if type(values.get(name)) in _NUMBERS]
     if not (names or in_words):
         return

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import NamedTuple
 
-from providers.base import Completion, LLMProvider, Message, Options, Status
+from providers.base import CallSettings, Completion, LLMProvider, Message, Options, Status
 from providers.chain.call_log import facts
 from providers.chain.circuit_breaker import CircuitBreaker
 from providers.chain.counters import CallCounters, CountersByProvider
@@ -55,6 +55,8 @@ class ProviderChain:
     of the call: the channels that wait for a slot take turns. `said` is the message that is
     answered, which is not logged, also if an error quotes it.
 
+    primary: the provider that is asked first. names: those of all, in the order of asking.
+
     To change the providers of a running service, make a `successor` and `retire` this chain.
     Callers that may still call it `hold` it. A successor may also be used beside this chain, for
     channels with other providers: what both have is one provider, with one set of slots.
@@ -86,12 +88,10 @@ class ProviderChain:
             for provider in providers
         ]
         self._lifetimes.retain(self._links)
+        self.names = tuple(link.name for link in self._links)
+        self.primary = self._links[0].provider
         self._holders = 0
         self._retired = self._released = False
-
-    @property
-    def primary(self) -> LLMProvider:
-        return self._links[0].provider
 
     @property
     def providers(self) -> list[LLMProvider]:
@@ -156,10 +156,10 @@ class ProviderChain:
         cost = CallCost(channel, said, asked=asked, lost=lost)
         failures: Failures = []
         for position, link in enumerate(self._links):
-            alternative = self._has_alternative(position)
+            alternative, call = self._has_alternative(position), link.provider.settled(options)
             try:
                 if admit is not None:
-                    admit(link.name, link.provider.settled(options).model)
+                    admit(link.name, call.model)
                 completion = await link.answer(ask, options, cost, alternative=alternative)
             except ProviderError as error:
                 failures.append((link, error))
@@ -169,7 +169,7 @@ class ProviderChain:
                 options = replace(options, model=None)
             else:
                 self._note_answer(link, options, failures, said)
-                return _as_answered(completion, link, options, cost)
+                return _as_answered(completion, link, call, cost)
         raise self._error_for_caller(failures, said)
 
     async def stream(
@@ -194,18 +194,18 @@ class ProviderChain:
         failures: Failures = []
         for position, link in enumerate(self._links):
             begun = False
-            alternative = self._has_alternative(position)
+            alternative, call = self._has_alternative(position), link.provider.settled(options)
             pieces = link.stream(messages, options, cost, alternative=alternative)
             try:
                 if admit is not None:
-                    admit(link.name, link.provider.settled(options).model)
+                    admit(link.name, call.model)
                 async with aclosing(pieces):
                     async for item in pieces:
                         if not begun:
                             begun = True
                             self._note_answer(link, options, failures, said)
                             if began is not None:
-                                began(link.name, link.provider.settled(options).model)
+                                began(link.name, call.model)
                         if isinstance(item, str):
                             yield item
                         else:
@@ -219,7 +219,7 @@ class ProviderChain:
                     break
                 options = replace(options, model=None)
             else:
-                yield _as_answered(completion, link, options, cost)
+                yield _as_answered(completion, link, call, cost)
                 return
         raise self._error_for_caller(failures, said)
 
@@ -313,8 +313,8 @@ class ProviderChain:
         return last if isinstance(last, ContextTooLong) else failures[0][1]
 
 
-def _as_answered(completion: Completion, link: Link, options: Options, cost: CallCost) -> Answered:
-    asked = link.provider.settled(options)
-    return Answered(
-        completion, link.name, cost.attempts, cost.waited_s, asked.temperature, asked.max_tokens
-    )
+def _as_answered(
+    completion: Completion, link: Link, call: CallSettings, cost: CallCost
+) -> Answered:
+    _, temperature, max_tokens = call
+    return Answered(completion, link.name, cost.attempts, cost.waited_s, temperature, max_tokens)

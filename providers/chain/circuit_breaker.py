@@ -42,6 +42,7 @@ class CircuitBreaker:
     nothing. The failures of one channel alone do not open the circuit while others call: its prompt
     may be what makes the provider fail.
 
+    failures: how many calls failed in a row; never 0 while the circuit is open.
     ask_every_s: how often the provider is asked whether it is available, while calls wait.
     on_open: called each time it opens, with the last failure, the cool-down, and whether it opens
         again after a probe. on_wait: called each time calls begin to wait.
@@ -63,7 +64,7 @@ class CircuitBreaker:
         self.ask_every_s = ask_every_s
         self._clock = clock
         self._callers = Callers()
-        self._failures = 0
+        self.failures = 0
         self._failed_channel: str | None = None
         self._several_failed = False
         self._opened = 0
@@ -105,7 +106,7 @@ class CircuitBreaker:
         self._lets_one_through = self._open_until is not None
 
     def statistics(self) -> CircuitStatistics:
-        return CircuitStatistics(self._state(), self._failures, self._opened, self.wait_s() or 0.0)
+        return CircuitStatistics(self._state(), self.failures, self._opened, self.wait_s() or 0.0)
 
     def record(self, error: BaseException | None, guard: _CallGuard) -> None:
         """Record the end of a call; `error` is None if it succeeded."""
@@ -124,10 +125,10 @@ class CircuitBreaker:
         return "half_open" if self._probes or self.wait_s() is None else "open"
 
     def _close(self) -> None:
-        if not self._failures:
+        if not self.failures:
             return
         was_open = self._open_until is not None
-        self._failures = 0
+        self.failures = 0
         self._failed_channel = None
         self._several_failed = False
         self._open_until = None
@@ -138,11 +139,11 @@ class CircuitBreaker:
             self.on_close()
 
     def _record_failure(self, error: ProviderError, channel: str, is_probe: bool) -> None:
-        self._failures += 1
+        self.failures += 1
         self._several_failed |= self._failed_channel not in (None, channel)
         self._failed_channel = channel
         if self._open_until is None:
-            if self._failures >= self._limit and not self._is_one_of_several():
+            if self.failures >= self._limit and not self._is_one_of_several():
                 self._open(error, again=False)
         elif is_probe:
             # A failure of a call that began before the circuit opened is no news: ignored.
@@ -178,7 +179,9 @@ class _CallGuard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._breaker.record(exc, self)
+        breaker = self._breaker
+        if exc is not None or breaker.failures:  # else a success is no news
+            breaker.record(exc, self)
 
 
 def _nothing() -> None:

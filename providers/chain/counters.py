@@ -32,11 +32,13 @@ class CallCounters:
         """Return the context manager for a call with all its retries. It counts the result."""
         return self._counting
 
-    def note_result(self, error: BaseException | None) -> None:
-        """Count the end of a call; `error` is None if it succeeded."""
-        if error is None:
-            self._count("ok")
-        elif isinstance(error, ProviderError):
+    def note_ok(self) -> None:
+        """Count a call that succeeded."""
+        self.calls["ok"] = self.calls.get("ok", 0) + 1
+
+    def note_failure(self, error: BaseException) -> None:
+        """Count the end of a call with this error."""
+        if isinstance(error, ProviderError):
             self._count(error.code)
         elif isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self._count("cut")
@@ -69,7 +71,10 @@ class _Counting:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._counters.note_result(exc)
+        if exc is None:
+            self._counters.note_ok()
+        else:
+            self._counters.note_failure(exc)
 
 
 class CountersByProvider:

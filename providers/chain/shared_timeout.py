@@ -17,13 +17,15 @@ class SharedTimeout:
     """A timer that many waits share.
 
     `with shared_timeout.within(5.0): await ...` raises TimeoutError if it takes longer.
+
+    waits: those that have begun and not ended. fires_at_s: when they are looked at next.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waits: set[Wait] = set()
+        self.waits: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._fires_at_s = math.inf
+        self.fires_at_s = math.inf
 
     def within(self, limit_s: float) -> Wait:
         loop = self._loop
@@ -31,31 +33,27 @@ class SharedTimeout:
         if loop is None or loop.is_closed():
             loop = self._loop = asyncio.get_running_loop()
             # The timer of a closed loop never fires.
-            self._timer, self._fires_at_s, self._waits = None, math.inf, set()
+            self._timer, self.fires_at_s, self.waits = None, math.inf, set()
         return Wait(self, loop, limit_s)
 
-    def begin(self, wait: Wait) -> None:
-        self._waits.add(wait)
-        if wait.until_s < self._fires_at_s:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._set_timer(wait.until_s)
-
-    def end(self, wait: Wait) -> None:
-        self._waits.discard(wait)
+    def fire_at(self, when_s: float) -> None:
+        """Set the timer to an earlier time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._set_timer(when_s)
 
     def _set_timer(self, when_s: float) -> None:
         assert self._loop is not None  # noqa: S101 -- `within` comes first
-        self._fires_at_s = when_s
+        self.fires_at_s = when_s
         self._timer = self._loop.call_at(when_s, self._expire_due)
 
     def _expire_due(self) -> None:
-        fired_at_s, self._fires_at_s, self._timer = self._fires_at_s, math.inf, None
-        for wait in [wait for wait in self._waits if wait.until_s <= fired_at_s]:
-            self._waits.discard(wait)
+        fired_at_s, self.fires_at_s, self._timer = self.fires_at_s, math.inf, None
+        for wait in [wait for wait in self.waits if wait.until_s <= fired_at_s]:
+            self.waits.discard(wait)
             wait.expire()
-        if self._waits:
-            self._set_timer(min(wait.until_s for wait in self._waits))
+        if self.waits:
+            self._set_timer(min(wait.until_s for wait in self.waits))
 
 
 class Wait:
@@ -97,7 +95,11 @@ class Wait:
         task = self._task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 -- only a task can be cancelled
         self._cancels = task.cancelling()
-        self._shared_timeout.begin(self)
+        # Not by methods of the shared timeout: each piece of a token stream is a wait.
+        shared_timeout = self._shared_timeout
+        shared_timeout.waits.add(self)
+        if self.until_s < shared_timeout.fires_at_s:
+            shared_timeout.fire_at(self.until_s)
         return self
 
     def __exit__(
@@ -108,7 +110,7 @@ class Wait:
     ) -> None:
         task = self._task
         assert task is not None  # noqa: S101 -- `__enter__` comes first
-        self._shared_timeout.end(self)
+        self._shared_timeout.waits.discard(self)
         cancels = task.uncancel() if self.expired else task.cancelling()
         self.cancelled = cancels > 0
         if cancels > self._cancels:

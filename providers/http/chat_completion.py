@@ -11,6 +11,7 @@ from orjson import JSONDecodeError
 from providers.errors import BadAnswer, ProviderError
 from providers.http.draft import Draft, usage_of
 from providers.http.error_mapping import as_dict
+from providers.http.plain_chunks import PlainChunks
 from providers.http.stream_parser import ServerSentEvent, parsed
 
 logger = logging.getLogger("rosey_llm.providers")
@@ -19,11 +20,16 @@ Failure = Callable[[object], ProviderError]
 """Returns the error for an error body."""
 
 
-def read_events(events: Sequence[bytes | ServerSentEvent], draft: Draft, failure: Failure) -> None:
-    """Add the events of a token stream to the draft."""
+def read_events(
+    events: Sequence[bytes | ServerSentEvent], draft: Draft, failure: Failure, plain: PlainChunks
+) -> None:
+    """Add the events of a token stream to the draft. plain: those of the same stream."""
     for event in events:
         if draft.done:
             return
+        if isinstance(event, bytes) and (text := plain.text_of(event)):  # as nearly always
+            draft.add(text)
+            continue
         if isinstance(event, ServerSentEvent):
             data, is_error = event.data, event.kind == "error"
         else:
@@ -36,20 +42,22 @@ def read_events(events: Sequence[bytes | ServerSentEvent], draft: Draft, failure
         except JSONDecodeError:
             if is_error:
                 raise failure({"error": data.decode("utf-8", "replace")}) from None
-            _read_odd(data, draft, failure)
+            _read_odd(data, draft, failure, plain)
             continue
         if is_error and isinstance(answer, dict) and "error" not in answer:
             answer = {"error": answer}
         read_answer(answer, draft, failure)
+        plain.learn(data, answer)
 
 
-def _read_odd(event: bytes, draft: Draft, failure: Failure) -> None:
+def _read_odd(event: bytes, draft: Draft, failure: Failure, plain: PlainChunks) -> None:
     """Read an event that is no JSON: line by line if it has several, else not at all.
 
     JSONDecodeError if it began as an object: then a piece of the text may be lost.
     """
     if b"\n" in event:
-        read_events([line for line in event.split(b"\n") if line.strip()], draft, failure)
+        lines = [line for line in event.split(b"\n") if line.strip()]
+        read_events(lines, draft, failure, plain)
         return
     draft.unreadable = True
     if event.lstrip().startswith(b"{"):

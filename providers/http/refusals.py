@@ -91,6 +91,8 @@ class AdaptedCall:
     Each field is left out at most once, so the number of calls is bounded.
     """
 
+    __slots__ = ("_adapted", "_left", "_model", "_refusals", "_to_remember")
+
     def __init__(self, refusals: Refusals, model: str, left: frozenset[Left]) -> None:
         self._refusals = refusals
         self._model = model

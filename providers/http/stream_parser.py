@@ -141,18 +141,14 @@ class Events:
         self._bare = False
 
     def feed(self, block: bytes) -> Sequence[bytes | ServerSentEvent]:
-        if self._at_event_start and (events := _simple_events(block, self._limit_bytes)):
+        begins_event = self._lines.at_line_start and not self._data and not self._kind
+        if begins_event and (events := _simple_events(block, self._limit_bytes)):
             return events
         return self._events(self._lines.feed(block))
 
     def finish(self) -> Sequence[bytes | ServerSentEvent]:
         events = self._events(self._lines.finish())
         return [*events, *self._end()]
-
-    @property
-    def _at_event_start(self) -> bool:
-        """Whether the next block begins a new event."""
-        return self._lines.at_line_start and not self._data and not self._kind
 
     def _events(self, lines: list[bytes]) -> list[bytes | ServerSentEvent]:
         events: list[bytes | ServerSentEvent] = []
