@@ -61,7 +61,9 @@ class AnswerText:
             piece = self._without_labels(piece)
         if self._lines is not None and piece:
             piece = self._within_lines(self._lines, piece)
-        return self._append(piece) if self._sentences is not None else self._keep(piece)
+        if self._sentences is None and self._mentions is None:
+            return self._keep(piece)
+        return self._append(piece)
 
     def finish(self) -> str:
         """Return the text that was held back; call it once the model has ended."""

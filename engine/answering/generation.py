@@ -90,8 +90,6 @@ class Generation:
         )
         safety = settings.safety
         self._judgement = Judgement(safety, observer, self._provenance) if safety.checks else None
-        # Such an answer is shown once it was judged, as a whole.
-        self._is_held = self._judgement is not None and self._judgement.holds_answer
         conversation = settings.conversation
         interval_s = conversation.stream_interval_ms / 1000
         first_s = max(interval_s, conversation.first_delta_ms / 1000)
@@ -100,10 +98,8 @@ class Generation:
             if command.stream
             else None
         )
-        # All that changes: the answer, who gave it while it is judged, the task, and whether it was
-        # cut before that.
+        # All that changes: the answer, its task, and whether it was cut before that.
         self._answer = self._answer_text("")
-        self._unjudged: Answered | None = None
         self._task: AbandonableTask[Answered] | None = None
         self._cut = False
 
@@ -146,10 +142,8 @@ class Generation:
         """Do `_generate` if the message may be answered. Raises TextRefused."""
         await judgement.of_message(self._command.text)
         answered = await self._generate(started_s)
-        if self._is_held and not is_blank(self._answer.content):
-            self._unjudged = answered
-            await judgement.of_answer(self._answer.content)
-            self._is_held = False
+        if judgement.holds_answer and not is_blank(self._answer.content):
+            await judgement.of_answer(answered, self._answer.content)
             self._add(self._answer.content)
             self._end_deltas()
         return answered
@@ -385,8 +379,8 @@ class Generation:
     def _cost_of_cut(self) -> tuple[Charge, ...]:
         """Return what a call cost that we cut off; of a whole answer, nobody knows its length."""
         content = self._answer.content
-        if self._unjudged is not None:
-            usage = self._unjudged.completion.usage
+        if judged := self._judged_answer:
+            usage = judged.completion.usage
             return self._account.charges(*self._writer, usage, content)
         writer = self._answer.writer if content else self._account.asked
         if writer is None:
@@ -395,8 +389,18 @@ class Generation:
         return self._account.charges(*writer, None, text)
 
     @property
+    def _is_held(self) -> bool:
+        """Whether the answer may not be shown yet."""
+        return self._judgement is not None and self._judgement.holds_answer
+
+    @property
+    def _judged_answer(self) -> Answered | None:
+        """The answer that is judged, or was; None before that."""
+        return self._judgement.answered if self._judgement is not None else None
+
+    @property
     def _writer(self) -> tuple[str, str]:
         """The provider and the model that wrote the answer; "" as long as that is not known."""
-        if self._unjudged is not None:
-            return self._unjudged.provider, self._unjudged.completion.model
+        if judged := self._judged_answer:
+            return judged.provider, judged.completion.model
         return self._answer.writer
