@@ -71,6 +71,8 @@ def _tls_context(settings: NatsSettings, url: str) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca or None)
+        # Python leaves this to the system where it is built so, as by Debian.
+        context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         if settings.tls_cert:
             context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
     except OSError as exc:
