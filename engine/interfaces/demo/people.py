@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.client.pieces import Pieces
 from engine.interfaces.demo.board import Board
 from engine.interfaces.demo.script import FIRST, ScriptedExchange
 
+client_log = logging.getLogger("rosey_llm.client")
 HEARD_LIMIT_S = 120.0
 POLL_S = 0.01
 
@@ -27,6 +29,8 @@ class People:
 
     async def connect(self, address: Path) -> None:
         """Connect to the address that the service wrote into this file."""
+        # The service will be killed: what the demo shows then needs no warning.
+        client_log.setLevel(logging.ERROR)
         for exchange in FIRST:
             self._clients[exchange.user] = await self._connections.enter_async_context(
                 Client(address)
