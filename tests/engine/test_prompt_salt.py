@@ -18,7 +18,8 @@ from tests.support.command_line import rosey
 from tests.support.history_command import lines
 
 pytestmark = pytest.mark.process
-PIN = "My PIN is 4711"
+SECRET = "quagga4711"  # no digest and no time has it by chance
+PIN = f"My PIN is {SECRET}"
 
 
 async def tell(path: Path) -> bytes:
@@ -57,7 +58,7 @@ async def test_after_an_erasure_a_guess_of_the_text_is_not_confirmed(tmp_path: P
     assert erased.returncode == 0, erased.stderr
     assert row_of(path, "pin") == {"details": kept["details"], "personal": None}
     for file in tmp_path.iterdir():
-        for canary in (salt, bytes.fromhex(salt), "4711"):
+        for canary in (salt, bytes.fromhex(salt), SECRET):
             data = canary.encode() if isinstance(canary, str) else canary
             assert data not in file.read_bytes(), file
 
