@@ -183,8 +183,8 @@ class OverBudget(ProviderError):
 
     scope: whose budget: "user", "channel", "persona", "provider" or "total".
     budget: its key. name: of the persona or provider; of the model, if its price is not known.
-    resets_ms: when the budget begins anew, in wall-clock milliseconds; None, as `retry_after_s`, if
-        the price is the reason.
+    resets_ms: when the budget starts again, in wall-clock milliseconds; None, as `retry_after_s`,
+        if the price is the reason.
     """
 
     code = "budget_spent"

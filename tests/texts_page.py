@@ -1,4 +1,4 @@
-"""The table of sentences in docs/texts.md: `python -m tests.texts_page` writes it anew."""
+"""The table of sentences in docs/texts.md: `python -m tests.texts_page` writes it again."""
 
 from __future__ import annotations
 

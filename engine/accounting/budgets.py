@@ -8,7 +8,7 @@ step             on disk                        after a crash
 held, reserved   nothing                        the attempt is counted in the mailbox; the next one
                                                 is charged with a reservation for it
 committed        the charges, in `usage`        nothing is left to do
-added            the same                       the account is read anew
+added            the same                       the account is read again
 
 An account is read while no turn holds it, and each turn that holds it adds its own charges after
 their commit. So it is what the table has, and no commit is counted twice or left out.
@@ -161,11 +161,19 @@ class Budgets:
                 elif unheld := self._accounts.get(scope):
                     unheld.is_stale = True
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Read the accounts of these scopes anew: their sums were deleted."""
+    def mark_stale(self, names: Iterable[str]) -> None:
+        """Have the accounts of these scopes read again, once no turn holds them."""
         for name in names:
             if account := self._accounts.get(name):
                 account.is_stale = True
+
+    def forget_users(self) -> None:
+        """Drop the accounts of users: some of their sums were deleted, and so were their names."""
+        for name, account in list(self._accounts.items()):
+            if name.startswith(scopes.USER):
+                account.is_stale = True
+                if not account.holders:
+                    del self._accounts[name]
 
     def days_of(self, budget: Budget, day: int) -> range:
         """Return the days that count for a budget on a day."""

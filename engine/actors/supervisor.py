@@ -279,6 +279,10 @@ class Supervisor:
             if actor := self.residents.get(channel_id):
                 actor.forget()
 
+    def forget_usage(self) -> None:
+        """Drop what is known of users' budgets: their sums were deleted."""
+        self._context.budgets.forget_users()
+
     def set_limits(self, limits: ChannelSettings) -> None:
         """Use these limits from now on; commands accepted already stay accepted."""
         self._limits = limits

@@ -137,8 +137,8 @@ class TurnAccount:
         self.let_go()
 
     def leave_open(self) -> None:
-        """Let the accounts go; they are read anew, since the commit was another's."""
-        self._budgets.forget(self._held)
+        """Let the accounts go; they are read again, since the commit was another's."""
+        self._budgets.mark_stale(self._held)
         self.let_go()
 
     def let_go(self) -> None:

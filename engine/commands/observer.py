@@ -172,8 +172,8 @@ class Observers(TurnObserver):
             tell(request, provider, model, temperature, max_tokens)
 
     def checked(self, subject: str, result: str) -> None:
-        for observer in self._observers:
-            observer.checked(subject, result)
+        for tell in self._told["checked"]:
+            tell(subject, result)
 
     def first_token(self, provider: str, after_s: float) -> None:
         for tell in self._told["first_token"]:

@@ -74,7 +74,7 @@ class Failure(NamedTuple):
     username, action: the request's; None where they are not known, or were erased.
     partial: what had been written of an answer that was stopped.
     limit, scope: which limit of `[limits]` or budget of `[budgets]` is used up, and whose it is.
-    resets_at: when a budget begins anew, "2027-01-01T00:00:00Z".
+    resets_at: when a budget starts again, "2027-01-01T00:00:00Z".
     """
 
     channel_id: str

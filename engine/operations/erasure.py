@@ -225,6 +225,7 @@ class Eraser:
         erased = await self._database.write(partial(erasure.erase_waiting, scope=scope, body=body))
         if self._supervisor is not None:
             self._supervisor.erase(erased)
+            self._supervisor.forget_usage()
         # Runs after every commit that a turn requested before it was cut off.
         return await self._database.write(erasure.newest)
 
@@ -262,7 +263,10 @@ class Eraser:
         blanked = self._database.write_soon(blank)
         if self._supervisor is not None:
             self._supervisor.forget(found.channels)
-        return await blanked
+        erased = await blanked
+        if self._supervisor is not None:
+            self._supervisor.forget_usage()
+        return erased
 
     async def _try_to_compact(self) -> None:
         try:

@@ -168,11 +168,11 @@ CHANNEL_PER_MINUTE = _limit(
     "channel_per_minute", "This channel", "a minute", "the limit `channel_per_minute`"
 )
 
-# What has no budget left: `budget_spent`. {wait}: until it begins anew, such as "3 h" or "12 d".
+# What has no budget left: `budget_spent`. {wait}: until it starts again, such as "3 h" or "12 d".
 
 
 def _budget(key: str, english: str, when: str) -> Sentence:
-    return Sentence(key, f"{english} It begins anew in {{wait}}.", when)
+    return Sentence(key, f"{english} It starts again in {{wait}}.", when)
 
 
 BUDGET_OF_USER = _budget(

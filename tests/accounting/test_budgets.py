@@ -16,6 +16,7 @@ from engine.config.loading import parse
 from providers.validation import ValidationError
 from tests.fakes.llm_server import Behaviour, LLMServer
 from tests.support import scraper
+from tests.support.command_line import rosey
 from tests.support.service_harness import House
 from tests.support.service_process import configuration, running
 from tests.support.usage_rows import sums_of
@@ -33,7 +34,7 @@ async def ask(house: House, words: str, **more: Any) -> dict[str, Any]:
     return await house.bot.call("rosey.command.chat", message)
 
 
-async def test_a_user_whose_budget_is_spent_is_refused_until_it_begins_anew(house: House) -> None:
+async def test_a_user_whose_budget_is_spent_is_refused_until_it_starts_again(house: House) -> None:
     house.config["budgets"] = {"user_tokens_per_day": EACH_TOKENS + 1}
     await house.open()
     for number in range(2):
@@ -43,7 +44,7 @@ async def test_a_user_whose_budget_is_spent_is_refused_until_it_begins_anew(hous
     assert (refused["limit"], refused["scope"]) == ("user_tokens_per_day", "user")
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT00:00:00Z", refused["resets_at"])
     assert 0 < refused["retry_after_s"] <= 86_400
-    assert refused["error"].startswith("Your budget is used up. It begins anew in ")
+    assert refused["error"].startswith("Your budget is used up. It starts again in ")
     assert (await ask(house, "Hi", username="bob"))["content"] == "You said: bob: Hi"
     said = (await ask(house, "usage"))["content"]
     assert said.endswith(f"Your budget is used to {round(100 * 36 / 19)} %.")
@@ -205,6 +206,20 @@ async def test_an_attempt_that_a_kill_cut_is_charged_at_the_next_one(
         assert total["completion_tokens"] == 7 + RESERVED_TOKENS
         refused = await service.bot.call("rosey.command.chat", message | {"request_id": "r2"})
         assert refused["code"] == "budget_spent"
+
+
+@pytest.mark.process
+async def test_an_erased_user_has_a_whole_budget_again(house: House) -> None:
+    house.config["budgets"] = {"user_tokens_per_day": 1}
+    await house.open()
+    for user in ({"username": "alice"}, {"username": "alice", "user_id": "U1"}):
+        assert "content" in await ask(house, "Hi", **user)
+        assert (await ask(house, "Hi", **user))["code"] == "budget_spent"
+    erase = ("history", "erase", "--yes", "--database", "data/rosey-llm.db", "--user", "alice")
+    done = await asyncio.to_thread(rosey, house.folder, *erase)  # the service, in here, erases
+    assert done.returncode == 0, done.stderr
+    for user in ({"username": "alice"}, {"username": "alice", "user_id": "U1"}):
+        assert "content" in await ask(house, "Hi", **user)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def test_the_count_begins_anew_at_midnight_of_the_zone() -> None:
+def test_the_count_starts_again_at_midnight_of_the_zone() -> None:
     now_ms = [ms("2026-12-01T22:00:00+00:00")]
     limiter = DailyLimiter(2, Days("Europe/Berlin"), lambda: now_ms[0])
     for _ in range(2):

@@ -47,17 +47,17 @@ SAID: dict[str, Said] = {
             percent=9,
         )
     ),
-    "Your budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_USER(wait="3 h"),
-    "The budget of this channel is used up. It begins anew in 12 d.": (
+    "Your budget is used up. It starts again in 3 h.": sentences.BUDGET_OF_USER(wait="3 h"),
+    "The budget of this channel is used up. It starts again in 12 d.": (
         sentences.BUDGET_OF_CHANNEL(wait="12 d")
     ),
-    "The budget of the persona poet is used up. It begins anew in 3 h.": (
+    "The budget of the persona poet is used up. It starts again in 3 h.": (
         sentences.BUDGET_OF_PERSONA(name="poet", wait="3 h")
     ),
-    "The budget of openai is used up. It begins anew in 3 h.": (
+    "The budget of openai is used up. It starts again in 3 h.": (
         sentences.BUDGET_OF_PROVIDER(name="openai", wait="3 h")
     ),
-    "The bot's budget is used up. It begins anew in 3 h.": sentences.BUDGET_OF_ALL(wait="3 h"),
+    "The bot's budget is used up. It starts again in 3 h.": sentences.BUDGET_OF_ALL(wait="3 h"),
     "The price of the model gpt-9 is not known, so it is not asked while a budget of money is set."
     " The operator can add it to [prices].": sentences.PRICE_UNKNOWN(name="gpt-9"),
     "5 of your questions wait already. Ask again later.": bot_sentences.YOURS_WAIT(number=5),

@@ -94,7 +94,7 @@ class IrcMembers:
                 members[self.dialect.folded(new)] = rights
 
     def forget(self, channel: str) -> None:
-        """Forget a channel: the bot is not there any more, or is there anew."""
+        """Forget a channel: the bot is not there any more, or is there again."""
         self._rights.pop(self.dialect.folded(channel), None)
 
     def modes(self, channel: str, words: Sequence[str]) -> None:
